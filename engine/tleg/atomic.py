@@ -1,0 +1,101 @@
+"""Outputs appear whole or not at all.
+
+Everything is written under a temporary name beside its target and renamed into place: a killed command, or a full disk,
+leaves the old file as it was.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tleg.errors import ExportError, InputError
+
+
+def describe_os_error(error: OSError) -> str:
+    """Say an operating system error in words: 'No space left on device', without number or path."""
+    return error.strerror or str(error)
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse a target that exists, unless it may be overwritten. Raises InputError."""
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists already; --force replaces it")
+
+
+@contextmanager
+def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; when the block ends without an error it becomes `target`.
+
+    Folders above the target are made. Raises InputError when the target exists and `overwrite` is false, or is a folder,
+    and ExportError when the operating system refuses to write.
+    """
+    check_target(target, overwrite=overwrite)
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; name a file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files that only their owner reads; an output is as readable as any other file.
+        os.chmod(temporary, 0o666 & ~_umask())
+        _flush_to_disk(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; when the block ends without an error it becomes `target`.
+
+    An existing folder is moved aside first and removed last, so that it survives a failure. Raises as `new_file` does.
+    """
+    check_target(target, overwrite=overwrite)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file; name a folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    except OSError as error:
+        raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
+    replaced = temporary.with_suffix(".old")
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                _flush_to_disk(path)
+        if target.exists():
+            os.replace(target, replaced)
+        try:
+            os.replace(temporary, target)
+        except OSError:
+            if replaced.exists():
+                os.replace(replaced, target)
+            raise
+    except OSError as error:
+        raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    current = os.umask(0o022)
+    os.umask(current)
+    return current

@@ -1,0 +1,99 @@
+"""`tleg`: the application, its commands and its way to fail.
+
+Commands import what they need when they run, so that `tleg --help` and `tleg preview` need neither numpy nor torch.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import click
+import typer
+
+from tleg import __version__
+from tleg.cli.exit_codes import ExitCode, exit_code_of
+from tleg.cli.output import say
+from tleg.errors import TlegError
+
+app = typer.Typer(
+    name="tleg",
+    help="A family of Vision Transformers from one learngene: preview, build, export, train.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tleg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 the job failed, 2 usage or bad input, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> ExitCode:
+    """Run one command and return its exit code. An error is one line on stderr; its traceback only with --debug."""
+    register_commands()
+    debug = "--debug" in arguments
+    try:
+        status = app(args=list(arguments), prog_name="tleg", standalone_mode=False)
+        return ExitCode(status) if isinstance(status, int) else ExitCode.DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.ctx.get_help() if error.ctx else error.format_message())
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        say(f"tleg: {' '.join(error.format_message().split())}{_hint(error)}")
+        return ExitCode.USAGE
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        say("tleg: interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout has gone (`tleg preview | head`). Keep the interpreter's last flush from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except TlegError as error:
+        _explain(str(error), debug)
+        return exit_code_of(error)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        _explain(f"{error.strerror or error}{place}", debug)
+        return ExitCode.FAILED
+    except MemoryError:
+        _explain("out of memory; try a smaller depth or batch", debug)
+        return ExitCode.FAILED
+    except Exception as error:
+        _explain(f"unexpected {type(error).__name__}: {error}. Run again with --debug for the place", debug)
+        return ExitCode.FAILED
+
+
+def _explain(text: str, debug: bool) -> None:
+    say(f"tleg: {' '.join(text.split())}")
+    if debug:
+        traceback.print_exc()
+
+
+def _hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" See `{context.command_path} --help`." if context is not None else ""
+
+
+def register_commands() -> None:
+    """Load the modules that add commands to the application. Each is light; engines load when a command runs."""
+    from tleg.cli import build, doctor, evaluate, finetune, import_, inspect, learn, preview, verify  # noqa: F401

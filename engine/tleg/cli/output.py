@@ -1,0 +1,52 @@
+"""What commands print: data on stdout, talk on stderr, colour only where a person looks."""
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def say(text: str) -> None:
+    """Print a line of talk to stderr."""
+    print(text, file=sys.stderr)
+
+
+def write(text: str) -> None:
+    """Print a line of data to stdout."""
+    print(text)
+
+
+def write_json(value: Any) -> None:
+    """Print a JSON document to stdout: indented, keys in the order given, no NaN."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def is_interactive(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that understands escape codes."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def console(stream: TextIO) -> "Console":
+    """Return a rich console for a stream; without a terminal it prints no escape codes, and NO_COLOR is honoured."""
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+
+
+def format_count(value: float) -> str:
+    """Write a count as people say it: 1268392 -> '1.27 M'."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.2f} {unit}"
+    return f"{value:.0f}"
+
+
+def format_bytes(value: float) -> str:
+    """Write bytes in decimal units, as file managers do: 5717032 -> '5.7 MB'."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= limit:
+            return f"{value / limit:.1f} {unit}"
+    return f"{value:.0f} B"

@@ -1,0 +1,189 @@
+"""Reading the safetensors container without numpy or torch, trusting nothing.
+
+Layout (the safetensors format, github.com/huggingface/safetensors): 8 bytes with the length of a JSON header, the header,
+then the bytes of the tensors without gaps. Whatever is in the file, the result is a valid `LearngeneHeader` or a
+FileFormatError in one line.
+"""
+
+import hashlib
+import json
+import math
+import os
+import stat
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from tleg.atomic import describe_os_error
+from tleg.errors import FileFormatError, InputError
+from tleg.header import FORMAT_NAME, FORMAT_VERSION, LearngeneHeader
+from tleg.schema import decode, encode
+
+MAX_HEADER_BYTES: Final = 16 * 2**20
+ITEM_BYTES: Final = {"F32": 4}
+METADATA_FIELDS: Final = tuple(item.name for item in fields(LearngeneHeader))
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """Where a tensor lies: its shape, and its first byte and the one after its last, counted from the start of the file."""
+
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class LearngeneFile:
+    """A learngene file whose header was read and checked, and whose tensors were located but not read."""
+
+    path: Path
+    header: LearngeneHeader
+    tensors: Mapping[str, TensorEntry]
+    size: int
+
+    @property
+    def parameters(self) -> int:
+        """The number of values in all tensors."""
+        return sum(math.prod(entry.shape) for entry in self.tensors.values())
+
+
+def read_header(path: str | os.PathLike[str]) -> LearngeneHeader:
+    """Return the header of a learngene file. Reads no tensor. Raises InputError or FileFormatError."""
+    return read_file(path).header
+
+
+def read_file(path: str | os.PathLike[str]) -> LearngeneFile:
+    """Read and check the header of a learngene file, and the place of every tensor.
+
+    Raises InputError when the path cannot be read, FileFormatError when the file is no learngene of this version.
+    """
+    path = Path(path)
+    with open_binary(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            document, data_start = _read_json(file, size)
+            metadata = document.pop("__metadata__", None)
+            tensors = _locate(document, data_start, size)
+            header = _decode_metadata(metadata)
+        except FileFormatError as error:
+            raise FileFormatError(f"{path} is not a usable learngene: {error}") from error
+    return LearngeneFile(path, header, tensors, size)
+
+
+def open_binary(path: Path) -> BinaryIO:
+    """Open a regular file for reading, or raise InputError with the reason in words."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{path} is a folder; name a file")
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{path} is not a regular file")
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot read {path}: {reason}") from error
+
+
+def _read_json(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
+    if size < 8:
+        raise FileFormatError("it is empty" if size == 0 else f"it holds only {size} bytes")
+    start = file.read(8)
+    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+        raise FileFormatError("it is a PyTorch checkpoint; `tleg import` reads the official ones")
+    (length,) = struct.unpack("<Q", start)
+    if length > size - 8:
+        raise FileFormatError("it is truncated, or not a safetensors file")
+    if length > MAX_HEADER_BYTES:
+        raise FileFormatError(f"its header of {length:,} bytes is larger than {MAX_HEADER_BYTES:,}")
+    text = file.read(length)
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_pairs)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError("its header is not JSON") from error
+    if not isinstance(document, dict):
+        raise FileFormatError("its header is not a JSON object")
+    return document, 8 + length
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return document
+
+
+def _locate(document: Mapping[str, Any], data_start: int, size: int) -> dict[str, TensorEntry]:
+    tensors: dict[str, TensorEntry] = {}
+    for name, entry in document.items():
+        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+            raise FileFormatError(f"the entry of tensor '{name}' is malformed")
+        shape, offsets = entry["shape"], entry["data_offsets"]
+        if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
+            raise FileFormatError(f"the entry of tensor '{name}' is malformed")
+        if entry["dtype"] not in ITEM_BYTES:
+            raise FileFormatError(f"tensor '{name}' is of type {entry['dtype']}; a learngene holds F32")
+        if len(shape) > 8 or offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[entry["dtype"]]:
+            raise FileFormatError(f"tensor '{name}' does not fill its bytes")
+        tensors[name] = TensorEntry(tuple(shape), data_start + offsets[0], data_start + offsets[1])
+    position = data_start
+    for entry in sorted(tensors.values(), key=lambda entry: (entry.start, entry.stop)):
+        if entry.start != position:
+            raise FileFormatError("its tensors overlap or leave gaps")
+        position = entry.stop
+    if position != size:
+        raise FileFormatError(f"it has {size:,} bytes where its header promises {position:,}")
+    return tensors
+
+
+def _whole_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**63 for item in value)
+
+
+def _decode_metadata(metadata: object) -> LearngeneHeader:
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT_NAME:
+        raise FileFormatError("it is a safetensors file without a learngene's header")
+    version = metadata.get("version")
+    if version != str(FORMAT_VERSION):
+        if isinstance(version, str) and version.isascii() and version.isdigit() and len(version) < 9:
+            raise FileFormatError(
+                f"it has format version {version}; this tleg reads version {FORMAT_VERSION}. A newer tleg may read it"
+            )
+        raise FileFormatError("it states no format version")
+    document = {}
+    for name, text in metadata.items():
+        if name in ("format", "version"):
+            continue
+        if not isinstance(text, str):
+            raise FileFormatError(f"the header field '{name}' is not a text")
+        try:
+            document[name] = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise FileFormatError(f"the header field '{name}' is not JSON") from error
+    try:
+        return decode(LearngeneHeader, document, "header")
+    except FileFormatError:
+        raise
+    except InputError as error:
+        raise FileFormatError(f"header: {error}") from error
+
+
+def encode_metadata(header: LearngeneHeader) -> dict[str, str]:
+    """Return the metadata of a learngene file: `read_header` gives back the same header."""
+    document = {name: json.dumps(encode(getattr(header, name)), sort_keys=True) for name in METADATA_FIELDS}
+    return {"format": FORMAT_NAME, "version": str(FORMAT_VERSION), **document}
+
+
+def hash_tensors(tensors: Iterable[tuple[str, tuple[int, ...], bytes | memoryview]]) -> str:
+    """Return the SHA-256 of float32 tensors as hexadecimal text: over names, shapes and little-endian bytes, by name."""
+    digest = hashlib.sha256()
+    for name, shape, data in sorted(tensors, key=lambda tensor: tensor[0]):
+        digest.update(f"{name} F32 {list(shape)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""Every error that tleg raises on purpose.
+
+One line each: what went wrong, why, and what to do next. The command line turns them into exit codes in
+`tleg.cli.exit_codes`; a library user catches `TlegError` for all of them.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TlegError(Exception):
+    """The job failed. Base of every error that tleg raises on purpose."""
+
+
+class InputError(TlegError):
+    """What the user gave cannot be used: a wrong option, name, number or path."""
+
+
+class FileFormatError(InputError):
+    """A file is not what it should be: truncated, wrongly shaped, of a future version, or something else."""
+
+
+class DepthError(InputError):
+    """A depth outside 1 to MAX_DEPTH, or not a whole number."""
+
+
+class BasisError(InputError):
+    """An unknown basis, or one whose parameters make no sense."""
+
+
+class ArchitectureError(InputError):
+    """An architecture that tleg cannot expand, with the reason."""
+
+
+class DataError(InputError):
+    """A data set that is missing, empty or contradictory."""
+
+
+class TeacherError(InputError):
+    """A teacher that does not fit the data, or that knows no more than chance."""
+
+
+class ExportError(TlegError):
+    """An export could not be written."""
+
+
+class VerificationError(TlegError):
+    """A file does not compute what it should, or its contents changed since it was written."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ' Did you mean …?' with the closest known name, or an empty string."""
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{matches[0]}'?" if matches else ""

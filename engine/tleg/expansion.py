@@ -1,0 +1,77 @@
+"""Expansion: from terms to the weights of every layer.
+
+theta_l = sum_k phi_k(l / L) Theta_k, in float32, terms added in order. For the paper's basis that is B + (l / L) * A with
+the rounding of the official code, so descendants equal it bit for bit. All writers (PyTorch modules, ONNX graphs) take their
+weights from here. numpy only: building a graph needs no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tleg.basis import Basis
+from tleg.names import inner_name, is_block, layer_name
+
+Array = NDArray[np.float32]
+# Values of one term handled at a time, so that terms and result stay in the processor's cache over all layers.
+_CHUNK = 16_384
+
+
+def expand_parameter(terms: Array, coefficients: Sequence[Sequence[float]]) -> Array:
+    """Return the values of one parameter in every layer.
+
+    terms         shape (K, *parameter), or (1, *parameter) when all layers share one value
+    coefficients  shape (L, K)
+    returns       shape (L, *parameter), a new array
+    """
+    depth = len(coefficients)
+    flat = np.ascontiguousarray(terms).reshape(terms.shape[0], -1)
+    result = np.empty((depth, flat.shape[1]), np.float32)
+    shared = terms.shape[0] == 1
+    for start in range(0, flat.shape[1], _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        scratch = np.empty_like(flat[0, chunk])
+        for layer, row in enumerate(coefficients):
+            _combine(flat[:, chunk], (1.0,) if shared else row, result[layer, chunk], scratch)
+    return result.reshape(depth, *terms.shape[1:])
+
+
+def _combine(terms: Array, row: Sequence[float], target: Array, scratch: Array) -> None:
+    """Write sum_k row[k] * terms[k] to target. Zero terms are left out: their sum would only cost time."""
+    used = [(np.float32(factor), term) for factor, term in zip(row, terms, strict=True) if factor != 0]
+    if not used:
+        target.fill(0)
+        return
+    first, *others = used
+    _scale(first[1], first[0], target)
+    for factor, term in others:
+        if factor == 1:
+            np.add(target, term, out=target)
+        else:
+            np.multiply(term, factor, out=scratch)
+            np.add(target, scratch, out=target)
+
+
+def _scale(term: Array, factor: np.float32, target: Array) -> None:
+    if factor == 1:
+        np.copyto(target, term)
+    else:
+        np.multiply(term, factor, out=target)
+
+
+def expand_tensors(tensors: Mapping[str, Array], basis: Basis, depth: int) -> dict[str, Array]:
+    """Return a descendant's parameters under timm's names: 'blocks.0.attn.qkv.weight', 'patch_embed.proj.weight', ….
+
+    `tensors` are a learngene's: 'blocks.attn.qkv.weight' of shape (K, …) and stem and head under their own names. Those of
+    the stem and head are the learngene's own arrays, not copies. Raises DepthError.
+    """
+    coefficients = basis.coefficients(depth)
+    result: dict[str, Array] = {}
+    for name, values in tensors.items():
+        if is_block(name):
+            layers = expand_parameter(values, coefficients)
+            result.update((layer_name(layer, inner_name(name)), layers[layer]) for layer in range(depth))
+        else:
+            result[name] = values
+    return result

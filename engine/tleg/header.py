@@ -1,0 +1,174 @@
+"""The header of a learngene file: everything but the tensors.
+
+A learngene file is one .safetensors whose metadata holds JSON texts, one for each field of `LearngeneHeader`. This module
+defines those fields; `tleg.container` reads them from a file. Standard library only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from tleg.basis import MAX_DEPTH, Basis
+from tleg.cost import CostModel
+from tleg.errors import FileFormatError
+
+FORMAT_NAME: Final = "tleg.learngene"
+FORMAT_VERSION: Final = 1
+
+Layout = Literal["auxiliary", "official"]
+LAYOUTS: Final[tuple[Layout, ...]] = ("auxiliary", "official")
+MAX_WIDTH: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What a plain ViT computes, as far as a graph writer needs it without timm.
+
+    image_size, patch_size   (height, width) in pixels; the image is a multiple of the patch
+    channels, width, heads   of the image, the residual stream, the attention
+    hidden                   width of the MLP's hidden layer
+    class_token, registers   prefix tokens, in this order
+    position                 'all' tokens have a position embedding, only the 'patches', or 'none'
+    patch_bias, qkv_bias     whether these linear maps have a bias
+    layer_scale              whether each branch is scaled by a learned vector (DeiT III, DINOv2)
+    pre_norm                 whether a LayerNorm precedes the blocks (CLIP)
+    pool                     'avg' over the patch tokens, or the class 'token'
+    eps                      of every LayerNorm
+    """
+
+    image_size: tuple[int, int]
+    patch_size: tuple[int, int]
+    channels: int
+    width: int
+    heads: int
+    hidden: int
+    class_token: bool
+    registers: int
+    position: Literal["all", "patches", "none"]
+    patch_bias: bool
+    qkv_bias: bool
+    layer_scale: bool
+    pre_norm: bool
+    pool: Literal["avg", "token"]
+    eps: float
+
+    def __post_init__(self) -> None:
+        sizes = (*self.image_size, *self.patch_size, self.channels, self.width, self.heads, self.hidden)
+        if min(sizes) < 1 or max(sizes) > MAX_WIDTH or self.registers < 0:
+            raise FileFormatError(f"the sizes of a ViT are 1 to {MAX_WIDTH}")
+        if self.width % self.heads:
+            raise FileFormatError(f"a width of {self.width} does not divide into {self.heads} heads")
+        if any(image % patch for image, patch in zip(self.image_size, self.patch_size, strict=True)):
+            raise FileFormatError(f"an image of {self.image_size} is no multiple of patches of {self.patch_size}")
+        if self.pool == "token" and not self.class_token:
+            raise FileFormatError("pooling by the class token needs a class token")
+        if not 0 < self.eps < 1:
+            raise FileFormatError(f"the eps of LayerNorm lies between 0 and 1, not {self.eps}")
+
+    @property
+    def patches(self) -> int:
+        """The number of patch tokens."""
+        return (self.image_size[0] // self.patch_size[0]) * (self.image_size[1] // self.patch_size[1])
+
+    @property
+    def prefix_tokens(self) -> int:
+        """The number of tokens before the patches."""
+        return int(self.class_token) + self.registers
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens in all."""
+        return self.prefix_tokens + self.patches
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Which ViT a learngene expands to: `timm.create_model(name, **arguments, depth=…, num_classes=…)`.
+
+    eps        of every LayerNorm, where it differs from what timm's name implies; None otherwise
+    structure  what it computes, when it is a plain ViT; None when only timm can build it
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    num_classes: int
+    input_size: tuple[int, int, int]
+    eps: float | None = None
+    structure: Structure | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_classes <= 10_000_000:
+            raise FileFormatError(f"an architecture has 1 to 10,000,000 classes, not {self.num_classes}")
+        reserved = {"depth", "num_classes", "norm_layer"} & set(self.arguments)
+        if reserved:
+            raise FileFormatError(f"'{min(reserved)}' is not an argument of an architecture")
+
+
+@dataclass(frozen=True, slots=True)
+class Auxiliary:
+    """The model that the learngene was trained in: its depth, and the depths it was trained at when they were sampled."""
+
+    depth: int
+    sampled_depths: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(1 <= depth <= MAX_DEPTH for depth in (self.depth, *self.sampled_depths)):
+            raise FileFormatError(f"the depth of an auxiliary model is 1 to {MAX_DEPTH}")
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How an image becomes an input: resize and crop, then (x / 255 - mean) / std by channel, as in timm's data config."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: Literal["bicubic", "bilinear", "nearest", "lanczos"] = "bicubic"
+    crop_pct: float = 0.875
+    crop_mode: Literal["center", "squash", "border"] = "center"
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise FileFormatError("preprocessing has one mean and one std for each channel")
+        if min(self.std) <= 0 or not 0 < self.crop_pct <= 1:
+            raise FileFormatError("preprocessing needs std above 0 and a crop of at most 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What descendants reach without any fine-tuning: top-1 accuracy in percent by depth."""
+
+    data: str
+    images: int
+    top1: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        if not all(1 <= depth <= MAX_DEPTH and 0 <= value <= 100 for depth, value in self.top1.items()):
+            raise FileFormatError("accuracies are percentages of known depths")
+
+
+@dataclass(frozen=True, slots=True)
+class LearngeneHeader:
+    """All that a learngene file says of itself.
+
+    classes   names in the order of the head's outputs; empty when unknown
+    learned   how it came to be: ancestry model, data, epochs, distillation, versions (free-form, for people and manifests)
+    sha256    of the tensors: their names, types, shapes and bytes
+    """
+
+    architecture: Architecture
+    basis: Basis
+    auxiliary: Auxiliary
+    preprocessing: Preprocessing
+    cost: CostModel
+    classes: tuple[str, ...] = ()
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    reached: Reached | None = None
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if self.classes and len(self.classes) != self.architecture.num_classes:
+            raise FileFormatError(
+                f"there are {len(self.classes)} class names for {self.architecture.num_classes} classes"
+            )
+        if len(self.preprocessing.mean) != self.architecture.input_size[0]:
+            raise FileFormatError("preprocessing and architecture differ in the number of channels")

@@ -1,0 +1,1 @@
+"""Training: learning a learngene in an auxiliary model, fine-tuning, evaluation."""

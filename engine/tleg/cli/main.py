@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import click
@@ -94,6 +95,11 @@ def _hint(error: click.ClickException) -> str:
     return f" See `{context.command_path} --help`." if context is not None else ""
 
 
+# In the order in which they are used, which is the order of `tleg --help`. Modules are light; engines load when a command runs.
+COMMANDS = ("preview", "inspect", "build", "verify", "import_", "learn", "finetune", "evaluate", "doctor")
+
+
 def register_commands() -> None:
-    """Load the modules that add commands to the application. Each is light; engines load when a command runs."""
-    from tleg.cli import build, doctor, evaluate, finetune, import_, inspect, learn, preview, verify  # noqa: F401
+    """Load the modules that add their command to the application."""
+    for name in COMMANDS:
+        import_module(f"tleg.cli.{name}")

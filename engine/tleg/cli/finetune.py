@@ -1,0 +1,1 @@
+"""`tleg finetune`."""

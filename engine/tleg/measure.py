@@ -5,11 +5,11 @@ scaled_dot_product_attention. Depths 1 and 2 are measured: the difference is one
 """
 
 import math
+import warnings
 from collections import Counter
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -17,6 +17,11 @@ from tleg.architecture import build
 from tleg.cost import CostModel, PartCosts
 from tleg.errors import ArchitectureError
 from tleg.header import Architecture
+
+with warnings.catch_warnings():
+    # fvcore compiles a loss of its own when it is imported, in a way that torch deprecates. Nobody here can help that.
+    warnings.simplefilter("ignore")
+    from fvcore.nn import FlopCountAnalysis
 
 ATTENTION_OPERATOR = "aten::scaled_dot_product_attention"
 

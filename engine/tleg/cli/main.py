@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
 
-import click
 import typer
 
 from tleg import __version__
@@ -18,10 +17,12 @@ from tleg.cli.exit_codes import ExitCode, exit_code_of
 from tleg.cli.output import say
 from tleg.errors import TlegError
 
+# Newer versions of Typer bring their own copy of click, older ones use the package: the error class of whichever it is.
+UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
+
 app = typer.Typer(
     name="tleg",
     help="A family of Vision Transformers from one learngene: preview, build, export, train.",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,18 +52,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> ExitCode:
     """Run one command and return its exit code. An error is one line on stderr; its traceback only with --debug."""
-    register_commands()
     debug = "--debug" in arguments
+    # Wanted after a command as often as before it.
+    words = [word for word in arguments if word != "--debug"]
     try:
-        status = app(args=list(arguments), prog_name="tleg", standalone_mode=False)
+        register_commands()
+        status = app(args=words or ["--help"], prog_name="tleg", standalone_mode=False)
+        sys.stdout.flush()
+        if not words:
+            return ExitCode.USAGE
         return ExitCode(status) if isinstance(status, int) else ExitCode.DONE
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else error.format_message())
+    except UsageProblem as error:
+        _explain(f"{_sentence(error)}{_hint(error)}", debug)
         return ExitCode.USAGE
-    except click.ClickException as error:
-        say(f"tleg: {' '.join(error.format_message().split())}{_hint(error)}")
-        return ExitCode.USAGE
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         say("tleg: interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
@@ -90,7 +93,12 @@ def _explain(text: str, debug: bool) -> None:
         traceback.print_exc()
 
 
-def _hint(error: click.ClickException) -> str:
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(getattr(error, "format_message", error.__str__)()).split()).rstrip(".")
+    return f"{text}." if text[-1:].isalnum() or text[-1:] in "'\")" else text
+
+
+def _hint(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     return f" See `{context.command_path} --help`." if context is not None else ""
 

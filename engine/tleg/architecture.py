@@ -32,7 +32,7 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
 
     Raises ArchitectureError, with the reason, when timm does not know the name, or the model cannot be expanded.
     """
-    name = _check_name(name)
+    name = normalise_name(name)
     given = dict(arguments or {})
     if {"depth", "num_classes"} & set(given):
         raise ArchitectureError("depth and num_classes are chosen when a descendant is built, not arguments of an architecture")
@@ -77,10 +77,11 @@ def layout_fc_norm(architecture: Architecture, layout: Layout) -> bool | None:
     return True
 
 
-def _check_name(name: str) -> str:
+def normalise_name(name: str) -> str:
+    """Return a timm name without its tag ('vit_tiny_patch16_224.augreg_in21k'). Raises ArchitectureError when there is none."""
     base = name.partition(".")[0]
     if not timm.is_model(base):
-        names = timm.list_models(module="vision_transformer")
+        names = timm.list_models()
         raise ArchitectureError(f"timm has no model '{name}'.{did_you_mean(base, names)}")
     return base
 

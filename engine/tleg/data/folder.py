@@ -1,0 +1,71 @@
+"""Image folders: FOLDER/train/CLASS/* and FOLDER/val/CLASS/*. The names of the class folders, sorted, are the classes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image, UnidentifiedImageError
+
+from tleg.atomic import describe_os_error
+from tleg.data.dataset import Data
+from tleg.errors import DataError
+
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+VALIDATION_NAMES: Final = ("val", "validation", "valid", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class FolderImages:
+    """Image files with their labels."""
+
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def image(self, index: int) -> Image.Image:
+        """Decode the file. Raises DataError naming it when it is no image."""
+        path = self.files[index]
+        try:
+            with Image.open(path) as image:
+                image.load()
+                return image
+        except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+            reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
+            raise DataError(f"cannot read the image {path}: {reason}") from error
+
+    def label(self, index: int) -> int:
+        """The index of its class."""
+        return self.labels[index]
+
+
+def open_folder(folder: Path) -> Data:
+    """Open an image folder. Raises DataError naming what is missing, empty or different between the splits."""
+    train = folder / "train"
+    validation = next((folder / name for name in VALIDATION_NAMES if (folder / name).is_dir()), None)
+    if not train.is_dir() or validation is None:
+        raise DataError(f"{folder} must hold the folders train/ and val/, each with a folder of images for each class")
+    classes = _class_names(train)
+    if extra := sorted(set(_class_names(validation)) - set(classes)):
+        raise DataError(f"{validation} has the class '{extra[0]}', which {train} lacks")
+    return Data(folder.resolve().name, classes, _scan(train, classes), _scan(validation, classes))
+
+
+def _class_names(split: Path) -> tuple[str, ...]:
+    classes = tuple(sorted(path.name for path in split.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    if len(classes) < 2:
+        raise DataError(f"{split} must hold a folder of images for each of two or more classes; it has {len(classes)}")
+    return classes
+
+
+def _scan(split: Path, classes: tuple[str, ...]) -> FolderImages:
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(path for path in (split / name).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        if not found:
+            raise DataError(f"the class folder {split / name} holds no images ({', '.join(sorted(SUFFIXES))})")
+        files += found
+        labels += [label] * len(found)
+    return FolderImages(tuple(files), tuple(labels))

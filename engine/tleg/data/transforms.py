@@ -1,0 +1,121 @@
+"""From an image to an input: timm's augmentation in training, resize and crop in evaluation.
+
+Images are normalised on the model's device, not here, so that a teacher can have its own mean and std: a transform returns
+pixel values in 0..1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
+
+from tleg.header import Preprocessing
+
+ImageTransform = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """timm's training augmentation; the defaults are DeiT's.
+
+    crop_scale      the smallest part of the image's area that a random crop keeps (the largest is all of it)
+    flip            probability of a horizontal flip
+    auto_augment    timm's policy, such as 'rand-m9-mstd0.5-inc1', or None
+    random_erasing  probability that a rectangle is erased
+    """
+
+    crop_scale: float = 0.08
+    flip: float = 0.5
+    auto_augment: str | None = "rand-m9-mstd0.5-inc1"
+    random_erasing: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class PixelTransform:
+    """Steps on a PIL image in RGB, then pixel values (C, H, W) in 0..1 with the model's channels, then steps on those."""
+
+    channels: int
+    before: tuple[Callable[[Any], Any], ...]
+    after: tuple[Callable[[Tensor], Tensor], ...] = ()
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Apply the steps to an image of any mode."""
+        # timm's augmentation fills with RGB colours, so greyscale images pass through it as RGB.
+        image = image.convert("RGB")
+        for step in self.before:
+            image = step(image)
+        pixels = pil_to_tensor(image.convert("L") if self.channels == 1 else image).float().div_(255)
+        for tensor_step in self.after:
+            pixels = tensor_step(pixels)
+        return pixels
+
+
+def training_transform(input_size: tuple[int, int, int], preprocessing: Preprocessing, augmentation: Augmentation) -> PixelTransform:
+    """Return timm's training transform for an input of (C, H, W) pixels.
+
+    Random erasing fills with noise around the mean colour, as timm's does after normalisation.
+    """
+    from timm.data import create_transform
+    from timm.data.random_erasing import RandomErasing
+
+    colours = _three(preprocessing.mean)
+    primary, secondary, _ = create_transform(
+        input_size=(3, *input_size[1:]),
+        is_training=True,
+        scale=(augmentation.crop_scale, 1.0),
+        hflip=augmentation.flip,
+        color_jitter=None,
+        auto_augment=augmentation.auto_augment,
+        interpolation=preprocessing.interpolation,
+        mean=colours,
+        std=_three(preprocessing.std),
+        separate=True,
+    )
+    after: tuple[Callable[[Tensor], Tensor], ...] = ()
+    if augmentation.random_erasing > 0:
+        erase = RandomErasing(augmentation.random_erasing, mode="pixel", device="cpu")
+        after = (EraseNormalised(erase, preprocessing),)
+    return PixelTransform(input_size[0], (*primary.transforms, *secondary.transforms), after)
+
+
+@dataclass(frozen=True, slots=True)
+class EraseNormalised:
+    """timm's random erasing draws normal noise for normalised values: normalise, erase, undo."""
+
+    erase: Callable[[Tensor], Tensor]
+    preprocessing: Preprocessing
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Erase a rectangle of pixel values (C, H, W) in 0..1."""
+        mean, std = channel_values(self.preprocessing)
+        return self.erase((pixels - mean) / std).mul_(std).add_(mean)
+
+
+def evaluation_transform(input_size: tuple[int, int, int], preprocessing: Preprocessing) -> PixelTransform:
+    """Return timm's evaluation transform (resize, crop) for an input of (C, H, W) pixels."""
+    from timm.data import create_transform
+
+    steps = create_transform(
+        input_size=(3, *input_size[1:]),
+        is_training=False,
+        interpolation=preprocessing.interpolation,
+        mean=_three(preprocessing.mean),
+        std=_three(preprocessing.std),
+        crop_pct=preprocessing.crop_pct,
+        crop_mode=preprocessing.crop_mode,
+    ).transforms
+    # The last two make a tensor and normalise it.
+    return PixelTransform(input_size[0], tuple(steps[:-2]))
+
+
+def channel_values(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+    """Return mean and std, each of shape (C, 1, 1)."""
+    return torch.tensor(preprocessing.mean).view(-1, 1, 1), torch.tensor(preprocessing.std).view(-1, 1, 1)
+
+
+def _three(values: tuple[float, ...]) -> tuple[float, ...]:
+    return values if len(values) == 3 else (values[0],) * 3

@@ -1,0 +1,12 @@
+"""Where tleg keeps what it makes for the user, after the XDG base directories."""
+
+import os
+from pathlib import Path
+
+
+def data_folder() -> Path:
+    """The folder for downloaded data: TLEG_DATA, else $XDG_DATA_HOME/tleg, else ~/.local/share/tleg. It need not exist."""
+    if chosen := os.environ.get("TLEG_DATA"):
+        return Path(chosen)
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "tleg"

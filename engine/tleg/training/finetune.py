@@ -1,0 +1,210 @@
+"""Fine-tuning: a descendant, a timm model or an earlier result, trained on a data set and saved as a timm folder."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from tleg.architecture import normalise_name
+from tleg.atomic import new_folder
+from tleg.data.dataset import Data
+from tleg.data.order import seed_everything
+from tleg.descendant import choose_head
+from tleg.descendant import expand as expand_descendant
+from tleg.errors import ArchitectureError, FileFormatError, InputError
+from tleg.export.timm_folder import load_timm_folder, read_config, save_timm_folder
+from tleg.header import Architecture, Preprocessing
+from tleg.learngene import load
+from tleg.schema import encode
+from tleg.training.defaults import check_channels, model_arguments, preprocessing_for
+from tleg.training.device import Placement
+from tleg.training.evaluation import Score, evaluate
+from tleg.training.loop import Normaliser, Progress, train
+from tleg.training.recipe import Distillation, Recipe
+from tleg.training.teacher import Teacher
+from tleg.versions import versions
+
+TRAINING_RECORD = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A model to train, what it takes to save it as a timm folder, and where it comes from."""
+
+    model: nn.Module
+    architecture: Architecture
+    depth: int | None
+    preprocessing: Preprocessing
+    lineage: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneJob:
+    """Everything that decides a fine-tuned model. `start` makes the model; it is called once the seed is set."""
+
+    data: Data
+    start: Callable[[Data], Start]
+    teacher: str | None = None
+    distillation: Distillation = field(default_factory=Distillation)
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+def start_from_learngene(path_or_name: str, depth: int, drop_path: float = 0.0) -> Callable[[Data], Start]:
+    """Start from a learngene's descendant. A head for other classes than the data's is replaced by a new one."""
+    learngene = load(path_or_name)
+    header = learngene.header
+
+    def start(data: Data) -> Start:
+        matching = not header.classes or header.classes == data.classes
+        head = choose_head(learngene, len(data.classes))
+        model = expand_descendant(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
+        policy = head.policy
+        if head.policy == "kept" and not matching:
+            # As many classes, but others: what the head knows is of no use.
+            torch.nn.init.normal_(model.head.weight, std=0.01)
+            torch.nn.init.zeros_(model.head.bias)
+            policy = "new"
+        lineage = {"learngene": Path(path_or_name).stem, "sha256": header.sha256, "depth": depth, "head": policy}
+        architecture = replace(header.architecture, num_classes=head.num_classes)
+        return Start(model, architecture, depth, header.preprocessing, lineage)
+
+    return start
+
+
+def start_from_timm(name: str, arguments: Mapping[str, Any], *, pretrained: bool = False) -> Callable[[Data], Start]:
+    """Start from a timm model, with random weights or its pretrained ones (downloaded). Raises ArchitectureError."""
+    base = normalise_name(name)
+
+    def start(data: Data) -> Start:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+        sized = bool(config is not None and config.fixed_input_size)
+        complete = dict(arguments) if pretrained else model_arguments(data, arguments, sized=sized)
+        try:
+            model = timm.create_model(name, pretrained=pretrained, num_classes=len(data.classes), **complete)
+        except Exception as error:  # timm and the hub client report what does not fit in many ways.
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            hint = "; when offline, use --checkpoint with a folder of its weights" if pretrained else ""
+            raise ArchitectureError(f"timm cannot build '{name}': {reason}{hint}") from error
+        known = dict(model.pretrained_cfg)
+        size = tuple(known.get("input_size", (3, 224, 224)))
+        channels = int(complete.get("in_chans", size[0]))
+        check_channels(channels)
+        if pretrained:
+            preprocessing = _preprocessing_of(known, channels)
+        else:
+            preprocessing = preprocessing_for(data, channels)
+            size = (channels, *(_pair(complete.get("img_size")) or data.image_size or size[1:]))
+        architecture = Architecture(base, complete, len(data.classes), (channels, size[1], size[2]))
+        lineage = {"model": name, "pretrained": pretrained}
+        return Start(model, architecture, None, preprocessing, lineage)
+
+    return start
+
+
+def start_from_folder(folder: Path) -> Callable[[Data], Start]:
+    """Start from a timm folder. A head with another number of classes is replaced by a new one."""
+    config = read_config(folder)
+
+    def start(data: Data) -> Start:
+        model = load_timm_folder(folder)
+        known = dict(model.pretrained_cfg)
+        kept = model.num_classes == len(data.classes)
+        if not kept:
+            model.reset_classifier(len(data.classes))
+        size = known.get("input_size", (3, 224, 224))
+        arguments = config.get("model_args", {})
+        if not isinstance(arguments, dict):
+            raise FileFormatError(f"{folder} has model_args that are no object")
+        architecture = Architecture(
+            config["architecture"], arguments, len(data.classes), (int(size[0]), int(size[1]), int(size[2]))
+        )
+        lineage = {"checkpoint": folder.resolve().name, "head": "kept" if kept else "new", **_earlier(folder)}
+        return Start(model, architecture, None, _preprocessing_of(known, int(size[0])), lineage)
+
+    return start
+
+
+def finetune(
+    job: FinetuneJob, placement: Placement, output: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> Score:
+    """Train and write the model to `output`, a folder that timm loads; return its validation score.
+
+    Raises InputError when the folder exists and may not be replaced, and what the start, teacher and `train` raise.
+    """
+    seed_everything(job.recipe.seed, "initial weights")
+    start = job.start(job.data)
+    model = start.model.to(placement.device)
+    teacher = None
+    if job.teacher is not None:
+        teacher = Teacher.open(job.teacher, len(job.data.classes)).to(placement.device)
+    sizes = {"input_size": start.architecture.input_size, "preprocessing": start.preprocessing}
+    steps = train(
+        model,
+        lambda images, _: model(images),
+        job.data.train,
+        job.recipe,
+        placement,
+        num_classes=len(job.data.classes),
+        teacher=teacher,
+        distillation=job.distillation,
+        progress=progress,
+        **sizes,
+    )
+    normalise = Normaliser(start.preprocessing).to(placement.device)
+
+    def predict(pixels: Tensor) -> Tensor:
+        logits: Tensor = model(normalise(pixels))
+        return logits
+
+    score = evaluate({"model": predict}, job.data.validation, placement, workers=job.recipe.workers, **sizes)["model"]
+    record = {
+        "lineage": dict(start.lineage),
+        "data": job.data.name,
+        "steps": steps,
+        "recipe": {**encode(job.recipe), "learning_rate": job.recipe.peak_rate},
+        "teacher": None if teacher is None else encode(teacher.report),
+        "distillation": None if teacher is None else encode(job.distillation),
+        "reached": encode(score),
+        "versions": versions("tleg", "torch", "timm"),
+    }
+    tensors = {name: value.detach().float().cpu().numpy() for name, value in model.state_dict().items()}
+    with new_folder(output, overwrite=overwrite) as folder:
+        save_timm_folder(
+            folder, tensors, start.architecture, start.depth, preprocessing=start.preprocessing, classes=job.data.classes
+        )
+        (folder / TRAINING_RECORD).write_text(json.dumps(record, indent=2) + "\n")
+    return score
+
+
+def _preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    if len(mean) != channels:
+        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
+    interpolation = config.get("interpolation", "bicubic")
+    if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
+        raise InputError(f"tleg knows no interpolation '{interpolation}'")
+    return Preprocessing(mean, std, interpolation, float(config.get("crop_pct") or 0.875), config.get("crop_mode") or "center")
+
+
+def _pair(size: object) -> tuple[int, int] | None:
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, list | tuple) and len(size) == 2:
+        return int(size[0]), int(size[1])
+    return None
+
+
+def _earlier(folder: Path) -> dict[str, Any]:
+    """The lineage that a folder carries from its own training."""
+    record = folder / TRAINING_RECORD
+    if not record.is_file():
+        return {}
+    try:
+        return {"from": json.loads(record.read_text())["lineage"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

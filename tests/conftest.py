@@ -113,9 +113,7 @@ def _initial(name: str, shape: tuple[int, ...], term: int, seed: int) -> np.ndar
 class LearngeneFactory(Protocol):
     """The signature of `make_learngene`."""
 
-    def __call__(
-        self, name: str = ..., arguments: Mapping[str, Any] | None = ..., **options: Any
-    ) -> Learngene: ...
+    def __call__(self, name: str = ..., arguments: Mapping[str, Any] | None = ..., **options: Any) -> Learngene: ...
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tleg.errors import ExportError, InputError
+from tleg.errors import ExportError, InputError, describe_os_error
 
-
-def describe_os_error(error: OSError) -> str:
-    """Say an operating system error in words: 'No space left on device', without number or path."""
-    return error.strerror or str(error)
+__all__ = ["check_target", "describe_os_error", "new_file", "new_folder"]
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:

@@ -7,6 +7,7 @@ shared by all layers. Nothing here needs numpy or torch, so a preview can ask fo
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, Literal
 
 from tleg.errors import BasisError, DepthError, did_you_mean
@@ -73,7 +74,7 @@ class Basis:
         if len(self.boundaries) >= MAX_TERMS:
             raise BasisError(f"a piecewise basis has at most {MAX_TERMS} stages")
         edges = (0.0, *self.boundaries, 1.0)
-        if not all(math.isfinite(edge) for edge in edges) or any(a >= b for a, b in zip(edges, edges[1:], strict=False)):
+        if not all(math.isfinite(edge) for edge in edges) or any(a >= b for a, b in pairwise(edges)):
             raise BasisError(f"boundaries must rise within 0 and 1, not {list(self.boundaries)}")
         if not self.expanded or len(set(self.expanded)) != len(self.expanded) or not set(self.expanded) <= set(PARTS):
             raise BasisError(f"expanded parts are some of {', '.join(PARTS)}, each once, not {list(self.expanded)}")
@@ -88,6 +89,19 @@ class Basis:
     def terms_of(self, parameter: str) -> int:
         """The number of terms of a block's parameter: K when its part is expanded, else 1."""
         return self.terms if part_of(parameter) in self.expanded else 1
+
+    @property
+    def formula(self) -> str:
+        """The rule in one line, for people: 'theta_l = Theta_0 + t Theta_1, t = l / L, l = 0..L-1'."""
+        position = "t = l / L, l = 0..L-1"
+        if self.name == "piecewise":
+            edges = ", ".join(f"{edge:g}" for edge in self.boundaries)
+            return f"theta_l = Theta_k in stage k; a new stage begins at t = {edges}; {position}"
+        if self.name == "cosine":
+            waves = ["Theta_0", "cos(pi t) Theta_1", *(f"cos({k} pi t) Theta_{k}" for k in range(2, self.terms))]
+            return f"theta_l = {' + '.join(waves)}, {position}"
+        powers = ["Theta_0", "t Theta_1", *(f"t^{k} Theta_{k}" for k in range(2, self.terms))]
+        return f"theta_l = {' + '.join(powers)}, {position}"
 
     def coefficients(self, depth: int) -> tuple[tuple[float, ...], ...]:
         """Return the coefficient matrix of a depth, shape (depth, K), row l holding phi_k(l / depth).

@@ -5,7 +5,6 @@ then the bytes of the tensors without gaps. Whatever is in the file, the result 
 FileFormatError in one line.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -16,8 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from tleg.atomic import describe_os_error
-from tleg.errors import FileFormatError, InputError
+from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.header import FORMAT_NAME, FORMAT_VERSION, LearngeneHeader
 from tleg.schema import decode, encode
 
@@ -182,6 +180,8 @@ def encode_metadata(header: LearngeneHeader) -> dict[str, str]:
 
 def hash_tensors(tensors: Iterable[tuple[str, tuple[int, ...], bytes | memoryview]]) -> str:
     """Return the SHA-256 of float32 tensors as hexadecimal text: over names, shapes and little-endian bytes, by name."""
+    import hashlib  # Here, because previews hash nothing and must start fast.
+
     digest = hashlib.sha256()
     for name, shape, data in sorted(tensors, key=lambda tensor: tensor[0]):
         digest.update(f"{name} F32 {list(shape)}\n".encode())

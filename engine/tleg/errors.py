@@ -5,7 +5,6 @@ One line each: what went wrong, why, and what to do next. The command line turns
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class TlegError(Exception):
@@ -50,5 +49,12 @@ class VerificationError(TlegError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ' Did you mean …?' with the closest known name, or an empty string."""
+    from difflib import get_close_matches  # Here, because commands that succeed need no hints and must start fast.
+
     matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def describe_os_error(error: OSError) -> str:
+    """Say an operating system error in words: 'No space left on device', without number or path."""
+    return error.strerror or str(error)

@@ -95,7 +95,8 @@ def _decode_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tupl
         kinds = arguments
         if len(value) != len(kinds):
             raise FileFormatError(f"{where} must hold {len(kinds)} values, not {len(value)}")
-    return tuple(_decode(kind, item, f"{where}[{index}]") for index, (kind, item) in enumerate(zip(kinds, value, strict=True)))
+    pairs = enumerate(zip(kinds, value, strict=True))
+    return tuple(_decode(kind, item, f"{where}[{index}]") for index, (kind, item) in pairs)
 
 
 def _decode_mapping(arguments: tuple[Any, ...], value: object, where: str) -> dict[Any, Any]:

@@ -1,1 +1,148 @@
 """`tleg inspect`."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tleg.cli.main import app
+from tleg.cli.output import format_bytes, format_count, printable, write, write_json
+
+if TYPE_CHECKING:
+    from tleg.container import LearngeneFile
+
+_INDENT = 16
+
+
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A learngene file, or the name of a shipped one.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show all that a learngene file says of itself: what it expands to, how it was learned, what it reached."""
+    from tleg.container import read_file
+    from tleg.library import resolve
+
+    content = read_file(resolve(file))
+    if as_json:
+        write_json(_document(content))
+        return
+    for title, lines in _sections(content):
+        for index, line in enumerate(lines):
+            write(printable(f"{title if index == 0 else '':<{_INDENT}}{line}".rstrip()))
+
+
+def _document(file: "LearngeneFile") -> dict[str, Any]:
+    from tleg.header import FORMAT_VERSION
+    from tleg.schema import encode
+
+    return {
+        "path": str(file.path),
+        "bytes": file.size,
+        "format_version": FORMAT_VERSION,
+        "parameters": file.parameters,
+        **encode(file.header),
+        "formula": file.header.basis.formula,
+        "tensors": {name: list(entry.shape) for name, entry in file.tensors.items()},
+    }
+
+
+def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
+    """Titles and lines, top to bottom: what matters most comes first."""
+    header = file.header
+    architecture, auxiliary = header.architecture, header.auxiliary
+    yield "File", [str(file.path), f"{format_bytes(file.size)}, {format_count(file.parameters)} parameters"]
+    yield "SHA-256", [header.sha256[:32], header.sha256[32:]]
+    channels, height, width = architecture.input_size
+    arguments = [f"{name}={value!r}" for name, value in architecture.arguments.items()]
+    yield "Architecture", [architecture.name, *_filled(arguments), f"images of {height} x {width}, {channels} channels"]
+    yield "", _structure(file)
+    yield "Basis", [_basis_title(file), header.basis.formula]
+    sampled = ", ".join(map(str, auxiliary.sampled_depths))
+    yield "Auxiliary", [f"depth {auxiliary.depth}" + (f"; depths drawn in training: {sampled}" if sampled else "")]
+    yield "Classes", [str(architecture.num_classes), *_filled(header.classes)]
+    preprocessing = header.preprocessing
+    yield (
+        "Preprocessing",
+        [
+            f"mean {_numbers(preprocessing.mean)}, std {_numbers(preprocessing.std)}",
+            f"{preprocessing.interpolation}, crop {preprocessing.crop_pct:g} ({preprocessing.crop_mode})",
+        ],
+    )
+    yield "Learned", list(_tree(header.learned)) or ["not recorded"]
+    if header.reached is None:
+        yield "Reached", ["not measured"]
+    else:
+        top1 = [f"{depth}: {value:.2f}%" for depth, value in sorted(header.reached.top1.items())]
+        data = f"on {header.reached.images:,} images of {header.reached.data}"
+        yield "Reached", ["top-1 by depth, without fine-tuning", data, *_filled(top1)]
+    yield "Cost", _costs(file)
+    name_width = max(map(len, file.tensors), default=0)
+    yield (
+        "Tensors",
+        [f"{name:<{name_width}}  {' x '.join(map(str, entry.shape))}" for name, entry in file.tensors.items()],
+    )
+
+
+def _structure(file: "LearngeneFile") -> list[str]:
+    structure = file.header.architecture.structure
+    if structure is None:
+        return ["not a plain ViT: timm builds it"]
+    patch = f"{structure.patch_size[0]} x {structure.patch_size[1]}"
+    extras = [
+        f"{'a' if structure.class_token else 'no'} class token",
+        *([f"{structure.registers} registers"] if structure.registers else []),
+        *(["layer scale"] if structure.layer_scale else []),
+        *(["a norm before the blocks"] if structure.pre_norm else []),
+        f"{'average' if structure.pool == 'avg' else 'class token'} pooling",
+    ]
+    return [
+        f"patches of {patch}, width {structure.width}, {structure.heads} heads, MLP {structure.hidden}",
+        f"{', '.join(extras)}, LayerNorm eps {structure.eps:g}",
+    ]
+
+
+def _basis_title(file: "LearngeneFile") -> str:
+    from tleg.basis import PARTS
+
+    basis = file.header.basis
+    shared = [part for part in PARTS if part not in basis.expanded]
+    title = f"{basis.name}, {basis.terms} terms, expands {', '.join(basis.expanded)}"
+    return f"{title}; all layers share {', '.join(shared)}" if shared else title
+
+
+def _costs(file: "LearngeneFile") -> list[str]:
+    cost = file.header.cost
+    layer = (cost.parameters.at(2) - cost.parameters.at(1), cost.macs.at(2) - cost.macs.at(1))
+    rest = (cost.parameters.at(1) - layer[0], cost.macs.at(1) - layer[1])
+    return [
+        f"a layer: {layer[0]:,} parameters, {layer[1]:,} MACs for an image",
+        f"the rest: {rest[0]:,} parameters, {rest[1]:,} MACs",
+    ]
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)
+
+
+def _filled(words: "list[str] | tuple[str, ...]", width: int = 78 - _INDENT) -> list[str]:
+    """Words with commas between them, in lines that fit a terminal of 80 columns."""
+    lines: list[str] = []
+    for index, word in enumerate(words):
+        text = word if index == len(words) - 1 else f"{word},"
+        if lines and len(lines[-1]) + 1 + len(text) <= width:
+            lines[-1] += f" {text}"
+        else:
+            lines.append(text)
+    return lines
+
+
+def _tree(value: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """A nested mapping as indented lines."""
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            yield f"{'  ' * depth}{name}:"
+            yield from _tree(item, depth + 1)
+        else:
+            text = ", ".join(map(str, item)) if isinstance(item, list | tuple) else str(item)
+            yield f"{'  ' * depth}{name}: {text}"

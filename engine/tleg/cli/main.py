@@ -5,7 +5,6 @@ Commands import what they need when they run, so that `tleg --help` and `tleg pr
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
@@ -14,7 +13,7 @@ import typer
 
 from tleg import __version__
 from tleg.cli.exit_codes import ExitCode, exit_code_of
-from tleg.cli.output import say
+from tleg.cli.output import printable, say
 from tleg.errors import TlegError
 
 # Newer versions of Typer bring their own copy of click, older ones use the package: the error class of whichever it is.
@@ -56,7 +55,7 @@ def run(arguments: Sequence[str]) -> ExitCode:
     # Wanted after a command as often as before it.
     words = [word for word in arguments if word != "--debug"]
     try:
-        register_commands()
+        register_commands(_command_of(words))
         status = app(args=words or ["--help"], prog_name="tleg", standalone_mode=False)
         sys.stdout.flush()
         if not words:
@@ -88,8 +87,10 @@ def run(arguments: Sequence[str]) -> ExitCode:
 
 
 def _explain(text: str, debug: bool) -> None:
-    say(f"tleg: {' '.join(text.split())}")
+    say(f"tleg: {printable(' '.join(text.split()))}")
     if debug:
+        import traceback
+
         traceback.print_exc()
 
 
@@ -103,11 +104,21 @@ def _hint(error: Exception) -> str:
     return f" See `{context.command_path} --help`." if context is not None else ""
 
 
-# In the order in which they are used, which is the order of `tleg --help`. Modules are light; engines load when a command runs.
+# In the order in which they are used, which is the order of `tleg --help`. Modules are light; engines load when a command
+# runs. The module of `tleg import` is called import_, because 'import' is a keyword.
 COMMANDS = ("preview", "inspect", "build", "verify", "import_", "learn", "finetune", "evaluate", "doctor")
 
 
-def register_commands() -> None:
-    """Load the modules that add their command to the application."""
+def register_commands(only: str | None = None) -> None:
+    """Load the modules that add their command to the application; one alone when that is all that a run needs."""
     for name in COMMANDS:
-        import_module(f"tleg.cli.{name}")
+        if only in (None, name):
+            import_module(f"tleg.cli.{name}")
+    places = {f"tleg.cli.{name}": place for place, name in enumerate(COMMANDS)}
+    app.registered_commands.sort(key=lambda command: places.get(getattr(command.callback, "__module__", ""), len(places)))
+
+
+def _command_of(words: Sequence[str]) -> str | None:
+    """The module of the command that the first word names; None when it names none, as in `tleg --help`."""
+    first = words[0] if words else ""
+    return next((name for name in COMMANDS if name.removesuffix("_") == first), None)

@@ -21,7 +21,14 @@ def write(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """Print a JSON document to stdout: indented, keys in the order given, no NaN."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    # A file's header or name may hold half of a surrogate pair, which no terminal takes.
+    print(text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def printable(text: str) -> str:
+    """Text from a file, safe to print: control characters, escape codes among them, become a replacement character."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def is_interactive(stream: TextIO) -> bool:

@@ -1,1 +1,178 @@
 """`tleg preview`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tleg.cli.main import app
+from tleg.cli.output import format_bytes, format_count, is_interactive, printable, say, write, write_json
+from tleg.library import DEFAULT_LEARNGENE
+
+if TYPE_CHECKING:
+    from tleg.container import LearngeneFile
+    from tleg.cost import Budget
+    from tleg.preview import Preview, PreviewRow
+
+_LIMITS = {
+    "parameters": ("--max-params", format_count),
+    "macs": ("--max-macs", format_count),
+    "size": ("--max-size", format_bytes),
+    "inference_memory": ("--max-memory", format_bytes),
+    "training_memory": ("--max-training-memory", format_bytes),
+}
+_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+
+
+@app.command()
+def preview(
+    learngene: Annotated[str, typer.Argument(help="A learngene file, or the name of a shipped one.")] = DEFAULT_LEARNGENE,
+    depths: Annotated[str, typer.Option(help="Which depths: 8, 1-24 or 4,6,8-12.")] = "1-24",
+    max_params: Annotated[str | None, typer.Option(metavar="COUNT", help="Most parameters, such as 20M.")] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(metavar="COUNT", help='Most MACs for one image, such as 3G (papers say "FLOPs").')
+    ] = None,
+    max_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Largest float32 weights, such as 50MB.")] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most memory to run a batch, such as 1.5GiB (estimate).")
+    ] = None,
+    max_training_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most memory to fine-tune on a batch, such as 8GB (estimate).")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Images in a batch, for the memory estimates.")] = 1,
+    pick: Annotated[bool, typer.Option("--pick", help="Print only the deepest depth that fits; fail if none does.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what every depth costs and reaches, before anything is built.
+
+    GMACs are billions of multiply-accumulates for one image, attention and LayerNorm counted: what papers on ViTs print as
+    "FLOPs". Size is that of the float32 weights. Memory is an estimate for a batch: weights and activations, and for
+    fine-tuning (training) gradients and AdamW's two moments; frameworks and drivers add their own. Top-1 is the accuracy
+    without any fine-tuning, where it was measured.
+    """
+    from tleg.container import read_file
+    from tleg.errors import InputError, TlegError
+    from tleg.library import resolve
+    from tleg.preview import preview as make_preview
+    from tleg.ranges import parse_depths
+
+    budget = _read_budget(max_params, max_macs, max_size, max_memory, max_training_memory)
+    chosen = parse_depths(depths)
+    if pick and not budget.limited:
+        raise InputError(f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}")
+    file = read_file(resolve(learngene))
+    result = make_preview(file.header, chosen, budget, batch)
+    if pick:
+        if result.deepest is None:
+            raise TlegError(_none_fits(result))
+        write(str(result.deepest.depth))
+    elif as_json:
+        write_json(_document(file, result))
+    else:
+        _print_table(file, result)
+
+
+def _read_budget(
+    max_params: str | None,
+    max_macs: str | None,
+    max_size: str | None,
+    max_memory: str | None,
+    max_training_memory: str | None,
+) -> "Budget":
+    from tleg.cost import Budget
+    from tleg.quantities import parse_bytes, parse_count
+
+    return Budget(
+        parameters=None if max_params is None else parse_count(max_params),
+        macs=None if max_macs is None else parse_count(max_macs),
+        size=None if max_size is None else parse_bytes(max_size),
+        inference_memory=None if max_memory is None else parse_bytes(max_memory),
+        training_memory=None if max_training_memory is None else parse_bytes(max_training_memory),
+    )
+
+
+def _none_fits(result: "Preview") -> str:
+    shallowest = result.rows[0]
+    reasons = []
+    for name in shallowest.exceeds:
+        option, form = _LIMITS[name]
+        reasons.append(f"{form(getattr(shallowest.cost, name))} against {option} {form(getattr(result.budget, name))}")
+    return f"no depth fits: depth {shallowest.depth} takes {', '.join(reasons)}"
+
+
+def _document(file: "LearngeneFile", result: "Preview") -> dict[str, Any]:
+    header = file.header
+    limits = {name: getattr(result.budget, name) for name in _LIMITS if getattr(result.budget, name) is not None}
+    return {
+        "learngene": str(file.path),
+        "architecture": header.architecture.name,
+        "basis": header.basis.name,
+        "auxiliary_depth": header.auxiliary.depth,
+        "batch": result.batch,
+        "budget": limits or None,
+        "deepest": result.deepest.depth if result.deepest else None,
+        "depths": [
+            {
+                "depth": row.depth,
+                "parameters": row.cost.parameters,
+                "macs": row.cost.macs,
+                "size": row.cost.size,
+                "inference_memory": row.cost.inference_memory,
+                "training_memory": row.cost.training_memory,
+                "top1": row.top1,
+                "auxiliary": row.auxiliary,
+                "trained": row.trained,
+                "fits": row.fits,
+                "exceeds": list(row.exceeds),
+            }
+            for row in result.rows
+        ],
+    }
+
+
+def _print_table(file: "LearngeneFile", result: "Preview") -> None:
+    header = file.header
+    height, width = header.architecture.input_size[1:]
+    images = "1 image" if result.batch == 1 else f"{result.batch} images"
+    say(printable(f"{file.path.name}: {header.architecture.name} on {height} x {width} pixels, {header.basis.name} basis"))
+    rows: list[tuple[str, ...]] = [("depth", "params", "GMACs", "size", "inference", "training", "top-1", "")]
+    rows += [_cells(row, result) for row in result.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for index, cells in enumerate(rows):
+        deepest = index > 0 and result.rows[index - 1] is result.deepest
+        over = index > 0 and not result.rows[index - 1].fits
+        write(_styled(_line(cells, widths), _BOLD if index == 0 or deepest else _DIM if over else ""))
+    say(f"inference and training: memory for a batch of {images}, estimated")
+    if result.budget.limited:
+        say(f"deepest that fits: {result.deepest.depth}" if result.deepest else _none_fits(result))
+
+
+def _cells(row: "PreviewRow", result: "Preview") -> tuple[str, ...]:
+    notes = ["auxiliary"] if row.auxiliary else []
+    if result.budget.limited:
+        notes.append("over" if not row.fits else "deepest" if row is result.deepest else "fits")
+    cost = row.cost
+    return (
+        str(row.depth),
+        format_count(cost.parameters),
+        f"{cost.macs / 1e9:.3f}",
+        format_bytes(cost.size),
+        format_bytes(cost.inference_memory),
+        format_bytes(cost.training_memory),
+        "-" if row.top1 is None else f"{row.top1:.2f}",
+        ", ".join(notes),
+    )
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    *numbers, notes = cells
+    columns = [cell.rjust(width) for cell, width in zip(numbers, widths, strict=False)]
+    return "  ".join([*columns, notes]).rstrip()
+
+
+def _styled(text: str, style: str) -> str:
+    if not style or os.environ.get("NO_COLOR") or not is_interactive(sys.stdout):
+        return text
+    return f"{style}{text}{_PLAIN}"

@@ -1,9 +1,11 @@
 """Options that `tleg learn` and `tleg finetune` share, and how training shows itself."""
 
+import math
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -13,6 +15,8 @@ from tleg.errors import InputError
 if TYPE_CHECKING:
     from tleg.training.loop import Progress, StepReport
     from tleg.training.recipe import Recipe
+
+SECONDS_BETWEEN_LINES: Final = 30.0
 
 DataOption = Annotated[
     str,
@@ -85,21 +89,19 @@ def make_recipe(**values: Any) -> "Recipe":
 
 @contextmanager
 def training_progress(title: str) -> Iterator["Progress"]:
-    """Yield a callback that shows steps: a live bar on a terminal, otherwise a line at the start and after every epoch."""
+    """Yield a callback that shows steps: a live bar on a terminal, otherwise a line now and then."""
     if is_interactive(sys.stderr):
         with _live_progress(title) as callback:
             yield callback
         return
-    reported = 0
+    reported = -math.inf
 
     def callback(report: "StepReport") -> None:
         nonlocal reported
-        per_epoch = report.steps // report.epochs
-        finished = report.step // per_epoch
-        if report.step == 1 or finished > reported:
-            reported = finished
+        if report.step in (1, report.steps) or time.monotonic() - reported >= SECONDS_BETWEEN_LINES:
+            reported = time.monotonic()
             say(
-                f"{title}: epoch {finished}/{report.epochs}, step {report.step}/{report.steps}, loss {report.loss:.4f}, "
+                f"{title}: epoch {report.epoch}/{report.epochs}, step {report.step}/{report.steps}, loss {report.loss:.4f}, "
                 f"learning rate {report.learning_rate:.2e}, {report.images_per_second:.0f} images/s"
             )
 
@@ -134,3 +136,17 @@ def _live_progress(title: str) -> Iterator["Progress"]:
             )
 
         yield callback
+
+
+@contextmanager
+def counting_progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Yield a callback for (done, in all) that moves a bar on a terminal, or None where nobody looks."""
+    if not is_interactive(sys.stderr):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), refresh_per_second=4, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, total=total, completed=done)

@@ -4,8 +4,10 @@ Images are normalised on the model's device, not here, so that a teacher can hav
 pixel values in 0..1.
 """
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,20 +79,37 @@ def training_transform(input_size: tuple[int, int, int], preprocessing: Preproce
     )
     after: tuple[Callable[[Tensor], Tensor], ...] = ()
     if augmentation.random_erasing > 0:
-        erase = RandomErasing(augmentation.random_erasing, mode="pixel", device="cpu")
-        after = (EraseNormalised(erase, preprocessing),)
-    return PixelTransform(input_size[0], (*primary.transforms, *secondary.transforms), after)
+        erase = RandomErasing(1.0, mode="pixel", device="cpu")
+        after = (EraseNormalised(augmentation.random_erasing, erase, preprocessing),)
+    steps = (*primary.transforms, *secondary.transforms)
+    for step in steps:
+        _keep_one_bit(step)
+    return PixelTransform(input_size[0], steps, after)
+
+
+def _keep_one_bit(policy: Any) -> None:
+    """timm's posterize asks for 0 bits at full magnitude, which Pillow 13 refuses; keep 1 instead."""
+    for operation in getattr(policy, "ops", ()):
+        if operation.name.startswith("Posterize"):
+            operation.aug_fn = partial(_posterize, operation.aug_fn)
+
+
+def _posterize(posterize: Callable[..., Any], image: Image.Image, bits: int, **options: Any) -> Any:
+    return posterize(image, max(1, bits), **options)
 
 
 @dataclass(frozen=True, slots=True)
 class EraseNormalised:
     """timm's random erasing draws normal noise for normalised values: normalise, erase, undo."""
 
+    probability: float
     erase: Callable[[Tensor], Tensor]
     preprocessing: Preprocessing
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Erase a rectangle of pixel values (C, H, W) in 0..1."""
+        if random.random() >= self.probability:
+            return pixels
         mean, std = channel_values(self.preprocessing)
         return self.erase((pixels - mean) / std).mul_(std).add_(mean)
 

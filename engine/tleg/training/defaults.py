@@ -37,5 +37,16 @@ def check_channels(channels: int) -> None:
         raise InputError(f"images have 1 or 3 channels, and this model takes {channels}")
 
 
+def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
+    """Return the preprocessing that a timm config states, for a model of so many channels. Raises InputError."""
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    if len(mean) != channels:
+        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
+    interpolation = config.get("interpolation", "bicubic")
+    if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
+        raise InputError(f"tleg knows no interpolation '{interpolation}'")
+    return Preprocessing(mean, std, interpolation, float(config.get("crop_pct") or 0.875), config.get("crop_mode") or "center")
+
+
 def _mean(values: tuple[float, ...]) -> float:
     return sum(values) / len(values)

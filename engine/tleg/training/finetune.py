@@ -8,24 +8,25 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tleg.architecture import normalise_name
 from tleg.atomic import new_folder
 from tleg.data.dataset import Data
 from tleg.data.order import seed_everything
-from tleg.descendant import choose_head
 from tleg.descendant import expand as expand_descendant
 from tleg.errors import ArchitectureError, FileFormatError, InputError
 from tleg.export.timm_folder import load_timm_folder, read_config, save_timm_folder
+from tleg.head import choose_head, new_head
 from tleg.header import Architecture, Preprocessing
 from tleg.learngene import load
 from tleg.schema import encode
-from tleg.training.defaults import check_channels, model_arguments, preprocessing_for
+from tleg.training.defaults import check_channels, model_arguments, preprocessing_for, preprocessing_of
 from tleg.training.device import Placement
 from tleg.training.evaluation import Score, evaluate
-from tleg.training.loop import Normaliser, Progress, train
+from tleg.training.loop import Progress, train
 from tleg.training.recipe import Distillation, Recipe
+from tleg.training.subjects import model_predictor
 from tleg.training.teacher import Teacher
 from tleg.versions import versions
 
@@ -61,13 +62,13 @@ def start_from_learngene(path_or_name: str, depth: int, drop_path: float = 0.0) 
 
     def start(data: Data) -> Start:
         matching = not header.classes or header.classes == data.classes
-        head = choose_head(learngene, len(data.classes))
+        head = choose_head(header.architecture.num_classes, len(data.classes))
         model = expand_descendant(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
         policy = head.policy
         if head.policy == "kept" and not matching:
             # As many classes, but others: what the head knows is of no use.
-            torch.nn.init.normal_(model.head.weight, std=0.01)
-            torch.nn.init.zeros_(model.head.bias)
+            values = new_head(model.embed_dim, head.num_classes)
+            model.load_state_dict({**model.state_dict(), **{name: torch.from_numpy(value) for name, value in values.items()}})
             policy = "new"
         lineage = {"learngene": Path(path_or_name).stem, "sha256": header.sha256, "depth": depth, "head": policy}
         architecture = replace(header.architecture, num_classes=head.num_classes)
@@ -95,7 +96,7 @@ def start_from_timm(name: str, arguments: Mapping[str, Any], *, pretrained: bool
         channels = int(complete.get("in_chans", size[0]))
         check_channels(channels)
         if pretrained:
-            preprocessing = _preprocessing_of(known, channels)
+            preprocessing = preprocessing_of(known, channels)
         else:
             preprocessing = preprocessing_for(data, channels)
             size = (channels, *(_pair(complete.get("img_size")) or data.image_size or size[1:]))
@@ -124,7 +125,7 @@ def start_from_folder(folder: Path) -> Callable[[Data], Start]:
             config["architecture"], arguments, len(data.classes), (int(size[0]), int(size[1]), int(size[2]))
         )
         lineage = {"checkpoint": folder.resolve().name, "head": "kept" if kept else "new", **_earlier(folder)}
-        return Start(model, architecture, None, _preprocessing_of(known, int(size[0])), lineage)
+        return Start(model, architecture, None, preprocessing_of(known, int(size[0])), lineage)
 
     return start
 
@@ -155,12 +156,7 @@ def finetune(
         progress=progress,
         **sizes,
     )
-    normalise = Normaliser(start.preprocessing).to(placement.device)
-
-    def predict(pixels: Tensor) -> Tensor:
-        logits: Tensor = model(normalise(pixels))
-        return logits
-
+    predict = model_predictor(model, start.preprocessing, placement)
     score = evaluate({"model": predict}, job.data.validation, placement, workers=job.recipe.workers, **sizes)["model"]
     record = {
         "lineage": dict(start.lineage),
@@ -179,16 +175,6 @@ def finetune(
         )
         (folder / TRAINING_RECORD).write_text(json.dumps(record, indent=2) + "\n")
     return score
-
-
-def _preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
-    mean, std = tuple(config["mean"]), tuple(config["std"])
-    if len(mean) != channels:
-        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
-    interpolation = config.get("interpolation", "bicubic")
-    if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
-        raise InputError(f"tleg knows no interpolation '{interpolation}'")
-    return Preprocessing(mean, std, interpolation, float(config.get("crop_pct") or 0.875), config.get("crop_mode") or "center")
 
 
 def _pair(size: object) -> tuple[int, int] | None:

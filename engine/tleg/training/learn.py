@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from tleg.architecture import describe
-from tleg.auxiliary import AuxiliaryModel, ElasticViT
+from tleg.auxiliary import AuxiliaryModel
 from tleg.basis import Basis
 from tleg.data.dataset import Data
 from tleg.data.order import derive_seed, seed_everything
@@ -19,8 +19,9 @@ from tleg.schema import encode
 from tleg.training.defaults import check_channels, model_arguments, preprocessing_for
 from tleg.training.device import Placement
 from tleg.training.evaluation import Score, evaluate
-from tleg.training.loop import Normaliser, Progress, train
+from tleg.training.loop import Progress, train
 from tleg.training.recipe import Depths, Distillation, Recipe
+from tleg.training.subjects import evaluate_subject, learngene_subject
 from tleg.training.teacher import Teacher, TeacherReport, check_accuracy
 from tleg.versions import versions
 
@@ -118,7 +119,8 @@ def learn(
     learngene = Learngene(header, model.tensors())
     if not job.evaluated:
         return learngene
-    scores = evaluate_depths(learngene, job.data, placement, job.evaluated, workers=job.recipe.workers, progress=evaluating)
+    subject = learngene_subject(learngene, placement, job.evaluated)
+    scores = evaluate_subject(subject, job.data, placement, workers=job.recipe.workers, progress=evaluating)
     return record_scores(learngene, job.data, scores)
 
 
@@ -127,41 +129,10 @@ def depth_of_step(depths: Depths, seed: int, step: int) -> int:
     return random.Random(derive_seed(seed, "depth", step)).choice(depths.choices)
 
 
-def evaluate_depths(
-    learngene: Learngene,
-    data: Data,
-    placement: Placement,
-    depths: Sequence[int],
-    *,
-    workers: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[int, Score]:
-    """Return the zero-shot score of a learngene's descendants on the validation images, all depths in one pass."""
-    elastic = ElasticViT.from_learngene(learngene).to(placement.device).eval()
-    normalise = Normaliser(learngene.header.preprocessing).to(placement.device)
-
-    def at(depth: int) -> Callable[[Tensor], Tensor]:
-        def predict(pixels: Tensor) -> Tensor:
-            logits: Tensor = elastic(normalise(pixels), depth)
-            return logits
-
-        return predict
-
-    return evaluate(
-        {depth: at(depth) for depth in depths},
-        data.validation,
-        placement,
-        input_size=learngene.header.architecture.input_size,
-        preprocessing=learngene.header.preprocessing,
-        workers=workers,
-        progress=progress,
-    )
-
-
-def record_scores(learngene: Learngene, data: Data, scores: Mapping[int, Score]) -> Learngene:
+def record_scores(learngene: Learngene, data: Data, scores: Mapping[int | None, Score]) -> Learngene:
     """Return the learngene with accuracies in its header."""
     images = next(iter(scores.values())).images
-    top1 = {depth: round(score.top1, 2) for depth, score in sorted(scores.items())}
+    top1 = {depth: round(score.top1, 2) for depth, score in scores.items() if depth is not None}
     return learngene.with_header(reached=Reached(f"{data.name} validation", images, top1))
 
 

@@ -1,0 +1,171 @@
+"""What can be evaluated: a learngene at all depths, a folder that timm loads, an ONNX export."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tleg.auxiliary import ElasticViT
+from tleg.data.dataset import Data
+from tleg.errors import InputError
+from tleg.export.timm_folder import load_timm_folder, read_config
+from tleg.header import Preprocessing
+from tleg.learngene import Learngene, load
+from tleg.library import resolve
+from tleg.training.defaults import preprocessing_of
+from tleg.training.device import Placement
+from tleg.training.evaluation import Predictor, Score, evaluate
+from tleg.training.loop import Normaliser
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Models that take the same inputs.
+
+    kind        'learngene', 'folder' or 'onnx'
+    predictors  by depth; a model of one depth that is not known has the key None
+    classes     names in the order of the outputs, empty when unknown
+    """
+
+    kind: str
+    predictors: Mapping[int | None, Predictor]
+    num_classes: int
+    classes: tuple[str, ...]
+    input_size: tuple[int, int, int]
+    preprocessing: Preprocessing
+
+
+def open_subject(path_or_name: str, placement: Placement, depths: Sequence[int] | None) -> Subject:
+    """Open a learngene (file or shipped name), a timm folder or an ONNX export.
+
+    depths  of a learngene (default: 1 to 16) or an elastic ONNX; nothing else takes them
+
+    Raises InputError or FileFormatError when it cannot be opened.
+    """
+    path = Path(path_or_name)
+    if path.is_dir():
+        _refuse_depths(depths, "a folder holds one model")
+        return _open_folder(path, placement)
+    path = resolve(path_or_name)
+    if path.suffix == ".onnx":
+        return _open_onnx(path, depths)
+    return learngene_subject(load(path), placement, depths or range(1, 17))
+
+
+def evaluate_subject(
+    subject: Subject,
+    data: Data,
+    placement: Placement,
+    *,
+    batch_size: int = 256,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[int | None, Score]:
+    """Return the score of every model of a subject on the validation images, in one pass.
+
+    Raises InputError when the subject knows other classes than the data.
+    """
+    if subject.num_classes != len(data.classes):
+        raise InputError(
+            f"the model knows {subject.num_classes} classes and {data.name} has {len(data.classes)}; "
+            "fine-tune it on this data first"
+        )
+    if subject.classes and subject.classes != data.classes:
+        differing = next(pair for pair in zip(subject.classes, data.classes, strict=True) if pair[0] != pair[1])
+        raise InputError(f"the model's classes are not the data's: '{differing[0]}' where {data.name} has '{differing[1]}'")
+    return evaluate(
+        subject.predictors,
+        data.validation,
+        placement,
+        input_size=subject.input_size,
+        preprocessing=subject.preprocessing,
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequence[int]) -> Subject:
+    """Return a learngene's descendants, which share one set of terms."""
+    header = learngene.header
+    elastic = ElasticViT.from_learngene(learngene).to(placement.device).eval()
+    normalise = Normaliser(header.preprocessing).to(placement.device)
+
+    def at(depth: int) -> Predictor:
+        def predict(pixels: Tensor) -> Tensor:
+            logits: Tensor = elastic(normalise(pixels), depth)
+            return logits
+
+        return predict
+
+    architecture = header.architecture
+    predictors: dict[int | None, Predictor] = {depth: at(depth) for depth in depths}
+    return Subject(
+        "learngene", predictors, architecture.num_classes, header.classes, architecture.input_size, header.preprocessing
+    )
+
+
+def model_predictor(model: nn.Module, preprocessing: Preprocessing, placement: Placement) -> Predictor:
+    """Return pixel values in 0..1 -> logits for a model that wants normalised inputs."""
+    model = model.to(placement.device).eval()
+    normalise = Normaliser(preprocessing).to(placement.device)
+
+    def predict(pixels: Tensor) -> Tensor:
+        logits: Tensor = model(normalise(pixels))
+        return logits
+
+    return predict
+
+
+def _refuse_depths(depths: Sequence[int] | None, reason: str) -> None:
+    if depths:
+        raise InputError(f"--depths is for learngenes and elastic ONNX files: {reason}")
+
+
+def _open_folder(folder: Path, placement: Placement) -> Subject:
+    config = read_config(folder)
+    model = load_timm_folder(folder)
+    known = dict(model.pretrained_cfg)
+    size = known.get("input_size", (3, 224, 224))
+    preprocessing = preprocessing_of(known, int(size[0]))
+    depth = config.get("model_args", {}).get("depth")
+    return Subject(
+        "folder",
+        {depth: model_predictor(model, preprocessing, placement)},
+        int(model.num_classes),
+        tuple(config.get("label_names", ())),
+        (int(size[0]), int(size[1]), int(size[2])),
+        preprocessing,
+    )
+
+
+def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
+    from tleg.export.runtime import open_export
+
+    export = open_export(path)
+    if export.elastic and not depths:
+        raise InputError(f"{path} holds every depth: say which with --depths, as in --depths 4,8,12")
+    if not export.elastic:
+        _refuse_depths(depths, f"{path} holds depth {export.depth}")
+
+    def at(depth: int | None) -> Predictor:
+        def predict(pixels: Tensor) -> Tensor:
+            normalised: Any = ((pixels.cpu() - mean) / std).numpy()
+            return torch.from_numpy(export.run(normalised, depth))
+
+        return predict
+
+    preprocessing = export.preprocessing
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    chosen: Sequence[int | None] = tuple(depths or ()) if export.elastic else (export.depth,)
+    return Subject(
+        "onnx",
+        {depth: at(depth) for depth in chosen},
+        export.num_classes,
+        export.classes,
+        export.input_size,
+        preprocessing,
+    )

@@ -15,7 +15,7 @@ from tleg.basis import check_depth, part_of
 from tleg.container import LearngeneFile, encode_metadata, hash_tensors, open_binary
 from tleg.errors import FileFormatError, VerificationError
 from tleg.expansion import Array, expand_tensors
-from tleg.header import LearngeneHeader, Layout
+from tleg.header import Layout, LearngeneHeader
 from tleg.library import resolve
 from tleg.names import inner_name, is_block
 from tleg.plain import parameter_shapes
@@ -70,7 +70,7 @@ class Learngene:
 
         layout       'auxiliary' normalises, then pools, as the auxiliary model did; 'official' pools, then normalises
         num_classes  None keeps the head. Another number than the learngene's gives a new head: weights normal with
-                     std 0.01, bias zero, drawn from torch's global generator. The same number keeps the head.
+                     std 0.01, bias zero, the same ones every time. The same number keeps the head.
         dtype        None is float32
 
         Raises DepthError, ArchitectureError.

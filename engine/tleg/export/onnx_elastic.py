@@ -1,0 +1,127 @@
+"""Elastic ONNX: one file for every depth, which is its second input.
+
+The blocks are one Loop. Its body makes the weights of layer l from the terms and t = l / depth, then computes the block.
+With all terms of a parameter in one matrix (K, values), a layer's values are one product coefficients (1, K) @ terms: a
+single pass over the terms, whatever the basis. Weights are made and used in pieces of about width x width, because a
+piece that is still in the processor's cache when it is used saves a trip to memory (5% of the time of an S at batch 1).
+
+t and the powers of t are computed in float64, as `tleg.basis` does, so that no stage boundary is missed. A depth outside 1 to
+MAX_DEPTH is an error at run time: it indexes a table past its end. In float16 the terms are kept in float16, and a
+layer's weights are made in float32 and rounded.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from onnx import GraphProto, TensorProto, helper
+
+from tleg.basis import MAX_DEPTH, Basis
+from tleg.expansion import Array
+from tleg.export.onnx_file import write_model
+from tleg.export.onnx_graph import Graph, Precision
+from tleg.export.onnx_plain import finish
+from tleg.export.onnx_vit import add_block, add_head, add_stem, as_stored, cut
+from tleg.header import Layout, Structure
+from tleg.names import inner_name, is_block
+
+DEPTH = "depth"
+
+
+def write_elastic(
+    path: Path,
+    structure: Structure,
+    basis: Basis,
+    tensors: Mapping[str, Array],
+    *,
+    layout: Layout = "auxiliary",
+    precision: Precision = "float32",
+    metadata: Mapping[str, str],
+) -> int:
+    """Write all descendants as one ONNX file and return its size in bytes.
+
+    Its inputs are 'images' (batch, C, H, W) and 'depth', an int64 scalar from 1 to MAX_DEPTH; its output is 'logits'
+    (batch, classes). Other arguments and errors are those of `write_plain`.
+    """
+    graph = Graph(precision)
+    x = add_stem(graph, structure, tensors)
+    depth = _add_depth(graph)
+    body = _body(graph, structure, basis, tensors)
+    true = graph.initializer("true", np.array(True))
+    x = graph.add("Loop", [depth, true, x], "blocks", body=body)
+    add_head(graph, structure, x, tensors, layout)
+    finished = finish(graph, structure, tensors)
+    finished.input.append(helper.make_tensor_value_info(DEPTH, TensorProto.INT64, []))
+    return write_model(path, finished, graph.initializers, metadata)
+
+
+def _add_depth(graph: Graph) -> str:
+    """Add what refuses a depth out of range, and return the name of the checked depth."""
+    table = graph.initializer("depths", np.arange(1, MAX_DEPTH + 1, dtype=np.int64))
+    one, past = (graph.initializer(f"integer.{n}", np.array(n, np.int64)) for n in (1, MAX_DEPTH))
+    # Gather counts negative indices from the end, so a depth below 1 is sent past the table's end as well.
+    index = graph.add("Sub", [DEPTH, one], "depth.index")
+    below = graph.add("Less", [DEPTH, one], "depth.below")
+    index = graph.add("Where", [below, past, index], "depth.checked_index")
+    depth = graph.add("Gather", [table, index], "depth.checked", axis=0)
+    graph.add("Cast", [depth], "depth.float64", to=TensorProto.DOUBLE)
+    return depth
+
+
+def _body(graph: Graph, structure: Structure, basis: Basis, tensors: Mapping[str, Array]) -> GraphProto:
+    """Return the Loop's body: layer number, condition and x -> condition and x. Its initializers go to the outer graph."""
+    body = Graph(graph.precision, initializers=graph.initializers)
+    layer, condition, x = "layer", "layer.continue", "layer.input"
+    exact = body.add("Cast", [layer], "layer.float64", to=TensorProto.DOUBLE)
+    coefficients = _coefficients(body, basis, body.add("Div", [exact, "depth.float64"], "position"))
+    pieces = structure.hidden // structure.width if structure.hidden % structure.width == 0 else 1
+    weights = {
+        piece: _add_weight(graph, body, piece, terms, coefficients)
+        for name, values in tensors.items()
+        if is_block(name)
+        for piece, terms in cut(inner_name(name), as_stored(values), pieces).items()
+    }
+    output = add_block(body, structure, x, "layer.", weights.__getitem__, "layer.output", pieces=pieces)
+    kept = body.add("Identity", [condition], "layer.continued")
+    shape = ["batch", structure.tokens, structure.width]
+    return helper.make_graph(
+        body.nodes,
+        "block",
+        [
+            helper.make_tensor_value_info(layer, TensorProto.INT64, []),
+            helper.make_tensor_value_info(condition, TensorProto.BOOL, []),
+            helper.make_tensor_value_info(x, graph.onnx_type, shape),
+        ],
+        [
+            helper.make_tensor_value_info(kept, TensorProto.BOOL, []),
+            helper.make_tensor_value_info(output, graph.onnx_type, shape),
+        ],
+    )
+
+
+def _coefficients(body: Graph, basis: Basis, position: str) -> str:
+    """Add the coefficients of a layer, shape (1, K), float32, from its position in float64."""
+    orders = np.arange(basis.terms, dtype=np.float64).reshape(1, -1)
+    if basis.name == "piecewise":
+        edges = np.array((0.0, *basis.boundaries, 1.0)).reshape(1, -1)
+        begun = body.add("GreaterOrEqual", [position, body.initializer("basis.begin", edges[:, :-1])], "basis.begun")
+        unfinished = body.add("Less", [position, body.initializer("basis.end", edges[:, 1:])], "basis.unfinished")
+        stage = body.add("And", [begun, unfinished], "basis.stage")
+        return body.add("Cast", [stage], "coefficients", to=TensorProto.FLOAT)
+    if basis.name == "cosine":
+        angle = body.add("Mul", [position, body.initializer("basis.orders", math.pi * orders)], "basis.angle")
+        return body.add("Cos", [body.add("Cast", [angle], "basis.angle.float32", to=TensorProto.FLOAT)], "coefficients")
+    powers = body.add("Pow", [position, body.initializer("basis.orders", orders)], "basis.powers")
+    return body.add("Cast", [powers], "coefficients", to=TensorProto.FLOAT)
+
+
+def _add_weight(graph: Graph, body: Graph, name: str, terms: Array, coefficients: str) -> str:
+    """Add what makes a layer's values of one parameter (or piece) from its terms (K, *parameter), and return their name."""
+    stored = f"blocks.{name}"
+    if len(terms) == 1:
+        return graph.weight(stored, terms[0])
+    matrix = graph.as_float32(graph.weight(stored, terms.reshape(len(terms), -1)), f"{stored}.float32")
+    values = body.add("MatMul", [coefficients, matrix], f"layer.{name}.flat")
+    shaped = body.add("Reshape", [values, body.integers(*terms.shape[1:])], f"layer.{name}.shaped")
+    return body.from_float32(shaped, f"layer.{name}")

@@ -1,0 +1,94 @@
+"""Writing an ONNX file tensor by tensor.
+
+The onnx package would copy every weight three times (array, message, serialised text) before the first byte is written. The
+protobuf wire format needs none of that: the nodes are serialised by onnx, and each initializer follows as a small message
+header and its array's own bytes. onnx.load reads the result like any other file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from tleg import __version__
+from tleg.errors import ExportError
+
+Values = NDArray[Any]
+
+OPSET: Final = 20  # The first with Gelu; in ONNX Runtime since 1.17.
+IR_VERSION: Final = 9  # What opset 20 came with.
+MAX_BYTES: Final = 2**31 - 1  # Protobuf's limit of one message.
+
+# Protobuf: field number << 3 | wire type 2 (length, then bytes).
+_MODEL_GRAPH: Final = b"\x3a"
+_GRAPH_INITIALIZER: Final = b"\x2a"
+_TENSOR_RAW_DATA: Final = b"\x4a"
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """One initializer: all of its message but the values, then the values."""
+
+    start: bytes
+    values: Values
+
+    @property
+    def size(self) -> int:
+        return len(self.start) + self.values.nbytes
+
+
+def write_model(
+    path: Path, graph: onnx.GraphProto, initializers: Mapping[str, Values], metadata: Mapping[str, str]
+) -> int:
+    """Write one ONNX file and return its size in bytes.
+
+    graph         nodes, inputs and outputs, without the initializers
+    initializers  by name, of any numeric type that ONNX knows
+    metadata      texts for the model's metadata_props
+
+    Raises ExportError when the file would exceed 2 GB, OSError when the disk refuses.
+    """
+    model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="tleg", producer_version=__version__)
+    model.opset_import.add(domain="", version=OPSET)
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    start = model.SerializeToString()
+    nodes = graph.SerializeToString()
+    tensors = [_tensor(name, values) for name, values in initializers.items()]
+    graph_size = len(nodes) + sum(1 + len(_varint(tensor.size)) + tensor.size for tensor in tensors)
+    start += _MODEL_GRAPH + _varint(graph_size)
+    total = len(start) + graph_size
+    if total > MAX_BYTES:
+        raise ExportError(
+            f"the ONNX file would have {total / 1e9:.1f} GB and a single file holds 2 GB; "
+            "choose a smaller depth, --dtype float16, or onnx-compact, which does not grow with depth"
+        )
+    with path.open("wb") as file:
+        file.write(start)
+        file.write(nodes)
+        for tensor in tensors:
+            file.write(_GRAPH_INITIALIZER + _varint(tensor.size) + tensor.start)
+            file.write(tensor.values.reshape(-1).view(np.uint8).data)
+    return total
+
+
+def _tensor(name: str, values: Values) -> _Tensor:
+    message = onnx.TensorProto(
+        name=name, dims=values.shape, data_type=onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+    )
+    little_endian = values.astype(values.dtype.newbyteorder("<"), order="C", copy=False)
+    return _Tensor(message.SerializeToString() + _TENSOR_RAW_DATA + _varint(values.nbytes), little_endian)
+
+
+def _varint(value: int) -> bytes:
+    """Protobuf's whole numbers: seven bits a byte, lowest first, the top bit set on all but the last."""
+    result = bytearray()
+    while value > 0x7F:
+        result.append(value & 0x7F | 0x80)
+        value >>= 7
+    result.append(value)
+    return bytes(result)

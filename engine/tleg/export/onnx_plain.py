@@ -1,0 +1,58 @@
+"""Plain ONNX: every layer's expanded weights are in the file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from onnx import GraphProto, TensorProto, helper
+
+from tleg.basis import Basis
+from tleg.expansion import Array, expand_parameter
+from tleg.export.onnx_file import write_model
+from tleg.export.onnx_graph import Graph, Precision
+from tleg.export.onnx_vit import IMAGES, LOGITS, add_block, add_head, add_stem, as_stored
+from tleg.header import Layout, Structure
+from tleg.names import inner_name, is_block, layer_name
+
+
+def write_plain(
+    path: Path,
+    structure: Structure,
+    basis: Basis,
+    tensors: Mapping[str, Array],
+    depth: int,
+    *,
+    layout: Layout = "auxiliary",
+    precision: Precision = "float32",
+    metadata: Mapping[str, str],
+) -> int:
+    """Write a descendant as one ONNX file and return its size in bytes.
+
+    tensors   a learngene's, by its names: stacks of terms (K, *parameter), stem and head
+    metadata  texts for the model's metadata_props
+
+    Its input is 'images' (batch, C, H, W), its output 'logits' (batch, classes), with a batch of any size. The weights are
+    those of `tleg.expansion` to the bit (in float16, rounded from them). Raises DepthError, ExportError.
+    """
+    graph = Graph(precision)
+    coefficients = basis.coefficients(depth)
+    for name, terms in tensors.items():
+        if is_block(name):
+            for layer, values in enumerate(expand_parameter(as_stored(terms), coefficients)):
+                graph.weight(layer_name(layer, inner_name(name)), values)
+    x = add_stem(graph, structure, tensors)
+    for layer in range(depth):
+        prefix = layer_name(layer, "")
+        x = add_block(graph, structure, x, prefix, lambda name, prefix=prefix: f"{prefix}{name}", prefix.rstrip("."))
+    add_head(graph, structure, x, tensors, layout)
+    return write_model(path, finish(graph, structure, tensors), graph.initializers, metadata)
+
+
+def finish(graph: Graph, structure: Structure, tensors: Mapping[str, Array]) -> GraphProto:
+    """Return the graph with its input and output, without initializers."""
+    images = ["batch", structure.channels, *structure.image_size]
+    return helper.make_graph(
+        graph.nodes,
+        "tleg",
+        [helper.make_tensor_value_info(IMAGES, graph.onnx_type, images)],
+        [helper.make_tensor_value_info(LOGITS, graph.onnx_type, ["batch", tensors["head.bias"].shape[0]])],
+    )

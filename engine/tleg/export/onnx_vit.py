@@ -1,0 +1,191 @@
+"""What a plain ViT computes, in ONNX nodes: stem, block and head.
+
+The order of operations is timm's, so that results agree to rounding. Matrices are stored as [in, out]: MatMul takes them as
+they are, and ONNX Runtime packs them once when it opens the file. The head alone is a Gemm with the matrix as timm has it.
+
+In float16 the images, weights, activations and logits are float16; nothing is kept in float32. Runtimes accumulate
+LayerNorm, Softmax, mean and matrix products in float32 of their own accord (ONNX Runtime's CPU kernels convert).
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tleg.errors import ArchitectureError
+from tleg.expansion import Array
+from tleg.export.onnx_graph import Graph
+from tleg.header import Architecture, Layout, Structure
+
+IMAGES = "images"
+LOGITS = "logits"
+# Gives the name of the ONNX value that holds a parameter, by its name inside the block; matrices as [in, out].
+WeightSource = Callable[[str], str]
+
+
+def plain_structure(architecture: Architecture) -> Structure:
+    """Return an architecture's structure. Raises ArchitectureError when only timm can build it."""
+    if architecture.structure is None:
+        raise ArchitectureError(
+            f"'{architecture.name}' is not a plain ViT, so compact and elastic files cannot be written; choose onnx or pytorch"
+        )
+    return architecture.structure
+
+
+def as_stored(values: Array) -> Array:
+    """Return values as the graph uses them: matrices, the last two axes, as [in, out]; contiguous.
+
+    `values` has the terms or layers as its first axis: (n, out, in) becomes (n, in, out), and (n, width) stays.
+    """
+    return np.ascontiguousarray(values.transpose(0, 2, 1)) if values.ndim == 3 else np.ascontiguousarray(values)
+
+
+def add_stem(graph: Graph, structure: Structure, tensors: Mapping[str, Array]) -> str:
+    """Add patch embedding, prefix tokens, position embedding; images (batch, C, H, W) -> (batch, tokens, width)."""
+    patch = [IMAGES, graph.weight("patch_embed.proj.weight", tensors["patch_embed.proj.weight"])]
+    if structure.patch_bias:
+        patch.append(graph.weight("patch_embed.proj.bias", tensors["patch_embed.proj.bias"]))
+    size = list(structure.patch_size)
+    x = graph.add("Conv", patch, "patch_embed.proj", kernel_shape=size, strides=size)
+    x = graph.add("Reshape", [x, graph.integers(0, structure.width, structure.patches)], "patch_embed.flat")
+    x = graph.add("Transpose", [x], "patch_embed", perm=[0, 2, 1])
+    prefix = structure.prefix_tokens
+    positions = tensors["pos_embed"] if structure.position != "none" else None
+    if positions is not None:
+        of_patches = positions[:, prefix:] if structure.position == "all" else positions
+        x = graph.add("Add", [x, graph.weight("pos_embed", np.ascontiguousarray(of_patches))], "patches")
+    if prefix:
+        # Prefix tokens never depend on the image, so their position embedding is added here instead of at every run.
+        tokens = [tensors[name] for name in ("cls_token", "reg_token") if name in tensors]
+        values = np.concatenate(tokens, axis=1)
+        if positions is not None and structure.position == "all":
+            values = values + positions[:, :prefix]
+        x = _prepend(graph, graph.weight("prefix_tokens", values), x)
+    if structure.pre_norm:
+        norm = [graph.weight(f"norm_pre.{name}", tensors[f"norm_pre.{name}"]) for name in ("weight", "bias")]
+        x = _layer_norm(graph, structure, x, norm, "norm_pre")
+    return x
+
+
+def _prepend(graph: Graph, tokens: str, patches: str) -> str:
+    batch = graph.add("Shape", [patches], "batch.size", start=0, end=1)
+    shape = graph.add("Concat", [batch, graph.integers(1, 1)], "prefix_tokens.shape", axis=0)
+    copies = graph.add("Expand", [tokens, shape], "prefix_tokens.copies")
+    return graph.add("Concat", [copies, patches], "tokens", axis=1)
+
+
+def _layer_norm(graph: Graph, structure: Structure, x: str, parameters: list[str], output: str) -> str:
+    return graph.add("LayerNormalization", [x, *parameters], output, axis=-1, epsilon=structure.eps)
+
+
+def add_block(
+    graph: Graph, structure: Structure, x: str, prefix: str, weight: WeightSource, output: str, *, pieces: int = 0
+) -> str:
+    """Add one block; x (batch, tokens, width) -> `output` of the same shape. `prefix` begins the names of its values.
+
+    With `pieces` above 0 the block is worked off in pieces whose weights `weight` knows by the names of `cut`: queries, keys
+    and values one after the other, and the MLP's hidden layer in that many parts.
+    """
+    norm = [weight("norm1.weight"), weight("norm1.bias")]
+    normed = _layer_norm(graph, structure, x, norm, f"{prefix}norm1")
+    branch = _attention(graph, structure, normed, prefix, weight, separate=pieces > 0)
+    x = _add_branch(graph, structure, x, branch, "ls1", prefix, weight, f"{prefix}attn.residual")
+    norm = [weight("norm2.weight"), weight("norm2.bias")]
+    normed = _layer_norm(graph, structure, x, norm, f"{prefix}norm2")
+    branch = _mlp(graph, normed, prefix, weight, pieces)
+    return _add_branch(graph, structure, x, branch, "ls2", prefix, weight, output)
+
+
+def cut(name: str, values: Array, pieces: int) -> dict[str, Array]:
+    """Cut a block's parameter into the pieces that `add_block` asks for; most are one piece, under their own name.
+
+    `values` has the terms as its first axis and matrices as [in, out], as `as_stored` returns them.
+    """
+    kind = name.rpartition(".")[2]
+    if name.startswith("attn.qkv."):
+        names, axis = [f"attn.{part}.{kind}" for part in "qkv"], -1
+    elif name.startswith("mlp.fc1.") or name == "mlp.fc2.weight":
+        layer = name.removesuffix(f".{kind}")
+        names, axis = [f"{layer}.{piece}.{kind}" for piece in range(pieces)], -1 if layer == "mlp.fc1" else 1
+    else:
+        return {name: values}
+    return dict(zip(names, np.split(values, len(names), axis), strict=True))
+
+
+def _add_branch(
+    graph: Graph, structure: Structure, x: str, branch: str, scale: str, prefix: str, weight: WeightSource, output: str
+) -> str:
+    if structure.layer_scale:
+        branch = graph.add("Mul", [branch, weight(f"{scale}.gamma")], f"{prefix}{scale}")
+    return graph.add("Add", [x, branch], output)
+
+
+def _attention(
+    graph: Graph, structure: Structure, x: str, prefix: str, weight: WeightSource, *, separate: bool
+) -> str:
+    heads, width = structure.heads, structure.width // structure.heads
+    outer, prefix = prefix, f"{prefix}attn."
+    if separate:
+        parts = [_linear(graph, x, f"attn.{part}", outer, weight, bias=structure.qkv_bias) for part in "qkv"]
+        flat = dict(zip("qkv", parts, strict=True))
+    else:
+        joint = _linear(graph, x, "attn.qkv", outer, weight, bias=structure.qkv_bias)
+        flat = {part: f"{prefix}{part}" for part in "qkv"}
+        graph.split(joint, list(flat.values()), axis=-1)
+    by_head = graph.integers(0, structure.tokens, heads, width)
+    # Keys are transposed right away to (batch, heads, head width, tokens), what the product with the queries takes.
+    orders = {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}
+    query, key, value = (
+        graph.add(
+            "Transpose", [graph.add("Reshape", [flat[part], by_head], f"{prefix}{part}.split")], f"{prefix}{part}.heads", perm=order
+        )
+        for part, order in orders.items()
+    )
+    scale = graph.weight("attn.scale", np.array(width**-0.5, np.float32))
+    scores = graph.add("MatMul", [graph.add("Mul", [query, scale], f"{prefix}q.scaled"), key], f"{prefix}scores")
+    shares = graph.add("Softmax", [scores], f"{prefix}shares", axis=-1)
+    mixed = graph.add("MatMul", [shares, value], f"{prefix}mixed")
+    mixed = graph.add("Transpose", [mixed], f"{prefix}mixed.tokens", perm=[0, 2, 1, 3])
+    mixed = graph.add("Reshape", [mixed, graph.integers(0, structure.tokens, structure.width)], f"{prefix}joined")
+    return _linear(graph, mixed, "attn.proj", outer, weight)
+
+
+def _mlp(graph: Graph, x: str, prefix: str, weight: WeightSource, pieces: int) -> str:
+    if not pieces:
+        hidden = graph.add("Gelu", [_linear(graph, x, "mlp.fc1", prefix, weight)], f"{prefix}mlp.act")
+        return _linear(graph, hidden, "mlp.fc2", prefix, weight)
+    total = ""
+    for piece in range(pieces):
+        hidden = graph.add("Gelu", [_linear(graph, x, f"mlp.fc1.{piece}", prefix, weight)], f"{prefix}mlp.act.{piece}")
+        part = _linear(graph, hidden, f"mlp.fc2.{piece}", prefix, weight, bias=False)
+        total = graph.add("Add", [total, part], f"{prefix}mlp.sum.{piece}") if total else part
+    return graph.add("Add", [total, weight("mlp.fc2.bias")], f"{prefix}mlp.fc2")
+
+
+def _linear(graph: Graph, x: str, name: str, prefix: str, weight: WeightSource, *, bias: bool = True) -> str:
+    product = graph.add("MatMul", [x, weight(f"{name}.weight")], f"{prefix}{name}.product")
+    return graph.add("Add", [product, weight(f"{name}.bias")], f"{prefix}{name}") if bias else product
+
+
+def add_head(graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Array], layout: Layout) -> str:
+    """Add final norm, pooling and head; x (batch, tokens, width) -> logits (batch, classes).
+
+    The auxiliary layout normalises, then pools; the official one pools, then normalises.
+    """
+    name = "fc_norm" if layout == "official" else "norm"
+    norm = [graph.weight(f"{name}.{kind}", tensors[f"norm.{kind}"]) for kind in ("weight", "bias")]
+    if layout == "official" or structure.pool == "token":
+        # LayerNorm treats tokens one by one, so the class token alone needs it.
+        x = _layer_norm(graph, structure, _pool(graph, structure, x), norm, name)
+    else:
+        x = _pool(graph, structure, _layer_norm(graph, structure, x, norm, name))
+    head = [graph.weight(f"head.{kind}", tensors[f"head.{kind}"]) for kind in ("weight", "bias")]
+    return graph.add("Gemm", [x, *head], LOGITS, transB=1)
+
+
+def _pool(graph: Graph, structure: Structure, x: str) -> str:
+    if structure.pool == "token":
+        return graph.add("Gather", [x, graph.initializer("integer.0", np.array(0, np.int64))], "pooled", axis=1)
+    if structure.prefix_tokens:
+        bounds = [graph.integers(structure.prefix_tokens), graph.integers(structure.tokens), graph.integers(1)]
+        x = graph.add("Slice", [x, *bounds], "patches.out")
+    return graph.add("ReduceMean", [x, graph.integers(1)], "pooled", keepdims=0)

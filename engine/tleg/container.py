@@ -173,9 +173,35 @@ def _decode_metadata(metadata: object) -> LearngeneHeader:
 
 
 def encode_metadata(header: LearngeneHeader) -> dict[str, str]:
-    """Return the metadata of a learngene file: `read_header` gives back the same header."""
-    document = {name: json.dumps(encode(getattr(header, name)), sort_keys=True) for name in METADATA_FIELDS}
+    """Return the metadata of a learngene file: `read_header` gives back the same header.
+
+    Raises FileFormatError when free-form fields hold what JSON has not, such as NaN.
+    """
+    document = {}
+    for name in METADATA_FIELDS:
+        try:
+            document[name] = json.dumps(encode(getattr(header, name)), sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise FileFormatError(f"the header field '{name}' cannot be written as JSON: {error}") from error
     return {"format": FORMAT_NAME, "version": str(FORMAT_VERSION), **document}
+
+
+def encode_start(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    """Return all of a learngene file that precedes its tensors, which follow as float32 in the order of `shapes`.
+
+    The same header and shapes give the same bytes, so equal learngenes are equal files.
+    """
+    document: dict[str, Any] = {"__metadata__": encode_metadata(header)}
+    position = 0
+    for name, shape in shapes.items():
+        stop = position + math.prod(shape) * ITEM_BYTES["F32"]
+        document[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [position, stop]}
+        position = stop
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # The format aligns tensors to 8 bytes.
+    if len(text) > MAX_HEADER_BYTES:
+        raise FileFormatError(f"a header of {len(text):,} bytes is larger than {MAX_HEADER_BYTES:,}")
+    return struct.pack("<Q", len(text)) + text
 
 
 def hash_tensors(tensors: Iterable[tuple[str, tuple[int, ...], bytes | memoryview]]) -> str:

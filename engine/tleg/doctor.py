@@ -1,4 +1,4 @@
-"""What tleg finds on this machine: Python, libraries, devices, data. Heavy libraries are imported only to see whether they work."""
+"""What tleg finds on this machine: Python, libraries, devices, data. Libraries are imported to see whether they work."""
 
 import importlib
 import importlib.util
@@ -173,4 +173,5 @@ def _writable(folder: Path) -> bool:
 def _advice(library: Library) -> str:
     if library.state == "missing":
         return f"{library.name} is not installed: pip install {library.name}"
-    return f"{library.name} {library.version or ''} does not load ({library.reason}): pip install --force-reinstall {library.name}"
+    installed = f"{library.name} {library.version}" if library.version else library.name
+    return f"{installed} does not load ({library.reason}): pip install --force-reinstall {library.name}"

@@ -12,7 +12,7 @@ import numpy as np
 from tleg import container
 from tleg.atomic import new_file
 from tleg.basis import check_depth, part_of
-from tleg.container import LearngeneFile, encode_metadata, hash_tensors, open_binary
+from tleg.container import LearngeneFile, encode_start, hash_tensors, open_binary
 from tleg.errors import FileFormatError, VerificationError
 from tleg.expansion import Array, expand_tensors
 from tleg.header import Layout, LearngeneHeader
@@ -47,9 +47,7 @@ class Learngene:
     @property
     def terms(self) -> dict[str, Array]:
         """The stacks of terms by parameter name inside a block: 'attn.qkv.weight' -> shape (K, 3 * width, width)."""
-        return {
-            inner_name(name): values for name, values in self.tensors.items() if is_block(name)
-        }
+        return {inner_name(name): values for name, values in self.tensors.items() if is_block(name)}
 
     def coefficients(self, depth: int) -> tuple[tuple[float, ...], ...]:
         """The coefficient matrix of a depth, shape (depth, K). Raises DepthError."""
@@ -106,10 +104,7 @@ class Learngene:
 
     def hash(self) -> str:
         """The SHA-256 of the tensors (see `tleg.container.hash_tensors`)."""
-        return hash_tensors(
-            (name, values.shape, np.ascontiguousarray(values).reshape(-1).astype("<f4", copy=False).view(np.uint8).data)
-            for name, values in self.tensors.items()
-        )
+        return hash_tensors((name, values.shape, _bytes(values)) for name, values in self.tensors.items())
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the learngene file, whole or not at all.
@@ -119,13 +114,12 @@ class Learngene:
         """
         self.verify()
         header = replace(self.header, sha256=self.hash())
-        from safetensors.numpy import save
-
-        content = save(
-            {name: np.asarray(values, order="C") for name, values in self.tensors.items()}, encode_metadata(header)
-        )
-        with new_file(Path(path), overwrite=overwrite) as temporary:
-            temporary.write_bytes(content)
+        names = sorted(self.tensors)
+        start = encode_start(header, {name: self.tensors[name].shape for name in names})
+        with new_file(Path(path), overwrite=overwrite) as temporary, temporary.open("wb") as file:
+            file.write(start)
+            for name in names:
+                file.write(_bytes(self.tensors[name]))
 
 
 def load(path_or_name: str | os.PathLike[str]) -> Learngene:
@@ -161,6 +155,12 @@ def read_tensors(file: LearngeneFile) -> Learngene:
     if learngene.hash() != file.header.sha256:
         raise VerificationError(f"the tensors of {file.path} are not those that were written: their hash differs")
     return learngene
+
+
+def _bytes(values: Array) -> memoryview:
+    """The values as little-endian float32, in C order, without a copy where they lie so already."""
+    flat = np.ascontiguousarray(values).reshape(-1).astype("<f4", copy=False)
+    return flat.view(np.uint8).data
 
 
 def _shape_problems(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:

@@ -26,6 +26,7 @@ from tleg.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing
 from tleg.learngene import Learngene
 from tleg.measure import measure
 from tleg.names import BLOCK_PREFIX, is_block
+from tleg.plain import parameter_shapes
 
 # The blocks of the official code use torch's default, whatever its configuration says.
 OFFICIAL_EPS: Final = 1e-5
@@ -225,9 +226,7 @@ def _square(size: tuple[int, int]) -> int | tuple[int, int]:
 
 
 def _check_names(state: Mapping[str, Tensor], architecture: Architecture) -> None:
-    """Compare names and shapes with what the architecture has, strictly. Raises FileFormatError that lists every difference."""
-    from tleg.plain import parameter_shapes
-
+    """Compare names and shapes with the architecture's, strictly. Raises FileFormatError that lists every difference."""
     assert architecture.structure is not None  # _architecture refuses others.
     expected: dict[str, tuple[int, ...]] = {}
     for name, shape in parameter_shapes(architecture.structure, architecture.num_classes).items():

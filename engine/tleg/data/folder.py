@@ -63,6 +63,8 @@ def _scan(split: Path, classes: tuple[str, ...]) -> FolderImages:
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
+        if not (split / name).is_dir():
+            continue  # Validation images may lack a class.
         found = sorted(path for path in (split / name).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         if not found:
             raise DataError(f"the class folder {split / name} holds no images ({', '.join(sorted(SUFFIXES))})")

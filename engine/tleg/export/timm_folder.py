@@ -78,7 +78,8 @@ def timm_config(
         arguments["depth"] = depth
     pretrained = {
         "input_size": list(architecture.input_size),
-        "fixed_input_size": True,
+        # Where it is true, timm passes input_size to the model as img_size, which only models of one size take.
+        "fixed_input_size": depth is not None or "img_size" in arguments,
         "interpolation": preprocessing.interpolation,
         "crop_pct": preprocessing.crop_pct,
         "crop_mode": preprocessing.crop_mode,

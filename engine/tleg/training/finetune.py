@@ -121,6 +121,8 @@ def start_from_folder(folder: Path) -> Callable[[Data], Start]:
         arguments = config.get("model_args", {})
         if not isinstance(arguments, dict):
             raise FileFormatError(f"{folder} has model_args that are no object")
+        if known.get("fixed_input_size"):
+            arguments = {"img_size": list(size[1:]), **arguments}
         architecture = Architecture(
             config["architecture"], arguments, len(data.classes), (int(size[0]), int(size[1]), int(size[2]))
         )

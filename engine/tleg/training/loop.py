@@ -164,12 +164,15 @@ def _undecayed(model: nn.Module) -> Iterator[str]:
 def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> Any:
     from timm.scheduler import CosineLRScheduler
 
+    steps = recipe.epochs * steps_per_epoch
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), steps - 1)
     schedule = CosineLRScheduler(
         optimizer,
-        t_initial=recipe.epochs * steps_per_epoch,
+        t_initial=steps - warmup,
         lr_min=recipe.peak_rate * recipe.minimum_rate,
-        warmup_t=round(recipe.warmup_epochs * steps_per_epoch),
+        warmup_t=warmup,
         warmup_lr_init=recipe.peak_rate / 1000,
+        warmup_prefix=True,
         t_in_epochs=False,
     )
     schedule.step_update(0)

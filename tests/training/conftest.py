@@ -1,0 +1,71 @@
+"""A real data set that trains in seconds: scikit-learn's digits, 8 by 8 pixels, ten classes."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tleg.data.dataset import Data
+from tleg.data.fashion_mnist import ArrayImages
+from tleg.data.transforms import Augmentation
+from tleg.training.device import Placement, choose_placement
+from tleg.training.recipe import Recipe
+
+VIT = "vit_tiny_patch16_224"
+ARGUMENTS = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2}
+PLAIN = Augmentation(crop_scale=0.9, flip=0.0, auto_augment=None, random_erasing=0.0)
+
+
+@cache
+def load_digits_data() -> Data:
+    """1,400 training and 397 validation images."""
+    from sklearn.datasets import load_digits
+
+    bunch: Any = load_digits()
+    images = (bunch.images * 255 / 16).round().astype(np.uint8)
+    labels = bunch.target.astype(np.uint8)
+    train, validation = ArrayImages(images[:1400], labels[:1400]), ArrayImages(images[1400:], labels[1400:])
+    return Data("digits", tuple("0123456789"), train, validation, 1, (8, 8), (0.305,), (0.376,))
+
+
+@pytest.fixture(scope="session")
+def digits() -> Data:
+    """scikit-learn's digits."""
+    return load_digits_data()
+
+
+@pytest.fixture(scope="session")
+def placement() -> Placement:
+    """The CPU in float32."""
+    return choose_placement("cpu")
+
+
+@pytest.fixture
+def recipe() -> Callable[..., Recipe]:
+    """A recipe for seconds: recipe(epochs=2)."""
+
+    def make(**changes: Any) -> Recipe:
+        values: dict[str, Any] = {"epochs": 2, "batch_size": 64, "learning_rate": 2e-3, "workers": 0, "augmentation": PLAIN}
+        return Recipe(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits as an image folder: 20 training and 5 validation images of each class, as PNG."""
+    root = tmp_path_factory.mktemp("digits")
+    data = load_digits_data()
+    counts: dict[tuple[str, int], int] = {}
+    for split, images, most in (("train", data.train, 20), ("val", data.validation, 5)):
+        for index in range(len(images)):
+            label = images.label(index)
+            counts[split, label] = counts.get((split, label), 0) + 1
+            if counts[split, label] <= most:
+                folder = root / split / str(label)
+                folder.mkdir(parents=True, exist_ok=True)
+                images.image(index).save(folder / f"{index}.png")
+    return root

@@ -1,0 +1,205 @@
+"""Learning a learngene, on real images and for real."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tleg
+from tests.training.conftest import ARGUMENTS, VIT
+from tleg.basis import Basis
+from tleg.data.dataset import Data
+from tleg.data.fashion_mnist import ArrayImages
+from tleg.errors import DataError, TeacherError, TlegError
+from tleg.learngene import Learngene
+from tleg.training.device import Placement
+from tleg.training.finetune import FinetuneJob, finetune, start_from_timm
+from tleg.training.learn import LearnJob, depth_of_step, learn, prepare
+from tleg.training.loop import StepReport, _optimizer, train
+from tleg.training.recipe import Depths, Distillation, Recipe
+from tleg.training.subjects import evaluate_subject, learngene_subject
+
+MakeRecipe = Callable[..., Recipe]
+
+
+def job(digits: Data, recipe: Recipe, **changes: object) -> LearnJob:
+    return replace(LearnJob(digits, VIT, ARGUMENTS, recipe=recipe, evaluated=(4,)), **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def learned(digits: Data, placement: Placement) -> Learngene:
+    from tests.training.conftest import PLAIN
+
+    recipe = Recipe(epochs=12, batch_size=32, learning_rate=3e-3, workers=0, augmentation=PLAIN)
+    depths = Depths(6, (2, 3, 4, 6))
+    return learn(LearnJob(digits, VIT, ARGUMENTS, depths=depths, recipe=recipe, evaluated=(2, 3, 4, 5, 6, 8)), placement)
+
+
+def test_descendants_of_every_depth_work_without_fine_tuning(learned: Learngene) -> None:
+    assert learned.header.reached is not None
+    top1 = learned.header.reached.top1
+    assert set(top1) == {2, 3, 4, 5, 6, 8}
+    # Guessing gives 10; depths 5 and 8 were never trained.
+    assert min(top1.values()) > 50
+    assert learned.header.reached.images == 397
+
+
+def test_the_header_says_what_was_done(learned: Learngene) -> None:
+    header = learned.header
+    assert header.auxiliary.depth == 6
+    assert header.auxiliary.sampled_depths == (2, 3, 4, 6)
+    assert header.classes == tuple("0123456789")
+    assert header.learned["steps"] == 12 * (1400 // 32)
+    assert header.learned["recipe"]["learning_rate"] == 3e-3
+    assert header.preprocessing.mean == (0.305,)
+    assert header.architecture.structure is not None
+    assert header.architecture.structure.eps == 1e-6
+
+
+def test_the_header_states_what_an_expanded_descendant_reaches(
+    learned: Learngene, digits: Data, placement: Placement, tmp_path: Path
+) -> None:
+    learned.save(tmp_path / "l.safetensors")
+    model = tleg.load(tmp_path / "l.safetensors").expand(3)
+    pixels = torch.from_numpy(digits.validation.images).unsqueeze(1).float() / 255  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        predicted = model((pixels - 0.305) / 0.376).argmax(1).numpy()
+    accuracy = 100 * (predicted == digits.validation.labels).mean()  # type: ignore[attr-defined]
+    assert learned.header.reached is not None
+    assert learned.header.reached.top1[3] == pytest.approx(accuracy, abs=0.01)
+
+
+def test_the_same_seed_gives_the_same_learngene(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
+    few = replace(digits, train=ArrayImages(digits.train.images[:200], digits.train.labels[:200]))  # type: ignore[attr-defined]
+    sampled = Depths(4, (2, 4))
+    hashes = [
+        learn(job(few, recipe(seed=seed, workers=workers, epochs=1), depths=sampled, evaluated=()), placement).hash()
+        for seed, workers in ((0, 0), (0, 2), (1, 0))
+    ]
+    assert hashes[0] == hashes[1]
+    assert hashes[0] != hashes[2]
+
+
+def test_distilling_follows_the_teacher(digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
+    arguments = {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}
+    start = start_from_timm("resnet10t", arguments)
+    score = finetune(FinetuneJob(digits, start, recipe=recipe(epochs=6, learning_rate=4e-3)), placement, tmp_path / "ancestor")
+    assert score.top1 > 70
+    # The labels are wrong on purpose: all that the student can know comes from the teacher.
+    shuffled = ArrayImages(digits.train.images, np.roll(digits.train.labels, 1))  # type: ignore[attr-defined]
+    wrong = replace(digits, train=shuffled)
+    learning = job(wrong, recipe(epochs=10, batch_size=32), teacher=str(tmp_path / "ancestor"), depths=Depths(3), evaluated=(3,))
+    learngene = learn(learning, placement)
+    assert learngene.header.reached is not None
+    assert learngene.header.reached.top1[3] > 35
+    ancestry = learngene.header.learned["ancestry"]
+    assert ancestry["name"] == "ancestor"
+    assert ancestry["accuracy"] == pytest.approx(score.top1, abs=0.01)
+    assert learngene.header.learned["distillation"] == {"temperature": 1.0, "weight": 1.0, "normalisation": "batchmean"}
+
+
+def test_an_untrained_teacher_is_refused(digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
+    start = start_from_timm("resnet10t", {"in_chans": 1, "channels": [8, 8, 8, 8], "stem_width": 8})
+    finetune(FinetuneJob(digits, start, recipe=recipe(epochs=1, learning_rate=1e-12, warmup_epochs=0)), placement, tmp_path / "a")
+    with pytest.raises(TeacherError, match="it would teach noise"):
+        prepare(job(digits, recipe(), teacher=str(tmp_path / "a")), placement)
+
+
+def test_depths_are_drawn_evenly_and_by_step() -> None:
+    depths = Depths(12, (4, 6, 8, 12))
+    drawn = [depth_of_step(depths, 0, step) for step in range(4000)]
+    assert drawn == [depth_of_step(depths, 0, step) for step in range(4000)]
+    assert all(900 < drawn.count(depth) < 1100 for depth in (4, 6, 8, 12))
+    assert {depth_of_step(Depths(9), 0, step) for step in range(10)} == {9}
+
+
+def test_images_too_few_for_a_batch(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
+    with pytest.raises(DataError, match="1400 training images are too few for a batch of 2000"):
+        learn(job(digits, recipe(batch_size=2000)), placement)
+
+
+def test_an_infinite_loss_stops_with_advice(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
+    with pytest.raises(TlegError, match="try a lower --lr"):
+        learn(job(digits, recipe(epochs=4, learning_rate=100.0, warmup_epochs=0, clip_gradient=None)), placement)
+
+
+def test_the_rate_rises_at_every_step_of_the_warm_up(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
+    # The official schedule gives the first two epochs the same rate.
+    reports: list[StepReport] = []
+    rates: list[float] = []
+
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    chosen = recipe(epochs=3, warmup_epochs=1, minimum_rate=0.1)
+    original = torch.optim.AdamW.step
+
+    def step(self: torch.optim.AdamW, *arguments: object, **options: object) -> object:
+        rates.append(self.param_groups[0]["lr"])
+        return original(self, *arguments, **options)
+
+    torch.optim.AdamW.step = step  # type: ignore[method-assign, assignment]
+    try:
+        steps = train(
+            model,
+            lambda images, _: model(images),
+            digits.train,
+            chosen,
+            placement,
+            input_size=(1, 8, 8),
+            preprocessing=tleg.header.Preprocessing((0.3,), (0.4,)),
+            num_classes=10,
+            progress=reports.append,
+        )
+    finally:
+        torch.optim.AdamW.step = original  # type: ignore[method-assign]
+    warm = 1400 // 64
+    assert steps == len(rates) == 3 * warm
+    assert rates[0] == pytest.approx(2e-6)
+    assert all(a < b for a, b in zip(rates[:warm], rates[1 : warm + 1], strict=True))
+    assert all(a > b for a, b in zip(rates[warm:-1], rates[warm + 1 :], strict=True))
+    assert rates[warm] == pytest.approx(2e-3)
+    assert rates[-1] == pytest.approx(2e-4, rel=0.05)
+    assert reports[0].step == 1
+    assert reports[-1].step == steps
+
+
+def test_weight_decay_spares_vectors_embeddings_and_their_terms(recipe: MakeRecipe) -> None:
+    from tleg.architecture import describe
+    from tleg.auxiliary import AuxiliaryModel
+
+    model = AuxiliaryModel(describe(VIT, {**ARGUMENTS, "in_chans": 1}, 10), Basis())
+    optimizer = _optimizer(model, recipe())
+    names = {id(value): name for name, value in model.named_parameters()}
+    decayed = {
+        names[id(value)] for group in optimizer.param_groups if group["weight_decay"] for value in group["params"]
+    }
+    assert decayed == {
+        "vit.patch_embed.proj.weight",
+        "vit.head.weight",
+        "terms.attn/qkv/weight",
+        "terms.attn/proj/weight",
+        "terms.mlp/fc1/weight",
+        "terms.mlp/fc2/weight",
+    }
+
+
+@pytest.mark.parametrize("options", [{"mixup": 0.8}, {"cutmix": 1.0}, {"label_smoothing": 0.0}])
+def test_mixing_and_smoothing_train(digits: Data, placement: Placement, recipe: MakeRecipe, options: dict[str, float]) -> None:
+    learngene = learn(job(digits, recipe(epochs=4, batch_size=32, **options), depths=Depths(2), evaluated=(2,)), placement)
+    assert learngene.header.reached is not None
+    assert learngene.header.reached.top1[2] > 20
+
+
+def test_evaluation_counts_every_image_once(learned: Learngene, digits: Data, placement: Placement) -> None:
+    subject = learngene_subject(learned, placement, (3,))
+    whole = evaluate_subject(subject, digits, placement, batch_size=397)[3]
+    uneven = evaluate_subject(subject, digits, placement, batch_size=64, workers=2)[3]
+    assert uneven.images == whole.images == 397
+    assert uneven.top1 == whole.top1
+    assert uneven.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert whole.top5 is not None
+    assert whole.top1 < whole.top5 <= 100
+
+

@@ -1,0 +1,127 @@
+"""Teachers: their own normalisation, resolution and channels; refused when they cannot teach."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tleg.errors import TeacherError
+from tleg.export.timm_folder import save_timm_folder
+from tleg.header import Architecture, Preprocessing
+from tleg.training.teacher import Teacher, TeacherReport, check_accuracy
+
+
+class Recorder(nn.Module):
+    """A model that keeps what it was given."""
+
+    def __init__(self, size: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        mean, std = ((0.2, 0.4, 0.6), (0.1, 0.2, 0.3)) if size[0] == 3 else ((0.2, 0.4, 0.6), (0.3, 0.3, 0.3))
+        self.pretrained_cfg = {"input_size": size, "mean": mean, "std": std}
+        self.num_classes = 2
+        self.seen = torch.empty(0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen = images
+        return images.mean((2, 3))[:, :1].repeat(1, 2) + self.weight
+
+
+def test_normalises_with_its_own_mean_and_std() -> None:
+    model = Recorder((3, 8, 8))
+    pixels = torch.rand(2, 3, 8, 8)
+    Teacher(model, TeacherReport("t", None))(pixels)
+    expected = (pixels - torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1)) / torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)
+    assert torch.equal(model.seen, expected)
+
+
+def test_sees_images_at_its_own_resolution_and_in_its_own_channels() -> None:
+    model = Recorder((3, 16, 16))
+    pixels = torch.rand(2, 1, 8, 8)
+    Teacher(model, TeacherReport("t", None))(pixels)
+    assert model.seen.shape == (2, 3, 16, 16)
+    resized = F.interpolate(pixels, (16, 16), mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+    mean, std = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1), torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)
+    assert torch.allclose(model.seen, (resized - mean) / std)
+
+
+def test_a_greyscale_teacher_sees_grey() -> None:
+    model = Recorder((1, 8, 8))
+    pixels = torch.rand(2, 3, 8, 8)
+    Teacher(model, TeacherReport("t", None))(pixels)
+    assert torch.allclose(model.seen, (pixels.mean(1, keepdim=True) - 0.4) / 0.3)
+
+
+def test_is_frozen_and_stays_in_eval_mode() -> None:
+    teacher = Teacher(Recorder((3, 8, 8)), TeacherReport("t", None)).train()
+    assert not teacher.training
+    assert not teacher.model.training
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert not teacher(torch.rand(1, 3, 8, 8)).requires_grad
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    import timm
+
+    arguments = {"in_chans": 1, "channels": [8, 8, 16, 16], "stem_width": 8}
+    model = timm.create_model("resnet10t", num_classes=10, **arguments)
+    tensors = {name: value.numpy() for name, value in model.state_dict().items()}
+    target = tmp_path / "ancestor"
+    target.mkdir()
+    architecture = Architecture("resnet10t", arguments, 10, (1, 32, 32))
+    save_timm_folder(target, tensors, architecture, None, preprocessing=Preprocessing((0.3,), (0.4,)))
+    return target
+
+
+def test_opens_a_folder_with_its_own_preprocessing(folder: Path) -> None:
+    teacher = Teacher.open(str(folder), 10)
+    assert (teacher.channels, teacher.size) == (1, (32, 32))
+    assert (teacher.mean.item(), teacher.std.item()) == pytest.approx((0.3, 0.4))
+    assert teacher.report.name == "ancestor"
+    assert len(teacher.report.sha256 or "") == 64
+
+
+def test_other_classes_are_refused(folder: Path) -> None:
+    with pytest.raises(TeacherError, match="knows 10 classes and the data has 12"):
+        Teacher.open(str(folder), 12)
+
+
+def test_damaged_weights_are_refused(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(TeacherError, match="cannot use the teacher"):
+        Teacher.open(str(folder), 10)
+
+
+def test_an_unknown_name_is_explained() -> None:
+    with pytest.raises(TeacherError, match="Did you mean 'resnet18'"):
+        Teacher.open("resnet1818", 10)
+
+
+def test_a_failed_download_says_what_to_do_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("timm.create_model", no_network)
+    with pytest.raises(TeacherError, match=r"Network is unreachable.*when offline, give a folder"):
+        Teacher.open("resnet18", 10)
+
+
+@pytest.mark.parametrize(("accuracy", "images", "classes", "passes"), [
+    (9.0, 1000, 10, False),
+    (19.0, 1000, 10, False),
+    (21.0, 1000, 10, True),
+    (52.0, 1000, 2, False),
+    (76.0, 1000, 2, True),
+    (0.1, 1000, 1000, False),
+    (5.0, 1000, 1000, True),
+])
+def test_a_teacher_near_chance_is_refused(accuracy: float, images: int, classes: int, passes: bool) -> None:
+    if passes:
+        check_accuracy(accuracy, images, classes, "t")
+    else:
+        with pytest.raises(TeacherError, match="it would teach noise"):
+            check_accuracy(accuracy, images, classes, "t")

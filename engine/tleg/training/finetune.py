@@ -100,9 +100,10 @@ def start_from_timm(name: str, arguments: Mapping[str, Any], *, pretrained: bool
         else:
             preprocessing = preprocessing_for(data, channels)
             size = (channels, *(_pair(complete.get("img_size")) or data.image_size or size[1:]))
+        depth = complete.pop("depth", None)
         architecture = Architecture(base, complete, len(data.classes), (channels, size[1], size[2]))
         lineage = {"model": name, "pretrained": pretrained}
-        return Start(model, architecture, None, preprocessing, lineage)
+        return Start(model, architecture, depth, preprocessing, lineage)
 
     return start
 
@@ -123,11 +124,13 @@ def start_from_folder(folder: Path) -> Callable[[Data], Start]:
             raise FileFormatError(f"{folder} has model_args that are no object")
         if known.get("fixed_input_size"):
             arguments = {"img_size": list(size[1:]), **arguments}
+        depth = arguments.get("depth")
+        arguments = {key: value for key, value in arguments.items() if key != "depth"}
         architecture = Architecture(
             config["architecture"], arguments, len(data.classes), (int(size[0]), int(size[1]), int(size[2]))
         )
         lineage = {"checkpoint": folder.resolve().name, "head": "kept" if kept else "new", **_earlier(folder)}
-        return Start(model, architecture, None, preprocessing_of(known, int(size[0])), lineage)
+        return Start(model, architecture, depth, preprocessing_of(known, int(size[0])), lineage)
 
     return start
 

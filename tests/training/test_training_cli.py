@@ -1,0 +1,124 @@
+"""`tleg learn`, `finetune` and `evaluate` as a user calls them, on an image folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tleg
+
+RunCli = Callable[..., Any]
+MODEL_ARGUMENTS = [f"--model-arg={text}" for text in ("img_size=8", "patch_size=2", "embed_dim=32", "num_heads=2", "in_chans=1")]
+FAST = ["--batch-size=32", "--workers=0", "--lr=3e-3", "--auto-augment=none", "--random-erasing=0", "--device=cpu"]
+
+
+@pytest.fixture(scope="module")
+def chain(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ancestry model, learngene, fine-tuned descendant: the whole chain by the command line."""
+    from tleg.cli.main import run
+
+    root = tmp_path_factory.mktemp("chain")
+    data = f"--data={digits_folder}"
+    resnet = ["--model-arg=in_chans=1", "--model-arg=channels=[16,16,32,32]", "--model-arg=stem_width=16"]
+    ancestor = ["finetune", "--model=resnet10t", *resnet, data, "--epochs=40", f"--output={root / 'ancestor'}", *FAST]
+    assert run(ancestor) == 0
+    learning = ["learn", "--architecture=vit_tiny_patch16_224", *MODEL_ARGUMENTS, data, f"--teacher={root / 'ancestor'}"]
+    options = ["--epochs=3", "--sample-depths=2,4", "--auxiliary-depth=4", "--evaluate-depths=2-4", "--crop-scale=0.9", *FAST]
+    assert run([*learning, *options, f"--output={root / 'gene.safetensors'}"]) == 0
+    tuning = ["finetune", f"--learngene={root / 'gene.safetensors'}", "--depth=3", data, "--epochs=1"]
+    assert run([*tuning, f"--output={root / 'tuned'}", *FAST]) == 0
+    return root
+
+
+def test_the_chain_leaves_a_learngene_that_knows_its_origin(chain: Path) -> None:
+    header = tleg.read_header(chain / "gene.safetensors")
+    assert header.learned["ancestry"]["name"] == "ancestor"
+    assert header.auxiliary.sampled_depths == (2, 4)
+    assert header.reached is not None
+    assert set(header.reached.top1) == {2, 3, 4}
+    assert header.reached.images == 50
+    assert json.loads((chain / "tuned" / "training.json").read_text())["lineage"]["sha256"] == header.sha256
+
+
+def test_evaluate_repeats_what_the_header_states(chain: Path, digits_folder: Path, run_cli: RunCli) -> None:
+    result = run_cli("evaluate", chain / "gene.safetensors", "--data", digits_folder, "--depths", "2-4", "--json")
+    assert result.code == 0
+    document = json.loads(result.stdout)
+    reached = tleg.read_header(chain / "gene.safetensors").reached
+    assert reached is not None
+    assert {row["depth"]: round(row["top1"], 2) for row in document["results"]} == dict(reached.top1)
+    assert document["kind"] == "learngene"
+
+
+def test_evaluate_a_folder_and_its_table(chain: Path, digits_folder: Path, run_cli: RunCli) -> None:
+    result = run_cli("evaluate", chain / "tuned", "--data", digits_folder)
+    assert result.code == 0
+    head, row = result.stdout.splitlines()
+    assert head.split() == ["depth", "top-1", "%", "top-5", "%", "loss", "images"]
+    assert row.split()[0] == "3"
+    assert row.split()[-1] == "50"
+
+
+def test_record_writes_the_accuracies_into_the_header(chain: Path, digits_folder: Path, run_cli: RunCli, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes((chain / "gene.safetensors").read_bytes())
+    result = run_cli("evaluate", copy, "--data", digits_folder, "--depths", "5,7", "--record")
+    assert result.code == 0
+    header = tleg.read_header(copy)
+    assert header.reached is not None
+    assert set(header.reached.top1) == {5, 7}
+    assert header.sha256 == tleg.read_header(chain / "gene.safetensors").sha256
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["finetune", "--data", "X", "--output", "o"], "start from exactly one of"),
+        (["finetune", "--model", "resnet18", "--checkpoint", "c", "--data", "X", "--output", "o"], "start from exactly one of"),
+        (["finetune", "--learngene", "g", "--data", "X", "--output", "o"], "--learngene needs --depth"),
+        (["finetune", "--model", "resnet18", "--depth", "3", "--data", "X", "--output", "o"], "--learngene needs --depth"),
+        (["finetune", "--learngene", "g", "--depth", "0", "--data", "X", "--output", "o"], "depth 0 is out of range"),
+        (["finetune", "--checkpoint", "c", "--model-arg", "a=1", "--data", "X", "--output", "o"], "belong to --model"),
+        (["finetune", "--model", "resnet18", "--data", "no/where", "--output", "o"], "no folder and no known data set"),
+        (["finetune", "--model", "resnet18", "--epochs", "0", "--data", "X", "--output", "o"], "epochs must be from 1"),
+        (["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--basis", "lnear"], "Did you mean"),
+        (["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--expand", "mlps"], "expanded parts"),
+        (["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--sample-depths", "4,x"], "as depths"),
+        (["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--auxiliary-depth", "0"], "depth 0"),
+        (["learn", "--architecture", "v", "--data", "X", "--output", "o", "--model-arg", "patch"], "KEY=VALUE"),
+        (["learn", "--architecture", "v", "--data", "X", "--output", "o", "--device", "tpu"], "device"),
+        (["evaluate", "fashion-mnits", "--data", "X"], "no shipped learngene"),
+        (["evaluate", "x", "--data", "X", "--depths", "9-3"], "runs backwards"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run_cli(*arguments)
+    assert result.code == 2
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert words in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_learngene_is_not_replaced(chain: Path, digits_folder: Path, run_cli: RunCli) -> None:
+    before = (chain / "gene.safetensors").read_bytes()
+    arguments = ("learn", "--architecture", "vit_tiny_patch16_224", "--data", digits_folder)
+    result = run_cli(*arguments, "--output", chain / "gene.safetensors")
+    assert (result.code, (chain / "gene.safetensors").read_bytes()) == (2, before)
+    assert "--force" in result.stderr
+    folder = run_cli(*arguments, "--output", chain / "tuned", "--force")
+    assert folder.code == 2
+    assert "is a folder" in folder.stderr
+
+
+def test_model_arguments_are_json_words_or_texts() -> None:
+    from tleg.cli.training_options import parse_model_arguments
+
+    texts = ["a=4", "b=0.5", "c=true", "d=[28,28]", "e=avg", "f=None", "g=False", "h=x=y", "i="]
+    expected = {"a": 4, "b": 0.5, "c": True, "d": [28, 28], "e": "avg", "f": None, "g": False, "h": "x=y", "i": ""}
+    assert parse_model_arguments(texts) == expected

@@ -71,6 +71,7 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         os.chmod(temporary, 0o777 & ~_umask())
         for path in temporary.rglob("*"):
             if path.is_file():
+                os.chmod(path, 0o666 & ~_umask())  # safetensors makes files that only their owner reads.
                 _flush_to_disk(path)
         if target.exists():
             os.replace(target, replaced)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tleg.errors import InputError
-from tleg.expansion import Array
 
 HeadPolicy = Literal["kept", "new"]
 MAX_CLASSES: Final = 10_000_000
@@ -30,7 +30,7 @@ def choose_head(known: int, num_classes: int | None) -> Head:
     return Head(num_classes, "new")
 
 
-def new_head(width: int, num_classes: int, seed: int = 0) -> dict[str, Array]:
+def new_head(width: int, num_classes: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """Return a head's initial values by timm's names: weight (classes, width) normal with std 0.01, bias (classes,) zero.
 
     The same seed gives the same head, whatever the format that it is written to.

@@ -1,1 +1,114 @@
 """`tleg build`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tleg.cli.main import app
+from tleg.cli.output import format_bytes, is_interactive, say, write, write_json
+from tleg.library import DEFAULT_LEARNGENE
+
+if TYPE_CHECKING:
+    from tleg.export.build import BuildStep, BuiltExport
+
+
+@app.command()
+def build(
+    learngene: Annotated[str, typer.Argument(help="A learngene file, or the name of a shipped one.")] = DEFAULT_LEARNGENE,
+    depth: Annotated[list[int] | None, typer.Option(help="Depth of a descendant; may be given several times.")] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(help="pytorch, onnx, onnx-compact or onnx-elastic; may be given several times. [default: pytorch]"),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the exports.")] = Path("exports"),
+    dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    layout: Annotated[
+        str, typer.Option(help="auxiliary (normalise, then pool) or official (pool, then normalise).")
+    ] = "auxiliary",
+    num_classes: Annotated[
+        int | None, typer.Option(help="Another number of classes than the learngene's: a new head.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing exports.")] = False,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not run the exports to check them.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Build descendants of a learngene and export them, each verified and with a manifest.
+
+    pytorch: a folder that timm loads in one line. onnx: one file with every layer's weights. onnx-compact: one file that
+    holds the terms instead, of the learngene's size at any depth. onnx-elastic: one file for every depth, which is an input;
+    it needs no --depth.
+    """
+    from tleg.export.formats import parse_kind, parse_layout, parse_precision
+    from tleg.export.plan import BuildRequest
+
+    request = BuildRequest(
+        learngene=learngene,
+        kinds=tuple(parse_kind(kind) for kind in export or ["pytorch"]),
+        depths=tuple(depth or ()),
+        output=output,
+        precision=parse_precision(dtype),
+        layout=parse_layout(layout),
+        num_classes=num_classes,
+        overwrite=force,
+        verify=not no_verify,
+    )
+    from tleg.export.build import build_exports
+
+    results = build_exports(request, _tell if is_interactive(sys.stderr) else None)
+    if as_json:
+        write_json({"learngene": results[0].manifest.learngene.name, "exports": [_document(item) for item in results]})
+        return
+    for item in results:
+        write(f"{item.path}\n  {_figures(item)}")
+
+
+def _tell(step: "BuildStep") -> None:
+    if step.export is not None and step.stage != "done":
+        say(f"{step.stage} {step.export.target} ({step.index + 1} of {step.count})")
+
+
+def _figures(item: "BuiltExport") -> str:
+    """The figures of an export in one line."""
+    depth = item.manifest.descendant.depth
+    parts = ["every depth" if depth is None else f"depth {depth}", format_bytes(item.manifest.file.bytes)]
+    verification = item.manifest.verification
+    if verification is None:
+        parts.append("not verified")
+    else:
+        parts += [
+            f"largest error {verification.max_abs_error:.1e} (relative {verification.relative_error:.1e})",
+            f"same class for {verification.argmax_agreement:.0%} of images",
+        ]
+    return ", ".join(parts)
+
+
+def _document(item: "BuiltExport") -> dict[str, Any]:
+    from tleg.schema import encode
+
+    manifest = item.manifest
+    return {
+        "kind": manifest.file.kind,
+        "depth": manifest.descendant.depth,
+        "path": str(item.path),
+        "manifest": str(item.manifest_path),
+        "bytes": manifest.file.bytes,
+        "sha256": manifest.file.sha256,
+        "descendant": encode(manifest.descendant),
+        "verification": None if manifest.verification is None else encode_verification(manifest.verification),
+        "writing_seconds": round(item.writing_seconds, 3),
+        "verifying_seconds": round(item.verifying_seconds, 3),
+    }
+
+
+def encode_verification(verification: Any) -> dict[str, Any]:
+    """A verification as JSON, with the worst figures first."""
+    from tleg.schema import encode
+
+    return {
+        "max_abs_error": verification.max_abs_error,
+        "relative_error": verification.relative_error,
+        "argmax_agreement": verification.argmax_agreement,
+        **encode(verification),
+    }

@@ -12,8 +12,9 @@ import numpy as np
 
 from tleg.basis import Basis
 from tleg.expansion import Array
+from tleg.export.formats import Precision
 from tleg.export.onnx_file import write_model
-from tleg.export.onnx_graph import Graph, Precision
+from tleg.export.onnx_graph import Graph
 from tleg.export.onnx_plain import finish
 from tleg.export.onnx_vit import add_block, add_head, add_stem, as_stored
 from tleg.header import Layout, Structure

@@ -5,8 +5,8 @@ With all terms of a parameter in one matrix (K, values), a layer's values are on
 single pass over the terms, whatever the basis. Weights are made and used in pieces of about width x width, because a
 piece that is still in the processor's cache when it is used saves a trip to memory (5% of the time of an S at batch 1).
 
-t and the powers of t are computed in float64, as `tleg.basis` does, so that no stage boundary is missed. A depth outside 1 to
-MAX_DEPTH is an error at run time: it indexes a table past its end. In float16 the terms are kept in float16, and a
+t and the powers of t are computed in float64, as `tleg.basis` does, so that no stage boundary is missed. A depth outside 1
+to MAX_DEPTH is an error at run time: it indexes a table past its end. In float16 the terms are kept in float16, and a
 layer's weights are made in float32 and rounded.
 """
 
@@ -19,8 +19,9 @@ from onnx import GraphProto, TensorProto, helper
 
 from tleg.basis import MAX_DEPTH, Basis
 from tleg.expansion import Array
+from tleg.export.formats import Precision
 from tleg.export.onnx_file import write_model
-from tleg.export.onnx_graph import Graph, Precision
+from tleg.export.onnx_graph import Graph
 from tleg.export.onnx_plain import finish
 from tleg.export.onnx_vit import add_block, add_head, add_stem, as_stored, cut
 from tleg.header import Layout, Structure
@@ -84,7 +85,7 @@ def _body(graph: Graph, structure: Structure, basis: Basis, tensors: Mapping[str
     }
     output = add_block(body, structure, x, "layer.", weights.__getitem__, "layer.output", pieces=pieces)
     kept = body.add("Identity", [condition], "layer.continued")
-    shape = ["batch", structure.tokens, structure.width]
+    shape: list[str | int | None] = ["batch", structure.tokens, structure.width]
     return helper.make_graph(
         body.nodes,
         "block",

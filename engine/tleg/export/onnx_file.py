@@ -41,9 +41,7 @@ class _Tensor:
         return len(self.start) + self.values.nbytes
 
 
-def write_model(
-    path: Path, graph: onnx.GraphProto, initializers: Mapping[str, Values], metadata: Mapping[str, str]
-) -> int:
+def write_model(path: Path, graph: onnx.GraphProto, initializers: Mapping[str, Values], metadata: Mapping[str, str]) -> int:
     """Write one ONNX file and return its size in bytes.
 
     graph         nodes, inputs and outputs, without the initializers
@@ -62,11 +60,7 @@ def write_model(
     graph_size = len(nodes) + sum(1 + len(_varint(tensor.size)) + tensor.size for tensor in tensors)
     start += _MODEL_GRAPH + _varint(graph_size)
     total = len(start) + graph_size
-    if total > MAX_BYTES:
-        raise ExportError(
-            f"the ONNX file would have {total / 1e9:.1f} GB and a single file holds 2 GB; "
-            "choose a smaller depth, --dtype float16, or onnx-compact, which does not grow with depth"
-        )
+    check_size(total)
     with path.open("wb") as file:
         file.write(start)
         file.write(nodes)
@@ -76,10 +70,17 @@ def write_model(
     return total
 
 
+def check_size(size: int) -> None:
+    """Refuse a file of more bytes than ONNX allows. Raises ExportError."""
+    if size > MAX_BYTES:
+        raise ExportError(
+            f"the ONNX file would have {size / 1e9:.1f} GB and a single one holds 2 GB; choose a smaller depth, "
+            "--dtype float16, or --export onnx-compact, which does not grow with depth"
+        )
+
+
 def _tensor(name: str, values: Values) -> _Tensor:
-    message = onnx.TensorProto(
-        name=name, dims=values.shape, data_type=onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
-    )
+    message = onnx.TensorProto(name=name, dims=values.shape, data_type=onnx.helper.np_dtype_to_tensor_dtype(values.dtype))
     little_endian = values.astype(values.dtype.newbyteorder("<"), order="C", copy=False)
     return _Tensor(message.SerializeToString() + _TENSOR_RAW_DATA + _varint(values.nbytes), little_endian)
 

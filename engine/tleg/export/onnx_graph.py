@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from tleg.export.formats import Precision
 from tleg.export.onnx_file import Values
 
-Precision = Literal["float32", "float16"]
-PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16")
 ONNX_TYPES: Final = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
 
 
@@ -26,12 +25,12 @@ class Graph:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, Values] = field(default_factory=dict)
 
-    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Append a node and return the name of its output."""
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
-    def split(self, value: str, outputs: Sequence[str], **attributes: object) -> None:
+    def split(self, value: str, outputs: Sequence[str], **attributes: Any) -> None:
         """Append a Split into equal parts."""
         self.nodes.append(
             helper.make_node("Split", [value], outputs, name=outputs[0], num_outputs=len(outputs), **attributes)

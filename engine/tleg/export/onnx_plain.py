@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from onnx import GraphProto, TensorProto, helper
+from onnx import GraphProto, helper
 
 from tleg.basis import Basis
 from tleg.expansion import Array, expand_parameter
-from tleg.export.onnx_file import write_model
-from tleg.export.onnx_graph import Graph, Precision
+from tleg.export.formats import Precision
+from tleg.export.onnx_file import check_size, write_model
+from tleg.export.onnx_graph import Graph
 from tleg.export.onnx_vit import IMAGES, LOGITS, add_block, add_head, add_stem, as_stored
 from tleg.header import Layout, Structure
 from tleg.names import inner_name, is_block, layer_name
@@ -35,6 +36,7 @@ def write_plain(
     """
     graph = Graph(precision)
     coefficients = basis.coefficients(depth)
+    check_size(plain_size(tensors, depth, precision))
     for name, terms in tensors.items():
         if is_block(name):
             for layer, values in enumerate(expand_parameter(as_stored(terms), coefficients)):
@@ -42,14 +44,20 @@ def write_plain(
     x = add_stem(graph, structure, tensors)
     for layer in range(depth):
         prefix = layer_name(layer, "")
-        x = add_block(graph, structure, x, prefix, lambda name, prefix=prefix: f"{prefix}{name}", prefix.rstrip("."))
+        x = add_block(graph, structure, x, prefix, prefix.__add__, prefix.rstrip("."))
     add_head(graph, structure, x, tensors, layout)
     return write_model(path, finish(graph, structure, tensors), graph.initializers, metadata)
 
 
+def plain_size(tensors: Mapping[str, Array], depth: int, precision: Precision) -> int:
+    """The bytes of a descendant's weights, from the shapes of a learngene's tensors."""
+    values = sum(terms[0].size * depth if is_block(name) else terms.size for name, terms in tensors.items())
+    return values * (2 if precision == "float16" else 4)
+
+
 def finish(graph: Graph, structure: Structure, tensors: Mapping[str, Array]) -> GraphProto:
     """Return the graph with its input and output, without initializers."""
-    images = ["batch", structure.channels, *structure.image_size]
+    images: list[str | int | None] = ["batch", structure.channels, *structure.image_size]
     return helper.make_graph(
         graph.nodes,
         "tleg",

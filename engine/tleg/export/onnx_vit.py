@@ -11,24 +11,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tleg.errors import ArchitectureError
 from tleg.expansion import Array
 from tleg.export.onnx_graph import Graph
-from tleg.header import Architecture, Layout, Structure
+from tleg.header import Layout, Structure
 
 IMAGES = "images"
 LOGITS = "logits"
 # Gives the name of the ONNX value that holds a parameter, by its name inside the block; matrices as [in, out].
 WeightSource = Callable[[str], str]
-
-
-def plain_structure(architecture: Architecture) -> Structure:
-    """Return an architecture's structure. Raises ArchitectureError when only timm can build it."""
-    if architecture.structure is None:
-        raise ArchitectureError(
-            f"'{architecture.name}' is not a plain ViT, so compact and elastic files cannot be written; choose onnx or pytorch"
-        )
-    return architecture.structure
 
 
 def as_stored(values: Array) -> Array:
@@ -119,9 +109,7 @@ def _add_branch(
     return graph.add("Add", [x, branch], output)
 
 
-def _attention(
-    graph: Graph, structure: Structure, x: str, prefix: str, weight: WeightSource, *, separate: bool
-) -> str:
+def _attention(graph: Graph, structure: Structure, x: str, prefix: str, weight: WeightSource, *, separate: bool) -> str:
     heads, width = structure.heads, structure.width // structure.heads
     outer, prefix = prefix, f"{prefix}attn."
     if separate:
@@ -134,11 +122,9 @@ def _attention(
     by_head = graph.integers(0, structure.tokens, heads, width)
     # Keys are transposed right away to (batch, heads, head width, tokens), what the product with the queries takes.
     orders = {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}
+    split = {part: graph.add("Reshape", [value, by_head], f"{prefix}{part}.split") for part, value in flat.items()}
     query, key, value = (
-        graph.add(
-            "Transpose", [graph.add("Reshape", [flat[part], by_head], f"{prefix}{part}.split")], f"{prefix}{part}.heads", perm=order
-        )
-        for part, order in orders.items()
+        graph.add("Transpose", [split[part]], f"{prefix}{part}.heads", perm=order) for part, order in orders.items()
     )
     scale = graph.weight("attn.scale", np.array(width**-0.5, np.float32))
     scores = graph.add("MatMul", [graph.add("Mul", [query, scale], f"{prefix}q.scaled"), key], f"{prefix}scores")

@@ -1,0 +1,190 @@
+"""The manifest of an export: where it comes from, what it is, what it was checked against.
+
+Beside every file lies FILE.manifest.json; a PyTorch folder holds its manifest.json. It reads from the ancestry model to the
+bytes: ancestry -> learngene -> descendant -> file. The file's hash ties the two together, so that a manifest and a file that
+do not belong together are always noticed, whatever interrupted their writing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from tleg.basis import Basis
+from tleg.errors import FileFormatError
+from tleg.export.formats import ExportKind, Precision
+from tleg.head import HeadPolicy
+from tleg.header import Layout
+from tleg.schema import decode, encode
+
+FORMAT_NAME: Final = "tleg.export"
+FORMAT_VERSION: Final = 1
+FOLDER_MANIFEST: Final = "manifest.json"
+SUFFIX: Final = ".manifest.json"
+MAX_BYTES: Final = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class LearngeneRecord:
+    """The learngene: its name, its file's name (never a path), the hash of its tensors, and how it was learned."""
+
+    name: str
+    file: str
+    sha256: str
+    auxiliary_depth: int
+    learned: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ancestry(self) -> Any:
+        """What the learngene says of its ancestry model; None when it says nothing."""
+        return self.learned.get("ancestry")
+
+
+@dataclass(frozen=True, slots=True)
+class DescendantRecord:
+    """The descendant: all that decides its weights besides the learngene's tensors.
+
+    depth      None in an elastic file, which holds every depth
+    rule       how a layer's weights follow from the terms, for people; `basis` says it exactly
+    head       'kept' from the learngene, or 'new'
+    head_seed  of a new head's weights
+    """
+
+    depth: int | None
+    layout: Layout
+    dtype: Precision
+    num_classes: int
+    head: HeadPolicy
+    head_seed: int | None
+    basis: Basis
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """The file or folder: its name, kind and size, and SHA-256 hashes.
+
+    files   hash by name of each file; one of them, but for a folder
+    sha256  of a single file; of a folder, that of its lines 'hash  name'
+    """
+
+    name: str
+    kind: ExportKind
+    bytes: int
+    sha256: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An export against its reference on one batch.
+
+    max_abs_error     the largest difference of two logits
+    relative_error    that, divided by the reference's largest logit
+    argmax_agreement  the share of images for which both prefer the same class, 0 to 1
+    """
+
+    depth: int
+    batch: int
+    max_abs_error: float
+    relative_error: float
+    argmax_agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What an export was checked against, and how far it was off.
+
+    reference  what it was compared with
+    runtime    what ran it
+    tolerance  the largest relative error allowed
+    seed       of the images, which are drawn from a normal distribution
+    """
+
+    reference: str
+    runtime: str
+    tolerance: float
+    seed: int
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def max_abs_error(self) -> float:
+        """The largest over all batches."""
+        return max(comparison.max_abs_error for comparison in self.comparisons)
+
+    @property
+    def relative_error(self) -> float:
+        """The largest over all batches."""
+        return max(comparison.relative_error for comparison in self.comparisons)
+
+    @property
+    def argmax_agreement(self) -> float:
+        """The share over all images."""
+        images = sum(comparison.batch for comparison in self.comparisons)
+        return sum(comparison.argmax_agreement * comparison.batch for comparison in self.comparisons) / images
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that is known of an export. `ancestry` repeats what the learngene says of its ancestry model."""
+
+    ancestry: Any
+    learngene: LearngeneRecord
+    descendant: DescendantRecord
+    file: FileRecord
+    versions: Mapping[str, str]
+    verification: Verification | None = None
+    format: Literal["tleg.export"] = FORMAT_NAME
+    version: int = FORMAT_VERSION
+
+
+def manifest_path(target: Path, kind: ExportKind) -> Path:
+    """Where the manifest of an export lies."""
+    return target / FOLDER_MANIFEST if kind == "pytorch" else target.with_name(target.name + SUFFIX)
+
+
+def describe_file(path: Path, name: str, kind: ExportKind) -> FileRecord:
+    """Measure and hash a file, or the files of a folder but its manifest. `name` is its final name. Raises OSError."""
+    if path.is_dir():
+        files = sorted(item for item in path.iterdir() if item.is_file() and item.name != FOLDER_MANIFEST)
+        hashes = {item.name: hash_file(item) for item in files}
+        lines = "".join(f"{value}  {key}\n" for key, value in hashes.items())
+        return FileRecord(name, kind, sum(item.stat().st_size for item in files), _hash(lines.encode()), hashes)
+    digest = hash_file(path)
+    return FileRecord(name, kind, path.stat().st_size, digest, {name: digest})
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes as hexadecimal text. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest's JSON. Raises OSError."""
+    document = encode(manifest)
+    ordered = {"format": document.pop("format"), "version": document.pop("version"), **document}
+    path.write_text(json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest, trusting nothing. Raises FileFormatError."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise FileFormatError(f"{path} is too large for a manifest")
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise FileFormatError(f"cannot read {path}: {reason}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
+        raise FileFormatError(f"{path} is not the manifest of an export")
+    if document.get("version") != FORMAT_VERSION:
+        version = document.get("version")
+        raise FileFormatError(f"{path} has version {version!r} and this tleg reads version {FORMAT_VERSION}; update tleg")
+    return decode(Manifest, document, str(path))

@@ -1,0 +1,94 @@
+"""What an ONNX export says of itself: texts in the model's metadata_props, JSON where a value is no plain text.
+
+An application needs no tleg to use them:
+
+    preprocessing = json.loads(session.get_modelmeta().custom_metadata_map["preprocessing"])
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tleg import __version__
+from tleg.errors import FileFormatError
+from tleg.export.formats import ExportKind
+from tleg.export.manifest import DescendantRecord, LearngeneRecord
+from tleg.header import Preprocessing
+from tleg.schema import decode, encode
+
+FORMAT_NAME: Final = "tleg.onnx"
+FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input of a model: its size (channels, height, width) and how an image becomes one."""
+
+    size: tuple[int, int, int]
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxMetadata:
+    """What an ONNX export says of itself."""
+
+    kind: ExportKind
+    opset: int
+    input: Input
+    classes: tuple[str, ...]
+    learngene: LearngeneRecord
+    descendant: DescendantRecord
+
+
+def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
+    """Return the texts of a model's metadata_props."""
+    preprocessing = {"input_size": list(metadata.input.size), **encode(metadata.input.preprocessing)}
+    descendant = metadata.descendant
+    return {
+        "format": FORMAT_NAME,
+        "format_version": str(FORMAT_VERSION),
+        "tleg_version": __version__,
+        "kind": metadata.kind,
+        "opset": str(metadata.opset),
+        "depth": "any" if descendant.depth is None else str(descendant.depth),
+        "layout": descendant.layout,
+        "dtype": descendant.dtype,
+        "preprocessing": _json(preprocessing),
+        "classes": _json(list(metadata.classes)),
+        "learngene": _json(encode(metadata.learngene)),
+        "descendant": _json(encode(descendant)),
+    }
+
+
+def decode_metadata(texts: Mapping[str, str]) -> OnnxMetadata:
+    """Read a model's metadata_props, trusting nothing. Raises FileFormatError."""
+    if texts.get("format") != FORMAT_NAME:
+        raise FileFormatError("the file was not exported by tleg")
+    if texts.get("format_version") != str(FORMAT_VERSION):
+        raise FileFormatError(
+            f"its metadata has version {texts.get('format_version')!r}; this tleg reads version {FORMAT_VERSION}"
+        )
+    preprocessing = _parse(texts, "preprocessing")
+    if not isinstance(preprocessing, dict):
+        raise FileFormatError("the metadata 'preprocessing' is not an object")
+    document = {
+        "kind": texts.get("kind"),
+        "opset": _parse(texts, "opset"),
+        "input": {"size": preprocessing.pop("input_size", None), "preprocessing": preprocessing},
+        "classes": _parse(texts, "classes"),
+        "learngene": _parse(texts, "learngene"),
+        "descendant": _parse(texts, "descendant"),
+    }
+    return decode(OnnxMetadata, document, "metadata")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _parse(texts: Mapping[str, str], name: str) -> Any:
+    try:
+        return json.loads(texts[name])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise FileFormatError(f"the metadata '{name}' is missing or no JSON") from error

@@ -1,9 +1,10 @@
 """Which ViTs can be expanded, and how timm builds them.
 
-Any timm model that is a `VisionTransformer` with homogeneous blocks and a `depth` argument fits: deit, vit, deit3, dinov2, with
-or without class token, registers and layer scale. Everything else is refused with the reason.
+Any timm model that is a `VisionTransformer` with homogeneous blocks and a `depth` argument fits: deit, vit, deit3, dinov2,
+with or without class token, registers and layer scale. Everything else is refused with the reason.
 """
 
+import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -35,7 +36,7 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
     name = normalise_name(name)
     given = dict(arguments or {})
     if {"depth", "num_classes"} & set(given):
-        raise ArchitectureError("depth and num_classes are chosen when a descendant is built, not arguments of an architecture")
+        raise ArchitectureError("depth and num_classes are chosen when a descendant is built; leave them out here")
     pool = {"global_pool": "token"} if given.get("class_token") else {}
     architecture = Architecture(name, {**AUXILIARY_DEFAULTS, **pool, **given}, num_classes, (0, 0, 0))
     with torch.device("meta"):
@@ -69,7 +70,7 @@ def build(
 
 
 def layout_fc_norm(architecture: Architecture, layout: Layout) -> bool | None:
-    """Return timm's `fc_norm` for a layout; None leaves the architecture's own. Raises ArchitectureError where it does not apply."""
+    """Return timm's `fc_norm` for a layout; None leaves the architecture's own. Raises ArchitectureError."""
     if layout == "auxiliary":
         return None
     if architecture.arguments.get("global_pool") != "avg":
@@ -78,7 +79,7 @@ def layout_fc_norm(architecture: Architecture, layout: Layout) -> bool | None:
 
 
 def normalise_name(name: str) -> str:
-    """Return a timm name without its tag ('vit_tiny_patch16_224.augreg_in21k'). Raises ArchitectureError when there is none."""
+    """Return a timm name without its tag ('vit_tiny_patch16_224.augreg_in21k'). Raises ArchitectureError when unknown."""
     base = name.partition(".")[0]
     if not timm.is_model(base):
         names = timm.list_models()
@@ -87,6 +88,9 @@ def normalise_name(name: str) -> str:
 
 
 def _create(architecture: Architecture, depth: int, *, fc_norm: bool | None, drop_path: float = 0.0) -> VisionTransformer:
+    # The name may come from a file. timm would download 'hf-hub:somebody/something'; a name of its own stays here.
+    if not timm.is_model(architecture.name):
+        raise ArchitectureError(f"this timm ({timm.__version__}) has no model '{architecture.name}'")
     arguments: dict[str, Any] = dict(architecture.arguments)
     if fc_norm is not None:
         arguments["fc_norm"] = fc_norm
@@ -100,11 +104,22 @@ def _create(architecture: Architecture, depth: int, *, fc_norm: bool | None, dro
             timm.create_model(architecture.name, num_classes=architecture.num_classes, depth=depth, **arguments),
         )
     except Exception as error:  # timm reports what does not fit in many ways: TypeError, assertions, RuntimeError.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "unexpected keyword argument" in reason:
-            argument = reason.rpartition("argument ")[2]
-            raise ArchitectureError(f"'{architecture.name}' takes no argument {argument}, so it cannot be expanded") from error
-        raise ArchitectureError(f"timm cannot build '{architecture.name}' with these arguments: {reason}") from error
+        raise ArchitectureError(_refusal(architecture, str(error) or type(error).__name__)) from error
+
+
+def _refusal(architecture: Architecture, reason: str) -> str:
+    """Why timm did not build a model: because of what was asked for, or because it is no plain ViT."""
+    reason = reason.splitlines()[0]
+    asked = {name for name, value in architecture.arguments.items() if AUXILIARY_DEFAULTS.get(name, name) != value}
+    if "unexpected keyword argument" in reason:
+        argument = reason.rpartition("argument ")[2].strip("'\"")
+        if argument in asked:
+            known = inspect.signature(VisionTransformer).parameters
+            return f"'{architecture.name}' takes no argument '{argument}'.{did_you_mean(argument, known)}"
+        reason = f"it takes no '{argument}'"
+    if not asked:
+        return f"'{architecture.name}' cannot be expanded as timm's plain ViTs can (deit, vit, deit3, dinov2): {reason}"
+    return f"timm cannot build '{architecture.name}' with these arguments: {reason}"
 
 
 def _check_expandable(model: nn.Module, name: str) -> None:
@@ -123,8 +138,8 @@ def _check_expandable(model: nn.Module, name: str) -> None:
 
 def plain_structure(model: VisionTransformer) -> tuple[Structure | None, str]:
     """Return what a plain ViT computes, or None with the reason why a graph writer cannot know it."""
-    block = model.blocks[0]
-    embed = model.patch_embed
+    block: Any = model.blocks[0]
+    embed: Any = model.patch_embed
     checks = {
         "its blocks are not timm's plain ones": type(block) is Block
         and type(block.attn) is Attention

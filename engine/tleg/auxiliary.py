@@ -1,7 +1,7 @@
 """The auxiliary model: a ViT whose blocks are made from a learngene's terms at every step.
 
-The coefficients are an argument of forward, never state of the module: one set of terms serves any depth from one step to the
-next, and recomputing a block (gradient checkpointing) gives the same weights.
+The coefficients are an argument of forward, never state of the module: one set of terms serves any depth from one step to
+the next, and recomputing a block (gradient checkpointing) gives the same weights.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -24,8 +24,8 @@ from tleg.names import BLOCK_PREFIX, inner_name, is_block
 class ExpandTerms(torch.autograd.Function):
     """weights[l] = sum_k coefficients[l, k] * terms[k], rounded as `tleg.expansion` rounds.
 
-    The forward pass adds term by term, so that a model made from terms equals the expanded descendant to the bit; the backward
-    pass is one matrix product, coefficients^T @ gradient.
+    The forward pass adds term by term, so that a model made from terms equals the expanded descendant to the bit; the
+    backward pass is one matrix product, coefficients^T @ gradient.
     """
 
     @staticmethod
@@ -82,7 +82,7 @@ class AuxiliaryModel(nn.Module):
         return model
 
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:
-        """Copy a learngene's tensors into the model, strictly: RuntimeError names what is missing, unexpected or misshapen."""
+        """Copy a learngene's tensors into the model, strictly: RuntimeError names what is missing or does not fit."""
         state = {}
         for name, values in tensors.items():
             key = f"terms.{_key(inner_name(name))}" if is_block(name) else f"vit.{name}"
@@ -125,7 +125,7 @@ class AuxiliaryModel(nn.Module):
         """images (N, C, H, W), coefficients (L, K) -> logits (N, classes). The order of operations is timm's."""
         vit = self.vit
         x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
-        template: Block = self._template[0]
+        template = self._template[0]
         for weights in self.expand(coefficients):
             x = functional_call(template, weights, (x,))
         logits: Tensor = vit.forward_head(vit.norm(x))

@@ -123,7 +123,8 @@ def _locate(document: Mapping[str, Any], data_start: int, size: int) -> dict[str
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise FileFormatError(f"the entry of tensor '{name}' is malformed")
         shape, offsets = entry["shape"], entry["data_offsets"]
-        if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2 or not isinstance(entry["dtype"], str):
+        well_formed = _whole_numbers(shape) and _whole_numbers(offsets) and len(offsets) == 2
+        if not well_formed or not isinstance(entry["dtype"], str):
             raise FileFormatError(f"the entry of tensor '{name}' is malformed")
         if entry["dtype"] not in ITEM_BYTES:
             raise FileFormatError(f"tensor '{name}' is of type {entry['dtype']}; a learngene holds F32")

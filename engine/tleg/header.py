@@ -18,6 +18,11 @@ FORMAT_VERSION: Final = 1
 Layout = Literal["auxiliary", "official"]
 LAYOUTS: Final[tuple[Layout, ...]] = ("auxiliary", "official")
 MAX_WIDTH: Final = 65_536
+# Arguments of timm.create_model that are chosen elsewhere, or that make it fetch weights: a file must not say those.
+RESERVED_ARGUMENTS: Final = frozenset(
+    {"depth", "num_classes", "norm_layer"}
+    | {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class Architecture:
     def __post_init__(self) -> None:
         if not 1 <= self.num_classes <= 10_000_000:
             raise FileFormatError(f"an architecture has 1 to 10,000,000 classes, not {self.num_classes}")
-        reserved = {"depth", "num_classes", "norm_layer"} & set(self.arguments)
+        reserved = RESERVED_ARGUMENTS & set(self.arguments)
         if reserved:
             raise FileFormatError(f"'{min(reserved)}' is not an argument of an architecture")
 
@@ -167,8 +172,6 @@ class LearngeneHeader:
 
     def __post_init__(self) -> None:
         if self.classes and len(self.classes) != self.architecture.num_classes:
-            raise FileFormatError(
-                f"there are {len(self.classes)} class names for {self.architecture.num_classes} classes"
-            )
+            raise FileFormatError(f"there are {len(self.classes)} class names for {self.architecture.num_classes} classes")
         if len(self.preprocessing.mean) != self.architecture.input_size[0]:
             raise FileFormatError("preprocessing and architecture differ in the number of channels")

@@ -1,5 +1,6 @@
 """Bases: coefficients, parsing, what is refused."""
 
+import contextlib
 import json
 import math
 
@@ -13,9 +14,9 @@ from tleg.schema import decode, encode
 
 depths = st.integers(1, 96)
 parts = st.lists(st.sampled_from(PARTS), min_size=1, unique=True).map(tuple)
-boundaries = st.lists(
-    st.floats(0, 1, exclude_min=True, exclude_max=True), min_size=1, max_size=10, unique=True
-).map(lambda edges: tuple(sorted(edges)))
+boundaries = st.lists(st.floats(0, 1, exclude_min=True, exclude_max=True), min_size=1, max_size=10, unique=True).map(
+    lambda edges: tuple(sorted(edges))
+)
 
 
 @st.composite
@@ -96,15 +97,29 @@ def test_parsing(text: str, basis: Basis) -> None:
 @given(st.text(max_size=30))
 def test_parsing_anything_gives_a_basis_or_an_error(text: str) -> None:
     for candidate in (text, f"piecewise:{text}", f"cosine:{text}"):
-        try:
+        with contextlib.suppress(BasisError):
             assert isinstance(parse_basis(candidate), Basis)
-        except BasisError as error:
-            assert "\n" not in " ".join(str(error).split())
 
 
 @pytest.mark.parametrize(
-    "text", ["", "lin", "linear:2", "polynomial:0", "polynomial:64", "polynomial:x", "cosine:-1", "piecewise", "piecewise:1",
-             "piecewise:65", "piecewise:0.5,0.5", "piecewise:0.7,0.2", "piecewise:nan,0.5", "piecewise:0.0", "piecewise:1.5"]
+    "text",
+    [
+        "",
+        "lin",
+        "linear:2",
+        "polynomial:0",
+        "polynomial:64",
+        "polynomial:x",
+        "cosine:-1",
+        "piecewise",
+        "piecewise:1",
+        "piecewise:65",
+        "piecewise:0.5,0.5",
+        "piecewise:0.7,0.2",
+        "piecewise:nan,0.5",
+        "piecewise:0.0",
+        "piecewise:1.5",
+    ],
 )
 def test_what_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(BasisError):
@@ -118,7 +133,12 @@ def test_an_unknown_basis_has_a_suggestion() -> None:
 
 def test_expanded_parts() -> None:
     basis = Basis(expanded=("mlp",))
-    assert [basis.terms_of(name) for name in ("mlp.fc1.weight", "ls2.gamma", "attn.qkv.bias", "norm2.weight")] == [2, 2, 1, 1]
+    assert [basis.terms_of(name) for name in ("mlp.fc1.weight", "ls2.gamma", "attn.qkv.bias", "norm2.weight")] == [
+        2,
+        2,
+        1,
+        1,
+    ]
     assert part_of("attn.q_norm.weight") == "attention"
     for wrong in ((), ("mlp", "mlp"), ("head",)):
         with pytest.raises(BasisError):

@@ -1,5 +1,6 @@
 """Dataclasses to JSON and back: strict, with the place in every error."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.errors import FileFormatError
+from tleg.errors import FileFormatError, InputError
 from tleg.header import LearngeneHeader
 from tleg.learngene import load
 from tleg.schema import decode, encode
@@ -32,7 +33,12 @@ class Outer:
 
 
 VALID: dict[str, Any] = {
-    "number": 1, "flag": True, "inner": {"kind": "a", "sizes": [1, 2]}, "names": ["x"], "table": {"3": 0.5}, "free": {"k": [None]}
+    "number": 1,
+    "flag": True,
+    "inner": {"kind": "a", "sizes": [1, 2]},
+    "names": ["x"],
+    "table": {"3": 0.5},
+    "free": {"k": [None]},
 }
 
 
@@ -86,16 +92,12 @@ json_values = st.recursive(
 @given(json_values)
 def test_any_document_is_decoded_or_refused(document: Any) -> None:
     for kind in (Outer, Inner, LearngeneHeader):
-        try:
+        with contextlib.suppress(FileFormatError):
             assert isinstance(decode(kind, document, "it"), kind)
-        except FileFormatError:
-            pass
 
 
 @given(data=st.data())
 def test_any_value_in_any_place_of_a_header_is_decoded_or_refused(data: st.DataObject, learngene_file: Any) -> None:
-    from tleg.errors import InputError
-
     document = encode(load(learngene_file).header)
     place = document
     while True:
@@ -105,7 +107,5 @@ def test_any_value_in_any_place_of_a_header_is_decoded_or_refused(data: st.DataO
         else:
             break
     place[key] = data.draw(json_values)
-    try:
-        decode(LearngeneHeader, document, "header")
-    except InputError as error:
-        assert str(error)
+    with contextlib.suppress(InputError):
+        assert isinstance(decode(LearngeneHeader, document, "header"), LearngeneHeader)

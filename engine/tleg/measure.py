@@ -4,7 +4,6 @@ fvcore counts one multiply-accumulate as one flop, LayerNorm included; it is giv
 scaled_dot_product_attention. Depths 1 and 2 are measured: the difference is one layer, and everything is exactly affine.
 """
 
-import math
 import warnings
 from collections import Counter
 from typing import Any
@@ -107,4 +106,4 @@ def _inference_bytes(model: VisionTransformer) -> int:
     hidden = max((module.out_features for module in block.modules() if isinstance(module, nn.Linear)), default=0)
     width = model.embed_dim
     tokens = model.patch_embed.num_patches + model.num_prefix_tokens
-    return 4 * math.ceil(tokens * max(6 * width, 2 * width + 2 * hidden))
+    return 4 * int(tokens * max(6 * width, 2 * width + 2 * hidden))

@@ -62,7 +62,7 @@ def _decode(kind: Any, value: object, where: str) -> Any:
         value = float(value)
     if type(value) is not kind:
         raise FileFormatError(f"{where} must be {_names[kind]}, not {_short(value)}")
-    if kind is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise FileFormatError(f"{where} must be a finite number, not {value}")
     return value
 

@@ -76,14 +76,19 @@ def test_a_timm_model_takes_channels_and_size_from_the_data(digits: Data) -> Non
     assert "img_size" not in resnet.architecture.arguments
 
 
-@pytest.mark.parametrize(("name", "arguments"), [
-    (VIT, {**ARGUMENTS, "depth": 2}),
-    ("resnet10t", {"channels": [8, 8, 8, 16], "stem_width": 8}),
-])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        (VIT, {**ARGUMENTS, "depth": 2}),
+        ("resnet10t", {"channels": [8, 8, 8, 16], "stem_width": 8}),
+    ],
+)
 def test_a_saved_model_is_a_start_and_gives_the_same_outputs(
     name: str, arguments: dict[str, Any], digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    first = finetune(FinetuneJob(digits, start_from_timm(name, arguments), recipe=recipe(epochs=1)), placement, tmp_path / "a")
+    first = finetune(
+        FinetuneJob(digits, start_from_timm(name, arguments), recipe=recipe(epochs=1)), placement, tmp_path / "a"
+    )
     model = load_timm_folder(tmp_path / "a")
     start = start_from_folder(tmp_path / "a")(digits)
     images = torch.rand(3, 1, 8, 8)
@@ -96,7 +101,10 @@ def test_a_saved_model_is_a_start_and_gives_the_same_outputs(
     save_timm_folder(tmp_path / "b", tensors, start.architecture, start.depth, preprocessing=start.preprocessing)
     with torch.inference_mode():
         assert torch.equal(load_timm_folder(tmp_path / "b")(images), model(images))
-    assert evaluate_subject(open_subject(str(tmp_path / "b"), placement, None), digits, placement).popitem()[1].top1 == first.top1
+    assert (
+        evaluate_subject(open_subject(str(tmp_path / "b"), placement, None), digits, placement).popitem()[1].top1
+        == first.top1
+    )
 
 
 def test_the_same_seed_gives_the_same_weights(
@@ -119,7 +127,11 @@ def test_an_existing_output_stays_without_force(
         finetune(job, placement, tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
     finetune(job, placement, tmp_path / "out", overwrite=True)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["config.json", "model.safetensors", "training.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "training.json",
+    ]
 
 
 def test_what_timm_cannot_build_is_explained(digits: Data) -> None:

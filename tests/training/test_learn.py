@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune, start_from_timm
 from tleg.training.learn import LearnJob, depth_of_step, learn, prepare
 from tleg.training.loop import StepReport, _optimizer, train
-from tleg.training.recipe import Depths, Distillation, Recipe
+from tleg.training.recipe import Depths, Recipe
 from tleg.training.subjects import evaluate_subject, learngene_subject
 
 MakeRecipe = Callable[..., Recipe]
@@ -86,12 +87,16 @@ def test_the_same_seed_gives_the_same_learngene(digits: Data, placement: Placeme
 def test_distilling_follows_the_teacher(digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     arguments = {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}
     start = start_from_timm("resnet10t", arguments)
-    score = finetune(FinetuneJob(digits, start, recipe=recipe(epochs=6, learning_rate=4e-3)), placement, tmp_path / "ancestor")
+    score = finetune(
+        FinetuneJob(digits, start, recipe=recipe(epochs=6, learning_rate=4e-3)), placement, tmp_path / "ancestor"
+    )
     assert score.top1 > 70
     # The labels are wrong on purpose: all that the student can know comes from the teacher.
     shuffled = ArrayImages(digits.train.images, np.roll(digits.train.labels, 1))  # type: ignore[attr-defined]
     wrong = replace(digits, train=shuffled)
-    learning = job(wrong, recipe(epochs=10, batch_size=32), teacher=str(tmp_path / "ancestor"), depths=Depths(3), evaluated=(3,))
+    learning = job(
+        wrong, recipe(epochs=10, batch_size=32), teacher=str(tmp_path / "ancestor"), depths=Depths(3), evaluated=(3,)
+    )
     learngene = learn(learning, placement)
     assert learngene.header.reached is not None
     assert learngene.header.reached.top1[3] > 35
@@ -103,7 +108,9 @@ def test_distilling_follows_the_teacher(digits: Data, placement: Placement, reci
 
 def test_an_untrained_teacher_is_refused(digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     start = start_from_timm("resnet10t", {"in_chans": 1, "channels": [8, 8, 8, 8], "stem_width": 8})
-    finetune(FinetuneJob(digits, start, recipe=recipe(epochs=1, learning_rate=1e-12, warmup_epochs=0)), placement, tmp_path / "a")
+    finetune(
+        FinetuneJob(digits, start, recipe=recipe(epochs=1, learning_rate=1e-12, warmup_epochs=0)), placement, tmp_path / "a"
+    )
     with pytest.raises(TeacherError, match="it would teach noise"):
         prepare(job(digits, recipe(), teacher=str(tmp_path / "a")), placement)
 
@@ -157,8 +164,8 @@ def test_the_rate_rises_at_every_step_of_the_warm_up(digits: Data, placement: Pl
     warm = 1400 // 64
     assert steps == len(rates) == 3 * warm
     assert rates[0] == pytest.approx(2e-6)
-    assert all(a < b for a, b in zip(rates[:warm], rates[1 : warm + 1], strict=True))
-    assert all(a > b for a, b in zip(rates[warm:-1], rates[warm + 1 :], strict=True))
+    assert all(a < b for a, b in pairwise(rates[: warm + 1]))
+    assert all(a > b for a, b in pairwise(rates[warm:]))
     assert rates[warm] == pytest.approx(2e-3)
     assert rates[-1] == pytest.approx(2e-4, rel=0.05)
     assert reports[0].step == 1
@@ -172,9 +179,7 @@ def test_weight_decay_spares_vectors_embeddings_and_their_terms(recipe: MakeReci
     model = AuxiliaryModel(describe(VIT, {**ARGUMENTS, "in_chans": 1}, 10), Basis())
     optimizer = _optimizer(model, recipe())
     names = {id(value): name for name, value in model.named_parameters()}
-    decayed = {
-        names[id(value)] for group in optimizer.param_groups if group["weight_decay"] for value in group["params"]
-    }
+    decayed = {names[id(value)] for group in optimizer.param_groups if group["weight_decay"] for value in group["params"]}
     assert decayed == {
         "vit.patch_embed.proj.weight",
         "vit.head.weight",
@@ -186,7 +191,9 @@ def test_weight_decay_spares_vectors_embeddings_and_their_terms(recipe: MakeReci
 
 
 @pytest.mark.parametrize("options", [{"mixup": 0.8}, {"cutmix": 1.0}, {"label_smoothing": 0.0}])
-def test_mixing_and_smoothing_train(digits: Data, placement: Placement, recipe: MakeRecipe, options: dict[str, float]) -> None:
+def test_mixing_and_smoothing_train(
+    digits: Data, placement: Placement, recipe: MakeRecipe, options: dict[str, float]
+) -> None:
     learngene = learn(job(digits, recipe(epochs=4, batch_size=32, **options), depths=Depths(2), evaluated=(2,)), placement)
     assert learngene.header.reached is not None
     assert learngene.header.reached.top1[2] > 20
@@ -201,5 +208,3 @@ def test_evaluation_counts_every_image_once(learned: Learngene, digits: Data, pl
     assert uneven.loss == pytest.approx(whole.loss, rel=1e-5)
     assert whole.top5 is not None
     assert whole.top1 < whole.top5 <= 100
-
-

@@ -110,15 +110,18 @@ def test_a_failed_download_says_what_to_do_offline(monkeypatch: pytest.MonkeyPat
         Teacher.open("resnet18", 10)
 
 
-@pytest.mark.parametrize(("accuracy", "images", "classes", "passes"), [
-    (9.0, 1000, 10, False),
-    (19.0, 1000, 10, False),
-    (21.0, 1000, 10, True),
-    (52.0, 1000, 2, False),
-    (76.0, 1000, 2, True),
-    (0.1, 1000, 1000, False),
-    (5.0, 1000, 1000, True),
-])
+@pytest.mark.parametrize(
+    ("accuracy", "images", "classes", "passes"),
+    [
+        (9.0, 1000, 10, False),
+        (19.0, 1000, 10, False),
+        (21.0, 1000, 10, True),
+        (52.0, 1000, 2, False),
+        (76.0, 1000, 2, True),
+        (0.1, 1000, 1000, False),
+        (5.0, 1000, 1000, True),
+    ],
+)
 def test_a_teacher_near_chance_is_refused(accuracy: float, images: int, classes: int, passes: bool) -> None:
     if passes:
         check_accuracy(accuracy, images, classes, "t")

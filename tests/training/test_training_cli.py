@@ -10,7 +10,9 @@ import pytest
 import tleg
 
 RunCli = Callable[..., Any]
-MODEL_ARGUMENTS = [f"--model-arg={text}" for text in ("img_size=8", "patch_size=2", "embed_dim=32", "num_heads=2", "in_chans=1")]
+MODEL_ARGUMENTS = [
+    f"--model-arg={text}" for text in ("img_size=8", "patch_size=2", "embed_dim=32", "num_heads=2", "in_chans=1")
+]
 FAST = ["--batch-size=32", "--workers=0", "--lr=3e-3", "--auto-augment=none", "--random-erasing=0", "--device=cpu"]
 
 
@@ -25,7 +27,14 @@ def chain(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     ancestor = ["finetune", "--model=resnet10t", *resnet, data, "--epochs=40", f"--output={root / 'ancestor'}", *FAST]
     assert run(ancestor) == 0
     learning = ["learn", "--architecture=vit_tiny_patch16_224", *MODEL_ARGUMENTS, data, f"--teacher={root / 'ancestor'}"]
-    options = ["--epochs=3", "--sample-depths=2,4", "--auxiliary-depth=4", "--evaluate-depths=2-4", "--crop-scale=0.9", *FAST]
+    options = [
+        "--epochs=3",
+        "--sample-depths=2,4",
+        "--auxiliary-depth=4",
+        "--evaluate-depths=2-4",
+        "--crop-scale=0.9",
+        *FAST,
+    ]
     assert run([*learning, *options, f"--output={root / 'gene.safetensors'}"]) == 0
     tuning = ["finetune", f"--learngene={root / 'gene.safetensors'}", "--depth=3", data, "--epochs=1"]
     assert run([*tuning, f"--output={root / 'tuned'}", *FAST]) == 0
@@ -61,7 +70,9 @@ def test_evaluate_a_folder_and_its_table(chain: Path, digits_folder: Path, run_c
     assert row.split()[-1] == "50"
 
 
-def test_record_writes_the_accuracies_into_the_header(chain: Path, digits_folder: Path, run_cli: RunCli, tmp_path: Path) -> None:
+def test_record_writes_the_accuracies_into_the_header(
+    chain: Path, digits_folder: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes((chain / "gene.safetensors").read_bytes())
     result = run_cli("evaluate", copy, "--data", digits_folder, "--depths", "5,7", "--record")
@@ -76,17 +87,32 @@ def test_record_writes_the_accuracies_into_the_header(chain: Path, digits_folder
     ("arguments", "words"),
     [
         (["finetune", "--data", "X", "--output", "o"], "start from exactly one of"),
-        (["finetune", "--model", "resnet18", "--checkpoint", "c", "--data", "X", "--output", "o"], "start from exactly one of"),
+        (
+            ["finetune", "--model", "resnet18", "--checkpoint", "c", "--data", "X", "--output", "o"],
+            "start from exactly one of",
+        ),
         (["finetune", "--learngene", "g", "--data", "X", "--output", "o"], "--learngene needs --depth"),
         (["finetune", "--model", "resnet18", "--depth", "3", "--data", "X", "--output", "o"], "--learngene needs --depth"),
         (["finetune", "--learngene", "g", "--depth", "0", "--data", "X", "--output", "o"], "depth 0 is out of range"),
         (["finetune", "--checkpoint", "c", "--model-arg", "a=1", "--data", "X", "--output", "o"], "belong to --model"),
         (["finetune", "--model", "resnet18", "--data", "no/where", "--output", "o"], "no folder and no known data set"),
         (["finetune", "--model", "resnet18", "--epochs", "0", "--data", "X", "--output", "o"], "epochs must be from 1"),
-        (["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--basis", "lnear"], "Did you mean"),
-        (["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--expand", "mlps"], "expanded parts"),
-        (["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--sample-depths", "4,x"], "as depths"),
-        (["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--auxiliary-depth", "0"], "depth 0"),
+        (
+            ["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--basis", "lnear"],
+            "Did you mean",
+        ),
+        (
+            ["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--expand", "mlps"],
+            "expanded parts",
+        ),
+        (
+            ["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--sample-depths", "4,x"],
+            "as depths",
+        ),
+        (
+            ["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--auxiliary-depth", "0"],
+            "depth 0",
+        ),
         (["learn", "--architecture", "v", "--data", "X", "--output", "o", "--model-arg", "patch"], "KEY=VALUE"),
         (["learn", "--architecture", "v", "--data", "X", "--output", "o", "--device", "tpu"], "device"),
         (["evaluate", "fashion-mnits", "--data", "X"], "no shipped learngene"),

@@ -12,9 +12,13 @@ from tleg.errors import InputError
 
 @app.command()
 def evaluate(
-    path: Annotated[str, typer.Argument(help="Learngene (file or shipped name), folder that timm loads, or ONNX.", metavar="PATH")],
+    path: Annotated[
+        str, typer.Argument(help="Learngene (file or shipped name), folder that timm loads, or ONNX.", metavar="PATH")
+    ],
     data: options.DataOption,
-    depths: Annotated[str | None, typer.Option(help="Of a learngene or elastic ONNX, as in 4,6,8-12. Default: 1-16.")] = None,
+    depths: Annotated[
+        str | None, typer.Option(help="Of a learngene or elastic ONNX, as in 4,6,8-12. Default: 1-16.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Images at once.")] = 256,
     workers: options.WorkersOption = 0,
     device: options.DeviceOption = "auto",
@@ -43,9 +47,7 @@ def evaluate(
         raise InputError("--record writes into a learngene; this is none")
     opened = open_data(data)
     with options.counting_progress("evaluating") as progress:
-        scores = evaluate_subject(
-            subject, opened, placement, batch_size=batch_size, workers=workers, progress=progress
-        )
+        scores = evaluate_subject(subject, opened, placement, batch_size=batch_size, workers=workers, progress=progress)
     if record:
         record_scores(load(path), opened, scores).save(resolve(path), overwrite=True)
     if as_json:

@@ -19,7 +19,9 @@ def finetune(
     depth: Annotated[int | None, typer.Option(help="Depth of the descendant.")] = None,
     model: Annotated[str | None, typer.Option(help="Start from a timm model, from scratch.", metavar="TIMM_NAME")] = None,
     model_arg: options.ModelArgOption = None,
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="Start from timm's pretrained weights (download).")] = False,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Start from timm's pretrained weights (download).")
+    ] = False,
     checkpoint: Annotated[str | None, typer.Option(help="Start from a folder that timm loads.", metavar="PATH")] = None,
     drop_path: Annotated[float, typer.Option(help="Stochastic depth of a descendant.")] = 0.0,
     teacher: options.TeacherOption = None,
@@ -47,8 +49,8 @@ def finetune(
 ) -> None:
     """Train a descendant, a timm model or an earlier result; write a folder that timm loads.
 
-    Start from one of --learngene (with --depth), --model or --checkpoint. A model trained from scratch with --model is how an
-    ancestry model for `tleg learn --teacher` is made.
+    Start from one of --learngene (with --depth), --model or --checkpoint. A model trained from scratch with --model can be
+    the ancestry model for `tleg learn --teacher`.
     """
     starts = {"--learngene": learngene, "--model": model, "--checkpoint": checkpoint}
     if sum(value is not None for value in starts.values()) != 1:

@@ -24,7 +24,9 @@ def learn(
     sample_depths: Annotated[
         str | None, typer.Option(help="Draw a depth at every step, as in 4,6,8-12. Default: the auxiliary depth.")
     ] = None,
-    evaluate_depths: Annotated[str, typer.Option(help="Depths whose accuracy the learngene states; none for none.")] = "1-16",
+    evaluate_depths: Annotated[
+        str, typer.Option(help="Depths whose accuracy the learngene states; none for none.")
+    ] = "1-16",
     temperature: options.TemperatureOption = 1.0,
     distillation_weight: options.WeightOption = 1.0,
     distillation_normalisation: options.NormalisationOption = "batchmean",

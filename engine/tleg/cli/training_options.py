@@ -20,11 +20,15 @@ SECONDS_BETWEEN_LINES: Final = 30.0
 
 DataOption = Annotated[
     str,
-    typer.Option(help="fashion-mnist, fashion-mnist:FOLDER, or a folder with train/CLASS/* and val/CLASS/*.", metavar="DATA"),
+    typer.Option(
+        help="fashion-mnist, fashion-mnist:FOLDER, or a folder with train/CLASS/* and val/CLASS/*.", metavar="DATA"
+    ),
 ]
 TeacherOption = Annotated[
     str | None,
-    typer.Option(help="Ancestry model to distil from: a folder that timm loads, or a timm name (downloaded).", metavar="NAME|PATH"),
+    typer.Option(
+        help="Ancestry model to distil from: a folder that timm loads, or a timm name (downloaded).", metavar="NAME|PATH"
+    ),
 ]
 ModelArgOption = Annotated[
     list[str] | None,
@@ -32,7 +36,9 @@ ModelArgOption = Annotated[
 ]
 EpochsOption = Annotated[int, typer.Option(help="Passes over the training images.")]
 BatchSizeOption = Annotated[int, typer.Option(help="Images a step.")]
-LrOption = Annotated[float | None, typer.Option(help="Peak learning rate. Default: 5e-4 * batch size / 512, the paper's rule.")]
+LrOption = Annotated[
+    float | None, typer.Option(help="Peak learning rate. Default: 5e-4 * batch size / 512, the paper's rule.")
+]
 SeedOption = Annotated[int, typer.Option(help="Decides everything random.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes that prepare images. Does not change the result.")]
 OutputOption = Annotated[str, typer.Option(help="Where the result goes.", metavar="PATH")]
@@ -93,7 +99,11 @@ def training_progress(title: str) -> Iterator["Progress"]:
     if is_interactive(sys.stderr):
         with _live_progress(title) as callback:
             yield callback
-        return
+    else:
+        yield _line_progress(title)
+
+
+def _line_progress(title: str) -> "Progress":
     reported = -math.inf
 
     def callback(report: "StepReport") -> None:
@@ -105,7 +115,7 @@ def training_progress(title: str) -> Iterator["Progress"]:
                 f"learning rate {report.learning_rate:.2e}, {report.images_per_second:.0f} images/s"
             )
 
-    yield callback
+    return callback
 
 
 @contextmanager

@@ -50,13 +50,15 @@ class PixelTransform:
         image = image.convert("RGB")
         for step in self.before:
             image = step(image)
-        pixels = pil_to_tensor(image.convert("L") if self.channels == 1 else image).float().div_(255)
+        pixels: Tensor = pil_to_tensor(image.convert("L") if self.channels == 1 else image).float().div_(255)
         for tensor_step in self.after:
             pixels = tensor_step(pixels)
         return pixels
 
 
-def training_transform(input_size: tuple[int, int, int], preprocessing: Preprocessing, augmentation: Augmentation) -> PixelTransform:
+def training_transform(
+    input_size: tuple[int, int, int], preprocessing: Preprocessing, augmentation: Augmentation
+) -> PixelTransform:
     """Return timm's training transform for an input of (C, H, W) pixels.
 
     Random erasing fills with noise around the mean colour, as timm's does after normalisation.
@@ -70,7 +72,7 @@ def training_transform(input_size: tuple[int, int, int], preprocessing: Preproce
         is_training=True,
         scale=(augmentation.crop_scale, 1.0),
         hflip=augmentation.flip,
-        color_jitter=None,
+        color_jitter=None,  # type: ignore[arg-type]  # timm reads None as none
         auto_augment=augmentation.auto_augment,
         interpolation=preprocessing.interpolation,
         mean=colours,

@@ -11,7 +11,7 @@ from tleg.header import Preprocessing
 
 
 def model_arguments(data: Data, given: Mapping[str, Any], *, sized: bool) -> dict[str, Any]:
-    """Return timm arguments with what the data implies added: channels, and the image size of a model that has a fixed one."""
+    """Return timm arguments with what the data implies added: channels, and the image size where a model has one."""
     arguments = dict(given)
     arguments.setdefault("in_chans", data.channels)
     if sized and data.image_size is not None:
@@ -45,7 +45,9 @@ def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
     interpolation = config.get("interpolation", "bicubic")
     if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
         raise InputError(f"tleg knows no interpolation '{interpolation}'")
-    return Preprocessing(mean, std, interpolation, float(config.get("crop_pct") or 0.875), config.get("crop_mode") or "center")
+    return Preprocessing(
+        mean, std, interpolation, float(config.get("crop_pct") or 0.875), config.get("crop_mode") or "center"
+    )
 
 
 def _mean(values: tuple[float, ...]) -> float:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -15,7 +15,7 @@ from tleg.atomic import new_folder
 from tleg.data.dataset import Data
 from tleg.data.order import seed_everything
 from tleg.descendant import expand as expand_descendant
-from tleg.errors import ArchitectureError, FileFormatError, InputError
+from tleg.errors import ArchitectureError, FileFormatError
 from tleg.export.timm_folder import load_timm_folder, read_config, save_timm_folder
 from tleg.head import choose_head, new_head
 from tleg.header import Architecture, Preprocessing
@@ -68,7 +68,9 @@ def start_from_learngene(path_or_name: str, depth: int, drop_path: float = 0.0) 
         if head.policy == "kept" and not matching:
             # As many classes, but others: what the head knows is of no use.
             values = new_head(model.embed_dim, head.num_classes)
-            model.load_state_dict({**model.state_dict(), **{name: torch.from_numpy(value) for name, value in values.items()}})
+            model.load_state_dict(
+                {**model.state_dict(), **{name: torch.from_numpy(value) for name, value in values.items()}}
+            )
             policy = "new"
         lineage = {"learngene": Path(path_or_name).stem, "sha256": header.sha256, "depth": depth, "head": policy}
         architecture = replace(header.architecture, num_classes=head.num_classes)
@@ -91,7 +93,7 @@ def start_from_timm(name: str, arguments: Mapping[str, Any], *, pretrained: bool
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             hint = "; when offline, use --checkpoint with a folder of its weights" if pretrained else ""
             raise ArchitectureError(f"timm cannot build '{name}': {reason}{hint}") from error
-        known = dict(model.pretrained_cfg)
+        known: dict[str, Any] = dict(cast(Any, model.pretrained_cfg))
         size = tuple(known.get("input_size", (3, 224, 224)))
         channels = int(complete.get("in_chans", size[0]))
         check_channels(channels)
@@ -148,7 +150,6 @@ def finetune(
     teacher = None
     if job.teacher is not None:
         teacher = Teacher.open(job.teacher, len(job.data.classes)).to(placement.device)
-    sizes = {"input_size": start.architecture.input_size, "preprocessing": start.preprocessing}
     steps = train(
         model,
         lambda images, _: model(images),
@@ -159,10 +160,19 @@ def finetune(
         teacher=teacher,
         distillation=job.distillation,
         progress=progress,
-        **sizes,
+        input_size=start.architecture.input_size,
+        preprocessing=start.preprocessing,
     )
     predict = model_predictor(model, start.preprocessing, placement)
-    score = evaluate({"model": predict}, job.data.validation, placement, workers=job.recipe.workers, **sizes)["model"]
+    scores = evaluate(
+        {"model": predict},
+        job.data.validation,
+        placement,
+        workers=job.recipe.workers,
+        input_size=start.architecture.input_size,
+        preprocessing=start.preprocessing,
+    )
+    score = scores["model"]
     record = {
         "lineage": dict(start.lineage),
         "data": job.data.name,

@@ -133,7 +133,7 @@ def _loader(
     transform = training_transform(input_size, preprocessing, recipe.augmentation)
     return DataLoader(
         TrainingImages(images, transform, recipe.seed),
-        batch_sampler=batches,  # type: ignore[arg-type]  # its items are places (epoch, index)
+        batch_sampler=batches,
         num_workers=recipe.workers,
         pin_memory=placement.device.type == "cuda",
         prefetch_factor=4 if recipe.workers else None,

@@ -16,7 +16,7 @@ from tleg.export.timm_folder import WEIGHTS, load_timm_folder
 
 @dataclass(frozen=True, slots=True)
 class TeacherReport:
-    """What is known of a teacher: name, hash of its weights file (or None), and its accuracy in percent where it was checked."""
+    """What is known of a teacher: name, hash of its weights file (or None), accuracy in percent (None until checked)."""
 
     name: str
     sha256: str | None
@@ -39,8 +39,12 @@ class Teacher(nn.Module):
         config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
         self.channels, *size = config.get("input_size", (3, 224, 224))
         self.size: tuple[int, int] = (size[0], size[1])
-        self.register_buffer("mean", torch.tensor(config.get("mean", (0.5,) * self.channels)).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.get("std", (0.5,) * self.channels)).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(config.get("mean", (0.5,) * self.channels)).view(1, -1, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "std", torch.tensor(config.get("std", (0.5,) * self.channels)).view(1, -1, 1, 1), persistent=False
+        )
         if self.mean.shape[1] != self.channels:
             # timm's defaults state three channels for models that were built with one.
             self.mean, self.std = self.mean.mean(1, keepdim=True), self.std.mean(1, keepdim=True)
@@ -95,7 +99,7 @@ def check_accuracy(accuracy: float, images: int, classes: int, name: str) -> Non
     limit = 100 * min(max(2 * chance, chance + 3 * deviation), (1 + chance) / 2)
     if accuracy < limit:
         raise TeacherError(
-            f"the teacher {name} is right on {accuracy:.1f} % of {images} images, where guessing gives {100 * chance:.1f} %; "
+            f"the teacher {name} is right on {accuracy:.1f} % of {images} images, and guessing gives {100 * chance:.1f} %; "
             "it would teach noise. Check that its classes are in the order of the data's"
         )
 

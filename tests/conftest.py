@@ -173,6 +173,12 @@ def clean_environment(**changes: str) -> dict[str, str]:
 
 
 @pytest.fixture
+def child_environment() -> Callable[..., dict[str, str]]:
+    """`clean_environment`, for tests that start processes of their own."""
+    return clean_environment
+
+
+@pytest.fixture
 def run_tleg() -> Callable[..., CommandResult]:
     """Run `python -m tleg.cli ARGUMENTS` as a process; keyword arguments: cwd, environment, timeout, preexec."""
 

@@ -57,7 +57,7 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
     arguments = [f"{name}={value!r}" for name, value in architecture.arguments.items()]
     yield "Architecture", [architecture.name, *_filled(arguments), f"images of {height} x {width}, {channels} channels"]
     yield "", _structure(file)
-    yield "Basis", [_basis_title(file), header.basis.formula]
+    yield "Basis", [*_wrapped(_basis_title(file)), *_wrapped(header.basis.formula)]
     sampled = ", ".join(map(str, auxiliary.sampled_depths))
     yield "Auxiliary", [f"depth {auxiliary.depth}" + (f"; depths drawn in training: {sampled}" if sampled else "")]
     yield "Classes", [str(architecture.num_classes), *_filled(header.classes)]
@@ -98,7 +98,7 @@ def _structure(file: "LearngeneFile") -> list[str]:
     ]
     return [
         f"patches of {patch}, width {structure.width}, {structure.heads} heads, MLP {structure.hidden}",
-        f"{', '.join(extras)}, LayerNorm eps {structure.eps:g}",
+        *_filled([*extras, f"LayerNorm eps {structure.eps:g}"]),
     ]
 
 
@@ -135,6 +135,12 @@ def _filled(words: "list[str] | tuple[str, ...]", width: int = 78 - _INDENT) -> 
         else:
             lines.append(text)
     return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    from textwrap import wrap
+
+    return wrap(text, 78 - _INDENT)
 
 
 def _tree(value: Mapping[str, Any], depth: int = 0) -> Iterator[str]:

@@ -60,6 +60,8 @@ def run(arguments: Sequence[str]) -> ExitCode:
         sys.stdout.flush()
         if not words:
             return ExitCode.USAGE
+        if status == ExitCode.INTERRUPTED:  # Newer versions of Typer turn an interrupt into this; older ones raise Abort.
+            say("tleg: interrupted")
         return ExitCode(status) if isinstance(status, int) else ExitCode.DONE
     except UsageProblem as error:
         _explain(f"{_sentence(error)}{_hint(error)}", debug)

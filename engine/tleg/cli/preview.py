@@ -157,7 +157,7 @@ def _cells(row: "PreviewRow", result: "Preview") -> tuple[str, ...]:
     return (
         str(row.depth),
         format_count(cost.parameters),
-        f"{cost.macs / 1e9:.3f}",
+        f"{cost.macs / 1e9:.{3 if cost.macs < 1e10 else 2}f}",
         format_bytes(cost.size),
         format_bytes(cost.inference_memory),
         format_bytes(cost.training_memory),

@@ -280,16 +280,19 @@ def _preprocessing(channels: int, recorded: Mapping[str, Any]) -> Preprocessing:
     """What was recorded, else what the official code does: ImageNet's statistics, bicubic, a centre crop of 0.875."""
     crop = recorded.get("eval_crop_ratio")
     crop = float(crop) if isinstance(crop, int | float) and 0 < crop <= 1 else 0.875
-    mean, std = recorded.get("mean"), recorded.get("std")
-    if _is_statistics(mean, channels) and _is_statistics(std, channels) and min(std) > 0:
-        return Preprocessing(tuple(map(float, mean)), tuple(map(float, std)), crop_pct=crop)
+    mean, std = (_statistics(recorded.get(name), channels) for name in ("mean", "std"))
+    if mean and std and min(std) > 0:
+        return Preprocessing(mean, std, crop_pct=crop)
     if channels == 3:
         return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, crop_pct=crop)
     return Preprocessing((0.5,) * channels, (0.5,) * channels, crop_pct=crop)
 
 
-def _is_statistics(value: Any, channels: int) -> bool:
-    return isinstance(value, list) and len(value) == channels and all(type(item) in (int, float) for item in value)
+def _statistics(value: Any, channels: int) -> tuple[float, ...]:
+    """A recorded mean or std with one number for each channel; empty when it is something else."""
+    if not isinstance(value, list) or len(value) != channels or not all(type(item) in (int, float) for item in value):
+        return ()
+    return tuple(map(float, value))
 
 
 def _learned(path: Path, checkpoint: _Checkpoint) -> dict[str, Any]:

@@ -38,4 +38,5 @@ def _parse(text: str, units: Mapping[str, int], wanted: str) -> int:
         raise InputError(f"{text!r} is not {wanted}")
     whole, fraction = match[1], match[2] or ""
     # In whole numbers: a limit must not move because 0.1 has no exact binary form.
-    return int(whole + fraction) * units[match[3]] // 10 ** len(fraction)
+    divisor: int = 10 ** len(fraction)
+    return int(whole + fraction) * units[match[3]] // divisor

@@ -15,7 +15,7 @@ from tleg.names import inner_name, is_block, layer_name
 
 Array = NDArray[np.float32]
 # Values of one term handled at a time, so that terms and result stay in the processor's cache over all layers.
-_CHUNK = 16_384
+_CHUNK = 131_072
 
 
 def expand_parameter(terms: Array, coefficients: Sequence[Sequence[float]]) -> Array:

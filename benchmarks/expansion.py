@@ -1,0 +1,60 @@
+"""Expanding a ViT-B of 12 layers: against a copy of its bytes, and against the usual way to make a module."""
+
+import timm
+import torch
+
+from benchmarks.timing import interleave, report
+from tleg.architecture import describe
+from tleg.auxiliary import AuxiliaryModel
+from tleg.basis import Basis
+from tleg.header import Auxiliary, LearngeneHeader, Preprocessing
+from tleg.learngene import Learngene
+from tleg.measure import measure
+
+DEPTH = 12
+
+
+def make_learngene(name: str = "deit_base_patch16_224") -> Learngene:
+    """A learngene of a size that papers use, with random terms."""
+    architecture = describe(name)
+    model = AuxiliaryModel(architecture, Basis())
+    header = LearngeneHeader(architecture, Basis(), Auxiliary(12), Preprocessing((0.5,) * 3, (0.5,) * 3), measure(architecture))
+    return Learngene(header, model.tensors())
+
+
+def usual_way(learngene: Learngene) -> torch.nn.Module:
+    """Expand tensor by tensor, create the timm model, load the state."""
+    architecture = learngene.header.architecture
+    state = {}
+    for name, values in learngene.tensors.items():
+        tensor = torch.from_numpy(values)
+        if name.startswith("blocks."):
+            for layer in range(DEPTH):
+                state[f"blocks.{layer}.{name.removeprefix('blocks.')}"] = tensor[0] + layer / DEPTH * tensor[1]
+        else:
+            state[name] = tensor
+    model = timm.create_model(architecture.name, depth=DEPTH, num_classes=architecture.num_classes, **architecture.arguments)
+    model.load_state_dict(state)
+    return model
+
+
+def main() -> None:
+    """Measure and print."""
+    learngene = make_learngene()
+    whole = torch.cat([values.flatten() for values in learngene.expand(DEPTH).state_dict().values()]).numpy()
+    seconds = interleave(
+        {
+            "copy": whole.copy,
+            "expand": lambda: learngene.expand_tensors(DEPTH),
+            "module": lambda: learngene.expand(DEPTH),
+            "usual": lambda: usual_way(learngene),
+        },
+        rounds=9,
+    )
+    print(f"B/{DEPTH}: {whole.nbytes / 1e6:.0f} MB")
+    report("expanding the tensors", seconds["expand"], "a memory copy", seconds["copy"], "at most 3")
+    report("expanding into a module", seconds["module"], "the usual way", seconds["usual"], "at most 0.2")
+
+
+if __name__ == "__main__":
+    main()

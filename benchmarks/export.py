@@ -1,7 +1,7 @@
 """Exports: `python -m benchmarks.export [--json] [--quick]`.
 
 Ratios that a run can be judged by, whatever the machine: writing speed against torch.onnx.export, compact and elastic sizes
-against the learngene's, and ONNX Runtime's latency of our files against the file that torch.onnx.export makes. The candidates
+against the learngene's, and ONNX Runtime's latency of our files against the file that torch.onnx.export makes. Candidates
 take turns in one process on one thread, and the median of each counts. Latency is the CPU time of the thread that runs the
 model, which other processes disturb least.
 """
@@ -173,10 +173,9 @@ def measure(quick: bool) -> dict[str, Any]:
 def lines(document: Mapping[str, Any]) -> Sequence[str]:
     """The document for people: one line a figure, with what the project promises."""
     writing = document["writing"]
-    result = [
-        f"writing S/12: {writing['ours_seconds']:.2f} s, torch.onnx.export {writing['torch_seconds']:.2f} s: "
-        + f"{writing['torch_over_ours']:.0f} times faster (at least {WRITING_AT_LEAST:.0f})"
-    ]
+    faster = f"{writing['torch_over_ours']:.0f} times faster (at least {WRITING_AT_LEAST:.0f})"
+    seconds = f"{writing['ours_seconds']:.2f} s, torch.onnx.export {writing['torch_seconds']:.2f} s"
+    result = [f"writing S/12: {seconds}: {faster}"]
     for letter, sizes in document["sizes"].items():
         for what, ratio in sizes.items():
             result.append(f"size {letter} {what}: {ratio:.4f} of the learngene file (at most {SIZE_AT_MOST})")

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tleg import __version__
 from tleg.errors import ExportError
+from tleg.versions import versions
 
 Values = NDArray[Any]
 
@@ -50,7 +50,7 @@ def write_model(path: Path, graph: onnx.GraphProto, initializers: Mapping[str, V
 
     Raises ExportError when the file would exceed 2 GB, OSError when the disk refuses.
     """
-    model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="tleg", producer_version=__version__)
+    model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="tleg", producer_version=versions("tleg")["tleg"])
     model.opset_import.add(domain="", version=OPSET)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tleg import __version__
 from tleg.errors import FileFormatError
 from tleg.export.formats import ExportKind
 from tleg.export.manifest import DescendantRecord, LearngeneRecord
 from tleg.header import Preprocessing
 from tleg.schema import decode, encode
+from tleg.versions import versions
 
 FORMAT_NAME: Final = "tleg.onnx"
 FORMAT_VERSION: Final = 1
@@ -48,7 +48,7 @@ def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
     return {
         "format": FORMAT_NAME,
         "format_version": str(FORMAT_VERSION),
-        "tleg_version": __version__,
+        "tleg_version": versions("tleg")["tleg"],
         "kind": metadata.kind,
         "opset": str(metadata.opset),
         "depth": "any" if descendant.depth is None else str(descendant.depth),

@@ -14,9 +14,9 @@ import onnx
 import torch
 from torch import nn
 
-from tleg import __version__
 from tleg.errors import ExportError
 from tleg.export.onnx_file import OPSET, check_size
+from tleg.versions import versions
 
 
 def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], *, metadata: Mapping[str, str]) -> int:
@@ -51,7 +51,7 @@ def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], 
     if program is None:
         raise ExportError("torch.onnx.export cannot export this architecture")
     content: onnx.ModelProto = program.model_proto
-    content.producer_name, content.producer_version = "tleg", f"{__version__}, torch {torch.__version__}"
+    content.producer_name, content.producer_version = "tleg", f"{versions('tleg')['tleg']}, torch {torch.__version__}"
     onnx.helper.set_model_props(content, dict(metadata))
     _name_batch(content)
     serialised = content.SerializeToString()

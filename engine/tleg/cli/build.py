@@ -20,7 +20,7 @@ def build(
     depth: Annotated[list[int] | None, typer.Option(help="Depth of a descendant; may be given several times.")] = None,
     export: Annotated[
         list[str] | None,
-        typer.Option(help="pytorch, onnx, onnx-compact or onnx-elastic; may be given several times. [default: pytorch]"),
+        typer.Option(help="pytorch, onnx, onnx-compact or onnx-elastic; may be given several times. Without it: pytorch."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the exports.")] = Path("exports"),
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",

@@ -65,8 +65,9 @@ def build(
     context: AbstractContextManager[Any] = torch.device("meta") if device == "meta" else nullcontext()
     if num_classes is not None:
         architecture = replace(architecture, num_classes=num_classes)
+    fc_norm = layout_fc_norm(architecture, layout)
     with context:
-        return _create(architecture, depth, fc_norm=layout_fc_norm(architecture, layout), drop_path=drop_path)
+        return _create(architecture.in_layout(layout), depth, fc_norm=fc_norm, drop_path=drop_path)
 
 
 def layout_fc_norm(architecture: Architecture, layout: Layout) -> bool | None:

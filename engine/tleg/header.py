@@ -5,7 +5,7 @@ defines those fields; `tleg.container` reads them from a file. Standard library 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from tleg.basis import MAX_DEPTH, Basis
@@ -18,6 +18,7 @@ FORMAT_VERSION: Final = 1
 Layout = Literal["auxiliary", "official"]
 LAYOUTS: Final[tuple[Layout, ...]] = ("auxiliary", "official")
 MAX_WIDTH: Final = 65_536
+TIMM_EPS: Final = 1e-6  # Of the LayerNorms of timm's ViTs.
 # Arguments of timm.create_model that are chosen elsewhere, or that make it fetch weights: a file must not say those.
 RESERVED_ARGUMENTS: Final = frozenset(
     {"depth", "num_classes", "norm_layer"}
@@ -107,6 +108,16 @@ class Architecture:
         reserved = RESERVED_ARGUMENTS & set(self.arguments)
         if reserved:
             raise FileFormatError(f"'{min(reserved)}' is not an argument of an architecture")
+
+    def in_layout(self, layout: Layout) -> "Architecture":
+        """The architecture that a layout's descendants have.
+
+        The official ones are timm models with timm's own eps, also where the official auxiliary model had another.
+        """
+        if layout == "auxiliary" or self.eps is None:
+            return self
+        structure = None if self.structure is None else replace(self.structure, eps=TIMM_EPS)
+        return replace(self, eps=None, structure=structure)
 
 
 @dataclass(frozen=True, slots=True)

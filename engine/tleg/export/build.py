@@ -143,7 +143,7 @@ def _write(path: Path, plan: BuildPlan, learngene: Learngene, export: PlannedExp
     tensors = dict(learngene.tensors)
     if plan.head.policy == "new":
         tensors |= new_head(tensors["head.weight"].shape[1], plan.head.num_classes, plan.request.seed)
-    structure = plan.header.architecture.structure
+    structure = plan.header.architecture.in_layout(plan.request.layout).structure
     if export.kind == "pytorch":
         assert export.depth is not None
         _write_folder(path, plan, tensors, export.depth)

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import ExportError, FileFormatError, InputError
-from tleg.header import Architecture, Layout, Preprocessing, Structure
+from tleg.header import TIMM_EPS, Architecture, Layout, Preprocessing, Structure
 
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
 # timm's config is JSON, so a LayerNorm's eps cannot be stated in it. Its names imply one: this one 1e-5, most others 1e-6.
 _EPS_1E5_NAME: Final = "vit_base_patch16_clip_224"
-_TIMM_EPS: Final = 1e-6
 
 
 def save_timm_folder(
@@ -66,9 +65,10 @@ def timm_config(
     """Return the contents of config.json. See `save_timm_folder`."""
     if num_classes is not None:
         architecture = replace(architecture, num_classes=num_classes)
+    architecture = architecture.in_layout(layout)
     name, arguments = architecture.name, dict(architecture.arguments)
     if architecture.eps is not None:
-        if architecture.structure is None or architecture.eps not in (_TIMM_EPS, 1e-5):
+        if architecture.structure is None or architecture.eps not in (TIMM_EPS, 1e-5):
             raise ExportError(f"timm's config cannot state a LayerNorm eps of {architecture.eps}; export to ONNX instead")
         if architecture.eps == 1e-5:
             name, arguments = _EPS_1E5_NAME, _complete_arguments(architecture.structure)

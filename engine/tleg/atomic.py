@@ -10,16 +10,56 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from tleg.errors import ExportError, InputError, describe_os_error
 
-__all__ = ["check_target", "describe_os_error", "new_file", "new_folder"]
+__all__ = ["check_file", "check_folder", "describe_os_error", "new_file", "new_folder"]
+
+# What a folder made by tleg holds. Nothing else is ever removed with a folder that is replaced.
+FOLDER_FILES: Final = frozenset({"config.json", "model.safetensors", "manifest.json", "training.json"})
 
 
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse a target that exists, unless it may be overwritten. Raises InputError."""
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists already; --force replaces it")
+def check_file(target: Path, *, overwrite: bool) -> None:
+    """Refuse a target for a file, before the work: it exists and may not be replaced, is a folder, or cannot be written.
+
+    Raises InputError.
+    """
+    _check_existing(target, overwrite=overwrite)
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; name a file")
+    _check_writable(target)
+
+
+def check_folder(target: Path, *, overwrite: bool) -> None:
+    """Refuse a target for a folder, before the work: as `check_file`, or it holds files that no folder of tleg's has.
+
+    Raises InputError.
+    """
+    _check_existing(target, overwrite=overwrite)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file; name a folder")
+    _check_writable(target)
+    foreign = sorted(path.name for path in target.iterdir() if path.name not in FOLDER_FILES) if target.is_dir() else []
+    if foreign:
+        raise InputError(f"{target} holds {foreign[0]}, which tleg did not make; --force replaces tleg's own folders alone")
+
+
+def _check_existing(target: Path, *, overwrite: bool) -> None:
+    try:
+        if target.exists() and not overwrite:
+            raise InputError(f"{target} exists already; --force replaces it")
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {describe_os_error(error)}") from error
+
+
+def _check_writable(target: Path) -> None:
+    """The nearest folder above the target that exists must allow new entries."""
+    above = next(folder for folder in target.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise InputError(f"cannot write {target}: {above} is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {target}: no permission to write in {above}")
 
 
 @contextmanager
@@ -29,9 +69,7 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Folders above the target are made. Raises InputError when the target exists and `overwrite` is false, or is a folder,
     and ExportError when the operating system refuses to write.
     """
-    check_target(target, overwrite=overwrite)
-    if target.is_dir():
-        raise InputError(f"{target} is a folder; name a file")
+    check_file(target, overwrite=overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
@@ -57,9 +95,7 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
     An existing folder is moved aside first and removed last, so that it survives a failure. Raises as `new_file` does.
     """
-    check_target(target, overwrite=overwrite)
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target} is a file; name a folder")
+    check_folder(target, overwrite=overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))

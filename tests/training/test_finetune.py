@@ -126,6 +126,11 @@ def test_an_existing_output_stays_without_force(
     with pytest.raises(InputError, match="exists already"):
         finetune(job, placement, tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
+    with pytest.raises(InputError, match=r"holds mine.txt, which tleg did not make"):
+        finetune(job, placement, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
+    (tmp_path / "out" / "mine.txt").unlink()
+    (tmp_path / "out" / "config.json").write_text("{}")
     finetune(job, placement, tmp_path / "out", overwrite=True)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "config.json",

@@ -24,7 +24,7 @@ def chain(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     root = tmp_path_factory.mktemp("chain")
     data = f"--data={digits_folder}"
     resnet = ["--model-arg=in_chans=1", "--model-arg=channels=[16,16,32,32]", "--model-arg=stem_width=16"]
-    ancestor = ["finetune", "--model=resnet10t", *resnet, data, "--epochs=40", f"--output={root / 'ancestor'}", *FAST]
+    ancestor = ["finetune", "--model=resnet10t", *resnet, data, "--epochs=20", f"--output={root / 'ancestor'}", *FAST]
     assert run(ancestor) == 0
     learning = ["learn", "--architecture=vit_tiny_patch16_224", *MODEL_ARGUMENTS, data, f"--teacher={root / 'ancestor'}"]
     options = [
@@ -148,3 +148,64 @@ def test_model_arguments_are_json_words_or_texts() -> None:
     texts = ["a=4", "b=0.5", "c=true", "d=[28,28]", "e=avg", "f=None", "g=False", "h=x=y", "i="]
     expected = {"a": 4, "b": 0.5, "c": True, "d": [28, 28], "e": "avg", "f": None, "g": False, "h": "x=y", "i": ""}
     assert parse_model_arguments(texts) == expected
+
+
+def test_exports_reach_what_their_learngene_reaches(
+    chain: Path, digits_folder: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    gene = chain / "gene.safetensors"
+    kinds = ["--export=onnx", "--export=onnx-compact", "--export=onnx-elastic", "--export=pytorch"]
+    built = run_cli("build", gene, "--depth", 3, *kinds, "--output", tmp_path, "--no-verify")
+    assert built.code == 0, built.stderr
+    reached = tleg.read_header(gene).reached
+    assert reached is not None
+    for name in ("gene-depth3.onnx", "gene-depth3.compact.onnx", "gene-depth3"):
+        result = run_cli("evaluate", tmp_path / name, "--data", digits_folder, "--json")
+        assert result.code == 0, result.stderr
+        (row,) = json.loads(result.stdout)["results"]
+        assert row["depth"] == 3
+        assert round(row["top1"], 2) == reached.top1[3]
+    result = run_cli("evaluate", tmp_path / "gene.elastic.onnx", "--data", digits_folder, "--depths", "2-4", "--json")
+    rows = json.loads(result.stdout)["results"]
+    assert {row["depth"]: round(row["top1"], 2) for row in rows} == dict(reached.top1)
+
+
+def test_an_elastic_export_needs_depths(chain: Path, digits_folder: Path, run_cli: RunCli, tmp_path: Path) -> None:
+    gene = chain / "gene.safetensors"
+    assert run_cli("build", gene, "--export=onnx-elastic", "--output", tmp_path, "--no-verify").code == 0
+    result = run_cli("evaluate", tmp_path / "gene.elastic.onnx", "--data", digits_folder)
+    assert result.code == 2
+    assert "say which with --depths" in result.stderr
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_training(
+    digits_folder: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    common = ("--data", digits_folder, "--output", tmp_path / "file" / "out")
+    for arguments in (("learn", "--architecture", "vit_tiny_patch16_224"), ("finetune", "--model", "resnet10t")):
+        result = run_cli(*arguments, *common)
+        assert result.code == 2
+        assert "is a file" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_unreadable_image_is_one_line_and_stops_the_workers(
+    digits_folder: Path, run_tleg: RunCli, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = tmp_path / "broken"
+    shutil.copytree(digits_folder, copy)
+    broken = sorted((copy / "train" / "3").iterdir())[0]
+    broken.write_bytes(b"not a picture")
+    for workers in (0, 2):
+        result = run_tleg(
+            *("finetune", "--model=resnet10t", "--model-arg=in_chans=1", "--model-arg=channels=[8,8,8,8]"),
+            *("--data", copy, "--epochs=2", "--batch-size=32", f"--workers={workers}", "--output", tmp_path / "out"),
+            environment={"PYTHONWARNINGS": "ignore"},
+        )
+        assert result.code == 2, result.stderr
+        assert f"cannot read the image {broken}" in result.stderr.splitlines()[-1]
+        assert "Traceback" not in result.stderr
+        assert not (tmp_path / "out").exists()

@@ -79,11 +79,11 @@ def finetune(
         auto_augment=auto_augment,
         random_erasing=random_erasing,
     )
-    from tleg.atomic import check_target
+    from tleg.atomic import check_folder
     from tleg.basis import check_depth
     from tleg.schema import encode
 
-    check_target(Path(output), overwrite=force)
+    check_folder(Path(output), overwrite=force)
     if depth is not None:
         check_depth(depth)
 

@@ -27,9 +27,9 @@ def import_(
 
     Nothing in the checkpoint is run. Sizes are read from its tensors, options from what it recorded.
     """
-    from tleg.atomic import check_target
+    from tleg.atomic import check_file
 
-    check_target(output, overwrite=force)
+    check_file(output, overwrite=force)
     from tleg.official import import_official
 
     learngene = import_official(checkpoint, heads=heads, architecture=architecture, auxiliary_depth=auxiliary_depth)

@@ -8,7 +8,6 @@ import typer
 from tleg.cli import training_options as options
 from tleg.cli.main import app
 from tleg.cli.output import say, write, write_json
-from tleg.errors import InputError
 
 
 @app.command()
@@ -69,14 +68,12 @@ def learn(
         auto_augment=auto_augment,
         random_erasing=random_erasing,
     )
-    from tleg.atomic import check_target
+    from tleg.atomic import check_file
     from tleg.basis import parse_basis
     from tleg.ranges import parse_depths
     from tleg.training.recipe import Depths, Distillation
 
-    if Path(output).is_dir():
-        raise InputError(f"{output} is a folder; name a file, such as {output.rstrip('/')}/learngene.safetensors")
-    check_target(Path(output), overwrite=force)
+    check_file(Path(output), overwrite=force)
     depths = Depths(auxiliary_depth, parse_depths(sample_depths) if sample_depths else ())
     evaluated = () if evaluate_depths == "none" else parse_depths(evaluate_depths)
     parts = tuple(part.strip() for part in expand.split(","))

@@ -7,6 +7,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from tleg.data.dataset import Data
 from tleg.errors import InputError
+from tleg.export.timm_folder import preprocessing_of as preprocessing_of
 from tleg.header import Preprocessing
 
 
@@ -35,19 +36,6 @@ def check_channels(channels: int) -> None:
     """Refuse models that take neither greyscale nor colour images. Raises InputError."""
     if channels not in (1, 3):
         raise InputError(f"images have 1 or 3 channels, and this model takes {channels}")
-
-
-def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
-    """Return the preprocessing that a timm config states, for a model of so many channels. Raises InputError."""
-    mean, std = tuple(config["mean"]), tuple(config["std"])
-    if len(mean) != channels:
-        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
-    interpolation = config.get("interpolation", "bicubic")
-    if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
-        raise InputError(f"tleg knows no interpolation '{interpolation}'")
-    return Preprocessing(
-        mean, std, interpolation, float(config.get("crop_pct") or 0.875), config.get("crop_mode") or "center"
-    )
 
 
 def _mean(values: tuple[float, ...]) -> float:

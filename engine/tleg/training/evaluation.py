@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
 from tleg.data.dataset import ImageSet
+from tleg.data.loading import batches, use_one_thread
 from tleg.data.order import EvaluationImages
 from tleg.data.transforms import evaluation_transform
 from tleg.errors import DataError
 from tleg.header import Preprocessing
 from tleg.training.device import Placement
-from tleg.training.loop import use_one_thread
 
 Key = TypeVar("Key")
 # pixel values (N, C, H, W) in 0..1 -> logits (N, classes)
@@ -60,7 +60,7 @@ def evaluate(
     loader = DataLoader(Subset(dataset, chosen), batch_size=batch_size, num_workers=workers, worker_init_fn=use_one_thread)
     sums = {key: torch.zeros(3, dtype=torch.float64) for key in predictors}
     classes, done = 0, 0
-    for pixels, labels in loader:
+    for pixels, labels in batches(loader):
         pixels, labels = pixels.to(placement.device), labels.to(placement.device)
         for key, predict in predictors.items():
             with placement.autocast():

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tleg.architecture import normalise_name
-from tleg.atomic import new_folder
+from tleg.atomic import check_folder, new_folder
 from tleg.data.dataset import Data
 from tleg.data.order import seed_everything
 from tleg.descendant import expand as expand_descendant
@@ -144,6 +144,7 @@ def finetune(
 
     Raises InputError when the folder exists and may not be replaced, and what the start, teacher and `train` raise.
     """
+    check_folder(output, overwrite=overwrite)
     seed_everything(job.recipe.seed, "initial weights")
     start = job.start(job.data)
     model = start.model.to(placement.device)

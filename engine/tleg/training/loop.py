@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tleg.data.dataset import ImageSet
+from tleg.data.loading import batches, use_one_thread
 from tleg.data.order import ShuffledBatches, TrainingImages, seed_everything
 from tleg.data.transforms import training_transform
 from tleg.errors import DataError, TlegError
@@ -77,18 +78,18 @@ def train(
     Raises DataError when there are too few images for a batch, TlegError when the loss is not finite.
     """
     distillation = distillation or Distillation()
-    batches = ShuffledBatches(len(images), recipe.batch_size, recipe.epochs, recipe.seed)
-    if batches.steps_per_epoch == 0:
+    order = ShuffledBatches(len(images), recipe.batch_size, recipe.epochs, recipe.seed)
+    if order.steps_per_epoch == 0:
         raise DataError(f"{len(images)} training images are too few for a batch of {recipe.batch_size}")
-    loader = _loader(images, batches, recipe, placement, input_size, preprocessing)
+    loader = _loader(images, order, recipe, placement, input_size, preprocessing)
     optimizer = _optimizer(model, recipe)
-    schedule = _schedule(optimizer, recipe, batches.steps_per_epoch)
+    schedule = _schedule(optimizer, recipe, order.steps_per_epoch)
     mixup = _mixup(recipe, num_classes)
     labels_loss = task_loss(recipe)
     normalise = Normaliser(preprocessing).to(placement.device)
     model.train()
     started, read_at, read_step, loss_value = time.monotonic(), time.monotonic(), 0, math.nan
-    for step, (pixels, labels) in enumerate(loader):
+    for step, (pixels, labels) in enumerate(batches(loader)):
         seed_everything(recipe.seed, "step", step)
         pixels = pixels.to(placement.device, non_blocking=True)
         labels = labels.to(placement.device, non_blocking=True)
@@ -109,22 +110,22 @@ def train(
         schedule.step_update(step + 1)
         now = time.monotonic()
         # Reading the loss makes a GPU wait, so it is read twice a second, and at the last step.
-        if now - read_at >= 0.5 or step in (0, len(batches) - 1):
+        if now - read_at >= 0.5 or step in (0, len(order) - 1):
             loss_value = loss.item()
             if not math.isfinite(loss_value):
                 raise TlegError(f"the loss became {loss_value} at step {step + 1}; try a lower --lr or a longer warm-up")
             speed = (step + 1 - read_step) * recipe.batch_size / max(now - (read_at if read_step else started), 1e-9)
             read_at, read_step = now, step + 1
             if progress is not None:
-                epoch = step // batches.steps_per_epoch + 1
-                progress(StepReport(step + 1, len(batches), epoch, recipe.epochs, rate, speed, loss_value))
+                epoch = step // order.steps_per_epoch + 1
+                progress(StepReport(step + 1, len(order), epoch, recipe.epochs, rate, speed, loss_value))
     model.eval()
-    return len(batches)
+    return len(order)
 
 
 def _loader(
     images: ImageSet,
-    batches: ShuffledBatches,
+    order: ShuffledBatches,
     recipe: Recipe,
     placement: Placement,
     input_size: tuple[int, int, int],
@@ -133,17 +134,12 @@ def _loader(
     transform = training_transform(input_size, preprocessing, recipe.augmentation)
     return DataLoader(
         TrainingImages(images, transform, recipe.seed),
-        batch_sampler=batches,
+        batch_sampler=order,
         num_workers=recipe.workers,
         pin_memory=placement.device.type == "cuda",
         prefetch_factor=4 if recipe.workers else None,
         worker_init_fn=use_one_thread,
     )
-
-
-def use_one_thread(_: int) -> None:
-    """Keep a worker process from spreading over cores that the model needs."""
-    torch.set_num_threads(1)
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

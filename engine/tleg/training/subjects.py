@@ -149,7 +149,7 @@ def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
     if export.elastic and not depths:
         raise InputError(f"{path} holds every depth: say which with --depths, as in --depths 4,8,12")
     if not export.elastic:
-        _refuse_depths(depths, f"{path} holds depth {export.depth}")
+        _refuse_depths(depths, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
 
     def at(depth: int | None) -> Predictor:
         def predict(pixels: Tensor) -> Tensor:

@@ -137,17 +137,23 @@ def _check_expandable(model: nn.Module, name: str) -> None:
         raise ArchitectureError(f"the blocks of '{name}' hold buffers besides parameters, which have no rule to expand them")
 
 
-def plain_structure(model: VisionTransformer) -> tuple[Structure | None, str]:
-    """Return what a plain ViT computes, or None with the reason why a graph writer cannot know it."""
+def plain_structure(model: VisionTransformer, layout: Layout = "auxiliary") -> tuple[Structure | None, str]:
+    """Return what a plain ViT computes, or None with the reason why a graph writer cannot know it.
+
+    layout  of the model: where its final norm is
+    """
     block: Any = model.blocks[0]
+    final, other = (model.norm, model.fc_norm) if layout == "auxiliary" else (model.fc_norm, model.norm)
     embed: Any = model.patch_embed
     checks = {
         "its blocks are not timm's plain ones": type(block) is Block
         and type(block.attn) is Attention
         and type(block.mlp) is Mlp,
         "its patch embedding is not timm's plain one": type(embed) is PatchEmbed and isinstance(embed.norm, nn.Identity),
-        "its final norm does not precede pooling": isinstance(model.norm, nn.LayerNorm)
-        and isinstance(model.fc_norm, nn.Identity),
+        f"its final norm does not {'precede' if layout == 'auxiliary' else 'follow'} pooling": isinstance(
+            final, nn.LayerNorm
+        )
+        and isinstance(other, nn.Identity),
         "it pools in another way": model.global_pool in ("avg", "token") and not model.pool_include_prefix,
         "it has no linear head": isinstance(model.head, nn.Linear) and model.head.bias is not None,
         "it takes images of any size": not model.dynamic_img_size,

@@ -30,3 +30,8 @@ def learngene_name(name: str) -> str:
 def official_layout_name(name: str) -> str:
     """The name in the official layout, where the final norm follows pooling: 'fc_norm.bias' for 'norm.bias'."""
     return f"fc_{name}" if name.startswith("norm.") else name
+
+
+def auxiliary_layout_name(name: str) -> str:
+    """The name in the auxiliary layout of a parameter of the official one: 'norm.bias' for 'fc_norm.bias'."""
+    return name.removeprefix("fc_") if name.startswith("fc_norm.") else name

@@ -249,13 +249,13 @@ def test_failed_verification_leaves_nothing(
     kind: str, learngene_file: Path, tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import tleg.expansion
-    import tleg.export.build
+    import tleg.export.from_learngene
     import tleg.export.onnx_plain
 
     expand_parameter, expand_tensors = tleg.expansion.expand_parameter, tleg.expansion.expand_tensors
     monkeypatch.setattr(tleg.export.onnx_plain, "expand_parameter", lambda *known: expand_parameter(*known) * 1.01)
     monkeypatch.setattr(
-        tleg.export.build,
+        tleg.export.from_learngene,
         "expand_tensors",
         lambda *known: {name: values * np.float32(1.01) for name, values in expand_tensors(*known).items()},
     )

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def build(
-    learngene: Annotated[str, typer.Argument(help="A learngene file, or the name of a shipped one.")] = DEFAULT_LEARNGENE,
+    learngene: Annotated[
+        str, typer.Argument(help="A learngene file, the name of a shipped one, or a folder that timm loads.")
+    ] = DEFAULT_LEARNGENE,
     depth: Annotated[list[int] | None, typer.Option(help="Depth of a descendant; may be given several times.")] = None,
     export: Annotated[
         list[str] | None,
@@ -25,8 +27,9 @@ def build(
     output: Annotated[Path, typer.Option(help="Folder for the exports.")] = Path("exports"),
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     layout: Annotated[
-        str, typer.Option(help="auxiliary (normalise, then pool) or official (pool, then normalise).")
-    ] = "auxiliary",
+        str | None,
+        typer.Option(help="auxiliary (normalise, then pool) or official (pool, then normalise). Without it: auxiliary."),
+    ] = None,
     num_classes: Annotated[
         int | None, typer.Option(help="Another number of classes than the learngene's: a new head.")
     ] = None,
@@ -39,6 +42,9 @@ def build(
     pytorch: a folder that timm loads in one line. onnx: one file with every layer's weights. onnx-compact: one file that
     holds the terms instead, of the learngene's size at any depth. onnx-elastic: one file for every depth, which is an input;
     it needs no --depth.
+
+    A folder, such as a fine-tuned descendant, is exported with its weights as they are: --export onnx, without --depth,
+    --layout or --num-classes.
     """
     from tleg.export.formats import parse_kind, parse_layout, parse_precision
     from tleg.export.plan import BuildRequest
@@ -49,7 +55,7 @@ def build(
         depths=tuple(depth or ()),
         output=output,
         precision=parse_precision(dtype),
-        layout=parse_layout(layout),
+        layout=None if layout is None else parse_layout(layout),
         num_classes=num_classes,
         overwrite=force,
         verify=not no_verify,
@@ -58,7 +64,11 @@ def build(
 
     results = build_exports(request, _tell if is_interactive(sys.stderr) else None)
     if as_json:
-        write_json({"learngene": results[0].manifest.learngene.name, "exports": [_document(item) for item in results]})
+        manifest = results[0].manifest
+        document: dict[str, Any] = {"learngene": None if manifest.learngene is None else manifest.learngene.name}
+        if manifest.folder is not None:
+            document["folder"] = manifest.folder.name
+        write_json({**document, "exports": [_document(item) for item in results]})
         return
     for item in results:
         write(f"{item.path}\n  {_figures(item)}")
@@ -71,8 +81,9 @@ def _tell(step: "BuildStep") -> None:
 
 def _figures(item: "BuiltExport") -> str:
     """The figures of an export in one line."""
-    depth = item.manifest.descendant.depth
-    parts = ["every depth" if depth is None else f"depth {depth}", format_bytes(item.manifest.file.bytes)]
+    depth, record = item.manifest.model.depth, item.manifest.file
+    parts = [f"depth {depth}"] if depth is not None else ["every depth"] if record.kind == "onnx-elastic" else []
+    parts.append(format_bytes(record.bytes))
     verification = item.manifest.verification
     if verification is None:
         parts.append("not verified")
@@ -90,12 +101,12 @@ def _document(item: "BuiltExport") -> dict[str, Any]:
     manifest = item.manifest
     return {
         "kind": manifest.file.kind,
-        "depth": manifest.descendant.depth,
+        "depth": manifest.model.depth,
         "path": str(item.path),
         "manifest": str(item.manifest_path),
         "bytes": manifest.file.bytes,
         "sha256": manifest.file.sha256,
-        "descendant": encode(manifest.descendant),
+        **({"descendant": encode(manifest.descendant)} if manifest.folder is None else {"folder": encode(manifest.folder)}),
         "verification": None if manifest.verification is None else encode_verification(manifest.verification),
         "writing_seconds": round(item.writing_seconds, 3),
         "verifying_seconds": round(item.verifying_seconds, 3),

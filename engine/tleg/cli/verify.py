@@ -14,14 +14,14 @@ from tleg.errors import VerificationError
 def verify(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A learngene, an ONNX export, or a folder that timm loads.")],
     learngene: Annotated[
-        str | None, typer.Option(help="The learngene of an export, where it is not found by itself.")
+        str | None, typer.Option(help="The learngene or folder that an export was made from, where it is not found.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a learngene or an export again: its bytes, that it runs, and that it computes what its learngene says.
 
-    The learngene of an export is looked for beside it, in the folder above, in the working folder and among the shipped
-    ones. What cannot be checked is said, and is no failure.
+    The learngene of an export, or the folder that it was made from, is looked for beside it, in the folder above, in the
+    working folder and among the shipped ones. What cannot be checked is said, and is no failure.
     """
     from tleg.export.check import check_path
 

@@ -1,24 +1,20 @@
-"""Building exports: from a learngene to verified files, each with its manifest."""
+"""Building exports: from a learngene, or a folder that timm loads, to verified files, each with its manifest."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from tleg.atomic import new_file, new_folder
 from tleg.errors import FileFormatError, TlegError, VerificationError
-from tleg.expansion import Array, expand_tensors
-from tleg.export.formats import ExportKind
+from tleg.export.folder_plan import plan_folder
+from tleg.export.from_learngene import LearngeneSource
 from tleg.export.manifest import FOLDER_MANIFEST, Manifest, describe_file, write_manifest
-from tleg.export.plan import BuildPlan, BuildRequest, PlannedExport, plan_build
-from tleg.head import new_head
-from tleg.header import Structure
-from tleg.learngene import Learngene, read_tensors
-from tleg.names import official_layout_name
+from tleg.export.plan import BuildRequest, PlannedExport, plan_build
+from tleg.export.source import Source
+from tleg.library import resolve
 from tleg.versions import versions
 
 Stage = Literal["loading", "writing", "verifying", "done"]
@@ -46,6 +42,8 @@ class BuiltExport:
 
 
 Progress = Callable[[BuildStep], None]
+# The exports to write, and what loads their source; refusals come before.
+Planned = tuple[tuple[PlannedExport, ...], Callable[[], Source]]
 
 
 def build_exports(request: BuildRequest, progress: Progress | None = None) -> tuple[BuiltExport, ...]:
@@ -58,24 +56,39 @@ def build_exports(request: BuildRequest, progress: Progress | None = None) -> tu
     ExportError when it cannot be written.
     """
     tell = progress or (lambda step: None)
-    plan = plan_build(request)
-    count = len(plan.exports)
+    path = resolve(request.learngene)
+    exports, load = _plan_from_folder(request, path) if path.is_dir() else _plan_from_learngene(request)
+    count = len(exports)
     tell(BuildStep("loading", None, 0, count))
-    learngene = read_tensors(plan.file)
+    source = load()
     results = []
-    for index, export in enumerate(plan.exports):
+    for index, export in enumerate(exports):
 
         def report(stage: Stage, export: PlannedExport = export, index: int = index) -> None:
             tell(BuildStep(stage, export, index, count))
 
-        results.append(_build(plan, learngene, export, report))
+        results.append(_build(request, source, export, report))
         report("done")
     return tuple(results)
 
 
-def _build(plan: BuildPlan, learngene: Learngene, export: PlannedExport, report: Callable[[Stage], None]) -> BuiltExport:
-    request = plan.request
-    descendant = plan.descendant_record(export.depth)
+def _plan_from_learngene(request: BuildRequest) -> Planned:
+    plan = plan_build(request)
+    return plan.exports, lambda: LearngeneSource.load(plan)
+
+
+def _plan_from_folder(request: BuildRequest, path: Path) -> Planned:
+    plan = plan_folder(request, path)
+
+    def load() -> Source:
+        from tleg.export.from_folder import FolderSource  # Here, because it needs torch, and a refusal does not.
+
+        return FolderSource.load(plan)
+
+    return plan.exports, load
+
+
+def _build(request: BuildRequest, source: Source, export: PlannedExport, report: Callable[[Stage], None]) -> BuiltExport:
     with ExitStack() as stack:
         if export.kind == "pytorch":
             temporary = stack.enter_context(new_folder(export.target, overwrite=request.overwrite))
@@ -88,22 +101,22 @@ def _build(plan: BuildPlan, learngene: Learngene, export: PlannedExport, report:
         begin = time.perf_counter()
         with _final_name(temporary, export.target):
             report("writing")
-            _write(temporary, plan, learngene, export)
+            source.write(temporary, export)
             written = time.perf_counter()
             verification = None
             if request.verify:
                 report("verifying")
                 from tleg.export.verification import verify_export
 
-                depths = _depths_to_verify(plan, export)
-                verification = verify_export(temporary, export.kind, learngene, descendant, depths)
-        record = plan.learngene_record()
+                verification = verify_export(temporary, export.kind, source.reference(export))
+        lineage = source.lineage(export)
         manifest = Manifest(
-            ancestry=record.ancestry,
-            learngene=record,
-            descendant=descendant,
+            ancestry=lineage.ancestry,
+            learngene=lineage.learngene,
+            descendant=lineage.descendant,
+            folder=lineage.folder,
             file=describe_file(temporary, export.target.name, export.kind),
-            versions=versions(*_libraries(plan, export.kind, verified=request.verify)),
+            versions=versions(*source.libraries(export.kind, verified=request.verify)),
             verification=verification,
         )
         write_manifest(manifest_file, manifest)
@@ -120,105 +133,3 @@ def _final_name(temporary: Path, target: Path) -> Iterator[None]:
         kind = VerificationError if isinstance(error, FileFormatError) else type(error)
         text = str(error).replace(str(temporary), str(target)).replace(temporary.name, target.name)
         raise kind(text) from error
-
-
-def _depths_to_verify(plan: BuildPlan, export: PlannedExport) -> tuple[int, ...]:
-    """A fixed export's own depth; for an elastic one those asked for, the auxiliary model's, and the shallowest."""
-    if export.depth is not None:
-        return (export.depth,)
-    return tuple(sorted({1, plan.header.auxiliary.depth, *plan.request.depths}))
-
-
-def _libraries(plan: BuildPlan, kind: ExportKind, *, verified: bool) -> tuple[str, ...]:
-    """The libraries that had a part in an export."""
-    names = ["tleg", "numpy", "safetensors"]
-    names += ["onnx"] if kind != "pytorch" else []
-    names += ["onnxruntime"] if kind != "pytorch" and verified else []
-    traced = kind == "onnx" and plan.header.architecture.structure is None
-    names += ["torch", "timm"] if verified or traced else []
-    return tuple(names)
-
-
-def _write(path: Path, plan: BuildPlan, learngene: Learngene, export: PlannedExport) -> None:
-    tensors = dict(learngene.tensors)
-    if plan.head.policy == "new":
-        tensors |= new_head(tensors["head.weight"].shape[1], plan.head.num_classes, plan.request.seed)
-    structure = plan.header.architecture.in_layout(plan.request.layout).structure
-    if export.kind == "pytorch":
-        assert export.depth is not None
-        _write_folder(path, plan, tensors, export.depth)
-    elif structure is None:
-        _write_traced(path, plan, learngene, export)
-    else:
-        _write_graph(path, plan, structure, tensors, export)
-
-
-def _write_folder(path: Path, plan: BuildPlan, tensors: Mapping[str, Array], depth: int) -> None:
-    from tleg.export.timm_folder import save_timm_folder
-
-    state: dict[str, Any] = expand_tensors(tensors, plan.header.basis, depth)
-    if plan.request.layout == "official":
-        state = {official_layout_name(name): values for name, values in state.items()}
-    if plan.request.precision == "float16":
-        state = {name: values.astype(np.float16) for name, values in state.items()}
-    save_timm_folder(
-        path,
-        state,
-        plan.header.architecture,
-        depth,
-        preprocessing=plan.header.preprocessing,
-        layout=plan.request.layout,
-        num_classes=plan.head.num_classes,
-        classes=plan.classes,
-    )
-
-
-def _write_graph(
-    path: Path, plan: BuildPlan, structure: Structure, tensors: Mapping[str, Array], export: PlannedExport
-) -> None:
-    from tleg.export.onnx_compact import write_compact
-    from tleg.export.onnx_elastic import write_elastic
-    from tleg.export.onnx_plain import write_plain
-
-    request, basis, metadata = plan.request, plan.header.basis, _metadata(plan, export)
-    if export.depth is None:
-        write_elastic(path, structure, basis, tensors, layout=request.layout, precision=request.precision, metadata=metadata)
-        return
-    write = write_plain if export.kind == "onnx" else write_compact
-    write(
-        path, structure, basis, tensors, export.depth, layout=request.layout, precision=request.precision, metadata=metadata
-    )
-
-
-def _write_traced(path: Path, plan: BuildPlan, learngene: Learngene, export: PlannedExport) -> None:
-    from tleg.descendant import expand
-    from tleg.export.onnx_torch import write_torch
-
-    request = plan.request
-    assert export.depth is not None
-    model = expand(
-        learngene,
-        export.depth,
-        layout=request.layout,
-        num_classes=plan.head.num_classes,
-        dtype=request.precision,
-        seed=request.seed,
-    )
-    write_torch(path, model, plan.header.architecture.input_size, metadata=_metadata(plan, export))
-
-
-def _metadata(plan: BuildPlan, export: PlannedExport) -> dict[str, str]:
-    from tleg.export.onnx_file import OPSET
-    from tleg.export.onnx_metadata import Input, OnnxMetadata, encode_metadata
-
-    header = plan.header
-    return encode_metadata(
-        OnnxMetadata(
-            kind=export.kind,
-            opset=OPSET,
-            input=Input(header.architecture.input_size, header.preprocessing),
-            classes=plan.classes,
-            learngene=plan.learngene_record(),
-            descendant=plan.descendant_record(export.depth),
-        )
-    )

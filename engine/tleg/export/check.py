@@ -4,7 +4,7 @@ Every check has an outcome and says in words what it found. What cannot be check
 not at hand, is said as well, and is no failure.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,17 +15,11 @@ from numpy.typing import NDArray
 from tleg.container import read_file
 from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
 from tleg.export.formats import ExportKind
-from tleg.export.manifest import (
-    DescendantRecord,
-    LearngeneRecord,
-    Manifest,
-    Verification,
-    describe_file,
-    manifest_path,
-    read_manifest,
-)
-from tleg.learngene import Learngene, load
-from tleg.library import resolve, shipped
+from tleg.export.manifest import Manifest, Verification, describe_file, manifest_path, read_manifest
+from tleg.export.onnx_metadata import OnnxMetadata
+from tleg.export.origin import find_reference
+from tleg.learngene import load
+from tleg.library import resolve
 
 Outcome = Literal["passed", "failed", "not checked"]
 ELASTIC_DEPTHS: Final = (1, 2)
@@ -42,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one path, and the figures of the comparison with the learngene's descendant where there was one."""
+    """All checks of one path, and the figures of the comparison with where it comes from, when there was one."""
 
     path: Path
     kind: Literal["learngene"] | ExportKind
@@ -55,21 +49,13 @@ class Report:
         return not any(check.outcome == "failed" for check in self.checks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Where an export comes from, by its manifest or by its own metadata."""
-
-    learngene: LearngeneRecord
-    descendant: DescendantRecord
-    depths: tuple[int, ...]
-
-
 def check_path(path_or_name: str | Path, learngene: str | Path | None = None) -> Report:
     """Check a learngene (or the name of a shipped one), an ONNX export or a folder that timm loads.
 
-    learngene  the learngene of an export, where it is not beside it, in the working folder or among the shipped ones
+    learngene  what an export was made from, its learngene or the folder that timm loads, where it is not beside it, in the
+               folder above, in the working folder or among the shipped ones
 
-    Raises InputError when there is nothing at the path, or `learngene` is not the one that the export names.
+    Raises InputError when there is nothing at the path, or `learngene` is not what the export names.
     """
     path = resolve(path_or_name)
     if path.is_dir():
@@ -120,14 +106,12 @@ def _check_onnx(path: Path, given: str | Path | None) -> Report:
         return Report(path, kind, tuple(checks))
     metadata = opened[0].metadata
     if manifest is not None:
-        same = (manifest.learngene, manifest.descendant) == (metadata.learngene, metadata.descendant)
-        text = "its metadata and its manifest name the same learngene and descendant"
-        other = "its metadata and its manifest name different learngenes or descendants"
+        of_manifest = (manifest.learngene, manifest.descendant, manifest.folder)
+        same = of_manifest == (metadata.learngene, metadata.descendant, metadata.folder)
+        text = "its metadata and its manifest name the same origin"
+        other = "its metadata and its manifest name different learngenes, descendants or folders"
         checks.append(Check("lineage", "passed" if same else "failed", text if same else other))
-    auxiliary = metadata.learngene.auxiliary_depth
-    depths = (opened[0].depth,) if opened[0].depth is not None else tuple(sorted({1, auxiliary}))
-    origin = _Origin(metadata.learngene, metadata.descendant, depths)
-    verification, compared = _check_reference(path, metadata.kind, origin, given)
+    verification, compared = _check_reference(path, metadata.kind, metadata, given)
     return Report(path, metadata.kind, (*checks, compared), verification)
 
 
@@ -150,11 +134,10 @@ def _check_folder(path: Path, given: str | Path | None) -> Report:
         return "timm loads it, and its logits are finite"
 
     checks.append(_attempt("runs", run))
-    if manifest is None or manifest.descendant.depth is None:
+    if manifest is None:
         detail = "it names no learngene, as a fine-tuned model does not; there is nothing to compare it with"
         return Report(path, "pytorch", (*checks, Check("reference", "not checked", detail)))
-    origin = _Origin(manifest.learngene, manifest.descendant, (manifest.descendant.depth,))
-    verification, compared = _check_reference(path, "pytorch", origin, given)
+    verification, compared = _check_reference(path, "pytorch", manifest, given)
     return Report(path, "pytorch", (*checks, compared), verification)
 
 
@@ -184,18 +167,16 @@ def _check_manifest(path: Path, kind: ExportKind) -> tuple[Manifest | None, list
 
 
 def _check_reference(
-    path: Path, kind: ExportKind, origin: _Origin, given: str | Path | None
+    path: Path, kind: ExportKind, named: Manifest | OnnxMetadata, given: str | Path | None
 ) -> tuple[Verification | None, Check]:
-    """Compare an export with the descendants of its learngene, when that is at hand."""
-    learngene = _find_learngene(path, origin.learngene, given)
-    if learngene is None:
-        where = "beside it, in the working folder or among the shipped ones; --learngene names it"
-        detail = f"no learngene with the hash {origin.learngene.sha256[:12]}… ({origin.learngene.file}) is {where}"
-        return None, Check("reference", "not checked", detail)
+    """Compare an export with what it comes from, when that is at hand."""
+    reference = find_reference(path, named, given)
+    if isinstance(reference, str):
+        return None, Check("reference", "not checked", reference)
     from tleg.export.verification import verify_export
 
     try:
-        verification = verify_export(path, kind, learngene, origin.descendant, origin.depths)
+        verification = verify_export(path, kind, reference)
     except TlegError as error:
         return None, Check("reference", "failed", str(error))
     detail = (
@@ -203,30 +184,6 @@ def _check_reference(
         f"same class for {verification.argmax_agreement:.0%} of images"
     )
     return verification, Check("reference", "passed", detail)
-
-
-def _find_learngene(path: Path, record: LearngeneRecord, given: str | Path | None) -> Learngene | None:
-    if given is not None:
-        learngene = load(given)
-        if learngene.header.sha256 != record.sha256:
-            raise InputError(f"{given} is not the learngene of {path}: its hash is another")
-        return learngene
-    for candidate in _candidates(path, record):
-        try:
-            if candidate.is_file() and read_file(candidate).header.sha256 == record.sha256:
-                return load(candidate)
-        except TlegError:
-            continue
-    return None
-
-
-def _candidates(path: Path, record: LearngeneRecord) -> Iterator[Path]:
-    """Where an export's learngene may lie. Its file name comes from the export, so it must not lead anywhere else."""
-    name = Path(record.file).name
-    if name:
-        here = path.resolve().parent
-        yield from (here / name, here.parent / name, Path.cwd() / name)
-    yield from shipped().values()
 
 
 def _attempt(name: str, action: Callable[[], str]) -> Check:

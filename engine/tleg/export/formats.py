@@ -10,6 +10,7 @@ ExportKind = Literal["pytorch", "onnx", "onnx-compact", "onnx-elastic"]
 EXPORT_KINDS: Final[tuple[ExportKind, ...]] = ("pytorch", "onnx", "onnx-compact", "onnx-elastic")
 Precision = Literal["float32", "float16"]
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16")
+BYTES_OF: Final[dict[Precision, int]] = {"float32": 4, "float16": 2}
 SUFFIXES: Final = {"pytorch": "", "onnx": ".onnx", "onnx-compact": ".compact.onnx", "onnx-elastic": ".elastic.onnx"}
 
 Name = TypeVar("Name", bound=str)
@@ -38,14 +39,16 @@ def _parse(text: str, known: Iterable[Name], what: str) -> Name:
 
 
 def export_name(
-    learngene: str, kind: ExportKind, depth: int | None, precision: Precision = "float32", layout: Layout = "auxiliary"
+    source: str, kind: ExportKind, depth: int | None, precision: Precision = "float32", layout: Layout = "auxiliary"
 ) -> str:
     """The file or folder name of an export: 'fashion-mnist-depth8.onnx', 'fashion-mnist.elastic.onnx' (depth None).
+
+    source  the name of the learngene, or of the folder whose weights are exported as they are: 'tuned.onnx' (depth None)
 
     What is not the default is part of the name, so that variants lie side by side.
     """
     parts = [
-        learngene,
+        source,
         f"depth{depth}" if depth is not None else "",
         "official" if layout == "official" else "",
         precision if precision != "float32" else "",

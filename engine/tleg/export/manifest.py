@@ -1,8 +1,10 @@
 """The manifest of an export: where it comes from, what it is, what it was checked against.
 
 Beside every file lies FILE.manifest.json; a PyTorch folder holds its manifest.json. It reads from the ancestry model to the
-bytes: ancestry -> learngene -> descendant -> file. The file's hash ties the two together, so that a manifest and a file that
-do not belong together are always noticed, whatever interrupted their writing.
+bytes: ancestry -> learngene -> descendant -> file, or, when a folder that timm loads was exported, such as a fine-tuned
+descendant: ancestry -> learngene -> folder -> file, as far as the folder knows where it comes from. The file's hash ties the
+two together, so that a manifest and a file that do not belong together are always noticed, whatever interrupted their
+writing.
 """
 
 import hashlib
@@ -28,12 +30,15 @@ MAX_BYTES: Final = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class LearngeneRecord:
-    """The learngene: its name, its file's name (never a path), the hash of its tensors, and how it was learned."""
+    """The learngene: its name, its file's name (never a path), the hash of its tensors, and how it was learned.
+
+    A fine-tuned folder remembers name and hash alone: then `file` and `auxiliary_depth` are None.
+    """
 
     name: str
-    file: str
+    file: str | None
     sha256: str
-    auxiliary_depth: int
+    auxiliary_depth: int | None
     learned: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -63,6 +68,37 @@ class DescendantRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderRecord:
+    """A folder that timm loads, whose weights an export holds as they are.
+
+    name          of the folder, never a path
+    architecture  timm's name
+    depth         of a ViT; None for models that have none
+    dtype         of the export
+    sha256        of the folder's model.safetensors
+    training      how it was trained, as its training.json says; None when it holds none
+    """
+
+    name: str
+    architecture: str
+    depth: int | None
+    dtype: Precision
+    num_classes: int
+    sha256: str
+    training: Mapping[str, Any] | None
+
+
+def check_lineage(
+    learngene: LearngeneRecord | None, descendant: DescendantRecord | None, folder: FolderRecord | None, where: str
+) -> None:
+    """Require one of descendant and folder, and of a descendant its learngene in full. Raises FileFormatError."""
+    if (descendant is None) == (folder is None):
+        raise FileFormatError(f"{where} must name either a descendant or a folder")
+    if descendant is not None and (learngene is None or learngene.file is None or learngene.auxiliary_depth is None):
+        raise FileFormatError(f"{where} names a descendant, but not its learngene, file and auxiliary depth")
+
+
+@dataclass(frozen=True, slots=True)
 class FileRecord:
     """The file or folder: its name, kind and size, and SHA-256 hashes.
 
@@ -81,12 +117,13 @@ class FileRecord:
 class Comparison:
     """An export against its reference on one batch.
 
+    depth             None for models that have none
     max_abs_error     the largest difference of two logits
     relative_error    that, divided by the reference's largest logit
     argmax_agreement  the share of images for which both prefer the same class, 0 to 1
     """
 
-    depth: int
+    depth: int | None
     batch: int
     max_abs_error: float
     relative_error: float
@@ -128,16 +165,31 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All that is known of an export. `ancestry` repeats what the learngene says of its ancestry model."""
+    """All that is known of an export, whose weights are those of a descendant or of a folder that timm loads.
+
+    ancestry   what the learngene says of its ancestry model
+    learngene  of a descendant always; of a folder when it knows it
+    """
 
     ancestry: Any
-    learngene: LearngeneRecord
-    descendant: DescendantRecord
+    learngene: LearngeneRecord | None
+    descendant: DescendantRecord | None
     file: FileRecord
     versions: Mapping[str, str]
+    folder: FolderRecord | None = None
     verification: Verification | None = None
     format: Literal["tleg.export"] = FORMAT_NAME
     version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        check_lineage(self.learngene, self.descendant, self.folder, "manifest")
+
+    @property
+    def model(self) -> DescendantRecord | FolderRecord:
+        """What was exported: the record of the descendant or of the folder."""
+        model = self.descendant or self.folder
+        assert model is not None
+        return model
 
 
 def manifest_path(target: Path, kind: ExportKind) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tleg.errors import FileFormatError
 from tleg.export.formats import ExportKind
-from tleg.export.manifest import DescendantRecord, LearngeneRecord
+from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, check_lineage
 from tleg.header import Preprocessing
 from tleg.schema import decode, encode
 from tleg.versions import versions
@@ -31,34 +31,51 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class OnnxMetadata:
-    """What an ONNX export says of itself."""
+    """What an ONNX export says of itself. Its weights are those of a descendant, or of a folder that timm loads."""
 
     kind: ExportKind
     opset: int
     input: Input
     classes: tuple[str, ...]
-    learngene: LearngeneRecord
-    descendant: DescendantRecord
+    learngene: LearngeneRecord | None
+    descendant: DescendantRecord | None
+    folder: FolderRecord | None = None
+
+    def __post_init__(self) -> None:
+        check_lineage(self.learngene, self.descendant, self.folder, "metadata")
+        if self.kind == "onnx-elastic" and self.descendant is None:
+            raise FileFormatError("metadata names no descendant, and an elastic file holds nothing else")
+
+    @property
+    def model(self) -> DescendantRecord | FolderRecord:
+        """What was exported: the record of the descendant or of the folder."""
+        model = self.descendant or self.folder
+        assert model is not None
+        return model
 
 
 def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
     """Return the texts of a model's metadata_props."""
     preprocessing = {"input_size": list(metadata.input.size), **encode(metadata.input.preprocessing)}
-    descendant = metadata.descendant
-    return {
+    model = metadata.model
+    texts = {
         "format": FORMAT_NAME,
         "format_version": str(FORMAT_VERSION),
         "tleg_version": versions("tleg")["tleg"],
         "kind": metadata.kind,
         "opset": str(metadata.opset),
-        "depth": "any" if descendant.depth is None else str(descendant.depth),
-        "layout": descendant.layout,
-        "dtype": descendant.dtype,
+        "dtype": model.dtype,
         "preprocessing": _json(preprocessing),
         "classes": _json(list(metadata.classes)),
-        "learngene": _json(encode(metadata.learngene)),
-        "descendant": _json(encode(descendant)),
     }
+    if metadata.kind == "onnx-elastic":
+        texts["depth"] = "any"
+    elif model.depth is not None:
+        texts["depth"] = str(model.depth)
+    if metadata.descendant is not None:
+        texts["layout"] = metadata.descendant.layout
+    lineage = {"learngene": metadata.learngene, "descendant": metadata.descendant, "folder": metadata.folder}
+    return texts | {name: _json(encode(record)) for name, record in lineage.items() if record is not None}
 
 
 def decode_metadata(texts: Mapping[str, str]) -> OnnxMetadata:
@@ -77,8 +94,7 @@ def decode_metadata(texts: Mapping[str, str]) -> OnnxMetadata:
         "opset": _parse(texts, "opset"),
         "input": {"size": preprocessing.pop("input_size", None), "preprocessing": preprocessing},
         "classes": _parse(texts, "classes"),
-        "learngene": _parse(texts, "learngene"),
-        "descendant": _parse(texts, "descendant"),
+        **{name: _parse(texts, name) if name in texts else None for name in ("learngene", "descendant", "folder")},
     }
     return decode(OnnxMetadata, document, "metadata")
 

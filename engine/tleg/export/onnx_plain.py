@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from onnx import GraphProto, helper
 
 from tleg.basis import Basis
 from tleg.expansion import Array, expand_parameter
-from tleg.export.formats import Precision
+from tleg.export.formats import BYTES_OF, Precision
 from tleg.export.onnx_file import check_size, write_model
 from tleg.export.onnx_graph import Graph
 from tleg.export.onnx_vit import IMAGES, LOGITS, add_block, add_head, add_stem, as_stored
@@ -41,6 +42,43 @@ def write_plain(
         if is_block(name):
             for layer, values in enumerate(expand_parameter(as_stored(terms), coefficients)):
                 graph.weight(layer_name(layer, inner_name(name)), values)
+    return _write(path, graph, structure, tensors, depth, layout, metadata)
+
+
+def write_layers(
+    path: Path,
+    structure: Structure,
+    tensors: Mapping[str, Array],
+    depth: int,
+    *,
+    layout: Layout = "auxiliary",
+    precision: Precision = "float32",
+    metadata: Mapping[str, str],
+) -> int:
+    """Write a ViT whose layers have weights of their own, such as a fine-tuned descendant's, and return the size in bytes.
+
+    tensors  by timm's names ('blocks.0.attn.qkv.weight' of shape (3 * width, width), …), the final norm always as 'norm'
+
+    Other arguments, inputs, outputs and errors are those of `write_plain`.
+    """
+    graph = Graph(precision)
+    check_size(sum(values.size for values in tensors.values()) * BYTES_OF[precision])
+    for name, values in tensors.items():
+        if is_block(name):
+            graph.weight(name, as_stored(values[np.newaxis])[0])
+    return _write(path, graph, structure, tensors, depth, layout, metadata)
+
+
+def _write(
+    path: Path,
+    graph: Graph,
+    structure: Structure,
+    tensors: Mapping[str, Array],
+    depth: int,
+    layout: Layout,
+    metadata: Mapping[str, str],
+) -> int:
+    """Add all nodes to a graph that holds the layers' weights, by timm's names, and write it."""
     x = add_stem(graph, structure, tensors)
     for layer in range(depth):
         prefix = layer_name(layer, "")
@@ -52,7 +90,7 @@ def write_plain(
 def plain_size(tensors: Mapping[str, Array], depth: int, precision: Precision) -> int:
     """The bytes of a descendant's weights, from the shapes of a learngene's tensors."""
     values = sum(terms[0].size * depth if is_block(name) else terms.size for name, terms in tensors.items())
-    return values * (2 if precision == "float16" else 4)
+    return values * BYTES_OF[precision]
 
 
 def finish(graph: Graph, structure: Structure, tensors: Mapping[str, Array]) -> GraphProto:

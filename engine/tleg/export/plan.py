@@ -1,30 +1,31 @@
-"""Planning a build: everything that can be refused is refused here, before anything is written."""
+"""Planning a build from a learngene: everything that can be refused is refused here, before anything is written."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tleg.basis import check_depth
 from tleg.container import LearngeneFile, read_file
 from tleg.errors import ArchitectureError, InputError
-from tleg.export.formats import ExportKind, Precision, export_name
+from tleg.export.formats import BYTES_OF, ExportKind, Precision, export_name
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
 from tleg.export.onnx_file import check_size
-from tleg.export.timm_folder import CONFIG, timm_config
+from tleg.export.timm_folder import timm_config
 from tleg.head import Head, choose_head
-from tleg.header import Layout, LearngeneHeader
+from tleg.header import Architecture, Layout, LearngeneHeader
 from tleg.library import resolve
-
-BYTES_OF: dict[Precision, int] = {"float32": 4, "float16": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
     """What to build.
 
-    learngene    a path, or the name of a shipped one
+    learngene    a path, or the name of a shipped one; or a folder that timm loads, whose weights are exported as they are,
+                 with no depths, layout and num_classes but its own
     kinds        what to export
     depths       of the descendants; may be empty when only elastic files are asked for, which hold every depth
     output       the folder for the exports; made when it is missing
+    layout       None is the auxiliary one
     num_classes  None keeps the head; another number than the learngene's gives a new head, and drops the class names
     seed         of a new head's weights
     overwrite    replace existing exports
@@ -36,7 +37,7 @@ class BuildRequest:
     depths: tuple[int, ...] = ()
     output: Path = Path("exports")
     precision: Precision = "float32"
-    layout: Layout = "auxiliary"
+    layout: Layout | None = None
     num_classes: int | None = None
     seed: int = 0
     overwrite: bool = False
@@ -45,7 +46,7 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlannedExport:
-    """One export to write: its kind, its depth (None for elastic), and where it goes."""
+    """One export to write: its kind, its depth (None for elastic, and from a folder), and where it goes."""
 
     kind: ExportKind
     depth: int | None
@@ -72,6 +73,16 @@ class BuildPlan:
         return self.file.header
 
     @property
+    def layout(self) -> Layout:
+        """The descendants' layout."""
+        return self.request.layout or "auxiliary"
+
+    @property
+    def architecture(self) -> Architecture:
+        """The descendants' architecture, in their layout."""
+        return self.header.architecture.in_layout(self.layout)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The class names of the descendants: the learngene's, but none for a new head."""
         return self.header.classes if self.head.policy == "kept" else ()
@@ -90,7 +101,7 @@ class BuildPlan:
         """A descendant, as manifests name it."""
         return DescendantRecord(
             depth=depth,
-            layout=self.request.layout,
+            layout=self.layout,
             dtype=self.request.precision,
             num_classes=self.head.num_classes,
             head=self.head.policy,
@@ -101,20 +112,18 @@ class BuildPlan:
 
 
 def plan_build(request: BuildRequest) -> BuildPlan:
-    """Check a request against the learngene's header and the output folder. Reads no tensor, writes nothing.
+    """Check a request for a learngene against its header and the output folder. Reads no tensor, writes nothing.
 
     Raises InputError (DepthError, ArchitectureError, FileFormatError) for what cannot be built, and ExportError for a file
     that its format cannot hold.
     """
     depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
-    kinds = tuple(dict.fromkeys(request.kinds))
-    if not kinds:
-        raise InputError("nothing to export: choose --export pytorch, onnx, onnx-compact or onnx-elastic")
+    kinds = chosen_kinds(request)
     if not depths and set(kinds) != {"onnx-elastic"}:
         raise InputError("no depth was given: add --depth, such as --depth 8; only onnx-elastic holds every depth")
-    file = _read_learngene(request.learngene)
+    file = read_file(resolve(request.learngene))
     header = file.header
-    check_layout(header, request.layout)
+    check_layout(header, request.layout or "auxiliary")
     plan = BuildPlan(
         request,
         file,
@@ -123,10 +132,22 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     )
     for export in plan.exports:
         _check_export(plan, export)
-    _check_output(request.output)
-    for export in plan.exports:
-        _check_target(export, overwrite=request.overwrite)
+    check_targets(request, plan.exports)
     return plan
+
+
+def chosen_kinds(request: BuildRequest) -> tuple[ExportKind, ...]:
+    """What to export, each kind once. Raises InputError when that is nothing."""
+    if not request.kinds:
+        raise InputError("nothing to export: choose --export pytorch, onnx, onnx-compact or onnx-elastic")
+    return tuple(dict.fromkeys(request.kinds))
+
+
+def check_targets(request: BuildRequest, exports: Iterable[PlannedExport]) -> None:
+    """Refuse an output folder, or a target in it, that cannot be written or must not be replaced. Raises InputError."""
+    _check_output(request.output)
+    for export in exports:
+        _check_target(export, overwrite=request.overwrite)
 
 
 def _depths_of(kind: ExportKind, depths: tuple[int, ...]) -> tuple[int | None, ...]:
@@ -134,18 +155,8 @@ def _depths_of(kind: ExportKind, depths: tuple[int, ...]) -> tuple[int | None, .
 
 
 def _planned(request: BuildRequest, stem: str, kind: ExportKind, depth: int | None) -> PlannedExport:
-    name = export_name(stem, kind, depth, request.precision, request.layout)
+    name = export_name(stem, kind, depth, request.precision, request.layout or "auxiliary")
     return PlannedExport(kind, depth, request.output / name)
-
-
-def _read_learngene(path_or_name: str | Path) -> LearngeneFile:
-    path = resolve(path_or_name)
-    if path.is_dir() and (path / CONFIG).is_file():
-        raise InputError(
-            f"{path} is a model's folder, and its layers are no terms any more; every export is made by expansion, "
-            "which needs a learngene file"
-        )
-    return read_file(path)
 
 
 def check_layout(header: LearngeneHeader, layout: Layout) -> None:
@@ -156,9 +167,9 @@ def check_layout(header: LearngeneHeader, layout: Layout) -> None:
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
     header, request = plan.header, plan.request
-    if export.kind in ("onnx-compact", "onnx-elastic") and header.architecture.structure is None:
+    if export.kind in ("onnx-compact", "onnx-elastic") and plan.architecture.structure is None:
         raise ArchitectureError(
-            f"'{header.architecture.name}' is not a plain ViT, so --export {export.kind} cannot write it; "
+            f"'{plan.architecture.name}' is not a plain ViT, so --export {export.kind} cannot write it; "
             "--export onnx and pytorch can"
         )
     if export.kind == "pytorch":
@@ -166,7 +177,7 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
             header.architecture,
             export.depth,
             preprocessing=header.preprocessing,
-            layout=request.layout,
+            layout=plan.layout,
             num_classes=plan.head.num_classes,
         )
     if export.kind == "onnx" and export.depth is not None:

@@ -31,13 +31,13 @@ class OnnxExport:
 
     @property
     def depth(self) -> int | None:
-        """The depth of the descendant; None when it is an input."""
-        return self.metadata.descendant.depth
+        """The depth of the model; None when it is an input, or the model has none."""
+        return self.metadata.model.depth
 
     @property
     def num_classes(self) -> int:
         """The number of logits of an image."""
-        return self.metadata.descendant.num_classes
+        return self.metadata.model.num_classes
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ class OnnxExport:
 
         Raises VerificationError when ONNX Runtime cannot compute them.
         """
-        feed: dict[str, Any] = {"images": np.asarray(images, self.metadata.descendant.dtype)}
+        feed: dict[str, Any] = {"images": np.asarray(images, self.metadata.model.dtype)}
         if self.elastic:
             feed["depth"] = np.array(depth, np.int64)
         try:

@@ -131,6 +131,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
+    """Return the preprocessing that a timm config states, for a model of so many channels. Raises InputError."""
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    if len(mean) != channels:
+        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
+    interpolation: Any = config.get("interpolation", "bicubic")
+    crop_mode: Any = config.get("crop_mode") or "center"
+    if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
+        raise InputError(f"tleg knows no interpolation '{interpolation}'")
+    if crop_mode not in ("center", "squash", "border"):
+        raise InputError(f"tleg knows no crop mode '{crop_mode}'")
+    return Preprocessing(mean, std, interpolation, float(config.get("crop_pct") or 0.875), crop_mode)
+
+
 def load_timm_folder(folder: Path) -> Any:
     """Return the model of a timm folder, in eval mode. Raises InputError or FileFormatError."""
     import timm

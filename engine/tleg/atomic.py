@@ -5,10 +5,12 @@ leaves the old file as it was.
 """
 
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,7 @@ __all__ = ["check_file", "check_folder", "describe_os_error", "new_file", "new_f
 
 # What a folder made by tleg holds. Nothing else is ever removed with a folder that is replaced.
 FOLDER_FILES: Final = frozenset({"config.json", "model.safetensors", "manifest.json", "training.json"})
+_STALE_SECONDS: Final = 24 * 3600
 
 
 def check_file(target: Path, *, overwrite: bool) -> None:
@@ -72,6 +75,7 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     check_file(target, overwrite=overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         os.close(handle)
     except OSError as error:
@@ -98,6 +102,7 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     check_folder(target, overwrite=overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     except OSError as error:
         raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
@@ -122,6 +127,21 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove what killed commands left beside a target: its temporary files and folders that are older than a day.
+
+    Younger ones may be another command's, at work. What was moved aside ('.old') is never removed: it may be the only copy.
+    """
+    name = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}\.tmp")
+    with suppress(OSError):  # What cannot be tidied does no harm.
+        for path in target.parent.iterdir():
+            if name.fullmatch(path.name) and not path.is_symlink() and path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
 
 def _flush_to_disk(path: Path) -> None:

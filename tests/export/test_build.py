@@ -303,6 +303,20 @@ def test_killed_while_replacing(learngene_file: Path, tmp_path: Path) -> None:
     assert {name: left[name] for name in before} == before
 
 
+def test_what_killed_builds_left_is_removed_after_a_day(learngene_file: Path, tmp_path: Path) -> None:
+    ours, day = (".tiny-depth2.onnx.abcd1234.tmp", ".tiny-depth2.onnx.manifest.json.abcd_234.tmp"), 24 * 3600
+    others = (".tiny-depth2.onnx.abcd1234.old", ".tiny-depth2.onnx.notes.tmp", ".tiny-depth1.onnx.abcd1234.tmp", "x.tmp")
+    for name in (*ours, *others, ".tiny-depth2.onnx.younger1.tmp"):
+        (tmp_path / name).write_text("left")
+    (tmp_path / ".tiny-depth2.folder12.tmp").mkdir()
+    for path in tmp_path.iterdir():
+        if "younger" not in path.name:
+            os.utime(path, (path.stat().st_mtime - day - 60,) * 2)
+    build_exports(BuildRequest(learngene_file, ("onnx", "pytorch"), (2,), tmp_path, verify=False))
+    left = {path.name for path in tmp_path.iterdir() if path.name.endswith((".tmp", ".old"))}
+    assert left == {*others, ".tiny-depth2.onnx.younger1.tmp"}
+
+
 def test_killed_between_file_and_manifest_is_noticed(learngene_file: Path, tmp_path: Path, run_cli: Cli) -> None:
     build_exports(BuildRequest(learngene_file, ("onnx",), (2,), tmp_path, verify=False))
     build_exports(BuildRequest(learngene_file, ("onnx",), (2,), tmp_path / "new", num_classes=3, verify=False))

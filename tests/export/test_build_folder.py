@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -372,3 +372,23 @@ def test_evaluated_like_any_export(tuned: Path, resnet: Path, traced: Path, tmp_
         assert relative_error(found, timm_logits(folder, ((pixels - mean) / std).numpy())) < 1e-5
         with pytest.raises(InputError, match="depth 3" if depth else "one model"):
             open_subject(str(path), placement, [2])
+
+
+def test_fine_tuning_hands_the_lineage_on(learngene_file: Path, tmp_path: Path) -> None:
+    from tleg.data.dataset import Data
+    from tleg.training.finetune import start_from_folder, start_from_learngene
+
+    data: Any = Data("few", CLASSES, cast(Any, ()), cast(Any, ()))
+    ancestry = {"model": "deit_tiny_patch16_224", "top1": 91.5}
+    lineage = start_from_learngene(str(learngene_file), 2)(data).lineage
+    build_exports(BuildRequest(learngene_file, ("pytorch",), (2,), tmp_path, verify=False))
+    later = start_from_folder(tmp_path / "tiny-depth2")(data).lineage
+    assert lineage["ancestry"] == later["from"]["ancestry"] == ancestry
+    assert lineage["sha256"] == later["from"]["sha256"]
+    for index, known in enumerate((lineage, later)):
+        folder = save_tuned(tmp_path / f"tuned{index}")
+        (folder / "training.json").write_text(json.dumps({"lineage": known}))
+        (item,) = build_exports(BuildRequest(folder, ("onnx",), output=tmp_path, verify=False))
+        assert item.manifest.ancestry == ancestry
+        assert item.manifest.learngene is not None
+        assert (item.manifest.learngene.name, item.manifest.learngene.sha256) == ("tiny", lineage["sha256"])

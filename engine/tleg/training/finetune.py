@@ -16,7 +16,8 @@ from tleg.data.dataset import Data
 from tleg.data.order import seed_everything
 from tleg.descendant import expand as expand_descendant
 from tleg.errors import ArchitectureError, FileFormatError
-from tleg.export.timm_folder import load_timm_folder, read_config, save_timm_folder
+from tleg.export.manifest import hash_file, manifest_path, read_manifest
+from tleg.export.timm_folder import WEIGHTS, load_timm_folder, read_config, save_timm_folder
 from tleg.head import choose_head, new_head
 from tleg.header import Architecture, Preprocessing
 from tleg.learngene import load
@@ -72,7 +73,13 @@ def start_from_learngene(path_or_name: str, depth: int, drop_path: float = 0.0) 
                 {**model.state_dict(), **{name: torch.from_numpy(value) for name, value in values.items()}}
             )
             policy = "new"
-        lineage = {"learngene": Path(path_or_name).stem, "sha256": header.sha256, "depth": depth, "head": policy}
+        lineage = {
+            "learngene": Path(path_or_name).stem,
+            "sha256": header.sha256,
+            "ancestry": header.learned.get("ancestry"),
+            "depth": depth,
+            "head": policy,
+        }
         architecture = replace(header.architecture, num_classes=head.num_classes)
         return Start(model, architecture, depth, header.preprocessing, lineage)
 
@@ -202,11 +209,30 @@ def _pair(size: object) -> tuple[int, int] | None:
 
 
 def _earlier(folder: Path) -> dict[str, Any]:
-    """The lineage that a folder carries from its own training."""
+    """The lineage that a folder carries from its own training, or that its manifest states when it was built."""
     record = folder / TRAINING_RECORD
     if not record.is_file():
-        return {}
+        return _built(folder)
     try:
         return {"from": json.loads(record.read_text())["lineage"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _built(folder: Path) -> dict[str, Any]:
+    """The lineage of a folder that tleg built from a learngene, while its weights are those that were built."""
+    try:
+        manifest = read_manifest(manifest_path(folder, "pytorch"))
+        if manifest.learngene is None or manifest.file.files.get(WEIGHTS) != hash_file(folder / WEIGHTS):
+            return {}
+    except (FileFormatError, OSError):
+        return {}
+    learngene = manifest.learngene
+    return {
+        "from": {
+            "learngene": learngene.name,
+            "sha256": learngene.sha256,
+            "ancestry": learngene.ancestry,
+            "depth": manifest.model.depth,
+        }
+    }

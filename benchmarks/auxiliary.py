@@ -31,10 +31,22 @@ def main() -> None:
         functions[f"auxiliary {depth}"] = lambda values=values: step(auxiliary, lambda: auxiliary(images, values))
     seconds = interleave(functions, rounds=5)
     print(f"S, batch {BATCH}, 224 px, float32, AdamW, on the CPU with {torch.get_num_threads()} threads")
-    report(f"auxiliary step, depth {DEPTH}", seconds[f"auxiliary {DEPTH}"], f"a plain S/{DEPTH}", seconds["plain"], "at most 1.05")
+    report(
+        f"auxiliary step, depth {DEPTH}",
+        seconds[f"auxiliary {DEPTH}"],
+        f"a plain S/{DEPTH}",
+        seconds["plain"],
+        "at most 1.05",
+    )
     for depth in (4, 8):
         goal = f"about {depth / DEPTH:.2f}"
-        report(f"auxiliary step, depth {depth}", seconds[f"auxiliary {depth}"], f"depth {DEPTH}", seconds[f"auxiliary {DEPTH}"], goal)
+        report(
+            f"auxiliary step, depth {depth}",
+            seconds[f"auxiliary {depth}"],
+            f"depth {DEPTH}",
+            seconds[f"auxiliary {DEPTH}"],
+            goal,
+        )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ def make_learngene(name: str = "deit_base_patch16_224") -> Learngene:
     """A learngene of a size that papers use, with random terms."""
     architecture = describe(name)
     model = AuxiliaryModel(architecture, Basis())
-    header = LearngeneHeader(architecture, Basis(), Auxiliary(12), Preprocessing((0.5,) * 3, (0.5,) * 3), measure(architecture))
+    header = LearngeneHeader(
+        architecture, Basis(), Auxiliary(12), Preprocessing((0.5,) * 3, (0.5,) * 3), measure(architecture)
+    )
     return Learngene(header, model.tensors())
 
 

@@ -38,13 +38,19 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
     if {"depth", "num_classes"} & set(given):
         raise ArchitectureError("depth and num_classes are chosen when a descendant is built; leave them out here")
     pool = {"global_pool": "token"} if given.get("class_token") else {}
-    architecture = Architecture(name, {**AUXILIARY_DEFAULTS, **pool, **given}, num_classes, (0, 0, 0))
+    architecture = Architecture(name, {**AUXILIARY_DEFAULTS, **pool, **given}, num_classes, (1, 1, 1))
     with torch.device("meta"):
         model = _create(architecture, 2, fc_norm=None)
     _check_expandable(model, name)
     embed = cast(PatchEmbed, model.patch_embed)
-    structure, _ = plain_structure(model)
     height, width = embed.img_size
+    patch = embed.patch_size
+    if any(size % step for size, step in zip(embed.img_size, patch, strict=True)):
+        raise ArchitectureError(
+            f"an image of {height} x {width} pixels does not divide into patches of {patch[0]} x {patch[1]}; "
+            "choose another patch_size or img_size, as in --model-arg patch_size=4"
+        )
+    structure, _ = plain_structure(model)
     return replace(architecture, input_size=(model.in_chans, height, width), structure=structure)
 
 

@@ -4,6 +4,7 @@ Everything is written under a temporary name beside its target and renamed into 
 leaves the old file as it was.
 """
 
+import ctypes
 import os
 import re
 import shutil
@@ -97,7 +98,7 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
 def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `target`; when the block ends without an error it becomes `target`.
 
-    An existing folder is moved aside first and removed last, so that it survives a failure. Raises as `new_file` does.
+    An existing folder is swapped for the new one, and removed after that. Raises as `new_file` does.
     """
     check_folder(target, overwrite=overwrite)
     try:
@@ -114,19 +115,33 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
             if path.is_file():
                 os.chmod(path, 0o666 & ~_umask())  # safetensors makes files that only their owner reads.
                 _flush_to_disk(path)
-        if target.exists():
-            os.replace(target, replaced)
-        try:
+        if not target.exists() or not _exchange(temporary, target):
+            if target.exists():
+                os.replace(target, replaced)
             os.replace(temporary, target)
-        except OSError:
-            if replaced.exists():
-                os.replace(replaced, target)
-            raise
-    except OSError as error:
-        raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
+    except BaseException as error:
+        if replaced.exists() and not target.exists():
+            os.replace(replaced, target)
+        if isinstance(error, OSError):
+            raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _exchange(new: Path, old: Path) -> bool:
+    """Swap two folders in one step, so that not even a kill leaves none under the name; False where that is not to be had.
+
+    renameat2 with RENAME_EXCHANGE: Linux 3.15, glibc 2.28; not on every file system.
+    """
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(new), here, os.fsencode(old), exchange) == 0)
 
 
 def _remove_stale(target: Path) -> None:

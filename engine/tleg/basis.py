@@ -6,9 +6,10 @@ shared by all layers. Nothing here needs numpy or torch, so a preview can ask fo
 """
 
 import math
+import operator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final, Literal, SupportsIndex
 
 from tleg.errors import BasisError, DepthError, did_you_mean
 
@@ -24,8 +25,9 @@ MAX_TERMS: Final = 64
 
 def check_depth(depth: object) -> int:
     """Return the depth, or raise DepthError when it is not a whole number from 1 to MAX_DEPTH."""
-    if isinstance(depth, bool) or not isinstance(depth, int):
+    if isinstance(depth, bool) or not isinstance(depth, SupportsIndex):
         raise DepthError(f"depth must be a whole number, not {depth!r}")
+    depth = operator.index(depth)
     if not 1 <= depth <= MAX_DEPTH:
         raise DepthError(f"depth {depth} is out of range: choose 1 to {MAX_DEPTH}")
     return depth

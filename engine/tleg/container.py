@@ -89,10 +89,11 @@ def _read_json(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     if size < 8:
         raise FileFormatError("it is empty" if size == 0 else f"it holds only {size} bytes")
     start = file.read(8)
-    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
-        raise FileFormatError("it is a PyTorch checkpoint; `tleg import` reads the official ones")
     (length,) = struct.unpack("<Q", start)
     if length > size - 8:
+        # Only now: the length of a safetensors header may begin with the same bytes.
+        if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+            raise FileFormatError("it is a PyTorch checkpoint; `tleg import` reads the official ones")
         raise FileFormatError("it is truncated, or not a safetensors file")
     if length > MAX_HEADER_BYTES:
         raise FileFormatError(f"its header of {length:,} bytes is larger than {MAX_HEADER_BYTES:,}")

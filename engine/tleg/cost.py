@@ -117,9 +117,7 @@ class Budget:
     def exceeded_by(self, cost: DepthCost) -> tuple[str, ...]:
         """The names of the limits that a cost exceeds; empty when it fits."""
         return tuple(
-            name
-            for name in self.__slots__
-            if (limit := getattr(self, name)) is not None and getattr(cost, name) > limit
+            name for name in self.__slots__ if (limit := getattr(self, name)) is not None and getattr(cost, name) > limit
         )
 
     def deepest(self, costs: Iterable[DepthCost]) -> DepthCost | None:

@@ -15,6 +15,7 @@ from tleg.names import official_layout_name
 if TYPE_CHECKING:
     from tleg.learngene import Learngene
 
+
 def expand(
     learngene: "Learngene",
     depth: int,

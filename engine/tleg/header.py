@@ -105,6 +105,12 @@ class Architecture:
     def __post_init__(self) -> None:
         if not 1 <= self.num_classes <= 10_000_000:
             raise FileFormatError(f"an architecture has 1 to 10,000,000 classes, not {self.num_classes}")
+        if self.structure is not None:
+            expected = (self.structure.channels, *self.structure.image_size)
+            if self.input_size != expected:
+                raise FileFormatError(f"the input size {self.input_size} is not that of the structure, {expected}")
+        if not all(1 <= size <= MAX_WIDTH for size in self.input_size):
+            raise FileFormatError(f"an input has 1 to {MAX_WIDTH} channels, rows and columns, not {self.input_size}")
         reserved = RESERVED_ARGUMENTS & set(self.arguments)
         if reserved:
             raise FileFormatError(f"'{min(reserved)}' is not an argument of an architecture")

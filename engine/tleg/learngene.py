@@ -1,5 +1,6 @@
 """Learngene: terms, stem and head, with the header that says what they are."""
 
+import math
 import mmap
 import os
 from collections.abc import Mapping
@@ -181,4 +182,9 @@ def _shape_problems(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...
             found_shape = shapes[name][1:] if is_block(name) else shapes[name]
             if found_shape != promised[name]:
                 problems.append(f"'{name}' has shape {list(found_shape)} instead of {list(promised[name])}")
+        counted = sum(math.prod(shape) for shape in promised.values())
+        if header.cost.parameters.at(1) != counted:
+            problems.append(
+                f"its cost model counts {header.cost.parameters.at(1)} parameters in one layer and the rest, not {counted}"
+            )
     return problems

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tleg.architecture import describe
 from tleg.basis import MAX_DEPTH, Basis
-from tleg.container import open_binary
+from tleg.checkpoint import read_checkpoint
 from tleg.errors import FileFormatError, InputError
 from tleg.expansion import Array
 from tleg.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing
@@ -102,20 +102,7 @@ def import_official(
 
 
 def _read(path: Path) -> _Checkpoint:
-    with open_binary(path) as file:
-        start = file.read(4)
-    if start[:2] not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise FileFormatError(f"{path} is not a PyTorch checkpoint")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            document = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # A damaged file fails in any part of the unpickler: KeyError, RuntimeError, EOFError, …
-        found = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported global: GLOBAL ([\w.]+)", str(error))
-        if found:
-            raise FileFormatError(f"{path} holds code ({found[1] or found[2]}); tleg runs nothing from a file") from error
-        if "weights_only" in str(error) or "Weights only" in str(error):
-            raise FileFormatError(f"{path} holds more than tensors and options; tleg runs nothing from a file") from error
-        raise FileFormatError(f"{path} is damaged, or not a PyTorch checkpoint") from error
+    document = read_checkpoint(path)
     state = document.get("model", document) if isinstance(document, Mapping) else None
     if not isinstance(state, Mapping) or not any(_MARK in str(name) for name in state):
         raise FileFormatError(

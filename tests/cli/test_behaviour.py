@@ -204,13 +204,12 @@ def test_styles_on_a_terminal_only(
 
 
 def test_tables_fit_80_columns(run_cli: Any, tiny_learngene: Any, tmp_path: Path) -> None:
-    from tleg.architecture import describe
     from tleg.header import Reached
-    from tleg.measure import measure
 
-    cost = measure(describe("deit_base_patch16_224"))
     path = tmp_path / "large.safetensors"
-    tiny_learngene(reached=Reached("some images", 10, {12: 81.75})).with_header(cost=cost).save(path)
+    arguments = {"img_size": 224, "patch_size": 16, "embed_dim": 768, "num_heads": 12}
+    reached = Reached("some images", 10, {12: 81.75})
+    tiny_learngene("deit_base_patch16_224", arguments, num_classes=1000, reached=reached).save(path)
     done = run_cli("preview", path, "--batch", "64", "--max-params", "86.6M")
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "auxiliary, deepest" in done.stdout

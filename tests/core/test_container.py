@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.conftest import make_learngene
 from tleg.container import MAX_HEADER_BYTES, read_file, read_header
 from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
 from tleg.header import LearngeneHeader
@@ -232,3 +233,11 @@ def test_reads_back_what_was_written(learngene_file: Path) -> None:
     assert file.parameters == load(learngene_file).parameters == file.header.cost.parameters.at(2)
     assert read_header(os.fspath(learngene_file)) == file.header
     assert sys.getsizeof(file.header.sha256)
+
+
+@pytest.mark.parametrize("padding", range(0, 264, 8))
+def test_any_length_of_the_header_can_be_read_back(padding: int, tmp_path: Path) -> None:
+    # The first byte of the length takes every value, also those that begin a pickle or an archive.
+    learngene = make_learngene(learned={"note": "x" * padding})
+    learngene.save(tmp_path / "gene.safetensors")
+    assert read_header(tmp_path / "gene.safetensors").learned == {"note": "x" * padding}

@@ -17,7 +17,7 @@ from tleg.errors import ArchitectureError, InputError
 from tleg.export.timm_folder import load_timm_folder, save_timm_folder
 from tleg.header import Preprocessing
 from tleg.training.device import Placement
-from tleg.training.finetune import FinetuneJob, finetune, start_from_folder, start_from_learngene, start_from_timm
+from tleg.training.finetune import FinetuneJob, finetune, start_from_checkpoint, start_from_learngene, start_from_timm
 from tleg.training.recipe import Recipe
 from tleg.training.subjects import evaluate_subject, open_subject
 
@@ -90,7 +90,7 @@ def test_a_saved_model_is_a_start_and_gives_the_same_outputs(
         FinetuneJob(digits, start_from_timm(name, arguments), recipe=recipe(epochs=1)), placement, tmp_path / "a"
     )
     model = load_timm_folder(tmp_path / "a")
-    start = start_from_folder(tmp_path / "a")(digits)
+    start = start_from_checkpoint(str(tmp_path / "a"))(digits)
     images = torch.rand(3, 1, 8, 8)
     with torch.inference_mode():
         assert torch.equal(model(images), start.model.eval()(images))

@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import tleg
 from tests.training.conftest import ARGUMENTS, VIT
 from tleg.basis import Basis
 from tleg.data.dataset import Data
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.errors import DataError, TeacherError, TlegError
+from tleg.data.transforms import Augmentation
+from tleg.errors import DataError, ExportError, InputError, TeacherError, TlegError
 from tleg.learngene import Learngene
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune, start_from_timm
-from tleg.training.learn import LearnJob, depth_of_step, learn, prepare
+from tleg.training.learn import LearnJob, depth_of_step, evaluate_learngene, learn, learn_to_file, prepare
 from tleg.training.loop import StepReport, _optimizer, train
 from tleg.training.recipe import Depths, Recipe
 from tleg.training.subjects import evaluate_subject, learngene_subject
@@ -27,7 +29,7 @@ MakeRecipe = Callable[..., Recipe]
 
 
 def job(digits: Data, recipe: Recipe, **changes: object) -> LearnJob:
-    return replace(LearnJob(digits, VIT, ARGUMENTS, recipe=recipe, evaluated=(4,)), **changes)  # type: ignore[arg-type]
+    return replace(LearnJob(digits, VIT, ARGUMENTS, recipe=recipe), **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,8 @@ def learned(digits: Data, placement: Placement) -> Learngene:
 
     recipe = Recipe(epochs=12, batch_size=32, learning_rate=3e-3, workers=0, augmentation=PLAIN)
     depths = Depths(6, (2, 3, 4, 6))
-    return learn(LearnJob(digits, VIT, ARGUMENTS, depths=depths, recipe=recipe, evaluated=(2, 3, 4, 5, 6, 8)), placement)
+    learngene = learn(LearnJob(digits, VIT, ARGUMENTS, depths=depths, recipe=recipe), placement)
+    return evaluate_learngene(learngene, digits, placement, (2, 3, 4, 5, 6, 8))
 
 
 def test_descendants_of_every_depth_work_without_fine_tuning(learned: Learngene) -> None:
@@ -77,7 +80,7 @@ def test_the_same_seed_gives_the_same_learngene(digits: Data, placement: Placeme
     few = replace(digits, train=ArrayImages(digits.train.images[:200], digits.train.labels[:200]))  # type: ignore[attr-defined]
     sampled = Depths(4, (2, 4))
     hashes = [
-        learn(job(few, recipe(seed=seed, workers=workers, epochs=1), depths=sampled, evaluated=()), placement).hash()
+        learn(job(few, recipe(seed=seed, workers=workers, epochs=1), depths=sampled), placement).hash()
         for seed, workers in ((0, 0), (0, 2), (1, 0))
     ]
     assert hashes[0] == hashes[1]
@@ -97,7 +100,7 @@ def test_distilling_follows_the_teacher(digits: Data, placement: Placement, reci
     learning = job(
         wrong, recipe(epochs=10, batch_size=32), teacher=str(tmp_path / "ancestor"), depths=Depths(3), evaluated=(3,)
     )
-    learngene = learn(learning, placement)
+    learngene = evaluate_learngene(learn(learning, placement), digits, placement, (3,))
     assert learngene.header.reached is not None
     assert learngene.header.reached.top1[3] > 35
     ancestry = learngene.header.learned["ancestry"]
@@ -194,7 +197,8 @@ def test_weight_decay_spares_vectors_embeddings_and_their_terms(recipe: MakeReci
 def test_mixing_and_smoothing_train(
     digits: Data, placement: Placement, recipe: MakeRecipe, options: dict[str, float]
 ) -> None:
-    learngene = learn(job(digits, recipe(epochs=4, batch_size=32, **options), depths=Depths(2), evaluated=(2,)), placement)
+    trained = learn(job(digits, recipe(epochs=4, batch_size=32, **options), depths=Depths(2)), placement)
+    learngene = evaluate_learngene(trained, digits, placement, (2,))
     assert learngene.header.reached is not None
     assert learngene.header.reached.top1[2] > 20
 
@@ -208,3 +212,84 @@ def test_evaluation_counts_every_image_once(learned: Learngene, digits: Data, pl
     assert uneven.loss == pytest.approx(whole.loss, rel=1e-5)
     assert whole.top5 is not None
     assert whole.top1 < whole.top5 <= 100
+
+
+class Unreadable:
+    """Validation images that cannot be read."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def image(self, index: int) -> Image.Image:
+        raise DataError(f"cannot read image {index}")
+
+    def label(self, index: int) -> int:
+        return 0
+
+
+def test_what_was_learned_is_kept_when_evaluation_fails(
+    digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    broken = replace(digits, validation=Unreadable())
+    learning = job(broken, recipe(epochs=1), depths=Depths(2))
+    with pytest.raises(DataError, match="cannot read image 0"):
+        learn_to_file(learning, placement, tmp_path / "gene.safetensors", depths=(2,))
+    assert tleg.load(tmp_path / "gene.safetensors").header.reached is None
+    tuning = FinetuneJob(broken, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1))
+    with pytest.raises(DataError, match="cannot read image 0"):
+        finetune(tuning, placement, tmp_path / "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "training.json",
+    ]
+
+
+def test_what_was_learned_is_rescued_when_the_output_fails(
+    digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    output = tmp_path / "gene.safetensors"
+
+    def appear(report: StepReport) -> None:
+        output.write_text("somebody else's")
+
+    with pytest.raises(ExportError, match=r"exists already.*The result is in (\S+gene\.safetensors)") as caught:
+        learn_to_file(job(digits, recipe(epochs=1), depths=Depths(2)), placement, output, progress=appear)
+    assert output.read_text() == "somebody else's"
+    rescued = str(caught.value).rpartition(" in ")[2]
+    assert tleg.load(rescued).header.learned["steps"] == 21
+
+
+def test_a_sampled_auxiliary_was_trained_at_its_depth() -> None:
+    with pytest.raises(InputError, match="never trained"):
+        Depths(12, (2, 3))
+
+
+@pytest.mark.parametrize("policy", ["foo", "rand-m9-what1"])
+def test_an_unknown_augmentation_is_refused_before_training(
+    digits: Data, placement: Placement, recipe: MakeRecipe, policy: str
+) -> None:
+    with pytest.raises(InputError, match="timm knows no augmentation"):
+        prepare(job(digits, recipe(augmentation=Augmentation(auto_augment=policy))), placement)
+
+
+@pytest.mark.parametrize("policy", ["v0", "original", "augmix-m5", "rand-m9-mstd0.5-inc1"])
+def test_every_kind_of_policy_trains(digits: Data, placement: Placement, recipe: MakeRecipe, policy: str) -> None:
+    few = replace(digits, train=ArrayImages(digits.train.images[:256], digits.train.labels[:256]))  # type: ignore[attr-defined]
+    chosen = recipe(epochs=1, augmentation=Augmentation(auto_augment=policy))
+    assert learn(job(few, chosen, depths=Depths(1)), placement).header.learned["steps"] == 4
+
+
+def test_full_augmentation_does_not_depend_on_the_workers(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
+    few = replace(digits, train=ArrayImages(digits.train.images[:128], digits.train.labels[:128]))  # type: ignore[attr-defined]
+    hashes = {
+        learn(
+            job(
+                few, recipe(epochs=2, workers=workers, mixup=0.8, cutmix=1.0, augmentation=Augmentation()), depths=Depths(1)
+            ),
+            placement,
+        ).hash()
+        for workers in (0, 2)
+    }
+    assert len(hashes) == 1

@@ -1,5 +1,6 @@
 """`tleg evaluate`: accuracy of a learngene at many depths, of a folder that timm loads, or of an ONNX export."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,8 @@ from tleg.errors import InputError
 @app.command()
 def evaluate(
     path: Annotated[
-        str, typer.Argument(help="Learngene (file or shipped name), folder that timm loads, or ONNX.", metavar="PATH")
+        str,
+        typer.Argument(help="Learngene (file or name), folder that timm loads, TIMM_NAME:FILE, or ONNX.", metavar="PATH"),
     ],
     data: options.DataOption,
     depths: Annotated[
@@ -23,10 +25,14 @@ def evaluate(
     workers: options.WorkersOption = 0,
     device: options.DeviceOption = "auto",
     precision: options.PrecisionOption = "float32",
-    record: Annotated[bool, typer.Option("--record", help="Write the accuracies into the learngene's header.")] = False,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Write the accuracies into the learngene's header."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Measure top-1 accuracy on the validation images, every image once; all depths of a learngene in one pass."""
+    from tleg.atomic import check_file
     from tleg.ranges import parse_depths
     from tleg.schema import encode
 
@@ -36,20 +42,21 @@ def evaluate(
 
     from tleg.data.dataset import open_data
     from tleg.learngene import load
-    from tleg.library import resolve
     from tleg.training.device import choose_placement
     from tleg.training.learn import record_scores
     from tleg.training.subjects import evaluate_subject, open_subject
 
     placement = choose_placement(device, precision)
     subject = open_subject(path, placement, chosen)
-    if record and subject.kind != "learngene":
-        raise InputError("--record writes into a learngene; this is none")
+    if record:
+        if subject.kind != "learngene" or not Path(path).is_file():
+            raise InputError("--record writes into a learngene file; name one by its path")
+        check_file(Path(path), overwrite=True)
     opened = open_data(data)
     with options.counting_progress("evaluating") as progress:
         scores = evaluate_subject(subject, opened, placement, batch_size=batch_size, workers=workers, progress=progress)
     if record:
-        record_scores(load(path), opened, scores).save(resolve(path), overwrite=True)
+        record_scores(load(path), opened, scores).save(path, overwrite=True)
     if as_json:
         results = [{"depth": depth, **encode(score)} for depth, score in scores.items()]
         write_json({"path": path, "kind": subject.kind, "data": opened.name, "results": results})

@@ -22,7 +22,9 @@ def finetune(
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Start from timm's pretrained weights (download).")
     ] = False,
-    checkpoint: Annotated[str | None, typer.Option(help="Start from a folder that timm loads.", metavar="PATH")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Start from a timm folder or TIMM_NAME:FILE.", metavar="PATH")
+    ] = None,
     drop_path: Annotated[float, typer.Option(help="Stochastic depth of a descendant.")] = 0.0,
     teacher: options.TeacherOption = None,
     temperature: options.TemperatureOption = 1.0,
@@ -33,7 +35,7 @@ def finetune(
     lr: options.LrOption = None,
     seed: options.SeedOption = 0,
     workers: options.WorkersOption = 1,
-    warmup_epochs: options.WarmupOption = 1.0,
+    warmup_epochs: options.WarmupOption = None,
     weight_decay: options.DecayOption = 0.05,
     label_smoothing: options.SmoothingOption = 0.1,
     crop_scale: options.CropOption = 0.08,
@@ -100,11 +102,11 @@ def finetune(
     elif model is not None:
         start = engine.start_from_timm(model, options.parse_model_arguments(model_arg), pretrained=pretrained)
     else:
-        start = engine.start_from_folder(Path(checkpoint or ""))
+        start = engine.start_from_checkpoint(checkpoint or "")
     job = engine.FinetuneJob(opened, start, teacher, distillation, recipe)
     say(f"training on {placement}; learning rate {recipe.peak_rate:.3g}")
-    with options.training_progress("fine-tuning") as progress:
-        score = engine.finetune(job, placement, Path(output), overwrite=force, progress=progress)
+    with options.training_progress("fine-tuning") as (progress, evaluating):
+        score = engine.finetune(job, placement, Path(output), overwrite=force, progress=progress, evaluating=evaluating)
     if as_json:
         write_json({"output": output, "data": opened.name, **encode(score)})
     else:

@@ -19,7 +19,9 @@ def learn(
     model_arg: options.ModelArgOption = None,
     basis: Annotated[str, typer.Option(help="linear (the paper), polynomial:N, cosine:N, piecewise:N.")] = "linear",
     expand: Annotated[str, typer.Option(help="Parts that follow the basis; the rest is shared.")] = "attention,mlp,norm",
-    auxiliary_depth: Annotated[int, typer.Option(help="Depth of the auxiliary model.")] = 12,
+    auxiliary_depth: Annotated[
+        int | None, typer.Option(help="Depth of the auxiliary model. Default: 12, or the deepest of the sampled.")
+    ] = None,
     sample_depths: Annotated[
         str | None, typer.Option(help="Draw a depth at every step, as in 4,6,8-12. Default: the auxiliary depth.")
     ] = None,
@@ -34,7 +36,7 @@ def learn(
     lr: options.LrOption = None,
     seed: options.SeedOption = 0,
     workers: options.WorkersOption = 1,
-    warmup_epochs: options.WarmupOption = 1.0,
+    warmup_epochs: options.WarmupOption = None,
     weight_decay: options.DecayOption = 0.05,
     label_smoothing: options.SmoothingOption = 0.1,
     crop_scale: options.CropOption = 0.08,
@@ -74,7 +76,8 @@ def learn(
     from tleg.training.recipe import Depths, Distillation
 
     check_file(Path(output), overwrite=force)
-    depths = Depths(auxiliary_depth, parse_depths(sample_depths) if sample_depths else ())
+    sampled = parse_depths(sample_depths) if sample_depths else ()
+    depths = Depths(max(sampled, default=12) if auxiliary_depth is None else auxiliary_depth, sampled)
     evaluated = () if evaluate_depths == "none" else parse_depths(evaluate_depths)
     parts = tuple(part.strip() for part in expand.split(","))
     chosen_basis = parse_basis(basis, parts)  # type: ignore[arg-type]
@@ -95,12 +98,12 @@ def learn(
         depths=depths,
         distillation=distillation,
         recipe=recipe,
-        evaluated=evaluated,
     )
     say(f"training on {placement}; learning rate {recipe.peak_rate:.3g}")
-    with options.training_progress("learning") as progress:
-        learngene = engine.learn(job, placement, progress=progress)
-    learngene.save(output, overwrite=force)
+    with options.training_progress("learning") as (progress, evaluating):
+        learngene = engine.learn_to_file(
+            job, placement, Path(output), overwrite=force, depths=evaluated, progress=progress, evaluating=evaluating
+        )
     reached = learngene.header.reached
     if as_json:
         write_json({"output": output, "top1": {} if reached is None else dict(reached.top1)})

@@ -3,6 +3,7 @@
 Commands import what they need when they run, so that `tleg --help` and `tleg preview` need neither numpy nor torch.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,10 @@ def run(arguments: Sequence[str]) -> ExitCode:
     debug = "--debug" in arguments
     # Wanted after a command as often as before it.
     words = [word for word in arguments if word != "--debug"]
+    # A name that the terminal's encoding lacks is no reason to fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         register_commands(_command_of(words))
         status = app(args=words or ["--help"], prog_name="tleg", standalone_mode=False)
@@ -80,10 +85,10 @@ def run(arguments: Sequence[str]) -> ExitCode:
         place = f": {error.filename}" if error.filename else ""
         _explain(f"{error.strerror or error}{place}", debug)
         return ExitCode.FAILED
-    except MemoryError:
-        _explain("out of memory; try a smaller depth or batch", debug)
-        return ExitCode.FAILED
     except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
+            _explain("out of memory; try a smaller batch or depth", debug)
+            return ExitCode.FAILED
         _explain(f"unexpected {type(error).__name__}: {error}. Run again with --debug for the place", debug)
         return ExitCode.FAILED
 

@@ -27,7 +27,8 @@ DataOption = Annotated[
 TeacherOption = Annotated[
     str | None,
     typer.Option(
-        help="Ancestry model to distil from: a folder that timm loads, or a timm name (downloaded).", metavar="NAME|PATH"
+        help="Ancestry model: a folder that timm loads, TIMM_NAME:FILE, or a timm name (download).",
+        metavar="NAME|PATH",
     ),
 ]
 ModelArgOption = Annotated[
@@ -58,7 +59,9 @@ MixupOption = Annotated[float, typer.Option(help="timm's mixup alpha; 0 is off."
 CutmixOption = Annotated[float, typer.Option(help="timm's cutmix alpha; 0 is off.")]
 SmoothingOption = Annotated[float, typer.Option("--label-smoothing", help="Of the labels' loss.")]
 DecayOption = Annotated[float, typer.Option("--weight-decay", help="AdamW's.")]
-WarmupOption = Annotated[float, typer.Option("--warmup-epochs", help="Epochs of linear warm-up.")]
+WarmupOption = Annotated[
+    float | None, typer.Option("--warmup-epochs", help="Epochs of linear warm-up. Default: 1, at most a fifth of all.")
+]
 
 
 def parse_model_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
@@ -93,14 +96,17 @@ def make_recipe(**values: Any) -> "Recipe":
     return Recipe(augmentation=augmentation, **values)
 
 
+Counting = Callable[[int, int], None]
+
+
 @contextmanager
-def training_progress(title: str) -> Iterator["Progress"]:
-    """Yield a callback that shows steps: a live bar on a terminal, otherwise a line now and then."""
+def training_progress(title: str) -> Iterator[tuple["Progress", Counting | None]]:
+    """Yield callbacks that show steps and then evaluation: a live bar on a terminal, otherwise a line now and then."""
     if is_interactive(sys.stderr):
-        with _live_progress(title) as callback:
-            yield callback
+        with _live_progress(title) as callbacks:
+            yield callbacks
     else:
-        yield _line_progress(title)
+        yield _line_progress(title), None
 
 
 def _line_progress(title: str) -> "Progress":
@@ -119,37 +125,33 @@ def _line_progress(title: str) -> "Progress":
 
 
 @contextmanager
-def _live_progress(title: str) -> Iterator["Progress"]:
+def _live_progress(title: str) -> Iterator[tuple["Progress", Counting]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("epoch {task.fields[epoch]}"),
-        TextColumn("loss {task.fields[loss]}"),
-        TextColumn("{task.fields[speed]} img/s"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[figures]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bar:
-        task = bar.add_task(title, total=None, epoch="-", loss="-", speed="-")
+        training = bar.add_task(title, total=None, figures="")
+        evaluation = bar.add_task("evaluating", total=None, figures="", visible=False)
 
-        def callback(report: "StepReport") -> None:
-            bar.update(
-                task,
-                total=report.steps,
-                completed=report.step,
-                epoch=f"{report.epoch}/{report.epochs}",
-                loss=f"{report.loss:.4f}",
-                speed=f"{report.images_per_second:.0f}",
-            )
+        def step(report: "StepReport") -> None:
+            figures = f"{report.epoch}/{report.epochs} loss {report.loss:.3f} {report.images_per_second:.0f} img/s"
+            bar.update(training, total=report.steps, completed=report.step, figures=figures)
 
-        yield callback
+        def count(done: int, total: int) -> None:
+            bar.update(evaluation, total=total, completed=done, figures=f"{done}/{total} images", visible=True)
+
+        yield step, count
 
 
 @contextmanager
-def counting_progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
+def counting_progress(title: str) -> Iterator[Counting | None]:
     """Yield a callback for (done, in all) that moves a bar on a terminal, or None where nobody looks."""
     if not is_interactive(sys.stderr):
         yield None

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tleg.atomic import describe_os_error
 from tleg.data.dataset import Data
-from tleg.errors import DataError
+from tleg.errors import DataError, describe_os_error
 from tleg.places import data_folder
 
 NAME: Final = "fashion-mnist"

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image
 
-from tleg.atomic import describe_os_error
 from tleg.data.dataset import Data
-from tleg.errors import DataError
+from tleg.errors import DataError, describe_os_error
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 VALIDATION_NAMES: Final = ("val", "validation", "valid", "test")
@@ -30,10 +30,15 @@ class FolderImages:
         try:
             with Image.open(path) as image:
                 image.load()
-                return image
-        except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-            reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
-            raise DataError(f"cannot read the image {path}: {reason}") from error
+        except Exception as error:  # Decoders of damaged files raise many kinds.
+            reason = describe_os_error(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+            raise DataError(f"cannot read the image {path}: {' '.join(reason.split())}") from error
+        if image.mode == "F":
+            raise DataError(f"the image {path} holds floating-point values; convert it to 8 bits")
+        if image.mode.startswith("I"):
+            # Pillow would clip 16 bits to white; keep the upper eight.
+            return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+        return image
 
     def label(self, index: int) -> int:
         """The index of its class."""

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
+from tleg.errors import InputError
 from tleg.header import Preprocessing
 
 ImageTransform = Callable[[Image.Image], Tensor]
@@ -67,18 +68,22 @@ def training_transform(
     from timm.data.random_erasing import RandomErasing
 
     colours = _three(preprocessing.mean)
-    primary, secondary, _ = create_transform(
-        input_size=(3, *input_size[1:]),
-        is_training=True,
-        scale=(augmentation.crop_scale, 1.0),
-        hflip=augmentation.flip,
-        color_jitter=None,  # type: ignore[arg-type]  # timm reads None as none
-        auto_augment=augmentation.auto_augment,
-        interpolation=preprocessing.interpolation,
-        mean=colours,
-        std=_three(preprocessing.std),
-        separate=True,
-    )
+    try:
+        primary, secondary, _ = create_transform(
+            input_size=(3, *input_size[1:]),
+            is_training=True,
+            scale=(augmentation.crop_scale, 1.0),
+            hflip=augmentation.flip,
+            color_jitter=None,  # type: ignore[arg-type]  # timm reads None as none
+            auto_augment=augmentation.auto_augment,
+            interpolation=preprocessing.interpolation,
+            mean=colours,
+            std=_three(preprocessing.std),
+            separate=True,
+        )
+    except Exception as error:  # timm asserts, and parses numbers.
+        policy = augmentation.auto_augment
+        raise InputError(f"timm knows no augmentation '{policy}': write one like rand-m9-mstd0.5-inc1, or none") from error
     after: tuple[Callable[[Tensor], Tensor], ...] = ()
     if augmentation.random_erasing > 0:
         erase = RandomErasing(1.0, mode="pixel", device="cpu")
@@ -91,7 +96,9 @@ def training_transform(
 
 def _keep_one_bit(policy: Any) -> None:
     """timm's posterize asks for 0 bits at full magnitude, which Pillow 13 refuses; keep 1 instead."""
-    for operation in getattr(policy, "ops", ()):
+    # RandAugment and AugMix hold operations, AutoAugment lists of them.
+    nested = (operation for chosen in getattr(policy, "policy", ()) for operation in chosen)
+    for operation in (*getattr(policy, "ops", ()), *nested):
         if operation.name.startswith("Posterize"):
             operation.aug_fn = partial(_posterize, operation.aug_fn)
 

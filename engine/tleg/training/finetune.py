@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from tleg.architecture import normalise_name
-from tleg.atomic import check_folder, new_folder
+from tleg.atomic import check_folder, new_file, new_folder
 from tleg.data.dataset import Data
 from tleg.data.order import seed_everything
+from tleg.data.transforms import training_transform
 from tleg.descendant import expand as expand_descendant
 from tleg.errors import ArchitectureError, FileFormatError
 from tleg.export.manifest import hash_file, manifest_path, read_manifest
@@ -25,10 +26,12 @@ from tleg.schema import encode
 from tleg.training.defaults import check_channels, model_arguments, preprocessing_for, preprocessing_of
 from tleg.training.device import Placement
 from tleg.training.evaluation import Score, evaluate
-from tleg.training.loop import Progress, train
+from tleg.training.loop import Progress, check_enough, train
 from tleg.training.recipe import Distillation, Recipe
+from tleg.training.rescue import save_or_rescue
 from tleg.training.subjects import model_predictor
-from tleg.training.teacher import Teacher
+from tleg.training.teacher import open_checked_teacher
+from tleg.training.timm_weights import load_timm_weights, split_reference
 from tleg.versions import versions
 
 TRAINING_RECORD = "training.json"
@@ -98,7 +101,7 @@ def start_from_timm(name: str, arguments: Mapping[str, Any], *, pretrained: bool
             model = timm.create_model(name, pretrained=pretrained, num_classes=len(data.classes), **complete)
         except Exception as error:  # timm and the hub client report what does not fit in many ways.
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            hint = "; when offline, use --checkpoint with a folder of its weights" if pretrained else ""
+            hint = f"; when offline, use --checkpoint {name}:FILE" if pretrained else ""
             raise ArchitectureError(f"timm cannot build '{name}': {reason}{hint}") from error
         known: dict[str, Any] = dict(cast(Any, model.pretrained_cfg))
         size = tuple(known.get("input_size", (3, 224, 224)))
@@ -117,16 +120,22 @@ def start_from_timm(name: str, arguments: Mapping[str, Any], *, pretrained: bool
     return start
 
 
-def start_from_folder(folder: Path) -> Callable[[Data], Start]:
-    """Start from a timm folder. A head with another number of classes is replaced by a new one."""
+def start_from_checkpoint(text: str) -> Callable[[Data], Start]:
+    """Start from a timm folder, or from 'TIMM_NAME:FILE'. A head for other classes than the data's is replaced by a new one.
+
+    Raises InputError or FileFormatError.
+    """
+    reference = split_reference(text)
+    if reference is not None and not Path(text).exists():
+        return lambda data: _start_from_weights(*reference, data)
+    folder = Path(text)
     config = read_config(folder)
 
     def start(data: Data) -> Start:
         model = load_timm_folder(folder)
         known = dict(model.pretrained_cfg)
-        kept = model.num_classes == len(data.classes)
-        if not kept:
-            model.reset_classifier(len(data.classes))
+        names = tuple(config.get("label_names", ())) or data.classes
+        head = _fit_head(model, names == data.classes, len(data.classes))
         size = known.get("input_size", (3, 224, 224))
         arguments = config.get("model_args", {})
         if not isinstance(arguments, dict):
@@ -138,16 +147,42 @@ def start_from_folder(folder: Path) -> Callable[[Data], Start]:
         architecture = Architecture(
             config["architecture"], arguments, len(data.classes), (int(size[0]), int(size[1]), int(size[2]))
         )
-        lineage = {"checkpoint": folder.resolve().name, "head": "kept" if kept else "new", **_earlier(folder)}
+        lineage = {"checkpoint": folder.resolve().name, "head": head, **_earlier(folder)}
         return Start(model, architecture, depth, preprocessing_of(known, int(size[0])), lineage)
 
     return start
 
 
+def _start_from_weights(name: str, file: Path, data: Data) -> Start:
+    model, classes = load_timm_weights(name, file)
+    head = _fit_head(model, True, len(data.classes))
+    known: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
+    size = known.get("input_size", (3, 224, 224))
+    architecture = Architecture(name.partition(".")[0], {}, len(data.classes), (int(size[0]), int(size[1]), int(size[2])))
+    lineage = {"checkpoint": file.name, "model": name, "head": head, "classes": classes}
+    return Start(model, architecture, None, preprocessing_of(known, int(size[0])), lineage)
+
+
+def _fit_head(model: Any, same_names: bool, num_classes: int) -> str:
+    """Keep the head of a model that knows the classes, or give it a new one. Says which."""
+    if model.num_classes == num_classes and same_names:
+        return "kept"
+    model.reset_classifier(num_classes)
+    return "new"
+
+
 def finetune(
-    job: FinetuneJob, placement: Placement, output: Path, *, overwrite: bool = False, progress: Progress | None = None
+    job: FinetuneJob,
+    placement: Placement,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    evaluating: Callable[[int, int], None] | None = None,
 ) -> Score:
-    """Train and write the model to `output`, a folder that timm loads; return its validation score.
+    """Train, write the model to `output`, a folder that timm loads, then return its validation score.
+
+    What was trained is on the disk before it is evaluated.
 
     Raises InputError when the folder exists and may not be replaced, and what the start, teacher and `train` raise.
     """
@@ -155,9 +190,17 @@ def finetune(
     seed_everything(job.recipe.seed, "initial weights")
     start = job.start(job.data)
     model = start.model.to(placement.device)
+    training_transform(start.architecture.input_size, start.preprocessing, job.recipe.augmentation)
+    check_enough(len(job.data.train), job.recipe.batch_size)
     teacher = None
     if job.teacher is not None:
-        teacher = Teacher.open(job.teacher, len(job.data.classes)).to(placement.device)
+        teacher = open_checked_teacher(
+            job.teacher,
+            job.data,
+            placement,
+            input_size=start.architecture.input_size,
+            preprocessing=start.preprocessing,
+        )
     steps = train(
         model,
         lambda images, _: model(images),
@@ -171,16 +214,6 @@ def finetune(
         input_size=start.architecture.input_size,
         preprocessing=start.preprocessing,
     )
-    predict = model_predictor(model, start.preprocessing, placement)
-    scores = evaluate(
-        {"model": predict},
-        job.data.validation,
-        placement,
-        workers=job.recipe.workers,
-        input_size=start.architecture.input_size,
-        preprocessing=start.preprocessing,
-    )
-    score = scores["model"]
     record = {
         "lineage": dict(start.lineage),
         "data": job.data.name,
@@ -188,16 +221,35 @@ def finetune(
         "recipe": {**encode(job.recipe), "learning_rate": job.recipe.peak_rate},
         "teacher": None if teacher is None else encode(teacher.report),
         "distillation": None if teacher is None else encode(job.distillation),
-        "reached": encode(score),
+        "reached": None,
         "versions": versions("tleg", "torch", "timm"),
     }
-    tensors = {name: value.detach().float().cpu().numpy() for name, value in model.state_dict().items()}
-    with new_folder(output, overwrite=overwrite) as folder:
-        save_timm_folder(
-            folder, tensors, start.architecture, start.depth, preprocessing=start.preprocessing, classes=job.data.classes
-        )
-        (folder / TRAINING_RECORD).write_text(json.dumps(record, indent=2) + "\n")
-    return score
+    tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
+
+    def save(target: Path) -> None:
+        with new_folder(target, overwrite=overwrite) as folder:
+            save_timm_folder(
+                folder, tensors, start.architecture, start.depth, preprocessing=start.preprocessing, classes=job.data.classes
+            )
+            _write_record(folder / TRAINING_RECORD, record)
+
+    save_or_rescue(output, save)
+    scores = evaluate(
+        {"model": model_predictor(model, start.preprocessing, placement)},
+        job.data.validation,
+        replace(placement, bfloat16=False),
+        workers=job.recipe.workers,
+        input_size=start.architecture.input_size,
+        preprocessing=start.preprocessing,
+        progress=evaluating,
+    )
+    with new_file(output / TRAINING_RECORD, overwrite=True) as file:
+        _write_record(file, {**record, "reached": encode(scores["model"])})
+    return scores["model"]
+
+
+def _write_record(file: Path, record: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _pair(size: object) -> tuple[int, int] | None:

@@ -3,29 +3,32 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from tleg.architecture import describe
+from tleg.atomic import check_file
 from tleg.auxiliary import AuxiliaryModel
 from tleg.basis import Basis
+from tleg.cost import CostModel
 from tleg.data.dataset import Data
 from tleg.data.order import derive_seed, seed_everything
+from tleg.data.transforms import training_transform
 from tleg.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing, Reached
 from tleg.learngene import Learngene
 from tleg.measure import measure
 from tleg.schema import encode
 from tleg.training.defaults import check_channels, model_arguments, preprocessing_for
 from tleg.training.device import Placement
-from tleg.training.evaluation import Score, evaluate
-from tleg.training.loop import Progress, train
+from tleg.training.evaluation import Score
+from tleg.training.loop import Progress, check_enough, train
 from tleg.training.recipe import Depths, Distillation, Recipe
+from tleg.training.rescue import save_or_rescue
 from tleg.training.subjects import evaluate_subject, learngene_subject
-from tleg.training.teacher import Teacher, TeacherReport, check_accuracy
+from tleg.training.teacher import Teacher, TeacherReport, open_checked_teacher
 from tleg.versions import versions
-
-TEACHER_CHECK_IMAGES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,6 @@ class LearnJob:
 
     architecture, arguments  timm's name and arguments of the ViT; image size and channels default to the data's
     teacher                  a timm folder or timm's name; None learns from the labels alone
-    evaluated                depths whose zero-shot accuracy goes into the header
     """
 
     data: Data
@@ -45,50 +47,45 @@ class LearnJob:
     depths: Depths = field(default_factory=Depths)
     distillation: Distillation = field(default_factory=Distillation)
     recipe: Recipe = field(default_factory=Recipe)
-    evaluated: Sequence[int] = tuple(range(1, 17))
 
 
-def prepare(job: LearnJob, placement: Placement) -> tuple[Architecture, Preprocessing, Teacher | None]:
-    """Check all that can be checked before training: architecture, teacher, the teacher's accuracy on some images.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is known before the first step: all that can be wrong with a job was checked."""
 
-    Raises ArchitectureError, TeacherError, DataError.
+    architecture: Architecture
+    cost: CostModel
+    preprocessing: Preprocessing
+    teacher: Teacher | None
+
+
+def prepare(job: LearnJob, placement: Placement) -> Prepared:
+    """Check all that can be checked before training: architecture, augmentation, teacher and its accuracy on some images.
+
+    Raises ArchitectureError, TeacherError, DataError, InputError.
     """
     arguments = model_arguments(job.data, job.arguments, sized=True)
     architecture = describe(job.architecture, arguments, len(job.data.classes))
-    channels = architecture.input_size[0]
-    check_channels(channels)
-    preprocessing = preprocessing_for(job.data, channels)
-    if job.teacher is None:
-        return architecture, preprocessing, None
-    teacher = Teacher.open(job.teacher, len(job.data.classes)).to(placement.device)
-    scores = evaluate(
-        {"teacher": teacher},
-        job.data.validation,
-        placement,
-        input_size=architecture.input_size,
-        preprocessing=preprocessing,
-        limit=TEACHER_CHECK_IMAGES,
-    )
-    score = scores["teacher"]
-    check_accuracy(score.top1, score.images, len(job.data.classes), teacher.report.name)
-    teacher.report = replace(teacher.report, accuracy=round(score.top1, 2))
-    return architecture, preprocessing, teacher
+    check_channels(architecture.input_size[0])
+    preprocessing = preprocessing_for(job.data, architecture.input_size[0])
+    training_transform(architecture.input_size, preprocessing, job.recipe.augmentation)
+    check_enough(len(job.data.train), job.recipe.batch_size)
+    teacher = None
+    if job.teacher is not None:
+        teacher = open_checked_teacher(
+            job.teacher, job.data, placement, input_size=architecture.input_size, preprocessing=preprocessing
+        )
+    return Prepared(architecture, measure(architecture), preprocessing, teacher)
 
 
-def learn(
-    job: LearnJob,
-    placement: Placement,
-    *,
-    progress: Progress | None = None,
-    evaluating: Callable[[int, int], None] | None = None,
-) -> Learngene:
-    """Train an auxiliary model and return its learngene, with accuracies in the header.
+def learn(job: LearnJob, placement: Placement, *, progress: Progress | None = None) -> Learngene:
+    """Train an auxiliary model and return its learngene, not yet evaluated.
 
     A sampled depth follows from the seed and the step alone. Raises what `prepare` and `train` raise.
     """
-    architecture, preprocessing, teacher = prepare(job, placement)
+    prepared = prepare(job, placement)
     seed_everything(job.recipe.seed, "initial weights")
-    model = AuxiliaryModel(architecture, job.basis).to(placement.device)
+    model = AuxiliaryModel(prepared.architecture, job.basis).to(placement.device)
 
     def forward(images: Tensor, step: int) -> Tensor:
         logits: Tensor = model(images, model.coefficients(depth_of_step(job.depths, job.recipe.seed, step)))
@@ -100,28 +97,66 @@ def learn(
         job.data.train,
         job.recipe,
         placement,
-        input_size=architecture.input_size,
-        preprocessing=preprocessing,
+        input_size=prepared.architecture.input_size,
+        preprocessing=prepared.preprocessing,
         num_classes=len(job.data.classes),
-        teacher=teacher,
+        teacher=prepared.teacher,
         distillation=job.distillation,
         progress=progress,
     )
+    report = None if prepared.teacher is None else prepared.teacher.report
     header = LearngeneHeader(
-        architecture=architecture,
+        architecture=prepared.architecture,
         basis=job.basis,
         auxiliary=Auxiliary(job.depths.auxiliary, job.depths.sampled),
-        preprocessing=preprocessing,
-        cost=measure(architecture),
+        preprocessing=prepared.preprocessing,
+        cost=prepared.cost,
         classes=job.data.classes,
-        learned=_describe_learning(job, steps, None if teacher is None else teacher.report, placement),
+        learned=_describe_learning(job, steps, report, placement),
     )
-    learngene = Learngene(header, model.tensors())
-    if not job.evaluated:
+    return Learngene(header, model.tensors())
+
+
+def evaluate_learngene(
+    learngene: Learngene,
+    data: Data,
+    placement: Placement,
+    depths: Sequence[int],
+    *,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Learngene:
+    """Return the learngene with the zero-shot accuracy of these depths in its header, measured in float32."""
+    subject = learngene_subject(learngene, placement, depths)
+    scores = evaluate_subject(subject, data, replace(placement, bfloat16=False), workers=workers, progress=progress)
+    return record_scores(learngene, data, scores)
+
+
+def learn_to_file(
+    job: LearnJob,
+    placement: Placement,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    depths: Sequence[int] = (),
+    progress: Progress | None = None,
+    evaluating: Callable[[int, int], None] | None = None,
+) -> Learngene:
+    """Learn a learngene, write it, then evaluate it at these depths and write that into its header.
+
+    What was learned is on the disk before it is evaluated, under the system's temporary folder when `output` fails.
+
+    Raises InputError before training when `output` cannot be written, ExportError naming the other file when it fails later,
+    and what `learn` raises.
+    """
+    check_file(output, overwrite=overwrite)
+    learngene = learn(job, placement, progress=progress)
+    save_or_rescue(output, lambda target: learngene.save(target, overwrite=overwrite))
+    if not depths:
         return learngene
-    subject = learngene_subject(learngene, placement, job.evaluated)
-    scores = evaluate_subject(subject, job.data, placement, workers=job.recipe.workers, progress=evaluating)
-    return record_scores(learngene, job.data, scores)
+    learngene = evaluate_learngene(learngene, job.data, placement, depths, workers=job.recipe.workers, progress=evaluating)
+    learngene.save(output, overwrite=True)
+    return learngene
 
 
 def depth_of_step(depths: Depths, seed: int, step: int) -> int:
@@ -130,10 +165,13 @@ def depth_of_step(depths: Depths, seed: int, step: int) -> int:
 
 
 def record_scores(learngene: Learngene, data: Data, scores: Mapping[int | None, Score]) -> Learngene:
-    """Return the learngene with accuracies in its header."""
+    """Return the learngene with accuracies in its header. Those of other depths on the same images stay."""
     images = next(iter(scores.values())).images
     top1 = {depth: round(score.top1, 2) for depth, score in scores.items() if depth is not None}
-    return learngene.with_header(reached=Reached(f"{data.name} validation", images, top1))
+    earlier, name = learngene.header.reached, f"{data.name} validation"
+    if earlier is not None and (earlier.data, earlier.images) == (name, images):
+        top1 = {**earlier.top1, **top1}
+    return learngene.with_header(reached=Reached(name, images, dict(sorted(top1.items()))))
 
 
 def _describe_learning(job: LearnJob, steps: int, teacher: TeacherReport | None, placement: Placement) -> dict[str, Any]:

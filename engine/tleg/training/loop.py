@@ -27,7 +27,7 @@ Forward = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step did: loss and gradient norm are None at steps where they were not read from the device."""
+    """What a step did, and how fast steps were since the report before. The learning rate is the one that the step used."""
 
     step: int
     steps: int
@@ -79,8 +79,7 @@ def train(
     """
     distillation = distillation or Distillation()
     order = ShuffledBatches(len(images), recipe.batch_size, recipe.epochs, recipe.seed)
-    if order.steps_per_epoch == 0:
-        raise DataError(f"{len(images)} training images are too few for a batch of {recipe.batch_size}")
+    check_enough(len(images), recipe.batch_size)
     loader = _loader(images, order, recipe, placement, input_size, preprocessing)
     optimizer = _optimizer(model, recipe)
     schedule = _schedule(optimizer, recipe, order.steps_per_epoch)
@@ -123,6 +122,12 @@ def train(
     return len(order)
 
 
+def check_enough(images: int, batch_size: int) -> None:
+    """Refuse fewer training images than a batch holds. Raises DataError."""
+    if images < batch_size:
+        raise DataError(f"{images} training images are too few for a batch of {batch_size}; lower --batch-size")
+
+
 def _loader(
     images: ImageSet,
     order: ShuffledBatches,
@@ -151,6 +156,9 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def _undecayed(model: nn.Module) -> Iterator[str]:
     """timm exempts vectors; the terms of a vector are a matrix, so they are exempt by name, as embeddings are."""
+    exempt = getattr(model, "no_weight_decay", None)
+    if callable(exempt):
+        yield from exempt()
     for name, value in model.named_parameters():
         stacked_vector = name.startswith("terms.") and value.dim() == 2
         if stacked_vector or name.rpartition(".")[2] in ("pos_embed", "cls_token", "reg_token"):
@@ -161,7 +169,7 @@ def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch:
     from timm.scheduler import CosineLRScheduler
 
     steps = recipe.epochs * steps_per_epoch
-    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), steps - 1)
+    warmup = min(round(recipe.warmup * steps_per_epoch), steps - 1)
     schedule = CosineLRScheduler(
         optimizer,
         t_initial=steps - warmup,

@@ -22,8 +22,9 @@ class Recipe:
     batch_size       images a step
     learning_rate    the peak; None is the paper's rule, 5e-4 * batch_size / 512
     minimum_rate     where the cosine schedule ends, as a part of the peak
-    warmup_epochs    epochs of linear warm-up from a thousandth of the peak; may be a fraction
-    weight_decay     AdamW's, not applied to biases, norms and position embeddings
+    warmup_epochs    epochs of linear warm-up from a thousandth of the peak; may be a fraction; None is one epoch, but
+                     never more than a fifth of all
+    weight_decay     AdamW's, not applied to biases, norms, tokens and embeddings
     clip_gradient    the largest gradient norm, or None
     label_smoothing  in 0..1
     mixup, cutmix    timm's alphas; 0 is off
@@ -35,7 +36,7 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float | None = None
     minimum_rate: float = 0.02
-    warmup_epochs: float = 1.0
+    warmup_epochs: float | None = None
     weight_decay: float = 0.05
     clip_gradient: float | None = 1.0
     label_smoothing: float = 0.1
@@ -49,7 +50,7 @@ class Recipe:
         _check("epochs", self.epochs, 1, 100_000)
         _check("batch size", self.batch_size, 1, 1_000_000)
         _check("workers", self.workers, 0, 256)
-        _check("warm-up epochs", self.warmup_epochs, 0, self.epochs)
+        _check("warm-up epochs", self.warmup, 0, self.epochs)
         _check("weight decay", self.weight_decay, 0, 10)
         _check("label smoothing", self.label_smoothing, 0, 0.999)
         _check("minimum rate", self.minimum_rate, 0, 1)
@@ -65,6 +66,11 @@ class Recipe:
             _check("gradient norm", self.clip_gradient, 1e-6, 1e9)
         if (self.mixup or self.cutmix) and self.batch_size % 2:
             raise InputError(f"mixup and cutmix pair images, so the batch size must be even, not {self.batch_size}")
+
+    @property
+    def warmup(self) -> float:
+        """The epochs of warm-up in force."""
+        return min(1.0, self.epochs / 5) if self.warmup_epochs is None else self.warmup_epochs
 
     @property
     def peak_rate(self) -> float:
@@ -101,6 +107,10 @@ class Depths:
     def __post_init__(self) -> None:
         for depth in (self.auxiliary, *self.sampled):
             check_depth(depth)
+        if self.sampled and self.auxiliary not in self.sampled:
+            raise InputError(
+                f"the auxiliary depth {self.auxiliary} is not one of the sampled depths, so it is never trained"
+            )
 
     @property
     def choices(self) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,14 @@ from tleg.training.defaults import preprocessing_of
 from tleg.training.device import Placement
 from tleg.training.evaluation import Predictor, Score, evaluate
 from tleg.training.loop import Normaliser
+from tleg.training.timm_weights import load_timm_weights, split_reference
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Models that take the same inputs.
 
-    kind        'learngene', 'folder' or 'onnx'
+    kind        'learngene', 'folder', 'weights' or 'onnx'
     predictors  by depth; a model of one depth that is not known has the key None
     classes     names in the order of the outputs, empty when unknown
     """
@@ -39,13 +40,17 @@ class Subject:
 
 
 def open_subject(path_or_name: str, placement: Placement, depths: Sequence[int] | None) -> Subject:
-    """Open a learngene (file or shipped name), a timm folder or an ONNX export.
+    """Open a learngene (file or shipped name), a timm folder, 'TIMM_NAME:FILE' with its weights, or an ONNX export.
 
     depths  of a learngene (default: 1 to 16) or an elastic ONNX; nothing else takes them
 
     Raises InputError or FileFormatError when it cannot be opened.
     """
     path = Path(path_or_name)
+    reference = split_reference(path_or_name)
+    if reference is not None and not path.exists():
+        _refuse_depths(depths, "a file of weights holds one model")
+        return _open_weights(*reference, placement)
     if path.is_dir():
         _refuse_depths(depths, "a folder holds one model")
         return _open_folder(path, placement)
@@ -142,6 +147,15 @@ def _open_folder(folder: Path, placement: Placement) -> Subject:
     )
 
 
+def _open_weights(name: str, file: Path, placement: Placement) -> Subject:
+    model, classes = load_timm_weights(name, file)
+    known: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
+    size = known.get("input_size", (3, 224, 224))
+    preprocessing = preprocessing_of(known, int(size[0]))
+    predictors: dict[int | None, Predictor] = {None: model_predictor(model, preprocessing, placement)}
+    return Subject("weights", predictors, classes, (), (int(size[0]), int(size[1]), int(size[2])), preprocessing)
+
+
 def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
     from tleg.export.runtime import open_export
 
@@ -154,7 +168,7 @@ def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
     def at(depth: int | None) -> Predictor:
         def predict(pixels: Tensor) -> Tensor:
             normalised: Any = ((pixels.cpu() - mean) / std).numpy()
-            return torch.from_numpy(export.run(normalised, depth))
+            return torch.from_numpy(export.run(normalised, depth)).to(pixels.device)
 
         return predict
 

@@ -1,17 +1,24 @@
 """The ancestry model as a teacher: its own normalisation and resolution, its classes checked, its accuracy looked at."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tleg.architecture import normalise_name
+from tleg.data.dataset import Data
 from tleg.errors import InputError, TeacherError, TlegError
-from tleg.export.timm_folder import WEIGHTS, load_timm_folder
+from tleg.export.timm_folder import WEIGHTS, load_timm_folder, read_config
+from tleg.header import Preprocessing
+from tleg.training.device import Placement
+from tleg.training.evaluation import evaluate
+from tleg.training.timm_weights import load_timm_weights, split_reference
+
+CHECK_IMAGES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +57,36 @@ class Teacher(nn.Module):
             self.mean, self.std = self.mean.mean(1, keepdim=True), self.std.mean(1, keepdim=True)
 
     @classmethod
-    def open(cls, name: str, num_classes: int) -> Self:
-        """Open a timm folder (`tleg finetune --output`), or download timm's pretrained model of that name.
+    def open(cls, name: str, classes: tuple[str, ...]) -> Self:
+        """Open a timm folder (`tleg finetune --output`), 'TIMM_NAME:FILE', or download timm's pretrained model of a name.
 
-        Raises TeacherError when it cannot be had, or has another number of classes than the data.
+        Raises TeacherError when it cannot be had, or its classes are not the data's.
         """
-        folder = Path(name)
-        if folder.exists():
-            try:
+        folder, known = Path(name), tuple[str, ...]()
+        reference = split_reference(name)
+        try:
+            if folder.exists():
                 model = load_timm_folder(folder)
-            except InputError as error:
-                raise TeacherError(f"cannot use the teacher: {error}") from error
-            digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-            report = TeacherReport(folder.resolve().name, digest)
-        else:
-            model, report = _download(name)
-        classes = getattr(model, "num_classes", None)
-        if classes != num_classes:
+                known = tuple(read_config(folder).get("label_names", ()))
+                report = TeacherReport(folder.resolve().name, _hash(folder / WEIGHTS))
+            elif reference is not None:
+                model, _ = load_timm_weights(*reference)
+                report = TeacherReport(reference[0], _hash(reference[1]))
+            else:
+                model, report = _download(name)
+        except InputError as error:
+            if isinstance(error, TeacherError):
+                raise
+            raise TeacherError(f"cannot use the teacher: {error}") from error
+        count = getattr(model, "num_classes", None)
+        if count != len(classes):
             raise TeacherError(
-                f"the teacher {report.name} knows {classes} classes and the data has {num_classes}; "
+                f"the teacher {report.name} knows {count} classes and the data has {len(classes)}; "
                 "fine-tune it on this data first: tleg finetune --model NAME --data … --output TEACHER"
             )
+        if known and known != classes:
+            first = next(pair for pair in zip(known, classes, strict=True) if pair[0] != pair[1])
+            raise TeacherError(f"the teacher {report.name} has the class '{first[0]}' where the data has '{first[1]}'")
         return cls(model, report)
 
     def train(self, mode: bool = True) -> Self:
@@ -81,27 +97,59 @@ class Teacher(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels (N, C, H, W) in 0..1 -> logits (N, classes)."""
         if pixels.shape[1] != self.channels:
-            pixels = pixels.expand(-1, self.channels, -1, -1) if pixels.shape[1] == 1 else pixels.mean(1, keepdim=True)
+            pixels = pixels.expand(-1, self.channels, -1, -1) if pixels.shape[1] == 1 else _grey(pixels)
         if tuple(pixels.shape[2:]) != self.size:
             pixels = F.interpolate(pixels, self.size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
         logits: Tensor = self.model((pixels - self.mean) / self.std)
         return logits
 
 
+def _grey(pixels: Tensor) -> Tensor:
+    """Colour (N, 3, H, W) to the grey (N, 1, H, W) that Pillow makes of it: ITU-R 601-2 luma."""
+    return (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
 def check_accuracy(accuracy: float, images: int, classes: int, name: str) -> None:
     """Refuse a teacher that knows little more than chance (TeacherError): accuracy in percent over so many images.
 
-    The limit is twice chance or chance plus three standard deviations of guessing, whichever is more, and at most half of
-    what separates chance from certainty.
+    The limit is chance plus three standard deviations of guessing, or a tenth of the way from chance to certainty,
+    whichever is more.
     """
     chance = 1 / classes
     deviation = (chance * (1 - chance) / images) ** 0.5
-    limit = 100 * min(max(2 * chance, chance + 3 * deviation), (1 + chance) / 2)
+    limit = 100 * max(chance + 3 * deviation, chance + 0.1 * (1 - chance))
     if accuracy < limit:
         raise TeacherError(
             f"the teacher {name} is right on {accuracy:.1f} % of {images} images, and guessing gives {100 * chance:.1f} %; "
             "it would teach noise. Check that its classes are in the order of the data's"
         )
+
+
+def open_checked_teacher(
+    name: str, data: Data, placement: Placement, *, input_size: tuple[int, int, int], preprocessing: Preprocessing
+) -> Teacher:
+    """Open a teacher on its device and see how it does on some validation images, as the student will show them to it.
+
+    Raises TeacherError when it does not fit or knows little more than chance.
+    """
+    teacher = Teacher.open(name, data.classes).to(placement.device)
+    scores = evaluate(
+        {"teacher": teacher},
+        data.validation,
+        placement,
+        input_size=input_size,
+        preprocessing=preprocessing,
+        limit=CHECK_IMAGES,
+    )
+    score = scores["teacher"]
+    check_accuracy(score.top1, score.images, len(data.classes), teacher.report.name)
+    teacher.report = replace(teacher.report, accuracy=round(score.top1, 2))
+    return teacher
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _download(name: str) -> tuple[nn.Module, TeacherReport]:
@@ -115,7 +163,7 @@ def _download(name: str) -> tuple[nn.Module, TeacherReport]:
     except Exception as error:  # timm and the hub client raise many kinds when a download fails.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TeacherError(
-            f"cannot download the teacher '{name}' ({reason}); when offline, give a folder with its weights: "
-            "one that tleg finetune or timm.models.save_for_hf wrote"
+            f"cannot download the teacher '{name}' ({reason}); when offline, give its weights as '{name}:FILE', "
+            "or a folder that tleg finetune or timm.models.save_for_hf wrote"
         ) from error
     return model, TeacherReport(name, None)

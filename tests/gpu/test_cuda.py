@@ -1,0 +1,91 @@
+"""The engine on a CUDA device. `pytest -m gpu` runs these where there is one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import ARGUMENTS, PLAIN, VIT, load_digits_data
+from tleg.learngene import Learngene
+from tleg.training.device import choose_placement
+from tleg.training.finetune import FinetuneJob, finetune, start_from_learngene, start_from_timm
+from tleg.training.learn import LearnJob, evaluate_learngene, learn
+from tleg.training.recipe import Depths, Recipe
+from tleg.training.subjects import evaluate_subject, open_subject
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _needs_cuda() -> None:
+    if not torch.cuda.is_available():
+        pytest.fail("these tests were asked for (-m gpu), and torch sees no CUDA device")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Learngene]:
+    root, digits, placement = tmp_path_factory.mktemp("cuda"), load_digits_data(), choose_placement("cuda")
+    recipe = Recipe(epochs=10, batch_size=32, learning_rate=3e-3, workers=2, augmentation=PLAIN, mixup=0.2, cutmix=0.5)
+    arguments = {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}
+    ancestor = FinetuneJob(digits, start_from_timm("resnet10t", arguments), recipe=replace(recipe, mixup=0.0, cutmix=0.0))
+    assert finetune(ancestor, placement, root / "ancestor").top1 > 70
+    job = LearnJob(digits, VIT, ARGUMENTS, str(root / "ancestor"), depths=Depths(4, (2, 3, 4)), recipe=recipe)
+    learngene = evaluate_learngene(learn(job, placement), digits, placement, (2, 3, 4))
+    learngene.save(root / "gene.safetensors")
+    return root, learngene
+
+
+def test_a_learngene_is_learned_in_the_precision_of_the_device(chain: tuple[Path, Learngene]) -> None:
+    _, learngene = chain
+    assert learngene.header.learned["precision"] == ("bfloat16" if choose_placement("cuda").bfloat16 else "float32")
+    assert learngene.header.reached is not None
+    assert min(learngene.header.reached.top1.values()) > 40
+
+
+def test_the_gpu_and_the_cpu_agree_on_accuracy(chain: tuple[Path, Learngene]) -> None:
+    root, learngene = chain
+    digits, cpu = load_digits_data(), choose_placement("cpu")
+    scores = evaluate_subject(open_subject(str(root / "gene.safetensors"), cpu, (2, 3, 4)), digits, cpu)
+    assert learngene.header.reached is not None
+    for depth, top1 in learngene.header.reached.top1.items():
+        assert scores[depth].top1 == pytest.approx(top1, abs=0.6)
+
+
+def test_the_elastic_model_equals_the_descendant_on_the_device(chain: tuple[Path, Learngene]) -> None:
+    _, learngene = chain
+    images = torch.randn(4, 1, 8, 8, device="cuda")
+    elastic = learngene.elastic().cuda()
+    with torch.inference_mode():
+        for depth in (1, 3, 9):
+            assert torch.allclose(elastic(images, depth), learngene.expand(depth).cuda()(images), atol=1e-4)
+
+
+def test_exports_are_evaluated_beside_a_gpu(chain: tuple[Path, Learngene]) -> None:
+    from tleg.export.build import build_exports
+    from tleg.export.plan import BuildRequest
+
+    root, learngene = chain
+    build_exports(BuildRequest(str(root / "gene.safetensors"), kinds=("onnx",), depths=(3,), output=root / "exports"))
+    placement = choose_placement("cuda")
+    subject = open_subject(str(root / "exports" / "gene-depth3.onnx"), placement, None)
+    score = evaluate_subject(subject, load_digits_data(), placement)[3]
+    assert learngene.header.reached is not None
+    assert score.top1 == pytest.approx(learngene.header.reached.top1[3], abs=0.6)
+
+
+def test_a_descendant_is_fine_tuned(chain: tuple[Path, Learngene]) -> None:
+    root, learngene = chain
+    recipe = Recipe(epochs=2, batch_size=32, learning_rate=5e-4, workers=0, augmentation=PLAIN)
+    job = FinetuneJob(load_digits_data(), start_from_learngene(str(root / "gene.safetensors"), 3), recipe=recipe)
+    score = finetune(job, choose_placement("cuda"), root / "tuned")
+    assert learngene.header.reached is not None
+    assert score.top1 > learngene.header.reached.top1[3] - 10
+
+
+def test_the_auxiliary_model_compiles(chain: tuple[Path, Learngene]) -> None:
+    _, learngene = chain
+    elastic = learngene.elastic().cuda()
+    images, coefficients = torch.randn(4, 1, 8, 8, device="cuda"), elastic.coefficients(3)
+    compiled = torch.compile(super(type(elastic), elastic).forward)
+    assert torch.allclose(compiled(images, coefficients), elastic(images, 3), atol=1e-3)

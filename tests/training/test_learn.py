@@ -97,9 +97,7 @@ def test_distilling_follows_the_teacher(digits: Data, placement: Placement, reci
     # The labels are wrong on purpose: all that the student can know comes from the teacher.
     shuffled = ArrayImages(digits.train.images, np.roll(digits.train.labels, 1))  # type: ignore[attr-defined]
     wrong = replace(digits, train=shuffled)
-    learning = job(
-        wrong, recipe(epochs=10, batch_size=32), teacher=str(tmp_path / "ancestor"), depths=Depths(3), evaluated=(3,)
-    )
+    learning = job(wrong, recipe(epochs=10, batch_size=32), teacher=str(tmp_path / "ancestor"), depths=Depths(3))
     learngene = evaluate_learngene(learn(learning, placement), digits, placement, (3,))
     assert learngene.header.reached is not None
     assert learngene.header.reached.top1[3] > 35

@@ -25,7 +25,6 @@ import torch
 from tleg.architecture import describe
 from tleg.auxiliary import AuxiliaryModel
 from tleg.basis import Basis
-from tleg.cost import CostModel, PartCosts
 from tleg.descendant import expand
 from tleg.export.onnx_compact import write_compact
 from tleg.export.onnx_elastic import write_elastic
@@ -33,6 +32,7 @@ from tleg.export.onnx_plain import write_plain
 from tleg.export.onnx_torch import write_torch
 from tleg.header import Auxiliary, LearngeneHeader, Preprocessing
 from tleg.learngene import Learngene
+from tleg.measure import measure as measure_cost
 
 NAMES: Mapping[str, str] = {"S": "deit_small_patch16_224", "B": "deit_base_patch16_224"}
 DEPTHS = (8, 12, 24)
@@ -50,13 +50,12 @@ LATENCY_AT_MOST: Mapping[str, Mapping[int, float]] = {
 def random_learngene(name: str) -> Learngene:
     """A learngene of random values: neither speed nor size depends on them."""
     architecture = describe(name)
-    nothing = PartCosts(0, 0, 0, 0, 0)
     header = LearngeneHeader(
         architecture,
         Basis(),
         Auxiliary(DEPTH),
         Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        CostModel(nothing, nothing, 0, 0, 0),
+        measure_cost(architecture),
     )
     tensors = AuxiliaryModel(architecture, Basis()).tensors()
     generator = np.random.default_rng(0)

@@ -18,16 +18,17 @@ Array = NDArray[np.float32]
 _CHUNK = 131_072
 
 
-def expand_parameter(terms: Array, coefficients: Sequence[Sequence[float]]) -> Array:
+def expand_parameter(terms: Array, coefficients: Sequence[Sequence[float]], out: Array | None = None) -> Array:
     """Return the values of one parameter in every layer.
 
     terms         shape (K, *parameter), or (1, *parameter) when all layers share one value
     coefficients  shape (L, K)
-    returns       shape (L, *parameter), a new array
+    out           where to write them: as many contiguous values as the result has; None makes a new array
+    returns       shape (L, *parameter)
     """
     depth = len(coefficients)
     flat = np.ascontiguousarray(terms).reshape(terms.shape[0], -1)
-    result = np.empty((depth, flat.shape[1]), np.float32)
+    result = np.empty((depth, flat.shape[1]), np.float32) if out is None else out.reshape(depth, flat.shape[1])
     shared = terms.shape[0] == 1
     for start in range(0, flat.shape[1], _CHUNK):
         chunk = slice(start, start + _CHUNK)
@@ -38,13 +39,19 @@ def expand_parameter(terms: Array, coefficients: Sequence[Sequence[float]]) -> A
 
 
 def _combine(terms: Array, row: Sequence[float], target: Array, scratch: Array) -> None:
-    """Write sum_k row[k] * terms[k] to target. Zero terms are left out: their sum would only cost time."""
+    """Write sum_k row[k] * terms[k] to target, added in order. Zero terms are left out: their sum would only cost time."""
     used = [(np.float32(factor), term) for factor, term in zip(row, terms, strict=True) if factor != 0]
     if not used:
         target.fill(0)
         return
     first, *others = used
-    _scale(first[1], first[0], target)
+    if first[0] == 1 and others:
+        # The paper's case, B + c * A, as c * A + B: the same value, and one pass over memory less.
+        _scale(others[0][1], others[0][0], target)
+        np.add(target, first[1], out=target)
+        del others[0]
+    else:
+        _scale(first[1], first[0], target)
     for factor, term in others:
         if factor == 1:
             np.add(target, term, out=target)
@@ -67,10 +74,15 @@ def expand_tensors(tensors: Mapping[str, Array], basis: Basis, depth: int) -> di
     the stem and head are the learngene's own arrays, not copies. Raises DepthError.
     """
     coefficients = basis.coefficients(depth)
+    # One block of memory for all layers: the system hands out a large one many times faster than many small ones.
+    sizes = {name: depth * values[0].size for name, values in tensors.items() if is_block(name)}
+    memory = np.empty(sum(sizes.values()), np.float32)
     result: dict[str, Array] = {}
+    start = 0
     for name, values in tensors.items():
         if is_block(name):
-            layers = expand_parameter(values, coefficients)
+            layers = expand_parameter(values, coefficients, memory[start : start + sizes[name]])
+            start += sizes[name]
             result.update((layer_name(layer, inner_name(name)), layers[layer]) for layer in range(depth))
         else:
             result[name] = values

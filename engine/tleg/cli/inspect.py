@@ -55,7 +55,10 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
     yield "SHA-256", [header.sha256[:32], header.sha256[32:]]
     channels, height, width = architecture.input_size
     arguments = [f"{name}={value!r}" for name, value in architecture.arguments.items()]
-    yield "Architecture", [architecture.name, *_filled(arguments), f"images of {height} x {width}, {channels} channels"]
+    yield (
+        "Architecture",
+        [architecture.name, *_filled(arguments), f"images of {height} x {width}, {channels} channel{'s' * (channels != 1)}"],
+    )
     yield "", _structure(file)
     yield "Basis", [*_wrapped(_basis_title(file)), *_wrapped(header.basis.formula)]
     sampled = ", ".join(map(str, auxiliary.sampled_depths))

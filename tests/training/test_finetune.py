@@ -74,6 +74,9 @@ def test_a_timm_model_takes_channels_and_size_from_the_data(digits: Data) -> Non
     resnet = start_from_timm("resnet10t", {})(digits)
     assert resnet.architecture.input_size == (1, 8, 8)
     assert "img_size" not in resnet.architecture.arguments
+    larger = start_from_timm("resnet10t", {}, image_size=32)(digits)
+    assert larger.architecture.input_size == (1, 32, 32)
+    assert start_from_timm(VIT, {"depth": 1}, image_size=32)(digits).architecture.arguments["img_size"] == 32
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,13 @@ from tests.conftest import clean_environment
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_interrupt_leaves_nothing(workers: int, digits_folder: Path, tmp_path: Path) -> None:
-    arguments = ["--model=resnet10t", "--model-arg=in_chans=1", "--model-arg=channels=[8,8,8,8]", "--model-arg=stem_width=8"]
+    arguments = [
+        "--model=resnet10t",
+        "--image-size=8",
+        "--model-arg=in_chans=1",
+        "--model-arg=channels=[8,8,8,8]",
+        "--model-arg=stem_width=8",
+    ]
     options = ["--epochs=1000", "--batch-size=32", f"--workers={workers}", "--device=cpu", "--output", str(tmp_path / "out")]
     command = [sys.executable, "-m", "tleg.cli", "finetune", *arguments, "--data", str(digits_folder), *options]
     environment = {**clean_environment(), "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}

@@ -19,6 +19,9 @@ def finetune(
     depth: Annotated[int | None, typer.Option(help="Depth of the descendant.")] = None,
     model: Annotated[str | None, typer.Option(help="Start from a timm model, from scratch.", metavar="TIMM_NAME")] = None,
     model_arg: options.ModelArgOption = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Pixels of the inputs of --model. Default: the data's, or timm's.")
+    ] = None,
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Start from timm's pretrained weights (download).")
     ] = False,
@@ -59,8 +62,10 @@ def finetune(
         raise InputError(f"start from exactly one of {', '.join(starts)}")
     if (depth is None) == (learngene is not None):
         raise InputError("--learngene needs --depth, and nothing else takes it")
-    if model is None and (model_arg or pretrained):
-        raise InputError("--model-arg and --pretrained belong to --model")
+    if model is None and (model_arg or pretrained or image_size is not None):
+        raise InputError("--model-arg, --image-size and --pretrained belong to --model")
+    if image_size is not None and not 1 <= image_size <= 4096:
+        raise InputError(f"--image-size is from 1 to 4096, not {image_size}")
     if learngene is None and drop_path:
         raise InputError("--drop-path belongs to --learngene; a timm model takes --model-arg drop_path_rate=…")
     if not 0 <= drop_path < 1:
@@ -100,7 +105,8 @@ def finetune(
     if learngene is not None and depth is not None:
         start = engine.start_from_learngene(learngene, depth, drop_path)
     elif model is not None:
-        start = engine.start_from_timm(model, options.parse_model_arguments(model_arg), pretrained=pretrained)
+        arguments = options.parse_model_arguments(model_arg)
+        start = engine.start_from_timm(model, arguments, pretrained=pretrained, image_size=image_size)
     else:
         start = engine.start_from_checkpoint(checkpoint or "")
     job = engine.FinetuneJob(opened, start, teacher, distillation, recipe)

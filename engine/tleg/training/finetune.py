@@ -89,14 +89,25 @@ def start_from_learngene(path_or_name: str, depth: int, drop_path: float = 0.0) 
     return start
 
 
-def start_from_timm(name: str, arguments: Mapping[str, Any], *, pretrained: bool = False) -> Callable[[Data], Start]:
-    """Start from a timm model, with random weights or its pretrained ones (downloaded). Raises ArchitectureError."""
+def start_from_timm(
+    name: str, arguments: Mapping[str, Any], *, pretrained: bool = False, image_size: int | None = None
+) -> Callable[[Data], Start]:
+    """Start from a timm model, with random weights or its pretrained ones (downloaded).
+
+    image_size  height and width of its inputs; None is what the arguments, the data or the name say
+
+    Raises ArchitectureError.
+    """
     base = normalise_name(name)
 
     def start(data: Data) -> Start:
         config = timm.get_pretrained_cfg(name, allow_unregistered=True)
         sized = bool(config is not None and config.fixed_input_size)
-        complete = dict(arguments) if pretrained else model_arguments(data, arguments, sized=sized)
+        complete = dict(arguments)
+        if image_size is not None and sized:
+            complete["img_size"] = image_size
+        if not pretrained:
+            complete = model_arguments(data, complete, sized=sized)
         try:
             model = timm.create_model(name, pretrained=pretrained, num_classes=len(data.classes), **complete)
         except Exception as error:  # timm and the hub client report what does not fit in many ways.
@@ -112,6 +123,8 @@ def start_from_timm(name: str, arguments: Mapping[str, Any], *, pretrained: bool
         else:
             preprocessing = preprocessing_for(data, channels)
             size = (channels, *(_pair(complete.get("img_size")) or data.image_size or size[1:]))
+        if image_size is not None:
+            size = (channels, image_size, image_size)
         depth = complete.pop("depth", None)
         architecture = Architecture(base, complete, len(data.classes), (channels, size[1], size[2]))
         lineage = {"model": name, "pretrained": pretrained}

@@ -86,7 +86,7 @@ class Report:
 def examine() -> Report:
     """Look at this machine. Imports every required library, so it takes as long as those take; raises nothing."""
     from tleg import __version__
-    from tleg.library import shipped, shipped_folder
+    from tleg.catalogue import shipped, shipped_folder
     from tleg.places import data_folder
 
     required = tuple(_try_library(name, module) for name, module in REQUIRED.items())

@@ -13,11 +13,11 @@ import numpy as np
 from tleg import container
 from tleg.atomic import new_file
 from tleg.basis import check_depth, part_of
+from tleg.catalogue import resolve
 from tleg.container import LearngeneFile, encode_start, hash_tensors, open_binary
 from tleg.errors import FileFormatError, VerificationError
 from tleg.expansion import Array, expand_tensors
 from tleg.header import Layout, LearngeneHeader
-from tleg.library import resolve
 from tleg.names import inner_name, is_block
 from tleg.plain import parameter_shapes
 

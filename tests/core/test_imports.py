@@ -9,7 +9,7 @@ HEAVY = ("numpy", "torch", "timm", "onnx", "onnxruntime", "safetensors", "PIL", 
 
 LIGHT = {
     "package": "import tleg; dir(tleg); tleg.read_header(path)",
-    "floors": "import tleg.basis, tleg.cost, tleg.header, tleg.container, tleg.plain, tleg.library, tleg.preview",
+    "floors": "import tleg.basis, tleg.cost, tleg.header, tleg.container, tleg.plain, tleg.catalogue, tleg.preview",
     "help": "from tleg.cli.main import run; run(['--help'])",
     "version": "from tleg.cli.main import run; run(['--version'])",
     "nothing": "from tleg.cli.main import run; run([])",

@@ -376,7 +376,7 @@ def test_evaluated_like_any_export(tuned: Path, resnet: Path, traced: Path, tmp_
 
 def test_fine_tuning_hands_the_lineage_on(learngene_file: Path, tmp_path: Path) -> None:
     from tleg.data.dataset import Data
-    from tleg.training.finetune import start_from_checkpoint, start_from_learngene
+    from tleg.training.starts import start_from_checkpoint, start_from_learngene
 
     data: Any = Data("few", CLASSES, cast(Any, ()), cast(Any, ()))
     ancestry = {"model": "deit_tiny_patch16_224", "top1": 91.5}

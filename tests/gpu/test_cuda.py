@@ -9,9 +9,10 @@ import torch
 from tests.training.conftest import ARGUMENTS, PLAIN, VIT, load_digits_data
 from tleg.learngene import Learngene
 from tleg.training.device import choose_placement
-from tleg.training.finetune import FinetuneJob, finetune, start_from_learngene, start_from_timm
+from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.learn import LearnJob, evaluate_learngene, learn
 from tleg.training.recipe import Depths, Recipe
+from tleg.training.starts import start_from_learngene, start_from_timm
 from tleg.training.subjects import evaluate_subject, open_subject
 
 pytestmark = pytest.mark.gpu

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tleg.catalogue import DEFAULT_LEARNGENE
 from tleg.cli.main import app
 from tleg.cli.output import format_bytes, is_interactive, say, write, write_json
-from tleg.library import DEFAULT_LEARNGENE
 
 if TYPE_CHECKING:
     from tleg.export.build import BuildStep, BuiltExport

@@ -57,9 +57,9 @@ def finetune(
     Start from one of --learngene (with --depth), --model or --checkpoint. A model trained from scratch with --model can be
     the ancestry model for `tleg learn --teacher`.
     """
-    starts = {"--learngene": learngene, "--model": model, "--checkpoint": checkpoint}
-    if sum(value is not None for value in starts.values()) != 1:
-        raise InputError(f"start from exactly one of {', '.join(starts)}")
+    given = {"--learngene": learngene, "--model": model, "--checkpoint": checkpoint}
+    if sum(value is not None for value in given.values()) != 1:
+        raise InputError(f"start from exactly one of {', '.join(given)}")
     if (depth is None) == (learngene is not None):
         raise InputError("--learngene needs --depth, and nothing else takes it")
     if model is None and (model_arg or pretrained or image_size is not None):
@@ -96,6 +96,7 @@ def finetune(
 
     from tleg.data.dataset import open_data
     from tleg.training import finetune as engine
+    from tleg.training import starts
     from tleg.training.device import choose_placement
     from tleg.training.recipe import Distillation
 
@@ -103,12 +104,12 @@ def finetune(
     placement = choose_placement(device, precision)
     opened = open_data(data)
     if learngene is not None and depth is not None:
-        start = engine.start_from_learngene(learngene, depth, drop_path)
+        start = starts.start_from_learngene(learngene, depth, drop_path)
     elif model is not None:
         arguments = options.parse_model_arguments(model_arg)
-        start = engine.start_from_timm(model, arguments, pretrained=pretrained, image_size=image_size)
+        start = starts.start_from_timm(model, arguments, pretrained=pretrained, image_size=image_size)
     else:
-        start = engine.start_from_checkpoint(checkpoint or "")
+        start = starts.start_from_checkpoint(checkpoint or "")
     job = engine.FinetuneJob(opened, start, teacher, distillation, recipe)
     say(f"training on {placement}; learning rate {recipe.peak_rate:.3g}")
     with options.training_progress("fine-tuning") as (progress, evaluating):

@@ -20,8 +20,8 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show all that a learngene file says of itself: what it expands to, how it was learned, what it reached."""
+    from tleg.catalogue import resolve
     from tleg.container import read_file
-    from tleg.library import resolve
 
     content = read_file(resolve(file))
     if as_json:

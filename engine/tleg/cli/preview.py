@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tleg.catalogue import DEFAULT_LEARNGENE
 from tleg.cli.main import app
 from tleg.cli.output import format_bytes, format_count, is_interactive, printable, say, write, write_json
-from tleg.library import DEFAULT_LEARNGENE
 
 if TYPE_CHECKING:
     from tleg.container import LearngeneFile
@@ -53,9 +53,9 @@ def preview(
     fine-tuning (training) gradients and AdamW's two moments; frameworks and drivers add their own. Top-1 is the accuracy
     without any fine-tuning, where it was measured.
     """
+    from tleg.catalogue import resolve
     from tleg.container import read_file
     from tleg.errors import InputError, TlegError
-    from tleg.library import resolve
     from tleg.preview import preview as make_preview
     from tleg.ranges import parse_depths
 

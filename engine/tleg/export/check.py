@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tleg.catalogue import resolve
 from tleg.container import read_file
 from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
 from tleg.export.formats import ExportKind
@@ -19,7 +20,6 @@ from tleg.export.manifest import Manifest, Verification, describe_file, manifest
 from tleg.export.onnx_metadata import OnnxMetadata
 from tleg.export.origin import find_reference
 from tleg.learngene import load
-from tleg.library import resolve
 
 Outcome = Literal["passed", "failed", "not checked"]
 ELASTIC_DEPTHS: Final = (1, 2)

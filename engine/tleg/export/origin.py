@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tleg.catalogue import resolve, shipped
 from tleg.container import read_file
 from tleg.errors import InputError, TlegError
 from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, Manifest, hash_file
 from tleg.export.onnx_metadata import OnnxMetadata
 from tleg.export.timm_folder import WEIGHTS
 from tleg.learngene import Learngene, load
-from tleg.library import resolve, shipped
 
 if TYPE_CHECKING:
     from tleg.export.verification import Reference

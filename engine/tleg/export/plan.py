@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tleg.basis import check_depth
+from tleg.catalogue import resolve
 from tleg.container import LearngeneFile, read_file
 from tleg.errors import ArchitectureError, InputError
 from tleg.export.formats import BYTES_OF, ExportKind, Precision, export_name
@@ -13,7 +14,6 @@ from tleg.export.onnx_file import check_size
 from tleg.export.timm_folder import timm_config
 from tleg.head import Head, choose_head
 from tleg.header import Architecture, Layout, LearngeneHeader
-from tleg.library import resolve
 
 
 @dataclass(frozen=True, slots=True)

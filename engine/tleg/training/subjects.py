@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from tleg.auxiliary import ElasticViT
+from tleg.catalogue import resolve
 from tleg.data.dataset import Data
 from tleg.errors import InputError
 from tleg.export.timm_folder import load_timm_folder, read_config
 from tleg.header import Preprocessing
 from tleg.learngene import Learngene, load
-from tleg.library import resolve
 from tleg.training.defaults import preprocessing_of
 from tleg.training.device import Placement
 from tleg.training.evaluation import Predictor, Score, evaluate

@@ -41,7 +41,9 @@ def main() -> None:
         console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
         console.print(Text.assemble(("$ ", "bold green"), f"tleg {' '.join(arguments)}"))
         console.print(Text.from_ansi(run_in_terminal(arguments)))
-        console.save_svg(str(ASSETS / f"{name}.svg"), title="tleg", theme=MONOKAI, unique_id="tleg")
+        picture = console.export_svg(title="tleg", theme=MONOKAI, unique_id="tleg")
+        # Some renderers drop spaces at the start of a text, and with them the alignment of columns.
+        (ASSETS / f"{name}.svg").write_text(picture.replace("<text ", '<text xml:space="preserve" '))
         print(ASSETS / f"{name}.svg")
 
 

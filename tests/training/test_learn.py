@@ -103,7 +103,7 @@ def test_distilling_follows_the_teacher(digits: Data, placement: Placement, reci
     assert learngene.header.reached is not None
     assert learngene.header.reached.top1[3] > 35
     ancestry = learngene.header.learned["ancestry"]
-    assert ancestry["name"] == "ancestor"
+    assert (ancestry["name"], ancestry["images"]) == ("ancestor", 397)
     assert ancestry["accuracy"] == pytest.approx(score.top1, abs=0.01)
     assert learngene.header.learned["distillation"] == {"temperature": 1.0, "weight": 1.0, "normalisation": "batchmean"}
 

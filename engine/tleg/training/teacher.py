@@ -23,11 +23,13 @@ CHECK_IMAGES: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class TeacherReport:
-    """What is known of a teacher: name, hash of its weights file (or None), accuracy in percent (None until checked)."""
+    """What is known of a teacher: name, hash of its weights file (or None), and once it was checked its accuracy in percent
+    on so many validation images."""
 
     name: str
     sha256: str | None
     accuracy: float | None = None
+    images: int | None = None
 
 
 class Teacher(nn.Module):
@@ -143,7 +145,7 @@ def open_checked_teacher(
     )
     score = scores["teacher"]
     check_accuracy(score.top1, score.images, len(data.classes), teacher.report.name)
-    teacher.report = replace(teacher.report, accuracy=round(score.top1, 2))
+    teacher.report = replace(teacher.report, accuracy=round(score.top1, 2), images=score.images)
     return teacher
 
 

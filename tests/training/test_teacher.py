@@ -135,6 +135,12 @@ def test_a_failed_download_says_what_to_do_offline(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("timm.create_model", no_network)
     with pytest.raises(TeacherError, match=r"Network is unreachable.*when offline, give its weights as 'resnet18:FILE'"):
+        Teacher.open("resnet18", tuple(map(str, range(1000))))
+
+
+def test_classes_are_counted_before_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("it was downloaded"))
+    with pytest.raises(TeacherError, match="knows 1000 classes and the data has 10"):
         Teacher.open("resnet18", CLASSES)
 
 

@@ -1,6 +1,7 @@
 """The ancestry model as a teacher: its own normalisation and resolution, its classes checked, its accuracy looked at."""
 
 import hashlib
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -75,17 +76,12 @@ class Teacher(nn.Module):
                 model, _ = load_timm_weights(*reference)
                 report = TeacherReport(reference[0], _hash(reference[1]))
             else:
-                model, report = _download(name)
+                model, report = _download(name, len(classes))
         except InputError as error:
             if isinstance(error, TeacherError):
                 raise
             raise TeacherError(f"cannot use the teacher: {error}") from error
-        count = getattr(model, "num_classes", None)
-        if count != len(classes):
-            raise TeacherError(
-                f"the teacher {report.name} knows {count} classes and the data has {len(classes)}; "
-                "fine-tune it on this data first: tleg finetune --model NAME --data … --output TEACHER"
-            )
+        _check_count(report.name, getattr(model, "num_classes", None), len(classes))
         if known and known != classes:
             first = next(pair for pair in zip(known, classes, strict=True) if pair[0] != pair[1])
             raise TeacherError(f"the teacher {report.name} has the class '{first[0]}' where the data has '{first[1]}'")
@@ -154,12 +150,27 @@ def _hash(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _download(name: str) -> tuple[nn.Module, TeacherReport]:
+def _check_count(name: str, count: object, classes: int) -> None:
+    if count != classes:
+        raise TeacherError(
+            f"the teacher {name} knows {count} classes and the data has {classes}; "
+            "fine-tune it on this data first: tleg finetune --model NAME --data … --output TEACHER"
+        )
+
+
+def _download(name: str, classes: int) -> tuple[nn.Module, TeacherReport]:
     import timm
 
+    # What a failed download has to say is said below, once.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         normalise_name(name)
+        config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+        if config is not None:
+            _check_count(name, config.num_classes, classes)
         model = timm.create_model(name, pretrained=True)
+    except TeacherError:
+        raise
     except TlegError as error:
         raise TeacherError(f"no folder and no timm model is called '{name}'. {error}") from error
     except Exception as error:  # timm and the hub client raise many kinds when a download fails.

@@ -17,8 +17,6 @@ from typing import Final
 
 from tleg.errors import ExportError, InputError, describe_os_error
 
-__all__ = ["check_file", "check_folder", "describe_os_error", "new_file", "new_folder"]
-
 # What a folder made by tleg holds. Nothing else is ever removed with a folder that is replaced.
 FOLDER_FILES: Final = frozenset({"config.json", "model.safetensors", "manifest.json", "training.json"})
 _STALE_SECONDS: Final = 24 * 3600

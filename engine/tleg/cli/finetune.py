@@ -100,7 +100,7 @@ def finetune(
     from tleg.training.device import choose_placement
     from tleg.training.recipe import Distillation
 
-    distillation = Distillation(temperature, distillation_weight, distillation_normalisation)  # type: ignore[arg-type]
+    distillation = Distillation(temperature, distillation_weight, distillation_normalisation)  # type: ignore[arg-type]  # it checks the word
     placement = choose_placement(device, precision)
     opened = open_data(data)
     if learngene is not None and depth is not None:

@@ -80,8 +80,8 @@ def learn(
     depths = Depths(max(sampled, default=12) if auxiliary_depth is None else auxiliary_depth, sampled)
     evaluated = () if evaluate_depths == "none" else parse_depths(evaluate_depths)
     parts = tuple(part.strip() for part in expand.split(","))
-    chosen_basis = parse_basis(basis, parts)  # type: ignore[arg-type]
-    distillation = Distillation(temperature, distillation_weight, distillation_normalisation)  # type: ignore[arg-type]
+    chosen_basis = parse_basis(basis, parts)  # type: ignore[arg-type]  # it checks the words
+    distillation = Distillation(temperature, distillation_weight, distillation_normalisation)  # type: ignore[arg-type]  # it checks the word
     arguments = options.parse_model_arguments(model_arg)
 
     from tleg.data.dataset import open_data

@@ -7,7 +7,6 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from tleg.data.dataset import Data
 from tleg.errors import InputError
-from tleg.export.timm_folder import preprocessing_of as preprocessing_of
 from tleg.header import Preprocessing
 
 
@@ -30,6 +29,12 @@ def preprocessing_for(data: Data, channels: int) -> Preprocessing:
     if len(mean) != channels:
         mean, std = (_mean(mean),) * channels, (_mean(std),) * channels
     return Preprocessing(tuple(mean), tuple(std), crop_pct=0.875 if data.image_size is None else 1.0)
+
+
+def input_size_of(config: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return (channels, height, width) of the inputs that a timm config states, or of timm's usual ones."""
+    channels, height, width = config.get("input_size", (3, 224, 224))
+    return int(channels), int(height), int(width)
 
 
 def check_channels(channels: int) -> None:

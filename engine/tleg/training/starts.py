@@ -16,11 +16,11 @@ from tleg.descendant import expand as expand_descendant
 from tleg.errors import ArchitectureError, FileFormatError
 from tleg.export.folder_plan import TRAINING_RECORD
 from tleg.export.manifest import hash_file, manifest_path, read_manifest
-from tleg.export.timm_folder import WEIGHTS, load_timm_folder, read_config
+from tleg.export.timm_folder import WEIGHTS, load_timm_folder, preprocessing_of, read_config
 from tleg.head import choose_head, new_head
 from tleg.header import Architecture, Preprocessing
 from tleg.learngene import load
-from tleg.training.defaults import check_channels, model_arguments, preprocessing_for, preprocessing_of
+from tleg.training.defaults import check_channels, input_size_of, model_arguments, preprocessing_for
 from tleg.training.timm_weights import load_timm_weights, split_reference
 
 
@@ -91,7 +91,7 @@ def start_from_timm(
             hint = f"; when offline, use --checkpoint {name}:FILE" if pretrained else ""
             raise ArchitectureError(f"timm cannot build '{name}': {reason}{hint}") from error
         known: dict[str, Any] = dict(cast(Any, model.pretrained_cfg))
-        size = tuple(known.get("input_size", (3, 224, 224)))
+        size = input_size_of(known)
         channels = int(complete.get("in_chans", size[0]))
         check_channels(channels)
         if pretrained:
@@ -125,7 +125,7 @@ def start_from_checkpoint(text: str) -> Callable[[Data], Start]:
         known = dict(model.pretrained_cfg)
         names = tuple(config.get("label_names", ())) or data.classes
         head = _fit_head(model, names == data.classes, len(data.classes))
-        size = known.get("input_size", (3, 224, 224))
+        size = input_size_of(known)
         arguments = config.get("model_args", {})
         if not isinstance(arguments, dict):
             raise FileFormatError(f"{folder} has model_args that are no object")
@@ -133,11 +133,9 @@ def start_from_checkpoint(text: str) -> Callable[[Data], Start]:
             arguments = {"img_size": list(size[1:]), **arguments}
         depth = arguments.get("depth")
         arguments = {key: value for key, value in arguments.items() if key != "depth"}
-        architecture = Architecture(
-            config["architecture"], arguments, len(data.classes), (int(size[0]), int(size[1]), int(size[2]))
-        )
+        architecture = Architecture(config["architecture"], arguments, len(data.classes), size)
         lineage = {"checkpoint": folder.resolve().name, "head": head, **_earlier(folder)}
-        return Start(model, architecture, depth, preprocessing_of(known, int(size[0])), lineage)
+        return Start(model, architecture, depth, preprocessing_of(known, size[0]), lineage)
 
     return start
 
@@ -146,10 +144,10 @@ def _start_from_weights(name: str, file: Path, data: Data) -> Start:
     model, classes = load_timm_weights(name, file)
     head = _fit_head(model, True, len(data.classes))
     known: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
-    size = known.get("input_size", (3, 224, 224))
-    architecture = Architecture(name.partition(".")[0], {}, len(data.classes), (int(size[0]), int(size[1]), int(size[2])))
+    size = input_size_of(known)
+    architecture = Architecture(name.partition(".")[0], {}, len(data.classes), size)
     lineage = {"checkpoint": file.name, "model": name, "head": head, "classes": classes}
-    return Start(model, architecture, None, preprocessing_of(known, int(size[0])), lineage)
+    return Start(model, architecture, None, preprocessing_of(known, size[0]), lineage)
 
 
 def _fit_head(model: Any, same_names: bool, num_classes: int) -> str:

@@ -12,10 +12,10 @@ from tleg.auxiliary import ElasticViT
 from tleg.catalogue import resolve
 from tleg.data.dataset import Data
 from tleg.errors import InputError
-from tleg.export.timm_folder import load_timm_folder, read_config
+from tleg.export.timm_folder import load_timm_folder, preprocessing_of, read_config
 from tleg.header import Preprocessing
 from tleg.learngene import Learngene, load
-from tleg.training.defaults import preprocessing_of
+from tleg.training.defaults import input_size_of
 from tleg.training.device import Placement
 from tleg.training.evaluation import Predictor, Score, evaluate
 from tleg.training.loop import Normaliser
@@ -134,15 +134,15 @@ def _open_folder(folder: Path, placement: Placement) -> Subject:
     config = read_config(folder)
     model = load_timm_folder(folder)
     known = dict(model.pretrained_cfg)
-    size = known.get("input_size", (3, 224, 224))
-    preprocessing = preprocessing_of(known, int(size[0]))
+    size = input_size_of(known)
+    preprocessing = preprocessing_of(known, size[0])
     depth = config.get("model_args", {}).get("depth")
     return Subject(
         "folder",
         {depth: model_predictor(model, preprocessing, placement)},
         int(model.num_classes),
         tuple(config.get("label_names", ())),
-        (int(size[0]), int(size[1]), int(size[2])),
+        size,
         preprocessing,
     )
 
@@ -150,10 +150,10 @@ def _open_folder(folder: Path, placement: Placement) -> Subject:
 def _open_weights(name: str, file: Path, placement: Placement) -> Subject:
     model, classes = load_timm_weights(name, file)
     known: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
-    size = known.get("input_size", (3, 224, 224))
-    preprocessing = preprocessing_of(known, int(size[0]))
+    size = input_size_of(known)
+    preprocessing = preprocessing_of(known, size[0])
     predictors: dict[int | None, Predictor] = {None: model_predictor(model, preprocessing, placement)}
-    return Subject("weights", predictors, classes, (), (int(size[0]), int(size[1]), int(size[2])), preprocessing)
+    return Subject("weights", predictors, classes, (), size, preprocessing)
 
 
 def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:

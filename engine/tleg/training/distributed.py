@@ -1,0 +1,86 @@
+"""Several processes that train one model: who this one is, and what they tell each other (torch.distributed under torchrun)."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from tleg.errors import InputError
+
+# A process that waits longer for the others has lost them; the first evaluation and a slow disk are well within it.
+TIMEOUT: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One process of `size`, numbered `rank`; `local_rank` is its number on this machine.
+
+    control is the group for small messages between processors: they never wait for a GPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    control: Any = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes events, checkpoints and results."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of a CPU tensor over all processes, the same in each."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values, group=self.control)
+        return values
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Return for each flag whether it is set in any process, the same answer in each."""
+        if self.size == 1:
+            return flags
+        values = torch.tensor(flags, dtype=torch.int32)
+        dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.control)
+        return tuple(bool(value) for value in values.tolist())
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.size > 1:
+            dist.barrier(group=self.control)
+
+
+SINGLE: Final = World()
+
+
+def is_distributed() -> bool:
+    """Whether torchrun, or srun with torchrun's variables, started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def join_world(device: torch.device) -> Iterator[World]:
+    """Join the other processes that torchrun started, and leave them at the end. Alone, there is nothing to join.
+
+    The processes average gradients with NCCL between GPUs and with gloo between CPUs. Raises InputError when torchrun's
+    variables are incomplete.
+    """
+    if not is_distributed():
+        yield SINGLE
+        return
+    try:
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        local_rank = int(os.environ["LOCAL_RANK"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}") from error
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    control = dist.new_group(backend="gloo", timeout=TIMEOUT)
+    try:
+        yield World(rank, size, local_rank, control)
+    finally:
+        dist.destroy_process_group()

@@ -8,8 +8,9 @@ from torch.utils.data import DataLoader
 
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.data.order import ShuffledBatches, TrainingImages, derive_seed
-from tleg.data.transforms import Augmentation, training_transform
+from tleg.data.transforms import training_transform
 from tleg.header import Preprocessing
+from tleg.recipes.training import Augmentation
 
 PREPROCESSING = Preprocessing((0.3,), (0.35,))
 

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from tleg.data.order import seed_everything
-from tleg.data.transforms import Augmentation, channel_values, evaluation_transform, training_transform
+from tleg.data.transforms import channel_values, evaluation_transform, training_transform
 from tleg.header import Preprocessing
+from tleg.recipes.training import Augmentation
 
 GREY = Preprocessing((0.286,), (0.353,), crop_pct=1.0)
 COLOUR = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), crop_pct=0.5)

@@ -8,10 +8,11 @@ import torch
 
 from tests.training.conftest import ARGUMENTS, PLAIN, VIT, load_digits_data
 from tleg.learngene import Learngene
+from tleg.recipes.depths import Depths
+from tleg.recipes.training import Recipe
 from tleg.training.device import choose_placement
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.learn import LearnJob, evaluate_learngene, learn
-from tleg.training.recipe import Depths, Recipe
 from tleg.training.starts import start_from_learngene, start_from_timm
 from tleg.training.subjects import evaluate_subject, open_subject
 

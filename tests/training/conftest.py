@@ -10,9 +10,8 @@ import pytest
 
 from tleg.data.dataset import Data
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.data.transforms import Augmentation
+from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import Placement, choose_placement
-from tleg.training.recipe import Recipe
 
 VIT = "vit_tiny_patch16_224"
 ARGUMENTS = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2}

@@ -16,9 +16,9 @@ from tleg.data.dataset import Data
 from tleg.errors import ArchitectureError, InputError
 from tleg.export.timm_folder import load_timm_folder, save_timm_folder
 from tleg.header import Preprocessing
+from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.recipe import Recipe
 from tleg.training.starts import start_from_checkpoint, start_from_learngene, start_from_timm
 from tleg.training.subjects import evaluate_subject, open_subject
 

@@ -15,14 +15,14 @@ from tests.training.conftest import ARGUMENTS, VIT
 from tleg.basis import Basis
 from tleg.data.dataset import Data
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.data.transforms import Augmentation
 from tleg.errors import DataError, ExportError, InputError, TeacherError, TlegError
 from tleg.learngene import Learngene
+from tleg.recipes.depths import Depths
+from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.learn import LearnJob, depth_of_step, evaluate_learngene, learn, learn_to_file, prepare
 from tleg.training.loop import StepReport, _optimizer, train
-from tleg.training.recipe import Depths, Recipe
 from tleg.training.starts import start_from_timm
 from tleg.training.subjects import evaluate_subject, learngene_subject
 

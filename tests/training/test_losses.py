@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tleg.errors import InputError
+from tleg.recipes.distillation import Distillation
+from tleg.recipes.training import Recipe
 from tleg.training.losses import combine, distillation_loss, task_loss
-from tleg.training.recipe import Distillation, Recipe
 
 
 @given(st.integers(1, 8), st.integers(2, 30), st.floats(0.5, 8), st.integers(0, 10_000))

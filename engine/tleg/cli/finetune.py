@@ -95,10 +95,10 @@ def finetune(
         check_depth(depth)
 
     from tleg.data.dataset import open_data
+    from tleg.recipes.distillation import Distillation
     from tleg.training import finetune as engine
     from tleg.training import starts
     from tleg.training.device import choose_placement
-    from tleg.training.recipe import Distillation
 
     distillation = Distillation(temperature, distillation_weight, distillation_normalisation)  # type: ignore[arg-type]  # it checks the word
     placement = choose_placement(device, precision)

@@ -73,7 +73,8 @@ def learn(
     from tleg.atomic import check_file
     from tleg.basis import parse_basis
     from tleg.ranges import parse_depths
-    from tleg.training.recipe import Depths, Distillation
+    from tleg.recipes.depths import Depths
+    from tleg.recipes.distillation import Distillation
 
     check_file(Path(output), overwrite=force)
     sampled = parse_depths(sample_depths) if sample_depths else ()

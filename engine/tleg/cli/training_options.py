@@ -13,8 +13,8 @@ from tleg.cli.output import is_interactive, say
 from tleg.errors import InputError
 
 if TYPE_CHECKING:
+    from tleg.recipes.training import Recipe
     from tleg.training.loop import Progress, StepReport
-    from tleg.training.recipe import Recipe
 
 SECONDS_BETWEEN_LINES: Final = 30.0
 
@@ -83,8 +83,7 @@ def parse_model_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
 
 def make_recipe(**values: Any) -> "Recipe":
     """Make a recipe from options; those of the augmentation go where they belong. Raises InputError."""
-    from tleg.data.transforms import Augmentation
-    from tleg.training.recipe import Recipe
+    from tleg.recipes.training import Augmentation, Recipe
 
     policy = values.pop("auto_augment")
     augmentation = Augmentation(

@@ -17,24 +17,9 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from tleg.errors import InputError
 from tleg.header import Preprocessing
+from tleg.recipes.training import Augmentation
 
 ImageTransform = Callable[[Image.Image], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """timm's training augmentation; the defaults are DeiT's.
-
-    crop_scale      the smallest part of the image's area that a random crop keeps (the largest is all of it)
-    flip            probability of a horizontal flip
-    auto_augment    timm's policy, such as 'rand-m9-mstd0.5-inc1', or None
-    random_erasing  probability that a rectangle is erased
-    """
-
-    crop_scale: float = 0.08
-    flip: float = 0.5
-    auto_augment: str | None = "rand-m9-mstd0.5-inc1"
-    random_erasing: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +59,7 @@ def training_transform(
             is_training=True,
             scale=(augmentation.crop_scale, 1.0),
             hflip=augmentation.flip,
-            color_jitter=None,  # type: ignore[arg-type]  # timm reads None as none
+            color_jitter=augmentation.color_jitter or None,  # type: ignore[arg-type]  # timm reads None as none
             auto_augment=augmentation.auto_augment,
             interpolation=preprocessing.interpolation,
             mean=colours,

@@ -1,4 +1,4 @@
-"""Several processes that train one model: who this one is, and what they tell each other (torch.distributed under torchrun)."""
+"""Several processes that train one model: who this one is, and what they tell each other, under torchrun."""
 
 import os
 from collections.abc import Iterator

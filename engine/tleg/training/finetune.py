@@ -12,11 +12,12 @@ from tleg.data.order import seed_everything
 from tleg.data.transforms import training_transform
 from tleg.export.folder_plan import TRAINING_RECORD
 from tleg.export.timm_folder import save_timm_folder
+from tleg.recipes.distillation import Distillation
+from tleg.recipes.training import Recipe
 from tleg.schema import encode
 from tleg.training.device import Placement
 from tleg.training.evaluation import Score, evaluate
 from tleg.training.loop import Progress, check_enough, train
-from tleg.training.recipe import Distillation, Recipe
 from tleg.training.rescue import save_or_rescue
 from tleg.training.starts import Start
 from tleg.training.subjects import model_predictor

@@ -19,12 +19,14 @@ from tleg.data.transforms import training_transform
 from tleg.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing, Reached
 from tleg.learngene import Learngene
 from tleg.measure import measure
+from tleg.recipes.depths import Depths
+from tleg.recipes.distillation import Distillation
+from tleg.recipes.training import Recipe
 from tleg.schema import encode
 from tleg.training.defaults import check_channels, model_arguments, preprocessing_for
 from tleg.training.device import Placement
 from tleg.training.evaluation import Score
 from tleg.training.loop import Progress, check_enough, train
-from tleg.training.recipe import Depths, Distillation, Recipe
 from tleg.training.rescue import save_or_rescue
 from tleg.training.subjects import evaluate_subject, learngene_subject
 from tleg.training.teacher import Teacher, TeacherReport, open_checked_teacher

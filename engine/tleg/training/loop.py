@@ -16,9 +16,10 @@ from tleg.data.order import ShuffledBatches, TrainingImages, seed_everything
 from tleg.data.transforms import training_transform
 from tleg.errors import DataError, TlegError
 from tleg.header import Preprocessing
+from tleg.recipes.distillation import Distillation
+from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.losses import combine, distillation_loss, task_loss
-from tleg.training.recipe import Distillation, Recipe
 from tleg.training.teacher import Teacher
 
 # (normalised images, step) -> logits. The step is what a sampled depth depends on.

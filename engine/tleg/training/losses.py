@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tleg.training.recipe import Distillation, Recipe
+from tleg.recipes.distillation import Distillation
+from tleg.recipes.training import Recipe
 
 
 def task_loss(recipe: Recipe) -> nn.Module:

@@ -1,0 +1,49 @@
+"""How a teacher's knowledge reaches the student."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tleg.recipes.fields import check_fields, option
+
+METHODS: Final = ("soft", "hard", "feature", "token")
+NORMALISATIONS: Final = ("batchmean", "official")
+_GROUP: Final = "Distillation"
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """(1 - weight) * task loss + weight * distillation loss.
+
+    method         'soft': T^2 * KL(teacher || student) (Hinton et al., arXiv 1503.02531); 'hard': cross entropy with the
+                   teacher's choice (DeiT, arXiv 2012.12877, section 4); 'feature': mean squared distance of the pooled
+                   features, the student's through a learned projection, on top of 'soft'; 'token': 'soft' on the output of
+                   a distillation token while the class token learns the labels
+    temperature    softens the logits of teacher and student
+    weight         of the teacher; the labels get the rest
+    normalisation  'batchmean' divides the divergence by the images, as it is defined; 'official' also by the classes, as
+                   the official code does (which makes it classes times weaker)
+    feature_weight of the features' distance, for the method 'feature'
+    """
+
+    method: str = option(
+        "soft",
+        help="What the teacher's loss compares: soft or hard predictions, features, or a distillation token's output.",
+        group=_GROUP,
+        name="distillation",
+        choices=METHODS,
+    )
+    temperature: float = option(1.0, help="Softens the logits of teacher and student.", group=_GROUP, least=0.01, most=1000)
+    weight: float = option(
+        1.0, help="Of the teacher; the labels get the rest.", group=_GROUP, name="distillation-weight", least=0, most=1
+    )
+    normalisation: str = option(
+        "batchmean",
+        help="batchmean, or official (also divided by the classes).",
+        group=_GROUP,
+        name="distillation-normalisation",
+        choices=NORMALISATIONS,
+    )
+    feature_weight: float = option(1.0, help="Of the features' distance, with feature.", group=_GROUP, least=0, most=1e6)
+
+    def __post_init__(self) -> None:
+        check_fields(self)

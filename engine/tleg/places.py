@@ -10,3 +10,11 @@ def data_folder() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "tleg"
+
+
+def runs_folder() -> Path:
+    """The folder for runs: TLEG_RUNS, else $XDG_DATA_HOME/tleg/runs, else ~/.local/share/tleg/runs. It need not exist."""
+    if chosen := os.environ.get("TLEG_RUNS"):
+        return Path(chosen)
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "tleg" / "runs"

@@ -1,0 +1,187 @@
+"""What happened in a run: one JSON object a line, appended by one writer.
+
+A line is {"v": 1, "seq": …, "t": …, "type": …, "payload": {…}}: the version of this format, a number that counts the events
+of a run, Unix time, and a type with its payload. Readers ignore types and keys that they do not know; `v` changes only when
+a known one changes its meaning. A number that is not finite is stored as null.
+
+type        payload
+started     step, steps, epochs, restart (how often the run was continued), resumed_from (a checkpoint or null), host, pid,
+            world_size, device, precision, reason, versions
+stage       name, text, done, total (null when not countable): opening data, checking the teacher, evaluating, …
+step        step, steps, epoch, epochs, loss, task_loss, distillation_loss, learning_rate, gradient_norm, images_per_second,
+            data_wait (share of the time, 0 to 1), depth, scale (of float16's gradients)
+evaluation  step, epoch, weights ('model' or 'ema'), scores [{depth, top1, top5 (percent), loss, images}], images_per_second
+checkpoint  step, name, seconds, bytes, best (true when it is the best so far)
+device      devices [{index, name, utilisation (percent), memory_used, memory_total (bytes), temperature (°C), power (W)}],
+            host {memory_used, memory_total (bytes), load}
+warning     code, text, step
+log         text
+finished    state ('finished', 'stopped', 'failed' or 'queued'), reason, exit_code, step, result (a path or null)
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from tleg.errors import describe_os_error
+from tleg.runs.layout import RunFolder
+from tleg.runs.plain_json import to_json
+
+EVENT_VERSION: Final = 1
+EVENTS_LOST: Final = "events-lost"  # The code of the warning about events that could not be written.
+_BLOCK: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of events.jsonl. `t` is Unix time, for people to read: clocks jump, `seq` does not."""
+
+    v: int
+    seq: int
+    t: float
+    type: str
+    payload: Mapping[str, Any]
+
+
+def parse_event(line: str | bytes) -> Event | None:
+    """Return the event of a line, or None when it is torn, or of another version."""
+    try:
+        document = json.loads(line)
+        return Event(document["v"], document["seq"], document["t"], document["type"], document["payload"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+
+
+def is_sound(event: Event) -> bool:
+    """Whether an event has the types and the version that it should have."""
+    return (
+        event.v == EVENT_VERSION
+        and type(event.seq) is int
+        and type(event.t) in (int, float)
+        and type(event.type) is str
+        and type(event.payload) is dict
+    )
+
+
+class EventWriter:
+    """The one writer of a run's events. It never raises: what cannot be written is counted, and reported once it can.
+
+    Each event reaches the operating system before `write` returns, so a killed process loses none. Threads may share a
+    writer. Numbers go on after those in the file; a line that a kill left torn is ended, and ignored by readers.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._path = folder.events_file
+        # Signal handlers may write while the same thread writes.
+        self._lock = threading.RLock()
+        self._descriptor: int | None = None
+        self._next = 0
+        self._torn = False
+        self._lost = 0
+        self._unreported = 0
+        self._why = ""
+
+    @property
+    def lost(self) -> int:
+        """How many events could not be written."""
+        return self._lost
+
+    def write(self, type: str, payload: Mapping[str, Any]) -> None:  # noqa: A002 (the name in the file)
+        """Append one event."""
+        with self._lock:
+            try:
+                self._open()
+                if self._unreported:
+                    count = f"{self._unreported} event{'s' if self._unreported > 1 else ''}"
+                    text = f"{count} could not be written: {self._why}"
+                    self._append("warning", {"code": EVENTS_LOST, "text": text, "step": None})
+                    self._unreported = 0
+                self._append(type, payload)
+            except OSError as error:
+                self._lost += 1
+                self._unreported += 1
+                self._why = describe_os_error(error)
+                self.close()  # What is wrong may be the descriptor itself.
+
+    def close(self) -> None:
+        """Give the file back. A later `write` opens it again."""
+        with self._lock:
+            if self._descriptor is not None:
+                with suppress(OSError):
+                    os.close(self._descriptor)
+                self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        """Have the file open: for the first time, or again when it was removed."""
+        if self._descriptor is not None:
+            if os.fstat(self._descriptor).st_nlink:
+                return
+            self.close()
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            last, self._torn = _last_number(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._next = max(self._next, last + 1)
+        self._descriptor = descriptor
+
+    def _append(self, name: str, payload: Mapping[str, Any]) -> None:
+        """Append a line whole, or raise OSError."""
+        assert self._descriptor is not None
+        document = {"v": EVENT_VERSION, "seq": self._next, "t": time.time(), "type": name, "payload": payload}
+        line = to_json(document).encode("ascii") + b"\n"
+        data = b"\n" + line if self._torn else line
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+        except OSError:
+            if written:
+                self._undo(written)
+            raise
+        self._torn = False
+        self._next += 1
+
+    def _undo(self, written: int) -> None:
+        """Take back a part of a line. Readers have not used it yet: they wait for the end of the line."""
+        assert self._descriptor is not None
+        try:
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+        except OSError:
+            self._torn = True
+
+
+def _last_number(descriptor: int) -> tuple[int, bool]:
+    """The number of the last whole event, -1 without one, and whether the file ends within a line."""
+    end = size = os.fstat(descriptor).st_size
+    if not size:
+        return -1, False
+    torn = os.pread(descriptor, 1, size - 1) != b"\n"
+    tail = b""
+    while end:
+        start = max(0, end - _BLOCK)
+        tail = os.pread(descriptor, end - start, start) + tail
+        end = start
+        # Of the first line in `tail` a part may be missing, as long as there is more in front of it.
+        first, *lines = tail.split(b"\n")
+        for line in reversed(lines if start else [first, *lines]):
+            event = parse_event(line)
+            if event is not None and type(event.seq) is int:
+                return event.seq, torn
+        tail = first
+    return -1, torn

@@ -1,0 +1,190 @@
+"""A run as a value: what its events amount to, in memory that does not grow with the run."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from tleg.runs.curve import Curve, CurveBuilder
+from tleg.runs.events import Event
+from tleg.runs.reports import (
+    CheckpointReport,
+    EvaluationReport,
+    FinishReport,
+    StageReport,
+    StartReport,
+    StepReport,
+    WarningReport,
+    integer,
+    number,
+    read_checkpoint,
+    read_evaluation,
+    read_finish,
+    read_stage,
+    read_start,
+    read_step,
+    read_warning,
+    text,
+)
+
+# How many of each are remembered, the latest first to stay.
+MOST_EVALUATIONS: Final = 4096
+MOST_CHECKPOINTS: Final = 1024
+MOST_MESSAGES: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """What the events so far amount to.
+
+    events         how many
+    t              Unix time of the last one
+    start          the trainer at work, or the last that was
+    resumptions    the starts that went on from a checkpoint, oldest first
+    stage          what happens outside of steps; None while steps are made
+    step           the latest report of a step; None before the first one since the run began or went back before it
+    curve          loss, gradient norm, images per second and learning rate by step
+    evaluations    oldest first
+    best           the evaluation with the highest mean top1 over its depths; of equals the first
+    checkpoints    oldest first
+    warnings, warning_count  the latest ones, and how many there were in all
+    log            the latest lines
+    device         the latest sample of devices and host, as the payload of its event
+    finish         how the trainer ended; None while it is at work
+    """
+
+    events: int = 0
+    t: float | None = None
+    start: StartReport | None = None
+    resumptions: tuple[StartReport, ...] = ()
+    stage: StageReport | None = None
+    step: StepReport | None = None
+    curve: Curve = field(default_factory=Curve)
+    evaluations: tuple[EvaluationReport, ...] = ()
+    best: EvaluationReport | None = None
+    checkpoints: tuple[CheckpointReport, ...] = ()
+    warnings: tuple[WarningReport, ...] = ()
+    warning_count: int = 0
+    log: tuple[str, ...] = ()
+    device: Mapping[str, Any] = field(default_factory=dict)
+    finish: FinishReport | None = None
+
+
+def fold(snapshot: RunSnapshot, events: Iterable[Event]) -> RunSnapshot:
+    """Return the snapshot after more events: the same however they are divided among calls.
+
+    Unknown types count, and change nothing else. A run that went on from a checkpoint forgets the curve, the evaluations
+    and the checkpoints behind it, because those steps come again.
+    """
+    folding = _Folding(snapshot)
+    for event in events:
+        folding.add(event)
+    return folding.finish()
+
+
+class _Folding:
+    """A snapshot while events are added."""
+
+    def __init__(self, snapshot: RunSnapshot) -> None:
+        self._before = snapshot
+        self._count = snapshot.events
+        self._t = snapshot.t
+        self._curve = CurveBuilder(snapshot.curve)
+        self._step_event: Event | None = None
+        self._changes: dict[str, Any] = {}
+
+    def add(self, event: Event) -> None:
+        self._count += 1
+        self._t = event.t
+        payload = event.payload
+        if event.type == "step":
+            step = integer(payload, "step")
+            if step is None or step < 0:
+                return
+            self._curve.add(
+                step,
+                number(payload, "loss"),
+                number(payload, "gradient_norm"),
+                number(payload, "images_per_second"),
+                number(payload, "learning_rate"),
+            )
+            self._step_event = event
+            return
+        handle = _HANDLERS.get(event.type)
+        if handle is not None:
+            handle(self, event.t, payload)
+
+    def finish(self) -> RunSnapshot:
+        self._take_step()
+        return replace(self._before, events=self._count, t=self._t, curve=self._curve.finish(), **self._changes)
+
+    def get(self, name: str) -> Any:
+        return self._changes[name] if name in self._changes else getattr(self._before, name)
+
+    def _take_step(self) -> None:
+        """Read the latest step alone; of those before it the curve knows what is needed."""
+        if self._step_event is not None:
+            self._changes |= {"step": read_step(self._step_event.t, self._step_event.payload), "stage": None}
+            self._step_event = None
+
+    def started(self, t: float, payload: Mapping[str, Any]) -> None:
+        self._take_step()
+        start = read_start(t, payload)
+        if self.get("start") is not None and (start.resumed_from is not None or start.restart > 0):
+            self._changes["resumptions"] = (*self.get("resumptions"), start)[-MOST_MESSAGES:]
+        self._changes |= {"start": start, "finish": None, "stage": None}
+        self._curve.cut(start.step)
+        step = self.get("step")
+        if step is not None and step.step > start.step:
+            self._changes["step"] = None
+        evaluations = tuple(each for each in self.get("evaluations") if each.step <= start.step)
+        self._changes["evaluations"] = evaluations
+        best = self.get("best")
+        if best is not None and best.step > start.step:
+            self._changes["best"] = _best(evaluations)
+        self._changes["checkpoints"] = tuple(each for each in self.get("checkpoints") if each.step <= start.step)
+
+    def stage(self, t: float, payload: Mapping[str, Any]) -> None:
+        self._take_step()
+        self._changes["stage"] = read_stage(t, payload)
+
+    def evaluation(self, t: float, payload: Mapping[str, Any]) -> None:
+        report = read_evaluation(t, payload)
+        self._changes["evaluations"] = (*self.get("evaluations"), report)[-MOST_EVALUATIONS:]
+        self._changes["best"] = _best((*filter(None, (self.get("best"),)), report))
+
+    def checkpoint(self, t: float, payload: Mapping[str, Any]) -> None:
+        self._changes["checkpoints"] = (*self.get("checkpoints"), read_checkpoint(t, payload))[-MOST_CHECKPOINTS:]
+
+    def device(self, _t: float, payload: Mapping[str, Any]) -> None:
+        self._changes["device"] = payload
+
+    def warning(self, t: float, payload: Mapping[str, Any]) -> None:
+        self._changes["warnings"] = (*self.get("warnings"), read_warning(t, payload))[-MOST_MESSAGES:]
+        self._changes["warning_count"] = self.get("warning_count") + 1
+
+    def log(self, _t: float, payload: Mapping[str, Any]) -> None:
+        self._changes["log"] = (*self.get("log"), text(payload, "text") or "")[-MOST_MESSAGES:]
+
+    def finished(self, t: float, payload: Mapping[str, Any]) -> None:
+        self._take_step()
+        self._changes |= {"finish": read_finish(t, payload), "stage": None}
+
+
+_HANDLERS: Final = {
+    "started": _Folding.started,
+    "stage": _Folding.stage,
+    "evaluation": _Folding.evaluation,
+    "checkpoint": _Folding.checkpoint,
+    "device": _Folding.device,
+    "warning": _Folding.warning,
+    "log": _Folding.log,
+    "finished": _Folding.finished,
+}
+
+
+def _best(evaluations: Iterable[EvaluationReport]) -> EvaluationReport | None:
+    best: EvaluationReport | None = None
+    for each in evaluations:
+        if each.top1 is not None and (best is None or best.top1 is None or each.top1 > best.top1):
+            best = each
+    return best

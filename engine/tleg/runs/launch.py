@@ -1,0 +1,139 @@
+"""Starting a trainer that outlives whoever started it."""
+
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from tleg.errors import InputError, TlegError, describe_os_error
+from tleg.runs.control import clear_stop
+from tleg.runs.layout import RunFolder
+from tleg.runs.lock import RunLock
+from tleg.runs.processes import boot_id, hostname, start_ticks
+from tleg.runs.spec import RunSpec, read_spec
+from tleg.runs.state import RunState, launcher_alive, recall_state, store_state
+
+TRAINER_MODULE: Final = "tleg.training"
+RENDEZVOUS_PORT: Final = 29400  # torchrun's own choice.
+
+# Waits for a line, so that state.json names the process before it does anything; without the line it ends. A hang-up of
+# the terminal is ignored, by the program that replaces the shell as well.
+_GATE: Final = "trap '' HUP; IFS= read -r line || exit 1; exec \"$@\" </dev/null"
+
+
+def trainer_command(folder: RunFolder, spec: RunSpec) -> list[str]:
+    """Return the command that trains: the trainer alone, or torchrun with one trainer for each device.
+
+    One device also has torchrun when the trainer is to be started again after it dies. With several machines each runs this
+    command, and they meet at the machine where the run was made.
+    """
+    trainer = ["-m", TRAINER_MODULE, str(folder.path.absolute())]
+    launch = spec.launch
+    if launch.processes == 1 and launch.max_restarts == 0:
+        return [sys.executable, *trainer]
+    words = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(launch.nodes)]
+    words += ["--nproc-per-node", str(launch.devices or 1), "--max-restarts", str(launch.max_restarts)]
+    if launch.nodes == 1:
+        words.append("--standalone")
+    else:
+        endpoint = f"{spec.host}:{RENDEZVOUS_PORT}"
+        words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint, "--rdzv-id", folder.id]
+    return [*words, *trainer]
+
+
+def node_command(folder: RunFolder, spec: RunSpec, host: str | None = None, port: int = RENDEZVOUS_PORT) -> str:
+    """Return the line that a person types on each of several machines.
+
+    They meet at `host`, by default where the run was made, and all see the run's folder under the same path.
+    """
+    launch = spec.launch
+    words = ["torchrun", f"--nnodes={launch.nodes}", f"--nproc-per-node={launch.devices or 1}"]
+    if launch.max_restarts:
+        words.append(f"--max-restarts={launch.max_restarts}")
+    words += ["--rdzv-backend=c10d", f"--rdzv-endpoint={host or spec.host}:{port}", f"--rdzv-id={folder.id}"]
+    return shlex.join([*words, "-m", TRAINER_MODULE, str(folder.path.absolute())])
+
+
+def launch(folder: RunFolder) -> int:
+    """Start the run's trainer, or start it again to go on from its last checkpoint. Return the number of its process.
+
+    The process has a session of its own, no input, train.log for its output, and ignores hang-ups: it outlives the terminal
+    and whoever started it. It works in the run's working folder. An earlier request to stop is taken back.
+    Raises InputError when the run is at work, or its working folder is missing, and TlegError when the operating system
+    refuses.
+    """
+    spec = read_spec(folder)
+    work = Path(spec.folder)
+    if not work.is_dir():
+        raise InputError(f"run {folder.id} works in {work}, which is no folder any more; make it again")
+    lock = RunLock(folder)
+    # Held until state.json names the process, so that of two who start a run at once only one does.
+    if not lock.acquire(timeout=1.0):
+        raise InputError(f"run {folder.id} is running already; stop it first")
+    try:
+        state = recall_state(folder)
+        if state.host in (None, hostname()) and launcher_alive(state):
+            raise InputError(f"run {folder.id} is running already (process {state.launcher_pid}); stop it first")
+        clear_stop(folder)
+        return _start(folder, spec, state, work)
+    finally:
+        lock.release()
+
+
+def _start(folder: RunFolder, spec: RunSpec, state: RunState, work: Path) -> int:
+    try:
+        with folder.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", _GATE, "sh", *trainer_command(folder, spec)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=work,
+                env=_environment(),
+                start_new_session=True,
+                bufsize=0,
+            )
+    except OSError as error:
+        raise TlegError(f"cannot start run {folder.id}: {describe_os_error(error)}") from error
+    # Collects the process when it ends, so that it does not stay behind as a zombie of a viewer.
+    threading.Thread(target=process.wait, name=f"wait-{process.pid}", daemon=True).start()
+    assert process.stdin is not None
+    started = replace(
+        state,
+        state="starting",
+        pid=None,
+        started=None,
+        host=hostname(),
+        boot=boot_id(),
+        launcher_pid=process.pid,
+        launcher_started=start_ticks(process.pid),
+        eta=None,
+        heartbeat=time.time(),
+        world_size=spec.launch.processes,
+        message=None,
+        exit_code=None,
+        result=None,
+    )
+    try:
+        store_state(folder, started)
+        process.stdin.write(b"go\n")
+    except OSError as error:
+        raise TlegError(f"cannot start run {folder.id}: {describe_os_error(error)}: {folder.state_file}") from error
+    finally:
+        process.stdin.close()
+    return process.pid
+
+
+def _environment() -> dict[str, str]:
+    # Whoever starts a run may be one of several processes itself; the trainer is not one of those.
+    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    # With more threads than free processors torch takes many times longer.
+    environment.setdefault("OMP_NUM_THREADS", "1")
+    # A queue.py in the working folder must not be taken for the standard library's.
+    environment.setdefault("PYTHONSAFEPATH", "1")
+    return environment

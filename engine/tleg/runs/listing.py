@@ -1,0 +1,112 @@
+"""Finding runs: all of them, or the one that somebody means."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tleg.errors import InputError, describe_os_error, did_you_mean
+from tleg.runs.layout import RunFolder
+from tleg.runs.spec import read_spec
+
+LAST: Final = "last"
+_MOST_NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFolder:
+    """A folder among the runs that is none, or that is damaged."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunListing:
+    """The runs of a folder, newest first, and what was left out. Iterates over the runs."""
+
+    runs: tuple[RunFolder, ...] = ()
+    skipped: tuple[SkippedFolder, ...] = ()
+
+    def __iter__(self) -> Iterator[RunFolder]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+
+def list_runs(runs_dir: Path) -> RunListing:
+    """Return the runs of a folder, newest first. A missing folder holds none.
+
+    Files and hidden folders are passed over; other folders that are no runs, and runs whose spec.json is damaged, are named
+    in `skipped`. Raises InputError when the folder cannot be read.
+    """
+    found: list[tuple[float, str, RunFolder]] = []
+    skipped: list[SkippedFolder] = []
+    for path in _folders(runs_dir):
+        folder = RunFolder(path)
+        try:
+            created = read_spec(folder).created
+        except InputError as error:
+            if folder.spec_file.exists():
+                skipped.append(SkippedFolder(path, str(error)))
+            elif path.exists():  # It may have been removed since.
+                skipped.append(SkippedFolder(path, "not a run: it has no spec.json"))
+        else:
+            found.append((created, folder.id, folder))
+    found.sort(key=lambda each: each[:2], reverse=True)
+    return RunListing(tuple(folder for _, _, folder in found), tuple(skipped))
+
+
+def resolve_run(text: str, runs_dir: Path) -> RunFolder:
+    """Return the run that a text means: an id, the beginning of exactly one id, 'last' for the newest, or a path.
+
+    A name of a run goes before a path, and a text with a slash is always a path. A run whose spec.json is damaged can be
+    named, so that it can be removed. Raises InputError, with the closest id or with those that the text could mean.
+    """
+    if not text:
+        raise InputError("name a run: its id, the beginning of its id, 'last', or its folder")
+    if os.sep in text or text in (".", ".."):
+        return _at_path(text)
+    names = [path.name for path in _folders(runs_dir) if RunFolder(path).spec_file.is_file()]
+    if text in names:
+        return RunFolder(runs_dir.absolute() / text)
+    if text == LAST:
+        listing = list_runs(runs_dir)
+        if not listing.runs:
+            raise InputError(f"there are no runs in {runs_dir}")
+        return listing.runs[0]
+    matches = sorted((name for name in names if name.startswith(text)), reverse=True)
+    if len(matches) == 1:
+        return RunFolder(runs_dir.absolute() / matches[0])
+    if matches:
+        more = f" and {len(matches) - _MOST_NAMED} more" if len(matches) > _MOST_NAMED else ""
+        raise InputError(f"'{text}' could be {', '.join(matches[:_MOST_NAMED])}{more}; type more of the id")
+    if Path(text).is_dir():
+        return _at_path(text)
+    if not names:
+        raise InputError(f"no run '{text}': there are no runs in {runs_dir}")
+    raise InputError(f"no run '{text}' in {runs_dir}.{did_you_mean(text, [*names, LAST])}")
+
+
+def _at_path(text: str) -> RunFolder:
+    folder = RunFolder(Path(text).expanduser().absolute())
+    if not folder.path.is_dir():
+        raise InputError(f"{text} is no folder; name a run by its id, the beginning of its id, 'last', or its folder")
+    # Without '..' and a slash at the end, so that the id is the folder's own name.
+    folder = RunFolder(Path(os.path.normpath(folder.path)))
+    if not folder.spec_file.is_file():
+        raise InputError(f"{text} is not a run: it has no spec.json")
+    return folder
+
+
+def _folders(runs_dir: Path) -> list[Path]:
+    try:
+        with os.scandir(runs_dir) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"cannot read the runs in {runs_dir}: {describe_os_error(error)}") from error
+    return [runs_dir.absolute() / name for name in names]

@@ -1,0 +1,211 @@
+"""Runs as batch jobs of SLURM: the script, and the programs sbatch and scancel."""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tleg.atomic import new_file
+from tleg.errors import InputError, TlegError, describe_os_error
+from tleg.runs.control import clear_stop, request_stop
+from tleg.runs.launch import TRAINER_MODULE
+from tleg.runs.layout import RunFolder
+from tleg.runs.processes import hostname
+from tleg.runs.spec import RunSpec, read_spec, write_spec
+from tleg.runs.state import RunState, observe, store_state
+from tleg.schema import decode
+
+# What a trainer exits with when it saved and asks to be continued (EX_TEMPFAIL of sysexits.h).
+CONTINUE_CODE: Final = 75
+# Between the signal that asks for a checkpoint and the end of the job's time.
+_WARNING_SECONDS: Final = 120
+# After the first process ended; the others write what is left, or wait for one that crashed.
+_WAIT_SECONDS: Final = 300
+_PROGRAM_SECONDS: Final = 60
+_TIME: Final = re.compile(r"\d+|\d+:\d{2}|\d+:\d{2}:\d{2}|\d+-\d{1,2}(:\d{2}){0,2}", re.ASCII)
+_NAME: Final = re.compile(r"[\w.,:@%+=-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmOptions:
+    """What a batch job asks for. None leaves it to the cluster.
+
+    partition, account  names; several partitions have commas
+    time                as SLURM writes it: minutes, 'HH:MM:SS' or 'days-HH:MM:SS'
+    gpus_per_node       None is one for each process, or none on CPUs
+    cpus_per_task       processors for each process: its workers and itself
+    extra               more options of sbatch, such as '--constraint=a100'
+    """
+
+    partition: str | None = None
+    time: str | None = None
+    account: str | None = None
+    gpus_per_node: int | None = None
+    cpus_per_task: int | None = None
+    extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in (("partition", self.partition), ("account", self.account)):
+            if value is not None and not _NAME.fullmatch(value):
+                raise InputError(f"a {name} of SLURM is a name without spaces, not {value!r}")
+        if self.time is not None and not _TIME.fullmatch(self.time):
+            raise InputError(f"a time of SLURM is minutes, HH:MM:SS or days-HH:MM:SS, not {self.time!r}")
+        if self.gpus_per_node is not None and self.gpus_per_node < 0:
+            raise InputError(f"GPUs on each machine are 0 or more, not {self.gpus_per_node}")
+        if self.cpus_per_task is not None and self.cpus_per_task < 1:
+            raise InputError(f"processors for each process are 1 or more, not {self.cpus_per_task}")
+        for line in self.extra:
+            if not re.match(r"--?[A-Za-z]", line) or not line.isprintable():
+                raise InputError(f"an option of sbatch is one line such as --constraint=a100, not {line!r}")
+
+
+def sbatch_script(folder: RunFolder, spec: RunSpec) -> str:
+    """Return the batch script: one trainer for each device, asked to save before the time is up, and continued after that.
+
+    When the trainer exits with CONTINUE_CODE, the job is put into the queue again. Raises InputError for options or paths
+    that do not fit into a script.
+    """
+    options = decode(SlurmOptions, spec.launch.slurm or {}, "launch.slurm")
+    path = folder.path.absolute()
+    for text in (str(path), spec.folder, sys.executable):
+        if not text.isprintable():
+            raise InputError(f"SLURM takes no path with line breaks or control characters: {text!r}")
+    tasks = spec.launch.devices or 1
+    gpus = options.gpus_per_node
+    if gpus is None:
+        gpus = 0 if spec.recipe.get("device") == "cpu" else tasks
+    log = str(folder.log_file.absolute()).replace("%", "%%")  # '%j' would be the number of the job.
+    asked = [
+        f"--job-name={shlex.quote('tleg-' + folder.id)}",
+        f"--nodes={spec.launch.nodes}",
+        f"--ntasks-per-node={tasks}",
+        f"--chdir={shlex.quote(spec.folder)}",
+        f"--output={shlex.quote(log)}",
+        "--open-mode=append",
+        "--requeue",
+        f"--signal=USR1@{_WARNING_SECONDS}",
+    ]
+    if gpus:
+        asked.append(f"--gpus-per-node={gpus}")
+    for name, value in (
+        ("partition", options.partition),
+        ("time", options.time),
+        ("account", options.account),
+        ("cpus-per-task", options.cpus_per_task),
+    ):
+        if value is not None:
+            asked.append(f"--{name}={value}")
+    trainer = shlex.join([sys.executable, "-m", TRAINER_MODULE, str(path)])
+    return "\n".join(["#!/bin/bash", *(f"#SBATCH {line}" for line in (*asked, *options.extra)), "", _BODY % trainer])
+
+
+# srun returns the greatest exit code of its processes, so a process that it killed must not hide the 75 of the others: it
+# waits instead of killing at the first code that is not 0, whatever the cluster's configuration says.
+_BODY: Final = f"""\
+export MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"
+export MASTER_PORT=$((20000 + SLURM_JOB_ID %% 20000))
+export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-1}}" PYTHONSAFEPATH=1
+if [ -n "${{SLURM_CPUS_PER_TASK:-}}" ]; then
+    export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+fi
+
+srun --kill-on-bad-exit=0 --wait={_WAIT_SECONDS} /bin/bash -c '
+export RANK="$SLURM_PROCID" WORLD_SIZE="$SLURM_NTASKS" LOCAL_RANK="$SLURM_LOCALID"
+exec "$@"
+' tleg %s
+code=$?
+if [ "$code" -eq {CONTINUE_CODE} ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"
+"""
+
+
+def submit(folder: RunFolder) -> str:
+    """Put the run into SLURM's queue and return the number of its job, which is stored in spec.json.
+
+    An earlier request to stop is taken back. Raises InputError when the run is at work or waits already, and TlegError when
+    sbatch is missing or refuses.
+    """
+    spec = read_spec(folder)
+    state = observe(folder)
+    if state.state == "queued" and spec.launch.job_id is not None:
+        raise InputError(f"run {folder.id} waits already as job {spec.launch.job_id}; stop it first")
+    if state.state not in ("queued", "lost") and not state.terminal:
+        raise InputError(f"run {folder.id} is {state.state} already; stop it first")
+    script = sbatch_script(folder, spec)
+    clear_stop(folder)
+    with new_file(folder.job_file, overwrite=True) as temporary:
+        temporary.write_text(script, "utf-8")
+    # Before the job can start: what the trainer says about itself must come later.
+    _store(folder, replace(state, state="queued", pid=None, started=None, launcher_pid=None, launcher_started=None))
+    try:
+        answer = _run(["sbatch", "--parsable", str(folder.job_file.absolute())])
+        job_id = answer.strip().partition(";")[0]  # Behind it may be the name of the cluster.
+        if not job_id.isdecimal():
+            raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}")
+    except TlegError:
+        _store(folder, state)
+        raise
+    try:
+        write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=job_id)))
+    except TlegError as error:
+        raise TlegError(f"job {job_id} was submitted, but not noted: {error}; scancel {job_id} takes it back") from error
+    return job_id
+
+
+def cancel(job_id: str) -> None:
+    """Take a job out of SLURM's queue, or end it. Raises TlegError when scancel is missing or refuses."""
+    if not job_id.isdecimal():
+        raise InputError(f"a job of SLURM has a number, not {job_id!r}")
+    _run(["scancel", job_id])
+
+
+def stop(folder: RunFolder) -> None:
+    """Ask a run to stop; one that still waits in SLURM's queue is taken out of it, and is then stopped.
+
+    Raises TlegError when the operating system or scancel refuses.
+    """
+    request_stop(folder)
+    state = observe(folder)
+    job_id = read_spec(folder).launch.job_id
+    if state.state != "queued" or job_id is None:
+        return
+    try:
+        cancel(job_id)
+    except TlegError as error:
+        if "invalid job id" not in str(error).lower():  # It ended long ago, and SLURM has forgotten it.
+            raise
+    latest = observe(folder)  # It may have started in the meantime; then the request reaches it, or scancel did.
+    if latest.state == "queued":
+        _store(folder, replace(latest, state="stopped", message="taken out of the queue", heartbeat=time.time()))
+        clear_stop(folder)
+
+
+def _store(folder: RunFolder, state: RunState) -> None:
+    try:
+        store_state(folder, state)
+    except OSError as error:
+        raise TlegError(f"cannot write {folder.state_file}: {describe_os_error(error)}") from error
+
+
+def _run(words: Sequence[str]) -> str:
+    """Return what a program of SLURM prints."""
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_PROGRAM_SECONDS
+        )
+    except FileNotFoundError as error:
+        raise TlegError(f"there is no {words[0]} on {hostname()}; log in to a machine of the cluster") from error
+    except subprocess.TimeoutExpired as error:
+        raise TlegError(f"{words[0]} did not answer within {_PROGRAM_SECONDS} seconds; try again") from error
+    except OSError as error:
+        raise TlegError(f"cannot run {words[0]}: {describe_os_error(error)}") from error
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise TlegError(f"{words[0]} refused: {lines[0] if lines else f'exit code {done.returncode}'}")
+    return done.stdout

@@ -48,9 +48,11 @@ def kill_run(folder: RunFolder) -> None:
 
     Only processes on this machine whose number and start are those that the run noted, their groups and their descendants
     are killed, so that a later process with the same number is never hit. Returns when they are gone. Raises InputError for
-    a run on another machine or one that is not running, and TlegError when the operating system refuses.
+    a run on another machine, a job of SLURM, or one that is not running, and TlegError when the operating system refuses.
     """
     state = recall_state(folder)
+    if (job_id := _job_of(folder)) is not None:
+        raise InputError(f"run {folder.id} is job {job_id} of SLURM; scancel {job_id} ends it")
     home = home_of(folder, state)
     if home != hostname():
         raise InputError(f"run {folder.id} is on {home}; kill it there, or ask it to stop from here")
@@ -88,8 +90,8 @@ def remove_run(folder: RunFolder) -> None:
     if not is_run(RunFolder(path)):
         raise InputError(f"{path} is not a run; tleg removes its own runs alone")
     state = observe(folder)
-    if state.state == "queued" and _has_job(folder):
-        raise InputError(f"run {folder.id} waits for its turn; stop it first")
+    if state.state == "queued" and (job_id := _job_of(folder)) is not None:
+        raise InputError(f"run {folder.id} waits for its turn as job {job_id}; stop it first")
     if state.state not in ("queued", "lost") and not state.terminal:
         raise InputError(f"run {folder.id} is {state.state}; stop it first")
     lock = RunLock(folder)
@@ -126,11 +128,11 @@ def is_run(folder: RunFolder) -> bool:
     )
 
 
-def _has_job(folder: RunFolder) -> bool:
+def _job_of(folder: RunFolder) -> str | None:
     try:
-        return read_spec(folder).launch.job_id is not None
+        return read_spec(folder).launch.job_id
     except InputError:
-        return False
+        return None
 
 
 def _roots(state: RunState) -> list[Process]:

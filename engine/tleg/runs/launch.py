@@ -15,7 +15,7 @@ from tleg.runs.control import clear_stop
 from tleg.runs.layout import RunFolder
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import boot_id, hostname, start_ticks
-from tleg.runs.spec import RunSpec, read_spec
+from tleg.runs.spec import RunSpec, read_spec, write_spec
 from tleg.runs.state import RunState, launcher_alive, recall_state, store_state
 
 TRAINER_MODULE: Final = "tleg.training"
@@ -79,6 +79,10 @@ def launch(folder: RunFolder) -> int:
         state = recall_state(folder)
         if state.host in (None, hostname()) and launcher_alive(state):
             raise InputError(f"run {folder.id} is running already (process {state.launcher_pid}); stop it first")
+        if spec.launch.job_id is not None:
+            if state.state == "queued":
+                raise InputError(f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first")
+            write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=None)))  # No job of SLURM any more.
         clear_stop(folder)
         return _start(folder, spec, state, work)
     finally:

@@ -39,7 +39,7 @@ class RunSnapshot:
     events         how many
     t              Unix time of the last one
     start          the trainer at work, or the last that was
-    resumptions    the starts that went on from a checkpoint, oldest first
+    resumptions    the starts after the first, oldest first
     stage          what happens outside of steps; None while steps are made
     step           the latest report of a step; None before the first one since the run began or went back before it
     curve          loss, gradient norm, images per second and learning rate by step
@@ -123,13 +123,14 @@ class _Folding:
     def _take_step(self) -> None:
         """Read the latest step alone; of those before it the curve knows what is needed."""
         if self._step_event is not None:
-            self._changes |= {"step": read_step(self._step_event.t, self._step_event.payload), "stage": None}
+            step = read_step(self._step_event.t, self._step_event.payload)
+            self._changes |= {"step": step, "stage": None, "finish": None}
             self._step_event = None
 
     def started(self, t: float, payload: Mapping[str, Any]) -> None:
         self._take_step()
         start = read_start(t, payload)
-        if self.get("start") is not None and (start.resumed_from is not None or start.restart > 0):
+        if self.get("start") is not None:
             self._changes["resumptions"] = (*self.get("resumptions"), start)[-MOST_MESSAGES:]
         self._changes |= {"start": start, "finish": None, "stage": None}
         self._curve.cut(start.step)
@@ -145,7 +146,8 @@ class _Folding:
 
     def stage(self, t: float, payload: Mapping[str, Any]) -> None:
         self._take_step()
-        self._changes["stage"] = read_stage(t, payload)
+        # Also the first sign of a trainer that goes on after an earlier one ended.
+        self._changes |= {"stage": read_stage(t, payload), "finish": None}
 
     def evaluation(self, t: float, payload: Mapping[str, Any]) -> None:
         report = read_evaluation(t, payload)

@@ -12,6 +12,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from tleg.architecture import build
 from tleg.basis import Basis
@@ -29,21 +30,29 @@ class ExpandTerms(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, terms: Tensor, coefficients: Tensor) -> Tensor:
-        """terms (K, *parameter), coefficients (L, K) -> weights (L, *parameter)."""
+    def forward(ctx: Any, terms: Tensor, coefficients: Tensor, plain_first: bool) -> Tensor:
+        """terms (K, *parameter), coefficients (L, K) -> weights (L, *parameter).
+
+        plain_first  whether the first column of the coefficients is all ones: then nothing is multiplied by it
+        """
         ctx.save_for_backward(coefficients)
         factors = coefficients.to(terms.dtype).view(*coefficients.shape, *[1] * (terms.dim() - 1))
-        weights = terms[0] * factors[:, 0]
-        for k in range(1, terms.shape[0]):
+        if plain_first and terms.shape[0] > 1:
+            # The sum of the first two terms has the same bits in either order, and this one needs no third array.
+            weights = terms[1] * factors[:, 1]
+            weights += terms[0]
+        else:
+            weights = terms[0] * factors[:, 0]
+        for k in range(2 if plain_first else 1, terms.shape[0]):
             weights += terms[k] * factors[:, k]
         return weights
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """gradient (L, *parameter) -> gradient of the terms (K, *parameter)."""
         (coefficients,) = ctx.saved_tensors
         (gradient,) = gradients
-        return torch.tensordot(coefficients.to(gradient.dtype), gradient, dims=([0], [0])), None
+        return torch.tensordot(coefficients.to(gradient.dtype), gradient, dims=([0], [0])), None, None
 
 
 class AuxiliaryModel(nn.Module):
@@ -57,6 +66,10 @@ class AuxiliaryModel(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.basis = basis
+        # Whether blocks are computed a second time in the backward pass, which keeps fewer activations.
+        self.gradient_checkpointing = False
+        # Every other basis begins with the constant function.
+        self._plain_first = basis.name != "piecewise"
         # Every stage of a piecewise basis is a block of its own; otherwise term 0 is a block, and the further terms, which
         # tell the layers apart, start as matrices of the same distribution with vectors (biases, norms) at zero.
         vit = build(architecture, basis.terms)
@@ -116,19 +129,27 @@ class AuxiliaryModel(nn.Module):
         layers: list[dict[str, Tensor]] = [{} for _ in range(coefficients.shape[0])]
         for key, terms in self.terms.items():
             rows = ones if terms.shape[0] == 1 else coefficients
-            weights: Tensor = ExpandTerms.apply(terms, rows)
+            weights: Tensor = ExpandTerms.apply(terms, rows, self._plain_first)
             for layer, value in zip(layers, weights.unbind(0), strict=True):
                 layer[_name(key)] = value
         return layers
 
-    def forward(self, images: Tensor, coefficients: Tensor) -> Tensor:
-        """images (N, C, H, W), coefficients (L, K) -> logits (N, classes). The order of operations is timm's."""
+    def forward_features(self, images: Tensor, coefficients: Tensor) -> Tensor:
+        """images (N, C, H, W), coefficients (L, K) -> normalised tokens (N, tokens, width). The order is timm's."""
         vit = self.vit
         x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
         template = self._template[0]
         for weights in self.expand(coefficients):
-            x = functional_call(template, weights, (x,))
-        logits: Tensor = vit.forward_head(vit.norm(x))
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(functional_call, template, weights, (x,), use_reentrant=False)
+            else:
+                x = functional_call(template, weights, (x,))
+        tokens: Tensor = vit.norm(x)
+        return tokens
+
+    def forward(self, images: Tensor, coefficients: Tensor) -> Tensor:
+        """images (N, C, H, W), coefficients (L, K) -> logits (N, classes)."""
+        logits: Tensor = self.vit.forward_head(self.forward_features(images, coefficients))
         return logits
 
 

@@ -1,7 +1,7 @@
 """Every error that tleg raises on purpose.
 
 One line each: what went wrong, why, and what to do next. The command line turns them into exit codes in
-`tleg.cli.exit_codes`; a library user catches `TlegError` for all of them.
+`tleg.exit_codes`; a library user catches `TlegError` for all of them.
 """
 
 from collections.abc import Iterable

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tleg.cli.exit_codes import ExitCode, exit_code_of
+from tleg.exit_codes import ExitCode, exit_code_of
 from tleg.errors import DepthError, ExportError, InputError, VerificationError
 
 

@@ -131,17 +131,36 @@ def test_auxiliary_model_gives_its_tensors_back(tiny_learngene: Any) -> None:
     assert all(np.array_equal(tensors[name], values) for name, values in learngene.tensors.items())
 
 
-def test_gradient_of_expansion_is_the_formulas() -> None:
+@pytest.mark.parametrize("plain_first", [True, False])
+def test_gradient_of_expansion_is_the_formulas(plain_first: bool) -> None:
     generator = torch.Generator().manual_seed(1)
     coefficients = torch.tensor(Basis("polynomial", degree=2).coefficients(5), dtype=torch.float64)
     terms = torch.randn(3, 4, 2, dtype=torch.float64, generator=generator, requires_grad=True)
     weights = torch.randn(5, 4, 2, dtype=torch.float64, generator=generator)
-    (ExpandTerms.apply(terms, coefficients) * weights).sum().backward()
+    (ExpandTerms.apply(terms, coefficients, plain_first) * weights).sum().backward()
     found, terms.grad = terms.grad, None
     (torch.einsum("lk,kab->lab", coefficients, terms) * weights).sum().backward()
     assert found is not None
     torch.testing.assert_close(found, terms.grad, rtol=0, atol=1e-14)
-    assert torch.autograd.gradcheck(ExpandTerms.apply, (terms, coefficients))
+    assert torch.autograd.gradcheck(ExpandTerms.apply, (terms, coefficients, plain_first))
+
+
+@pytest.mark.parametrize("basis", [Basis(), Basis("polynomial", degree=2), Basis("piecewise", boundaries=(0.5,))])
+def test_computing_blocks_twice_gives_the_same_gradients(tiny_learngene: Any, basis: Basis) -> None:
+    # The official code keeps the layer's number in the module, so that a recomputed block has another layer's weights.
+    learngene = tiny_learngene(basis=basis)
+    images = images_for(learngene)
+    gradients = []
+    for twice in (False, True):
+        model = AuxiliaryModel.from_learngene(learngene).train()
+        model.gradient_checkpointing = twice
+        model(images, model.coefficients(5)).square().sum().backward()
+        gradients.append({name: value.grad for name, value in model.named_parameters()})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert gradient is not None
+        assert gradient.abs().max() > 0
+        assert torch.equal(gradient, gradients[1][name]), name
 
 
 def test_gradient_of_the_auxiliary_model_is_that_of_the_naive_formula(tiny_learngene: Any) -> None:

@@ -40,7 +40,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Learngene]:
 
 def test_a_learngene_is_learned_in_the_precision_of_the_device(chain: tuple[Path, Learngene]) -> None:
     _, learngene = chain
-    assert learngene.header.learned["precision"] == ("bfloat16" if choose_placement("cuda").bfloat16 else "float32")
+    assert learngene.header.learned["precision"] == choose_placement("cuda").precision
     assert learngene.header.reached is not None
     assert min(learngene.header.reached.top1.values()) > 40
 

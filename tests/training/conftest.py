@@ -12,6 +12,7 @@ from tleg.data.dataset import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import Placement, choose_placement
+from tleg.training.observer import Observer, StepReport
 
 VIT = "vit_tiny_patch16_224"
 ARGUMENTS = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2}
@@ -68,3 +69,35 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 folder.mkdir(parents=True, exist_ok=True)
                 images.image(index).save(folder / f"{index}.png")
     return root
+
+
+class Recorder(Observer):
+    """Remembers what a training tells; asks it to stop after a number of steps."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after = stop_after
+        self.asked = 0
+        self.reports: list[StepReport] = []
+        self.evaluations: list[tuple[int, str, dict[int | None, Any]]] = []
+        self.checkpoints: list[tuple[int, bool]] = []
+        self.warnings: list[tuple[str, str]] = []
+        self.begun_at: int | None = None
+
+    def started(self, step: int, steps: int, epochs: int) -> None:
+        self.begun_at = step
+
+    def stepped(self, report: StepReport) -> None:
+        self.reports.append(report)
+
+    def evaluated(self, step: int, epoch: int, weights: str, scores: Any) -> None:
+        self.evaluations.append((step, weights, dict(scores)))
+
+    def saved(self, step: int, name: str, seconds: float, size: int, best: bool) -> None:
+        self.checkpoints.append((step, best))
+
+    def warn(self, code: str, text: str, step: int | None = None) -> None:
+        self.warnings.append((code, text))
+
+    def stop_requested(self) -> bool:
+        self.asked += 1
+        return self.stop_after is not None and self.asked >= self.stop_after

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tleg.cli.exit_codes import ExitCode
 from tleg.cli.main import app
 from tleg.cli.output import format_bytes, printable, say, write, write_json
+from tleg.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from tleg.doctor import Report

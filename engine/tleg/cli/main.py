@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 
 from tleg import __version__
-from tleg.cli.exit_codes import ExitCode, exit_code_of
 from tleg.cli.output import printable, say
 from tleg.errors import TlegError
+from tleg.exit_codes import ExitCode, exit_code_of
 
 # Newer versions of Typer bring their own copy of click, older ones use the package: the error class of whichever it is.
 UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]

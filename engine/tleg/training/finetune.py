@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,81 @@ from tleg.data.order import seed_everything
 from tleg.data.transforms import training_transform
 from tleg.export.folder_plan import TRAINING_RECORD
 from tleg.export.timm_folder import save_timm_folder
+from tleg.recipes.compute import Keeping
 from tleg.recipes.distillation import Distillation
 from tleg.recipes.training import Recipe
 from tleg.schema import encode
+from tleg.training.checkpoints import Checkpoints
 from tleg.training.device import Placement
+from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluation import Score, evaluate
-from tleg.training.loop import Progress, check_enough, train
-from tleg.training.rescue import save_or_rescue
+from tleg.training.freezing import freeze
+from tleg.training.kept import MODEL, KeptModel
+from tleg.training.loop import Plan, check_enough, train
+from tleg.training.observer import QUIET, Observer
+from tleg.training.outcome import finished_model
 from tleg.training.starts import Start
+from tleg.training.students import PlainStudent
 from tleg.training.subjects import model_predictor
-from tleg.training.teacher import open_checked_teacher
+from tleg.training.teacher import Teacher, open_checked_teacher
 from tleg.versions import versions
 
 
 @dataclass(frozen=True, slots=True)
 class FinetuneJob:
-    """Everything that decides a fine-tuned model. `start` makes the model; it is called once the seed is set."""
+    """Everything that decides a fine-tuned model.
+
+    start        makes the model; it is called once the seed is set
+    layer_decay  each layer's learning rate as a part of the next one's; 1 is off
+    frozen       what is not trained, as `FinetuneRecipe.frozen` gives it
+    keeping      evaluations and checkpoints on the way; they do not change the result
+    """
 
     data: Data
     start: Callable[[Data], Start]
     teacher: str | None = None
     distillation: Distillation = field(default_factory=Distillation)
     recipe: Recipe = field(default_factory=Recipe)
+    layer_decay: float = 1.0
+    frozen: tuple[tuple[str, int | None], ...] = ()
+    keeping: Keeping = field(default_factory=lambda: Keeping(evaluate_every=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is known before the first step: all that can be wrong with a job was checked."""
+
+    start: Start
+    student: PlainStudent
+    teacher: Teacher | None
+
+
+def prepare(job: FinetuneJob, placement: Placement, observer: Observer = QUIET) -> Prepared:
+    """Make the model and check all that can be checked before training.
+
+    Raises what the start and the teacher raise, DataError and InputError.
+    """
+    seed_everything(job.recipe.seed, "initial weights")
+    start = job.start(job.data)
+    training_transform(start.architecture.input_size, start.preprocessing, job.recipe.augmentation)
+    check_enough(len(job.data.train), job.recipe.batch_size)
+    freeze(start.model, job.frozen)
+    student = PlainStudent(start.model, token=job.distillation.method == "token")
+    if job.recipe.gradient_checkpointing:
+        student.set_gradient_checkpointing()
+    teacher = None
+    if job.teacher is not None:
+        observer.stage("teacher", f"checking the teacher {job.teacher}")
+        teacher = open_checked_teacher(
+            job.teacher,
+            job.data,
+            placement,
+            input_size=start.architecture.input_size,
+            preprocessing=start.preprocessing,
+        )
+        if job.distillation.method == "feature":
+            student.project_to(teacher.feature_size)
+    return Prepared(start, student, teacher)
 
 
 def finetune(
@@ -42,75 +95,78 @@ def finetune(
     output: Path,
     *,
     overwrite: bool = False,
-    progress: Progress | None = None,
-    evaluating: Callable[[int, int], None] | None = None,
+    observer: Observer = QUIET,
+    checkpoints: Checkpoints | None = None,
+    world: World = SINGLE,
 ) -> Score:
     """Train, write the model to `output`, a folder that timm loads, then return its validation score.
 
-    What was trained is on the disk before it is evaluated.
+    What was trained is on the disk before it is evaluated. Of several processes the main one writes.
 
-    Raises InputError when the folder exists and may not be replaced, and what the start, teacher and `train` raise.
+    Raises InputError when the folder exists and may not be replaced, TrainingStoppedError when the observer asked for it,
+    and what `prepare` and `train` raise.
     """
     check_folder(output, overwrite=overwrite)
-    seed_everything(job.recipe.seed, "initial weights")
-    start = job.start(job.data)
-    model = start.model.to(placement.device)
-    training_transform(start.architecture.input_size, start.preprocessing, job.recipe.augmentation)
-    check_enough(len(job.data.train), job.recipe.batch_size)
-    teacher = None
-    if job.teacher is not None:
-        teacher = open_checked_teacher(
-            job.teacher,
-            job.data,
-            placement,
-            input_size=start.architecture.input_size,
-            preprocessing=start.preprocessing,
-        )
-    steps = train(
-        model,
-        lambda images, _: model(images),
-        job.data.train,
-        job.recipe,
-        placement,
-        num_classes=len(job.data.classes),
-        teacher=teacher,
-        distillation=job.distillation,
-        progress=progress,
+    prepared = prepare(job, placement, observer)
+    start = prepared.start
+    steps = len(job.data.train) // job.recipe.batch_size * job.recipe.epochs
+    record = _describe_training(job, steps, prepared)
+    plan = Plan(
+        student=prepared.student,
+        images=job.data.train,
+        validation=job.data.validation,
+        recipe=job.recipe,
+        placement=placement,
         input_size=start.architecture.input_size,
         preprocessing=start.preprocessing,
+        num_classes=len(job.data.classes),
+        teacher=prepared.teacher,
+        distillation=job.distillation,
+        keeping=job.keeping,
+        layer_decay=job.layer_decay,
+        world=world,
+        about={MODEL: encode(KeptModel(start.architecture, start.depth, start.preprocessing, job.data.classes, record))},
     )
-    record = {
-        "lineage": dict(start.lineage),
-        "data": job.data.name,
-        "steps": steps,
-        "recipe": {**encode(job.recipe), "learning_rate": job.recipe.peak_rate},
-        "teacher": None if teacher is None else encode(teacher.report),
-        "distillation": None if teacher is None else encode(job.distillation),
-        "reached": None,
-        "versions": versions("tleg", "torch", "timm"),
-    }
+    model = finished_model(train(plan, observer, checkpoints), checkpoints)
     tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
-
-    def save(target: Path) -> None:
-        with new_folder(target, overwrite=overwrite) as folder:
+    if world.is_main:
+        with new_folder(output, overwrite=overwrite) as folder:
             save_timm_folder(
                 folder, tensors, start.architecture, start.depth, preprocessing=start.preprocessing, classes=job.data.classes
             )
             _write_record(folder / TRAINING_RECORD, record)
-
-    save_or_rescue(output, save)
     scores = evaluate(
         {"model": model_predictor(model, start.preprocessing, placement)},
         job.data.validation,
-        replace(placement, bfloat16=False),
+        placement.in_float32(),
         workers=job.recipe.workers,
         input_size=start.architecture.input_size,
         preprocessing=start.preprocessing,
-        progress=evaluating,
+        world=world,
+        progress=lambda done, total: observer.stage("evaluation", "evaluating", done, total),
     )
-    with new_file(output / TRAINING_RECORD, overwrite=True) as file:
-        _write_record(file, {**record, "reached": encode(scores["model"])})
+    if world.is_main:
+        with new_file(output / TRAINING_RECORD, overwrite=True) as file:
+            _write_record(file, {**record, "reached": encode(scores["model"])})
     return scores["model"]
+
+
+def _describe_training(job: FinetuneJob, steps: int, prepared: Prepared) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "lineage": dict(prepared.start.lineage),
+        "data": job.data.name,
+        "steps": steps,
+        "recipe": {**encode(job.recipe), "learning_rate": job.recipe.peak_rate},
+        "teacher": None if prepared.teacher is None else encode(prepared.teacher.report),
+        "distillation": None if prepared.teacher is None else encode(job.distillation),
+        "reached": None,
+        "versions": versions("tleg", "torch", "timm"),
+    }
+    if job.layer_decay != 1:
+        record["layer_decay"] = job.layer_decay
+    if job.frozen:
+        record["frozen"] = [part if count is None else f"{part}:{count}" for part, count in job.frozen]
+    return record
 
 
 def _write_record(file: Path, record: Mapping[str, Any]) -> None:

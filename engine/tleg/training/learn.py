@@ -1,12 +1,9 @@
 """Learning a learngene: an auxiliary model is trained, and its terms are the learngene (TLEG section 3.2)."""
 
-import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from tleg.architecture import describe
 from tleg.atomic import check_file
@@ -14,22 +11,29 @@ from tleg.auxiliary import AuxiliaryModel
 from tleg.basis import Basis
 from tleg.cost import CostModel
 from tleg.data.dataset import Data
-from tleg.data.order import derive_seed, seed_everything
+from tleg.data.order import seed_everything
 from tleg.data.transforms import training_transform
 from tleg.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing, Reached
 from tleg.learngene import Learngene
 from tleg.measure import measure
+from tleg.recipes.compute import Keeping
 from tleg.recipes.depths import Depths
 from tleg.recipes.distillation import Distillation
+from tleg.recipes.kinds import LearnRecipe
 from tleg.recipes.training import Recipe
 from tleg.schema import encode
+from tleg.training.checkpoints import Checkpoints
 from tleg.training.defaults import check_channels, model_arguments, preprocessing_for
 from tleg.training.device import Placement
+from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluation import Score
-from tleg.training.loop import Progress, check_enough, train
-from tleg.training.rescue import save_or_rescue
+from tleg.training.kept import LEARNGENE
+from tleg.training.loop import Plan, check_enough, train
+from tleg.training.observer import QUIET, Observer
+from tleg.training.outcome import finished_model
+from tleg.training.students import AuxiliaryStudent
 from tleg.training.subjects import evaluate_subject, learngene_subject
-from tleg.training.teacher import Teacher, TeacherReport, open_checked_teacher
+from tleg.training.teacher import Teacher, open_checked_teacher
 from tleg.versions import versions
 
 
@@ -39,6 +43,7 @@ class LearnJob:
 
     architecture, arguments  timm's name and arguments of the ViT; image size and channels default to the data's
     teacher                  a timm folder or timm's name; None learns from the labels alone
+    keeping                  evaluations and checkpoints on the way; they do not change the result
     """
 
     data: Data
@@ -49,6 +54,22 @@ class LearnJob:
     depths: Depths = field(default_factory=Depths)
     distillation: Distillation = field(default_factory=Distillation)
     recipe: Recipe = field(default_factory=Recipe)
+    keeping: Keeping = field(default_factory=lambda: Keeping(evaluate_every=0))
+
+    @classmethod
+    def of(cls, recipe: LearnRecipe, data: Data) -> "LearnJob":
+        """Return the job that a recipe describes, on its data."""
+        return cls(
+            data,
+            recipe.architecture,
+            recipe.model_arguments,
+            recipe.teacher,
+            recipe.chosen_basis,
+            recipe.depths,
+            recipe.distillation,
+            recipe.recipe,
+            recipe.keeping,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +82,7 @@ class Prepared:
     teacher: Teacher | None
 
 
-def prepare(job: LearnJob, placement: Placement) -> Prepared:
+def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> Prepared:
     """Check all that can be checked before training: architecture, augmentation, teacher and its accuracy on some images.
 
     Raises ArchitectureError, TeacherError, DataError, InputError.
@@ -74,39 +95,34 @@ def prepare(job: LearnJob, placement: Placement) -> Prepared:
     check_enough(len(job.data.train), job.recipe.batch_size)
     teacher = None
     if job.teacher is not None:
+        observer.stage("teacher", f"checking the teacher {job.teacher}")
         teacher = open_checked_teacher(
             job.teacher, job.data, placement, input_size=architecture.input_size, preprocessing=preprocessing
         )
     return Prepared(architecture, measure(architecture), preprocessing, teacher)
 
 
-def learn(job: LearnJob, placement: Placement, *, progress: Progress | None = None) -> Learngene:
-    """Train an auxiliary model and return its learngene, not yet evaluated.
+def learn(
+    job: LearnJob,
+    placement: Placement,
+    *,
+    observer: Observer = QUIET,
+    checkpoints: Checkpoints | None = None,
+    world: World = SINGLE,
+) -> Learngene:
+    """Train an auxiliary model, from its checkpoint where there is one, and return its learngene, not yet evaluated.
 
-    A sampled depth follows from the seed and the step alone. Raises what `prepare` and `train` raise.
+    Sampled depths follow from the seed and the step alone. Raises TrainingStoppedError when the observer asked for it, and
+    what `prepare` and `train` raise.
     """
-    prepared = prepare(job, placement)
+    prepared = prepare(job, placement, observer)
     seed_everything(job.recipe.seed, "initial weights")
-    model = AuxiliaryModel(prepared.architecture, job.basis).to(placement.device)
-
-    def forward(images: Tensor, step: int) -> Tensor:
-        logits: Tensor = model(images, model.coefficients(depth_of_step(job.depths, job.recipe.seed, step)))
-        return logits
-
-    steps = train(
-        model,
-        forward,
-        job.data.train,
-        job.recipe,
-        placement,
-        input_size=prepared.architecture.input_size,
-        preprocessing=prepared.preprocessing,
-        num_classes=len(job.data.classes),
-        teacher=prepared.teacher,
-        distillation=job.distillation,
-        progress=progress,
-    )
-    report = None if prepared.teacher is None else prepared.teacher.report
+    student = AuxiliaryStudent(AuxiliaryModel(prepared.architecture, job.basis), job.depths, job.recipe.seed)
+    if job.recipe.gradient_checkpointing:
+        student.set_gradient_checkpointing()
+    if prepared.teacher is not None and job.distillation.method == "feature":
+        student.project_to(prepared.teacher.feature_size)
+    steps = len(job.data.train) // job.recipe.batch_size * job.recipe.epochs
     header = LearngeneHeader(
         architecture=prepared.architecture,
         basis=job.basis,
@@ -114,8 +130,25 @@ def learn(job: LearnJob, placement: Placement, *, progress: Progress | None = No
         preprocessing=prepared.preprocessing,
         cost=prepared.cost,
         classes=job.data.classes,
-        learned=_describe_learning(job, steps, report, placement),
+        learned=_describe_learning(job, steps, prepared, placement),
     )
+    plan = Plan(
+        student=student,
+        images=job.data.train,
+        validation=job.data.validation,
+        recipe=job.recipe,
+        placement=placement,
+        input_size=prepared.architecture.input_size,
+        preprocessing=prepared.preprocessing,
+        num_classes=len(job.data.classes),
+        teacher=prepared.teacher,
+        distillation=job.distillation,
+        keeping=job.keeping,
+        world=world,
+        about={LEARNGENE: encode(header)},
+    )
+    model = finished_model(train(plan, observer, checkpoints), checkpoints)
+    assert isinstance(model, AuxiliaryModel)
     return Learngene(header, model.tensors())
 
 
@@ -126,11 +159,12 @@ def evaluate_learngene(
     depths: Sequence[int],
     *,
     workers: int = 0,
+    world: World = SINGLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Learngene:
     """Return the learngene with the zero-shot accuracy of these depths in its header, measured in float32."""
     subject = learngene_subject(learngene, placement, depths)
-    scores = evaluate_subject(subject, data, replace(placement, bfloat16=False), workers=workers, progress=progress)
+    scores = evaluate_subject(subject, data, placement.in_float32(), workers=workers, world=world, progress=progress)
     return record_scores(learngene, data, scores)
 
 
@@ -141,29 +175,34 @@ def learn_to_file(
     *,
     overwrite: bool = False,
     depths: Sequence[int] = (),
-    progress: Progress | None = None,
-    evaluating: Callable[[int, int], None] | None = None,
+    observer: Observer = QUIET,
+    checkpoints: Checkpoints | None = None,
+    world: World = SINGLE,
 ) -> Learngene:
     """Learn a learngene, write it, then evaluate it at these depths and write that into its header.
 
-    What was learned is on the disk before it is evaluated, under the system's temporary folder when `output` fails.
+    What was learned is on the disk before it is evaluated. Of several processes the main one writes.
 
-    Raises InputError before training when `output` cannot be written, ExportError naming the other file when it fails later,
-    and what `learn` raises.
+    Raises InputError before training when `output` cannot be written, and what `learn` raises.
     """
     check_file(output, overwrite=overwrite)
-    learngene = learn(job, placement, progress=progress)
-    save_or_rescue(output, lambda target: learngene.save(target, overwrite=overwrite))
+    learngene = learn(job, placement, observer=observer, checkpoints=checkpoints, world=world)
+    if world.is_main:
+        learngene.save(output, overwrite=overwrite)
     if not depths:
         return learngene
-    learngene = evaluate_learngene(learngene, job.data, placement, depths, workers=job.recipe.workers, progress=evaluating)
-    learngene.save(output, overwrite=True)
+    learngene = evaluate_learngene(
+        learngene,
+        job.data,
+        placement,
+        depths,
+        workers=job.recipe.workers,
+        world=world,
+        progress=lambda done, total: observer.stage("evaluation", "evaluating all depths", done, total),
+    )
+    if world.is_main:
+        learngene.save(output, overwrite=True)
     return learngene
-
-
-def depth_of_step(depths: Depths, seed: int, step: int) -> int:
-    """The depth of the auxiliary model at a step: the fixed one, or one drawn for (seed, step)."""
-    return random.Random(derive_seed(seed, "depth", step)).choice(depths.choices)
 
 
 def record_scores(learngene: Learngene, data: Data, scores: Mapping[int | None, Score]) -> Learngene:
@@ -176,19 +215,21 @@ def record_scores(learngene: Learngene, data: Data, scores: Mapping[int | None, 
     return learngene.with_header(reached=Reached(name, images, dict(sorted(top1.items()))))
 
 
-def _describe_learning(job: LearnJob, steps: int, teacher: TeacherReport | None, placement: Placement) -> dict[str, Any]:
+def _describe_learning(job: LearnJob, steps: int, prepared: Prepared, placement: Placement) -> dict[str, Any]:
     described: dict[str, Any] = {
         "how": "trained in an auxiliary model",
         "data": job.data.name,
         "images": len(job.data.train),
         "steps": steps,
         "recipe": {**encode(job.recipe), "learning_rate": job.recipe.peak_rate},
-        "precision": "bfloat16" if placement.bfloat16 else "float32",
+        "precision": placement.precision,
         "versions": versions("tleg", "torch", "timm"),
     }
     # How many processes prepared the images has no influence on the result.
     described["recipe"].pop("workers")
-    if teacher is not None:
-        described["ancestry"] = encode(teacher)
+    if job.depths.sampling != "single":
+        described["sampling"] = job.depths.sampling
+    if prepared.teacher is not None:
+        described["ancestry"] = encode(prepared.teacher.report)
         described["distillation"] = encode(job.distillation)
     return described

@@ -1,9 +1,12 @@
-"""The training loop: steps over augmented batches, the same for auxiliary models, descendants and ancestry models."""
+"""The training loop: steps over augmented batches, the same for auxiliary models, descendants and ancestry models.
 
-import math
+Step s depends on the parameters before it, the recipe and s alone: everything random is seeded by its place. So a run that
+goes on from a checkpoint equals one that was never interrupted, and so does one on more processes, within rounding.
+"""
+
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,116 +14,81 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tleg.data.dataset import ImageSet
-from tleg.data.loading import batches, use_one_thread
+from tleg.data.loading import worker_options
 from tleg.data.order import ShuffledBatches, TrainingImages, seed_everything
+from tleg.data.prefetch import Prefetcher
 from tleg.data.transforms import training_transform
-from tleg.errors import DataError, TlegError
+from tleg.data.unreadable import UnreadableImages
+from tleg.errors import DataError, ExportError, TlegError
 from tleg.header import Preprocessing
+from tleg.recipes.compute import Keeping
 from tleg.recipes.distillation import Distillation
 from tleg.recipes.training import Recipe
+from tleg.training.checkpoints import Checkpoints
 from tleg.training.device import Placement
-from tleg.training.losses import combine, distillation_loss, task_loss
+from tleg.training.distributed import SINGLE, World, average_gradients, share_buffers
+from tleg.training.evaluation import Score, evaluate
+from tleg.training.normaliser import Normaliser
+from tleg.training.objective import Losses, Objective, mean_losses
+from tleg.training.observer import QUIET, Observer, StepReport
+from tleg.training.state import TrainingState
+from tleg.training.students import Student
 from tleg.training.teacher import Teacher
+from tleg.training.watch import Watch
 
-# (normalised images, step) -> logits. The step is what a sampled depth depends on.
-Forward = Callable[[Tensor, int], Tensor]
+_SECONDS_BETWEEN_REPORTS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class StepReport:
-    """What a step did, and how fast steps were since the report before. The learning rate is the one that the step used."""
+class Plan:
+    """What a training consists of.
+
+    images, validation  training images, and those to evaluate on during training (None: never)
+    layer_decay         each layer's learning rate as a part of the next one's; 1 is off
+    about               what the weights are, stored with every checkpoint
+    """
+
+    student: Student
+    images: ImageSet
+    recipe: Recipe
+    placement: Placement
+    input_size: tuple[int, int, int]
+    preprocessing: Preprocessing
+    num_classes: int
+    validation: ImageSet | None = None
+    teacher: Teacher | None = None
+    distillation: Distillation = field(default_factory=Distillation)
+    keeping: Keeping = field(default_factory=Keeping)
+    layer_decay: float = 1.0
+    world: World = SINGLE
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a training ended: steps done, steps in all, and the model whose weights are the result (the average, with EMA)."""
 
     step: int
     steps: int
-    epoch: int
-    epochs: int
-    learning_rate: float
-    images_per_second: float
-    loss: float
+    model: nn.Module
+
+    @property
+    def complete(self) -> bool:
+        """Whether all steps were done; else it was asked to stop."""
+        return self.step == self.steps
 
 
-Progress = Callable[[StepReport], None]
+class _LeftError(Exception):
+    """An evaluation was left, because the run is to stop."""
 
 
-class Normaliser(nn.Module):
-    """Pixel values in 0..1 to the model's inputs."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """pixels (N, C, H, W) -> (pixels - mean) / std."""
-        return (pixels - self.mean) / self.std
-
-
-def train(
-    model: nn.Module,
-    forward: Forward,
-    images: ImageSet,
-    recipe: Recipe,
-    placement: Placement,
-    *,
-    input_size: tuple[int, int, int],
-    preprocessing: Preprocessing,
-    num_classes: int,
-    teacher: Teacher | None = None,
-    distillation: Distillation | None = None,
-    progress: Progress | None = None,
-) -> int:
-    """Train the parameters of `model` in place and return the number of steps.
-
-    Step s depends on the parameters before it, the recipe and s alone: everything random is seeded by its place.
+def train(plan: Plan, observer: Observer = QUIET, checkpoints: Checkpoints | None = None) -> Outcome:
+    """Train a student in place, from its checkpoint where there is one.
 
     Raises DataError when there are too few images for a batch, TlegError when the loss is not finite.
     """
-    distillation = distillation or Distillation()
-    order = ShuffledBatches(len(images), recipe.batch_size, recipe.epochs, recipe.seed)
-    check_enough(len(images), recipe.batch_size)
-    loader = _loader(images, order, recipe, placement, input_size, preprocessing)
-    optimizer = _optimizer(model, recipe)
-    schedule = _schedule(optimizer, recipe, order.steps_per_epoch)
-    mixup = _mixup(recipe, num_classes)
-    labels_loss = task_loss(recipe)
-    normalise = Normaliser(preprocessing).to(placement.device)
-    model.train()
-    started, read_at, read_step, loss_value = time.monotonic(), time.monotonic(), 0, math.nan
-    for step, (pixels, labels) in enumerate(batches(loader)):
-        seed_everything(recipe.seed, "step", step)
-        pixels = pixels.to(placement.device, non_blocking=True)
-        labels = labels.to(placement.device, non_blocking=True)
-        if mixup is not None:
-            pixels, labels = mixup(pixels, labels)
-        with placement.autocast():
-            logits = forward(normalise(pixels), step)
-            distilled = None
-            if teacher is not None and distillation.weight > 0:
-                distilled = distillation_loss(logits, teacher(pixels), distillation)
-        loss = combine(labels_loss(logits.float(), labels), distilled, distillation)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if recipe.clip_gradient is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_gradient)
-        optimizer.step()
-        rate = optimizer.param_groups[0]["lr"]
-        schedule.step_update(step + 1)
-        now = time.monotonic()
-        # Reading the loss makes a GPU wait, so it is read twice a second, and at the last step.
-        if now - read_at >= 0.5 or step in (0, len(order) - 1):
-            loss_value = loss.item()
-            if not math.isfinite(loss_value):
-                raise TlegError(f"the loss became {loss_value} at step {step + 1}; try a lower --lr or a longer warm-up")
-            speed = (step + 1 - read_step) * recipe.batch_size / max(now - (read_at if read_step else started), 1e-9)
-            read_at, read_step = now, step + 1
-            if progress is not None:
-                epoch = step // order.steps_per_epoch + 1
-                progress(StepReport(step + 1, len(order), epoch, recipe.epochs, rate, speed, loss_value))
-    model.eval()
-    return len(order)
+    check_enough(len(plan.images), plan.recipe.batch_size)
+    return _Loop(plan, observer, checkpoints).run()
 
 
 def check_enough(images: int, batch_size: int) -> None:
@@ -129,64 +97,266 @@ def check_enough(images: int, batch_size: int) -> None:
         raise DataError(f"{images} training images are too few for a batch of {batch_size}; lower --batch-size")
 
 
-def _loader(
-    images: ImageSet,
-    order: ShuffledBatches,
-    recipe: Recipe,
-    placement: Placement,
-    input_size: tuple[int, int, int],
-    preprocessing: Preprocessing,
-) -> DataLoader[Any]:
-    transform = training_transform(input_size, preprocessing, recipe.augmentation)
-    return DataLoader(
-        TrainingImages(images, transform, recipe.seed),
-        batch_sampler=order,
-        num_workers=recipe.workers,
-        pin_memory=placement.device.type == "cuda",
-        prefetch_factor=4 if recipe.workers else None,
-        worker_init_fn=use_one_thread,
-    )
+class _Loop:
+    """One training, from its first step to its last."""
 
+    def __init__(self, plan: Plan, observer: Observer, checkpoints: Checkpoints | None) -> None:
+        self.plan, self.observer, self.checkpoints = plan, observer, checkpoints
+        recipe, device = plan.recipe, plan.placement.device
+        self.student = plan.student.to(device)
+        self.steps_per_epoch = len(plan.images) // recipe.batch_size
+        self.steps = self.steps_per_epoch * recipe.epochs
+        self.state = TrainingState(plan.student, recipe, plan.placement, self.steps_per_epoch, plan.layer_decay)
+        self.mixup = _mixup(recipe, plan.num_classes)
+        self.objective = Objective(recipe, plan.distillation, plan.teacher)
+        self.normalise = Normaliser(plan.preprocessing).to(device)
+        self.unreadable = UnreadableImages(plan.images)
+        self.watch = Watch()
+        # On the device, so that looking for what is not finite makes no GPU wait.
+        self.finite = torch.ones((), dtype=torch.bool, device=device)
+        self.losses: Losses | None = None
+        self.evaluated: dict[str, Mapping[int | None, Score]] = {}
+        self.saved_at = self.reported_at = time.monotonic()
+        self.saved_step = self.reported_step = 0
+        self.waited = 0.0
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    from timm.optim import param_groups_weight_decay
+    def run(self) -> Outcome:
+        step = self._restore()
+        self.observer.started(step, self.steps, self.plan.recipe.epochs)
+        if self.plan.recipe.compile:
+            _compile(self.student, len(self.student.shown_depths()))
+        self.saved_step = self.reported_step = step
+        if step and self._is_evaluated_after(step) and not self.evaluated:
+            self._evaluate(step)  # It was stopped, or killed, before it could be.
+            self._save(step)
+        batches = Prefetcher(self._loader(step), self.plan.placement.device)
+        self.student.train()
+        self.reported_at = time.monotonic()
+        for pixels, labels, unreadable in batches:
+            self._note_unreadable(unreadable, step)
+            self._step(step, pixels, labels)
+            step += 1
+            self.evaluated = {}
+            stop, save, report = self.plan.world.any(
+                self.observer.stop_requested(), self._is_saved_after(step), self._is_reported_after(step)
+            )
+            save = save or stop or step == self.steps
+            if report or save:
+                self._check_finite(step)
+            if report:
+                self._report(step, batches.waited)
+            if self._is_evaluated_after(step) and not stop:
+                self._check_finite(step)
+                self._evaluate(step)
+                save = True
+            if save:
+                self._save(step)
+            if stop:
+                break
+        self.student.eval()
+        return Outcome(step, self.steps, self.state.result)
 
-    groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=tuple(_undecayed(model)))
-    return torch.optim.AdamW(groups, lr=recipe.peak_rate)
+    # What a step does
 
+    def _step(self, step: int, pixels: Tensor, labels: Tensor) -> None:
+        plan, recipe = self.plan, self.plan.recipe
+        seed_everything(recipe.seed, "step", step)
+        if self.mixup is not None:
+            pixels, labels = self.mixup(pixels, labels)
+        depths = plan.student.depths(step)
+        self.state.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for part, (some_pixels, some_labels) in enumerate(
+            zip(pixels.chunk(recipe.accumulate), labels.chunk(recipe.accumulate), strict=True)
+        ):
+            place = plan.world.rank * recipe.accumulate + part
+            if place:
+                seed_everything(recipe.seed, "step", step, "part", place)
+            for each in self.objective.losses(
+                self.student, self.normalise, some_pixels, some_labels, depths, plan.placement
+            ):
+                share = each.total / (recipe.accumulate * len(depths))
+                self.state.scaled(share).backward()
+                losses.append(each)
+        self.losses = mean_losses(losses)
+        self.finite &= torch.isfinite(self.losses.total)
+        average_gradients(self.state.trained, plan.world)
+        self.state.update(step)
 
-def _undecayed(model: nn.Module) -> Iterator[str]:
-    """timm exempts vectors; the terms of a vector are a matrix, so they are exempt by name, as embeddings are."""
-    exempt = getattr(model, "no_weight_decay", None)
-    if callable(exempt):
-        yield from exempt()
-    for name, value in model.named_parameters():
-        stacked_vector = name.startswith("terms.") and value.dim() == 2
-        if stacked_vector or name.rpartition(".")[2] in ("pos_embed", "cls_token", "reg_token"):
-            yield name
+    def _loader(self, start: int) -> DataLoader[Any]:
+        plan, recipe = self.plan, self.plan.recipe
+        order = ShuffledBatches(
+            len(plan.images),
+            recipe.batch_size,
+            recipe.epochs,
+            recipe.seed,
+            start=start,
+            repeats=recipe.repeats,
+            rank=plan.world.rank,
+            world=plan.world.size,
+        )
+        transform = training_transform(plan.input_size, plan.preprocessing, recipe.augmentation)
+        return DataLoader(
+            TrainingImages(plan.images, transform, recipe.seed),
+            batch_sampler=order,
+            pin_memory=plan.placement.device.type == "cuda",
+            **worker_options(recipe.workers),
+        )
 
+    # What is told
 
-def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> Any:
-    from timm.scheduler import CosineLRScheduler
+    def _is_reported_after(self, step: int) -> bool:
+        return step in (1, self.steps) or time.monotonic() - self.reported_at >= _SECONDS_BETWEEN_REPORTS
 
-    steps = recipe.epochs * steps_per_epoch
-    warmup = min(round(recipe.warmup * steps_per_epoch), steps - 1)
-    schedule = CosineLRScheduler(
-        optimizer,
-        t_initial=steps - warmup,
-        lr_min=recipe.peak_rate * recipe.minimum_rate,
-        warmup_t=warmup,
-        warmup_lr_init=recipe.peak_rate / 1000,
-        warmup_prefix=True,
-        t_in_epochs=False,
-    )
-    schedule.step_update(0)
-    return schedule
+    def _report(self, step: int, waited: float) -> None:
+        assert self.losses is not None
+        now = time.monotonic()
+        elapsed = max(now - self.reported_at, 1e-9)
+        world, distilled = self.plan.world, self.losses.distillation
+        parts = (self.losses.total, self.losses.task, *([] if distilled is None else [distilled]))
+        total, task, *rest = (world.sum(torch.stack(parts).double().cpu()) / world.size).tolist()
+        depth = self.student.depths(step - 1)[0]
+        report = StepReport(
+            step=step,
+            steps=self.steps,
+            epoch=(step - 1) // self.steps_per_epoch + 1,
+            epochs=self.plan.recipe.epochs,
+            loss=total,
+            task_loss=task,
+            distillation_loss=rest[0] if rest else None,
+            learning_rate=self.state.rate,
+            gradient_norm=float(self.state.norm),
+            images_per_second=(step - self.reported_step) * self.plan.recipe.batch_size / elapsed,
+            data_wait=min(1.0, (waited - self.waited) / elapsed),
+            depth=depth,
+            scale=self.state.scale,
+        )
+        self.reported_at, self.reported_step, self.waited = now, step, waited
+        self.observer.stepped(report)
+        for code, text in self.watch.look(report):
+            self.observer.warn(code, text, step)
+
+    def _check_finite(self, step: int) -> None:
+        # A step may leave weights that are not finite after a loss that was.
+        weights = torch.stack([value.detach().isfinite().all() for value in self.state.trained]).all()
+        (broken,) = self.plan.world.any(not bool(self.finite & weights))
+        if broken:
+            value = "not finite" if self.losses is None or self.finite else f"{float(self.losses.total):g}"
+            kept = "" if self.checkpoints is None else f"; the last checkpoint is of step {self.saved_step}"
+            raise TlegError(f"the loss became {value} by step {step}; try a lower --lr or a longer warm-up{kept}")
+
+    def _note_unreadable(self, indices: Tensor, step: int) -> None:
+        for name in self.unreadable.add(indices):
+            self.observer.warn("unreadable", f"cannot read {name}; another image takes its place", step + 1)
+
+    # Evaluation
+
+    def _is_evaluated_after(self, step: int) -> bool:
+        every = self.plan.keeping.evaluate_every
+        epoch, rest = divmod(step, self.steps_per_epoch)
+        return self.plan.validation is not None and every > 0 and not rest and (epoch % every == 0 or step == self.steps)
+
+    def _evaluate(self, step: int) -> None:
+        plan, epoch = self.plan, step // self.steps_per_epoch
+        assert plan.validation is not None
+        began = time.monotonic()
+        share_buffers(plan.student, plan.world)
+        models = self.state.models
+        self.student.eval()
+        depths = plan.student.shown_depths()
+        predictors = {(name, depth): self._predictor(model, depth) for name, model in models.items() for depth in depths}
+        try:
+            scores = evaluate(
+                predictors,
+                plan.validation,
+                plan.placement,
+                input_size=plan.input_size,
+                preprocessing=plan.preprocessing,
+                workers=plan.recipe.workers,
+                world=plan.world,
+                progress=self._count,
+            )
+        except _LeftError:
+            return
+        finally:
+            self.student.train()
+        self.evaluated = {name: {depth: scores[name, depth] for depth in depths} for name in models}
+        for name, some in self.evaluated.items():
+            self.observer.evaluated(step, epoch, name, some)
+        self.reported_at += time.monotonic() - began  # It is no part of the speed of steps.
+
+    def _predictor(self, model: nn.Module, depth: int | None) -> Any:
+        return lambda pixels: self.plan.student.predict(model, self.normalise(pixels), depth)
+
+    def _count(self, done: int, total: int) -> None:
+        self.observer.stage("evaluation", "evaluating", done, total)
+        # The others would wait for this process's counts.
+        if self.plan.world.size == 1 and self.observer.stop_requested():
+            raise _LeftError
+
+    # Checkpoints
+
+    def _is_saved_after(self, step: int) -> bool:
+        keeping = self.plan.keeping
+        if self.checkpoints is None:
+            return False
+        if keeping.checkpoint_steps is not None:
+            return step - self.saved_step >= keeping.checkpoint_steps
+        return 0 < keeping.checkpoint_minutes <= (time.monotonic() - self.saved_at) / 60
+
+    def _save(self, step: int) -> None:
+        self.saved_at, self.saved_step = time.monotonic(), step
+        if self.checkpoints is None or not self.plan.world.is_main:
+            return
+        epoch, rest = divmod(step, self.steps_per_epoch)
+        every = self.plan.keeping.keep_every
+        groups, numbers = self.state.contents()
+        shown = self.evaluated.get("ema") or self.evaluated.get("model") or {}
+        try:
+            saved = self.checkpoints.save(
+                step,
+                epoch,
+                groups,
+                milestone=every > 0 and not rest and epoch % every == 0,
+                score=sum(score.top1 for score in shown.values()) / len(shown) if shown else None,
+                optimizer=numbers,
+                scaler=self.state.scaler_state,
+                about=self.plan.about,
+            )
+        except ExportError as error:
+            # What was kept before is still there, and the next attempt may find room.
+            self.observer.warn("checkpoint", f"no checkpoint of step {step}: {error}", step)
+            return
+        self.observer.saved(step, saved.name, saved.seconds, saved.size, saved.best)
+
+    def _restore(self) -> int:
+        """Continue from the latest checkpoint that is whole; return its step, 0 when there is none."""
+        if self.checkpoints is None:
+            return 0
+        checkpoint, problems = self.checkpoints.latest()
+        for problem in problems:
+            self.observer.warn("checkpoint", f"{problem}; an earlier one is used")
+        if checkpoint is None:
+            return 0
+        progress = checkpoint.progress
+        if progress.step > self.steps:
+            raise TlegError(f"the checkpoint is of step {progress.step}, and the recipe has {self.steps} steps")
+        self.state.load(checkpoint)
+        self.saved_step = progress.step
+        if progress.score is not None:
+            self.evaluated = {"model": {}}
+        return progress.step
 
 
 def _mixup(recipe: Recipe, num_classes: int) -> Any | None:
-    if not (recipe.mixup or recipe.cutmix):
+    if not recipe.mixing:
         return None
     from timm.data import Mixup
 
     return Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=num_classes)
+
+
+def _compile(student: Student, depths: int) -> None:
+    # Each depth is compiled by itself; torch gives up after eight otherwise.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 4 * depths + 64)
+    student.compile()

@@ -14,7 +14,7 @@ def task_loss(recipe: Recipe) -> nn.Module:
     """Return the loss for labels: for mixed labels (N, classes) when images are mixed, else for indices (N,), smoothed."""
     from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 
-    if recipe.mixup or recipe.cutmix:
+    if recipe.mixing:
         return cast(nn.Module, SoftTargetCrossEntropy())
     if recipe.label_smoothing:
         return cast(nn.Module, LabelSmoothingCrossEntropy(recipe.label_smoothing))
@@ -35,6 +35,16 @@ def distillation_loss(student: Tensor, teacher: Tensor, distillation: Distillati
     )
     count = student.numel() if distillation.normalisation == "official" else student.shape[0]
     return divergence * (temperature**2 / count)
+
+
+def hard_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the cross entropy of logits (N, classes) with the teacher's choices, a scalar (DeiT, arXiv 2012.12877)."""
+    return F.cross_entropy(student.float(), teacher.argmax(dim=1))
+
+
+def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the mean squared distance of features (N, size), a scalar in float32 (FitNets, arXiv 1412.6550)."""
+    return F.mse_loss(student.float(), teacher.float())
 
 
 def combine(task: Tensor, distilled: Tensor | None, distillation: Distillation) -> Tensor:

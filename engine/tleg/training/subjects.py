@@ -18,7 +18,7 @@ from tleg.learngene import Learngene, load
 from tleg.training.defaults import input_size_of
 from tleg.training.device import Placement
 from tleg.training.evaluation import Predictor, Score, evaluate
-from tleg.training.loop import Normaliser
+from tleg.training.normaliser import Normaliser
 from tleg.training.timm_weights import load_timm_weights, split_reference
 
 

@@ -6,11 +6,12 @@ from tleg.errors import InputError
 
 
 class ExitCode(IntEnum):
-    """What a command's exit status says."""
+    """What a process's exit status says. A trainer that saved and asks to be started again says CONTINUE (EX_TEMPFAIL)."""
 
     DONE = 0
     FAILED = 1
     USAGE = 2
+    CONTINUE = 75
     INTERRUPTED = 130
 
 

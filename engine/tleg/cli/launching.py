@@ -1,0 +1,141 @@
+"""From a recipe to a run: check, make its folder, start its trainer, follow it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tleg.cli.output import say, write, write_json
+from tleg.cli.run_options import runs_folder_of
+from tleg.exit_codes import ExitCode
+from tleg.recipes.command_line import command_words
+from tleg.recipes.document import to_values
+from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
+from tleg.recipes.toml_file import format_recipe
+from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.launch import launch, node_command
+from tleg.runs.slurm import SlurmOptions, sbatch_script, submit
+from tleg.runs.spec import Launch, read_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a user wants to happen with a recipe: the options of the same names."""
+
+    output: str | None
+    force: bool
+    detach: bool
+    print_recipe: bool
+    dry_run: bool
+    runs_dir: str | None
+    slurm: SlurmOptions | None
+    print_only: bool
+    as_json: bool
+
+
+def start(recipe: TrainingRecipe, wishes: Wishes) -> None:
+    """Start a training as a run and, unless it is detached, follow it to its end. Exits with its exit code.
+
+    Raises InputError before anything is made when the output cannot be written.
+    """
+    if wishes.print_recipe:
+        write(format_recipe(recipe).rstrip("\n"))
+        return
+    if wishes.output is not None:
+        _check_output(recipe, Path(wishes.output), wishes.force)
+    if wishes.dry_run:
+        _dry_run(recipe, wishes)
+        return
+    folder = _make_run(recipe, wishes)
+    if wishes.slurm is not None:
+        _submit(folder, wishes)
+        return
+    if recipe.compute.nodes > 1:
+        say(f"on each machine, run: {node_command(folder, read_spec(folder))}")
+        _tell(folder, wishes, "queued")
+        return
+    launch(folder)
+    if wishes.detach:
+        say(f"training goes on by itself; `tleg attach {folder.id}` shows it, `tleg stop {folder.id}` ends it")
+        _tell(folder, wishes, "starting")
+        return
+    follow_to_end(folder, as_json=wishes.as_json)
+
+
+def follow_to_end(folder: RunFolder, *, as_json: bool) -> None:
+    """Follow a run in the foreground, report its result, and exit with its exit code."""
+    import typer
+
+    from tleg.cli.follow import follow
+    from tleg.cli.run_report import report_result
+
+    code = follow(folder)
+    if code == ExitCode.DONE:
+        report_result(folder, as_json=as_json)
+    if code != ExitCode.DONE:
+        raise typer.Exit(int(code))
+
+
+def _check_output(recipe: TrainingRecipe, output: Path, force: bool) -> None:
+    from tleg.atomic import check_file, check_folder
+
+    check = check_file if isinstance(recipe, LearnRecipe) else check_folder
+    check(output, overwrite=force)
+
+
+def _make_run(recipe: TrainingRecipe, wishes: Wishes) -> RunFolder:
+    from dataclasses import asdict
+
+    from tleg.versions import versions
+
+    compute = recipe.compute
+    slurm = None if wishes.slurm is None else asdict(wishes.slurm)
+    return create_run(
+        runs_folder_of(wishes.runs_dir),
+        kind=recipe.kind,
+        recipe=to_values(recipe),
+        name=_name(recipe),
+        command=_command(recipe, wishes),
+        versions=versions("tleg", "torch", "timm"),
+        output=wishes.output,
+        overwrite=wishes.force,
+        launch=Launch(compute.devices, compute.nodes, compute.max_restarts, slurm),
+    )
+
+
+def _command(recipe: TrainingRecipe, wishes: Wishes) -> tuple[str, ...]:
+    words = command_words(recipe)
+    return words if wishes.output is None else (*words, "--output", wishes.output)
+
+
+def _name(recipe: TrainingRecipe) -> str:
+    """What a person would call it: the model, and the depth where there is one."""
+    if isinstance(recipe, LearnRecipe):
+        return recipe.architecture
+    if recipe.learngene is not None:
+        return f"{Path(recipe.learngene).stem}-depth{recipe.depth}{'' if recipe.init is None else '-' + recipe.init}"
+    return recipe.model or Path((recipe.checkpoint or "").partition(":")[0]).stem
+
+
+def _submit(folder: RunFolder, wishes: Wishes) -> None:
+    if wishes.print_only:
+        from tleg.runs.control import remove_run
+
+        write(sbatch_script(folder, read_spec(folder)).rstrip("\n"))
+        remove_run(folder)
+        return
+    job = submit(folder)
+    say(f"submitted as job {job}; `tleg attach {folder.id}` shows it, `tleg stop {folder.id}` ends it")
+    _tell(folder, wishes, "queued", job=job)
+
+
+def _tell(folder: RunFolder, wishes: Wishes, state: str, **more: Any) -> None:
+    if wishes.as_json:
+        write_json({"run": folder.id, "path": str(folder.path), "state": state, **more})
+    else:
+        write(folder.id)
+
+
+def _dry_run(recipe: TrainingRecipe, wishes: Wishes) -> None:
+    from tleg.cli.dry_run import show_dry_run
+
+    show_dry_run(recipe, runs_folder_of(wishes.runs_dir), as_json=wishes.as_json)

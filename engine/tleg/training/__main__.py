@@ -1,0 +1,21 @@
+"""`python -m tleg.training RUN_DIR`, or the same under torchrun: one process of a run."""
+
+import os
+import sys
+from pathlib import Path
+
+# Before torch is imported: with more threads than free processors everything takes many times longer.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def main() -> None:
+    """Train the run in the folder that is named, and exit with its code."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit("usage: python -m tleg.training RUN_DIR")
+    from tleg.training.run import run_trainer
+
+    sys.exit(run_trainer(Path(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Checkpoints: all that it takes to go on, in folders that appear whole.
+
+    checkpoints/step-000001200/
+        model.safetensors      the weights, as trained
+        ema.safetensors        their average, where there is one
+        optimizer.safetensors  the optimiser's state by parameter
+        progress.json          the step, scores, and the hashes of the files above
+
+Nothing else is kept: order, augmentation and noise follow from the seed and the step, so a run that goes on from here is the
+run that was never interrupted, to the bit.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from tleg.atomic import new_folder
+from tleg.errors import FileFormatError, describe_os_error
+from tleg.recipes.compute import Keeping
+from tleg.schema import decode, encode
+
+VERSION: Final = 1
+PROGRESS: Final = "progress.json"
+_NAME: Final = re.compile(r"step-(\d{9})")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    step, epoch   done
+    milestone     kept for good
+    score         the validation accuracy that decides which checkpoint is best; None when this step was not evaluated
+    optimizer     the optimiser's numbers that are no tensors
+    scaler        float16's loss scale and its counters, or None
+    about         what the weights are, so that they can be used without the run's inputs
+    files         SHA-256 of each file by name
+    """
+
+    version: int
+    step: int
+    epoch: int
+    milestone: bool
+    score: float | None
+    optimizer: Mapping[str, Any]
+    scaler: Mapping[str, Any] | None
+    about: Mapping[str, Any]
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint that was just written: folder name, bytes, seconds that it took, whether its score is the best."""
+
+    name: str
+    size: int
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that was read: 'model', 'optimizer' and, where there is one, 'ema' tensors by name."""
+
+    path: Path
+    progress: Progress
+    tensors: Mapping[str, Mapping[str, Tensor]] = field(repr=False)
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path, keeping: Keeping | None = None) -> None:
+        self.folder = folder
+        self.keeping = keeping or Keeping()
+
+    def save(
+        self,
+        step: int,
+        epoch: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        *,
+        milestone: bool,
+        score: float | None,
+        optimizer: Mapping[str, Any],
+        scaler: Mapping[str, Any] | None,
+        about: Mapping[str, Any],
+    ) -> Saved:
+        """Write a checkpoint, then remove those that need not be kept. Raises ExportError; older ones stay then.
+
+        A checkpoint of the same step is replaced.
+        """
+        started = time.monotonic()
+        target = self.folder / f"step-{step:09d}"
+        contents = {f"{name}.safetensors": save_tensors(_on_cpu(group)) for name, group in tensors.items()}
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        progress = Progress(VERSION, step, epoch, milestone, score, optimizer, scaler, about, hashes)
+        contents[PROGRESS] = (json.dumps(encode(progress), indent=1) + "\n").encode()
+        # The same step again has the same weights; what differs is what is known of them.
+        aside = target.with_suffix(".old")
+        with new_folder(target if not target.exists() else target.with_suffix(".new")) as folder:
+            for name, content in contents.items():
+                (folder / name).write_bytes(content)
+        if (renewed := target.with_suffix(".new")).exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            target.rename(aside)
+            renewed.rename(target)
+            shutil.rmtree(aside, ignore_errors=True)
+        best = self.best()
+        self._prune()
+        size = sum(map(len, contents.values()))
+        return Saved(target.name, size, time.monotonic() - started, best is not None and best.name == target.name)
+
+    def tidy(self) -> None:
+        """Remove what a killed writer left unfinished. Only the run's one writer may call it."""
+        for path in self.folder.glob(".step-*.tmp") if self.folder.is_dir() else ():
+            shutil.rmtree(path, ignore_errors=True)
+
+    def paths(self) -> list[Path]:
+        """The folders of all checkpoints, the latest first, one among them that was being replaced when the power went."""
+        try:
+            entries = list(self.folder.iterdir())
+        except OSError:
+            return []
+        found = {}
+        for path in sorted(entries, key=lambda path: path.suffix == ""):
+            match = _NAME.fullmatch(path.name.removesuffix(".new").removesuffix(".old"))
+            if match and path.is_dir():
+                found[int(match[1])] = path
+        return [found[step] for step in sorted(found, reverse=True)]
+
+    def latest(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the latest checkpoint that is whole, and a sentence for each later one that is not."""
+        problems = []
+        for path in self.paths():
+            try:
+                return read_checkpoint(path), problems
+            except FileFormatError as error:
+                problems.append(str(error))
+        return None, problems
+
+    def best(self) -> Path | None:
+        """The folder of the checkpoint with the highest score, the later of equals; None when none has a score."""
+        # Latest first, and max takes the first of equals.
+        scored = [(score, path) for path in self.paths() if (score := _score(path)) is not None]
+        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+    def _prune(self) -> None:
+        """Remove all but the latest, the best and the milestones."""
+        best = self.best()
+        for path in self.paths()[self.keeping.keep_last :]:
+            try:
+                if path != best and not read_progress(path).milestone:
+                    shutil.rmtree(path, ignore_errors=True)
+            except FileFormatError:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def read_progress(folder: Path) -> Progress:
+    """Read a checkpoint's progress. Raises FileFormatError."""
+    path = folder / PROGRESS
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path} is damaged") from error
+    progress = decode(Progress, document, str(path))
+    if progress.version != VERSION:
+        raise FileFormatError(f"{path} has version {progress.version}; this version of tleg reads {VERSION}")
+    return progress
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint; its files are those that were written, or it is refused. Raises FileFormatError."""
+    progress = read_progress(folder)
+    tensors = {}
+    for name, sha256 in progress.files.items():
+        path = folder / name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise FileFormatError(f"{path} is damaged: it changed since it was written")
+        try:
+            tensors[name.removesuffix(".safetensors")] = load_tensors(content)
+        except SafetensorError as error:
+            raise FileFormatError(f"{path} is no safetensors file") from error
+    return Checkpoint(folder, progress, tensors)
+
+
+def _score(folder: Path) -> float | None:
+    try:
+        return read_progress(folder).score
+    except FileFormatError:
+        return None
+
+
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}

@@ -1,0 +1,99 @@
+"""From a recipe to its job: open what it names, train, and leave the result in the run's folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tleg.data.dataset import Data, open_data
+from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe, TrainingRecipe
+from tleg.runs.folder import RunFolder
+from tleg.training.checkpoints import Checkpoints
+from tleg.training.device import Placement
+from tleg.training.distributed import SINGLE, World
+from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.learn import LearnJob, learn_to_file
+from tleg.training.observer import QUIET, Observer
+from tleg.training.starts import Start, start_from_checkpoint, start_from_learngene, start_from_timm
+
+LEARNGENE: Final = "learngene.safetensors"
+MODEL: Final = "model"
+
+
+def run_job(
+    folder: RunFolder, recipe: TrainingRecipe, placement: Placement, world: World, observer: Observer
+) -> tuple[Path, str]:
+    """Train and return the result, in the run's folder, and a sentence on what it reached.
+
+    Raises what `learn_to_file` and `finetune` raise.
+    """
+    data = open_data_of(recipe, world, observer)
+    checkpoints = Checkpoints(folder.checkpoints, recipe.keeping)
+    if world.is_main:
+        checkpoints.tidy()
+    if isinstance(recipe, LearnRecipe):
+        output = folder.exports / LEARNGENE
+        learngene = learn_to_file(
+            LearnJob.of(recipe, data),
+            placement,
+            output,
+            overwrite=True,
+            depths=recipe.evaluated,
+            observer=observer,
+            checkpoints=checkpoints,
+            world=world,
+        )
+        reached = learngene.header.reached
+        if reached is None:
+            return output, "finished"
+        best = max(reached.top1, key=lambda depth: reached.top1[depth])
+        return output, f"top-1 {reached.top1[best]:.2f} % at depth {best}, on {reached.images} images"
+    output = folder.exports / MODEL
+    score = finetune(
+        finetune_job(recipe, data),
+        placement,
+        output,
+        overwrite=True,
+        observer=observer,
+        checkpoints=checkpoints,
+        world=world,
+    )
+    return output, f"top-1 {score.top1:.2f} %, loss {score.loss:.4f}, on {score.images} images"
+
+
+def finetune_job(recipe: FinetuneRecipe, data: Data) -> FinetuneJob:
+    """Return the job that a recipe describes, on its data."""
+    return FinetuneJob(
+        data,
+        start_of(recipe),
+        recipe.teacher,
+        recipe.distillation,
+        recipe.recipe,
+        recipe.layer_decay,
+        recipe.frozen,
+        recipe.keeping,
+    )
+
+
+def start_of(recipe: FinetuneRecipe) -> Callable[[Data], Start]:
+    """Return what makes the model that a recipe starts from. Raises InputError and FileFormatError."""
+    if recipe.learngene is not None and recipe.depth is not None:
+        return start_from_learngene(recipe.learngene, recipe.depth, recipe.drop_path, recipe.init)
+    if recipe.model is not None:
+        return start_from_timm(
+            recipe.model, recipe.model_arguments, pretrained=recipe.pretrained, image_size=recipe.image_size
+        )
+    return start_from_checkpoint(recipe.checkpoint or "")
+
+
+def open_data_of(recipe: TrainingRecipe, world: World = SINGLE, observer: Observer = QUIET) -> Data:
+    """Open a recipe's data set; the main process first, because it may have to download it."""
+    observer.stage("data", f"opening {recipe.data}")
+    data = None
+    if world.is_main:
+        data = open_data(recipe.data, recipe.validation_split, recipe.recipe.seed)
+    world.barrier()
+    if data is None:
+        data = open_data(recipe.data, recipe.validation_split, recipe.recipe.seed)
+    for note in data.notes:
+        observer.warn("data", note)
+    return data

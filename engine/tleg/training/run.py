@@ -1,0 +1,184 @@
+"""A trainer process: what a run's folder asks for, from where its checkpoints left off.
+
+`python -m tleg.training RUN_DIR`, alone or under torchrun, starts a run, goes on with one that was stopped, and leaves one
+that is finished as it is. So whoever starts it, a person, torchrun after a failure, or SLURM after a requeue, does the same.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from tleg.errors import InputError, TlegError
+from tleg.exit_codes import ExitCode, exit_code_of
+from tleg.recipes.document import from_values
+from tleg.recipes.kinds import TrainingRecipe
+from tleg.runs.events import EventWriter
+from tleg.runs.folder import RunFolder
+from tleg.runs.lock import RunLock
+from tleg.runs.processes import hostname
+from tleg.runs.spec import RunSpec, read_spec
+from tleg.runs.state import recall_state
+from tleg.training.device import Placement, choose_placement
+from tleg.training.devices import DeviceSampler
+from tleg.training.distributed import World, join_world
+from tleg.training.failures import advice, read_failure, write_failure
+from tleg.training.jobs import run_job
+from tleg.training.observer import Observer, TrainingStoppedError
+from tleg.training.publish import publish
+from tleg.training.run_observer import RunObserver
+from tleg.training.stop_signals import CONTINUE_LATER, StopSignals
+from tleg.versions import versions
+
+_SECONDS_FOR_THE_LOCK = 10.0
+
+
+def run_trainer(path: Path) -> ExitCode:
+    """Train what a run's folder asks for and return the exit code. Of several processes this is one.
+
+    0: finished, or stopped on request; 1 and 2 as everywhere; 75: saved, and to be started again.
+    """
+    signals = StopSignals()
+    signals.install()
+    folder = RunFolder(path.absolute())
+    try:
+        spec = read_spec(folder)
+        recipe = from_values(spec.kind, spec.recipe)
+    except TlegError as error:
+        print(f"tleg: {error}", file=sys.stderr)
+        return exit_code_of(error)
+    if int(os.environ.get("RANK", "0")) != 0:
+        return _follow_main(folder, spec, recipe, signals)
+    lock = RunLock(folder)
+    if not lock.acquire(timeout=_SECONDS_FOR_THE_LOCK):
+        print(f"tleg: the run {folder.id} is being trained already", file=sys.stderr)
+        return ExitCode.USAGE
+    try:
+        if recall_state(folder).state == "finished":
+            print(f"the run {folder.id} is finished; `tleg resume {folder.id} --epochs N` makes it longer")
+            return ExitCode.DONE
+        with EventWriter(folder) as writer:
+            observer = RunObserver(folder, writer, signals, world_size=_world_size(), batch_size=recipe.recipe.batch_size)
+            return _train(folder, spec, recipe, observer, signals)
+    finally:
+        lock.release()
+
+
+def _train(
+    folder: RunFolder, spec: RunSpec, recipe: TrainingRecipe, observer: RunObserver, signals: StopSignals
+) -> ExitCode:
+    """The main process: train, put the result where it belongs, and say how it ended."""
+    try:
+        with _placed(recipe) as (placement, world):
+            observer.watch_devices(DeviceSampler(placement.device))
+            observer.describe(_describe(placement, world))
+            os.chdir(_working_folder(spec, observer))
+            result, reached = run_job(folder, recipe, placement, world, observer)
+        if spec.output is not None:
+            observer.stage("result", f"writing {spec.output}")
+            publish(result, Path(spec.output), overwrite=spec.overwrite)
+            result = Path(spec.output)
+    except TrainingStoppedError as stopped:
+        later = signals.received == CONTINUE_LATER
+        reason = f"{stopped}; it goes on when the job starts again" if later else str(stopped)
+        code = ExitCode.CONTINUE if later else ExitCode.DONE
+        observer.finish("queued" if later else "stopped", reason, code)
+        return code
+    except BaseException as error:
+        return _fail(folder, error, observer)
+    observer.finish("finished", reached, ExitCode.DONE, str(result.absolute()))
+    return ExitCode.DONE
+
+
+def _follow_main(folder: RunFolder, spec: RunSpec, recipe: TrainingRecipe, signals: StopSignals) -> ExitCode:
+    """Any other process: the same steps on other images, writing nothing."""
+    observer = _Stoppable(signals)
+    try:
+        with _placed(recipe) as (placement, world):
+            os.chdir(_working_folder(spec, observer))
+            run_job(folder, recipe, placement, world, observer)
+    except TrainingStoppedError:
+        return ExitCode.CONTINUE if signals.received == CONTINUE_LATER else ExitCode.DONE
+    except BaseException as error:
+        traceback.print_exc()
+        # What is left is that another process went away, which that process explains.
+        if isinstance(error, TlegError | OSError | MemoryError | torch.OutOfMemoryError):
+            write_failure(folder, error)
+        return exit_code_of(error)
+    return ExitCode.DONE
+
+
+class _Stoppable(Observer):
+    """Tells nothing; stops when a signal came."""
+
+    def __init__(self, signals: StopSignals) -> None:
+        self._signals = signals
+
+    def stop_requested(self) -> bool:
+        return self._signals.received is not None
+
+
+@contextmanager
+def _placed(recipe: TrainingRecipe) -> Iterator[tuple[Placement, World]]:
+    """The device and precision of this process, joined with the others."""
+    compute = recipe.compute
+    placement = choose_placement(compute.device, compute.precision, int(os.environ.get("LOCAL_RANK", "0")))
+    if placement.device.type == "cuda":
+        torch.cuda.set_device(placement.device)
+    with join_world(placement.device) as world:
+        parts = world.size * recipe.recipe.accumulate
+        if recipe.recipe.batch_size % parts:
+            raise InputError(
+                f"batch-size {recipe.recipe.batch_size} does not divide into {parts} equal parts "
+                f"({world.size} processes times accumulate)"
+            )
+        yield placement, world
+
+
+def _working_folder(spec: RunSpec, observer: Observer) -> str:
+    """Relative paths mean what they meant where the run was made."""
+    if os.path.isdir(spec.folder):
+        return spec.folder
+    observer.warn("folder", f"the folder {spec.folder}, where the run was made, is gone; relative paths may fail")
+    return "."
+
+
+def _describe(placement: Placement, world: World) -> dict[str, object]:
+    return {
+        "restart": int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
+        "host": hostname(),
+        "pid": os.getpid(),
+        "world_size": world.size,
+        "device": str(placement.device),
+        "precision": placement.precision,
+        "reason": placement.reason,
+        "versions": versions("tleg", "torch", "timm"),
+    }
+
+
+def _fail(folder: RunFolder, error: BaseException, observer: RunObserver) -> ExitCode:
+    """Say why, in the log with the traceback, and whether torchrun will try again."""
+    traceback.print_exc()
+    code, reason = exit_code_of(error), advice(error)
+    other = read_failure(folder)
+    if other is not None:
+        code, reason = other
+    elif _world_size() > 1 and type(error) in (RuntimeError, dist.DistBackendError, dist.DistNetworkError):
+        reason = f"another process of the run died ({reason}); its last words are in train.log"
+    if observer.state.step:
+        reason = f"{reason}. `tleg resume {folder.id}` goes on from the last checkpoint"
+    restart, most = (int(os.environ.get(f"TORCHELASTIC_{name}", "0")) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    if restart < most and code != ExitCode.USAGE:
+        observer.warn("restart", f"{reason}; starting again ({restart + 1} of {most})")
+        return code
+    observer.finish("failed", reason, code)
+    return code
+
+
+def _world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

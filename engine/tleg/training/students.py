@@ -1,0 +1,170 @@
+"""What is trained: an auxiliary model at the depths of a step, or a model of one depth."""
+
+import random
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tleg.auxiliary import AuxiliaryModel
+from tleg.data.order import derive_seed
+from tleg.errors import InputError
+from tleg.recipes.depths import Depths
+
+
+class Output(NamedTuple):
+    """What a student computes from N images.
+
+    logits        (N, classes)
+    token_logits  (N, classes) of the distillation token, or None
+    features      (N, size) the teacher's features as the student guesses them, or None
+    """
+
+    logits: Tensor
+    token_logits: Tensor | None = None
+    features: Tensor | None = None
+
+
+class Student(nn.Module):
+    """A model with what its training adds: how deep it is at a step, and a projection to a teacher's features."""
+
+    model: nn.Module
+    projection: nn.Linear | None = None
+    width: int
+
+    def depths(self, step: int) -> tuple[int | None, ...]:
+        """The depths that a step trains, the one that teaches the others first; (None,) for a model of one depth."""
+        raise NotImplementedError
+
+    def shown_depths(self) -> tuple[int | None, ...]:
+        """The depths whose accuracy is measured during training."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, depth: int | None, features: bool = False) -> Output:
+        """Normalised images (N, C, H, W) at a depth -> Output, with features when they are wanted."""
+        raise NotImplementedError
+
+    def predict(self, model: nn.Module, images: Tensor, depth: int | None) -> Tensor:
+        """Logits (N, classes) of this student's model, or of a copy such as its average."""
+        raise NotImplementedError
+
+    def project_to(self, size: int) -> None:
+        """Add the projection to a teacher's features of this size."""
+        self.projection = nn.Linear(self.width, size)
+
+    def set_gradient_checkpointing(self) -> None:
+        """Compute blocks a second time in the backward pass. Raises InputError for models that cannot."""
+        raise NotImplementedError
+
+
+class AuxiliaryStudent(Student):
+    """An auxiliary model, at the paper's fixed depth or at depths drawn for (seed, step)."""
+
+    def __init__(self, model: AuxiliaryModel, depths: Depths, seed: int) -> None:
+        super().__init__()
+        self.model: AuxiliaryModel = model
+        self.width = int(model.vit.num_features)
+        self._depths = depths
+        self._seed = seed
+        self._coefficients: dict[tuple[int, torch.device], Tensor] = {}
+
+    def depths(self, step: int) -> tuple[int, ...]:
+        """The depths of a step."""
+        return depths_of_step(self._depths, self._seed, step)
+
+    def shown_depths(self) -> tuple[int, ...]:
+        """The shallowest, the auxiliary's own and the deepest."""
+        choices = self._depths.choices
+        return tuple(sorted({min(choices), self._depths.auxiliary, max(choices)}))
+
+    def forward(self, images: Tensor, depth: int | None, features: bool = False) -> Output:
+        """Images at a depth -> Output."""
+        tokens = self.model.forward_features(images, self._at(depth))
+        logits: Tensor = self.model.vit.forward_head(tokens)
+        if not features or self.projection is None:
+            return Output(logits)
+        return Output(logits, features=self.projection(self.model.vit.forward_head(tokens, pre_logits=True)))
+
+    def predict(self, model: nn.Module, images: Tensor, depth: int | None) -> Tensor:
+        """Logits at a depth."""
+        logits: Tensor = model(images, self._at(depth))
+        return logits
+
+    def set_gradient_checkpointing(self) -> None:
+        """Blocks are made from the same weights in both passes, because the coefficients are an argument."""
+        self.model.gradient_checkpointing = True
+
+    def _at(self, depth: int | None) -> Tensor:
+        assert depth is not None
+        key = (depth, self.model.device)
+        if key not in self._coefficients:
+            # Kept for later steps, so it must not be one of inference mode's.
+            with torch.inference_mode(False):
+                self._coefficients[key] = self.model.coefficients(depth)
+        return self._coefficients[key]
+
+
+class PlainStudent(Student):
+    """A timm model.
+
+    token  train its distillation token on the teacher (DeiT, section 4); InputError when it has none
+    """
+
+    def __init__(self, model: nn.Module, *, token: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.width = int(getattr(model, "head_hidden_size", None) or getattr(model, "num_features", 0))
+        self.token = token
+        if token:
+            if not hasattr(model, "set_distilled_training"):
+                raise InputError(
+                    "token distillation needs a model with a distillation token, such as deit_tiny_distilled_patch16_224"
+                )
+            model.set_distilled_training(True)
+
+    def depths(self, step: int) -> tuple[None]:
+        """One, always the same."""
+        return (None,)
+
+    def shown_depths(self) -> tuple[None]:
+        """One, always the same."""
+        return (None,)
+
+    def forward(self, images: Tensor, depth: int | None = None, features: bool = False) -> Output:
+        """Images -> Output."""
+        model: Any = self.model
+        if features and self.projection is not None:
+            computed = model.forward_features(images)
+            logits = model.forward_head(computed)
+            return Output(logits, features=self.projection(model.forward_head(computed, pre_logits=True)))
+        result = model(images)
+        if isinstance(result, tuple):
+            return Output(*result)
+        return Output(result)
+
+    def predict(self, model: nn.Module, images: Tensor, depth: int | None = None) -> Tensor:
+        """Logits."""
+        logits: Tensor = model(images)
+        return logits
+
+    def set_gradient_checkpointing(self) -> None:
+        """timm's."""
+        try:
+            self.model.set_grad_checkpointing(True)  # type: ignore[operator]  # some models have it
+        except (AttributeError, AssertionError, TypeError) as error:
+            raise InputError(f"timm has no gradient checkpointing for {type(self.model).__name__}") from error
+
+
+_SANDWICH: Final = "sandwich"
+
+
+def depths_of_step(depths: Depths, seed: int, step: int) -> tuple[int, ...]:
+    """The depths of the auxiliary model at a step: the fixed one, or drawn for (seed, step).
+
+    A sandwich is the deepest, the shallowest and one in between, which may be missing (Yu and Huang, arXiv 1903.05134).
+    """
+    chosen = random.Random(derive_seed(seed, "depth", step))
+    if depths.sampling != _SANDWICH:
+        return (chosen.choice(depths.choices),)
+    shallowest, *between, deepest = sorted(set(depths.choices))
+    return (deepest, shallowest, *([chosen.choice(between)] if between else ()))

@@ -289,7 +289,7 @@ for number in range(10**9):
     for _ in range(50):
         said = int(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
-    said = max([said, *map(int, process.communicate()[0].split("\n")[:-1])])
+    said = max([said, *map(int, process.stdout.read().split("\n")[:-1])])
     events = EventReader(run).read()
     assert len(events) >= said + 1
     with EventWriter(run) as writer:
@@ -306,9 +306,8 @@ for number in range(10**9):
 def test_any_division_of_the_bytes_gives_the_same_events(runs_dir: Path, data: st.DataObject) -> None:
     run = create_run(runs_dir, kind="learn", recipe={})
     broken = st.sampled_from(["garbage\n", "\n", "{}\n", "[1,2]\n", "null\n", LINE.format(1, 1).replace('"v":1', '"v":2')])
-    pieces = st.one_of(
-        st.integers(0, 99).map(lambda seq: LINE.format(seq, seq)), broken, st.text(max_size=20).map(foreign_line)
-    )
+    sound = st.integers(0, 99).map(lambda seq: LINE.format(seq, seq))
+    pieces = st.one_of(sound, broken, st.text(max_size=20).map(foreign_line))
     stream = "".join(data.draw(st.lists(pieces, max_size=12))).encode("utf-8", "surrogatepass")
     run.events_file.write_bytes(stream)
     whole = EventReader(run)

@@ -24,7 +24,8 @@ from tleg.runs.state import RunState, observe, read_state, write_state
 Program = Callable[..., "subprocess.Popen[str]"]
 HERE = os.uname().nodename
 
-# A launcher as torchrun is one: its trainer has a session of its own, is started again when it dies, and forks a worker.
+# A launcher as torchrun is one: each of its trainers has a session of its own, the first is started again when it dies, and
+# forks a worker.
 LAUNCHER = """
 import os, subprocess, sys
 trainer = '''
@@ -39,6 +40,8 @@ if worker:
     print(os.getpid(), worker, flush=True)
 time.sleep(60)
 '''
+second = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+print(second.pid, flush=True)
 while True:
     subprocess.run([sys.executable, "-c", trainer, sys.argv[1]], start_new_session=True)
 """
@@ -83,16 +86,17 @@ def test_a_request_that_cannot_be_made(run: RunFolder, monkeypatch: pytest.Monke
 # --- kill
 
 
-def test_kill_ends_launcher_trainer_and_workers(run: RunFolder, program: Program) -> None:
+def test_kill_ends_launcher_trainers_and_workers(run: RunFolder, program: Program) -> None:
     launcher = program(LAUNCHER, run.path, start_new_session=True)
     assert launcher.stdout is not None
+    second = int(launcher.stdout.readline())
     trainer, worker = map(int, launcher.stdout.readline().split())
     assert os.getpgid(trainer) != os.getpgid(launcher.pid)
     note(run, launcher.pid, pid=trainer, started=start_ticks(trainer))
     assert is_locked(run)
     kill_run(run)
     assert launcher.wait(timeout=10) == -signal.SIGKILL
-    assert [find_process(pid) for pid in (launcher.pid, trainer, worker)] == [None] * 3
+    assert [find_process(pid) for pid in (launcher.pid, trainer, worker, second)] == [None] * 4
     assert not is_locked(run)
     assert launcher.stdout.read() == "", "no trainer was started again"
     state = observe(run)

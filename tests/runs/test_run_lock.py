@@ -1,6 +1,7 @@
 """The lock says whether a trainer lives: through forks, kills, programs it starts, and any number of viewers."""
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -177,13 +178,12 @@ def test_release_twice_and_without_acquire(run: RunFolder) -> None:
 
 def test_a_lock_file_that_is_replaced_while_it_is_taken(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock on a file that is gone protects nothing: the next one is taken."""
-    import fcntl
-
-    lockf, removed = fcntl.lockf, []
+    lockf, removed = fcntl.lockf, list[Path]()
 
     def remove_first(descriptor: int, operation: int) -> None:
         if not removed:
-            removed.append(os.unlink(run.lock_file))
+            run.lock_file.unlink()
+            removed.append(run.lock_file)
         lockf(descriptor, operation)
 
     monkeypatch.setattr("fcntl.lockf", remove_first)

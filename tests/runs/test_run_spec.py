@@ -115,6 +115,6 @@ def test_processes_in_all(launch: Launch, processes: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"devices": 0}, {"nodes": 0}, {"max_restarts": -1}])
-def test_launches_that_make_no_sense(wrong: dict[str, int]) -> None:
+def test_launches_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="a run needs"):
         Launch(**wrong)

@@ -27,6 +27,7 @@ _WARNING_SECONDS: Final = 120
 _WAIT_SECONDS: Final = 300
 _PROGRAM_SECONDS: Final = 60
 _TIME: Final = re.compile(r"\d+|\d+:\d{2}|\d+:\d{2}:\d{2}|\d+-\d{1,2}(:\d{2}){0,2}", re.ASCII)
+_NUMBER: Final = re.compile(r"\d+", re.ASCII)
 _NAME: Final = re.compile(r"[\w.,:@%+=-]+", re.ASCII)
 
 
@@ -146,7 +147,7 @@ def submit(folder: RunFolder) -> str:
     try:
         answer = _run(["sbatch", "--parsable", str(folder.job_file.absolute())])
         job_id = answer.strip().partition(";")[0]  # Behind it may be the name of the cluster.
-        if not job_id.isdecimal():
+        if not _NUMBER.fullmatch(job_id):
             raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}")
     except TlegError:
         _store(folder, state)
@@ -160,7 +161,7 @@ def submit(folder: RunFolder) -> str:
 
 def cancel(job_id: str) -> None:
     """Take a job out of SLURM's queue, or end it. Raises TlegError when scancel is missing or refuses."""
-    if not job_id.isdecimal():
+    if not _NUMBER.fullmatch(job_id):
         raise InputError(f"a job of SLURM has a number, not {job_id!r}")
     _run(["scancel", job_id])
 

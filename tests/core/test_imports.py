@@ -11,7 +11,8 @@ LIGHT = {
     "package": "import tleg; dir(tleg); tleg.read_header(path)",
     "floors": "import tleg.basis, tleg.cost, tleg.header, tleg.container, tleg.plain, tleg.catalogue, tleg.preview",
     "runs": (
-        "import tleg.runs.control, tleg.runs.folder, tleg.runs.launch, tleg.runs.listing, tleg.runs.slurm, tleg.runs.snapshot\n"
+        "import tleg.runs.control, tleg.runs.folder, tleg.runs.launch, tleg.runs.listing\n"
+        "import tleg.runs.slurm, tleg.runs.snapshot\n"
         "assert not {'rich', 'typer', 'asyncio'} & set(sys.modules)"
     ),
     "help": "from tleg.cli.main import run; run(['--help'])",

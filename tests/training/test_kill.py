@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.training.test_run import LEARN, finish, kill_group, learned, start
+from tests.training.test_run import LEARN, finish, kill, learned, start
 from tleg.recipes.document import from_values, to_values
 from tleg.runs.folder import RunFolder, create_run
 from tleg.runs.state import observe
@@ -52,7 +52,7 @@ def test_fifty_kills_at_random_moments(
             while time.monotonic() < end and process.poll() is None:
                 time.sleep(0.002)
             ended = process.poll() is not None
-            kill_group(process)
+            kill(process)
             if ended:
                 break
             done += 1

@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import clean_environment
 from tleg.recipes.document import from_values, to_values
 from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.processes import all_processes, find_process
 from tleg.runs.reader import EventReader
 from tleg.runs.spec import Launch
 from tleg.runs.state import observe
@@ -86,13 +87,21 @@ def started() -> Iterator[list[subprocess.Popen[bytes]]]:
     processes: list[subprocess.Popen[bytes]] = []
     yield processes
     for process in processes:
-        kill_group(process)
+        kill(process)
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """kill -9 a process and all that it started, which torchrun gives sessions of their own."""
+    doomed = {process.pid}
+    for pid, each in sorted(all_processes().items()):
+        if each.parent in doomed:
+            doomed.add(pid)
+    for pid in doomed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait(timeout=20)
+    while any(find_process(pid) for pid in doomed):
+        time.sleep(0.005)
 
 
 def wait_for(folder: RunFolder, step: int, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
@@ -160,7 +169,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
         process = start(folder)
         started.append(process)
         wait_for(folder, step, process)
-        kill_group(process)
+        kill(process)
         assert observe(folder).state == "lost"
     finish(folder)
     assert learned(folder) == learned(untouched)
@@ -196,7 +205,7 @@ def test_two_killed_processes_go_on_to_the_same_bits(make_run: MakeRun, started:
     process = start(folder, processes=2)
     started.append(process)
     wait_for(folder, 9, process)
-    kill_group(process)
+    kill(process)
     assert observe(folder).state == "lost"
     finish(folder, processes=2)
     assert learned(folder) == learned(whole)

@@ -1,18 +1,27 @@
 """Loading batches, in this process or in workers, with errors that stay one line."""
 
+import ctypes
+import os
+import signal
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tleg.errors import TlegError
+from tleg.errors import DataError, TlegError
+
+_PREFETCHED: Final = 4
+_PR_SET_PDEATHSIG: Final = 1
 
 
-def batches(loader: DataLoader[Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield (pixel values (N, C, H, W), labels (N,)). An error of tleg's in a worker is raised as it was there.
+def batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield (pixel values (N, C, H, W), labels (N,), indices of what could not be read (N,)).
 
-    torch repeats a worker's error with the worker's traceback in its message; the message itself is the last line.
+    An error of tleg's in a worker is raised as it was there: torch repeats it with the worker's traceback in its message,
+    and the message itself is the last line. Raises DataError when a worker was killed.
     """
     try:
         yield from loader
@@ -21,8 +30,29 @@ def batches(loader: DataLoader[Any]) -> Iterator[tuple[torch.Tensor, torch.Tenso
         if len(lines) < 2:
             raise
         raise type(error)(lines[-1].partition(": ")[2]) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            "a process that prepares images was killed, most likely for want of memory; give fewer --workers"
+        ) from error
 
 
-def use_one_thread(_: int) -> None:
-    """Keep a worker process from spreading over cores that the model needs."""
+def worker_options(workers: int) -> dict[str, Any]:
+    """Return the arguments of a DataLoader for so many workers."""
+    if not workers:
+        return {"num_workers": 0}
+    return {"num_workers": workers, "prefetch_factor": _PREFETCHED, "worker_init_fn": settle_worker}
+
+
+def settle_worker(_: int) -> None:
+    """Make a worker use one core, leave signals to its parent, and end with it however that ends."""
     torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    parent = os.getppid()
+    # torch's workers look for their parent every few seconds at most, and not while they prepare a batch.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

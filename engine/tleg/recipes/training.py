@@ -9,6 +9,9 @@ from tleg.recipes.fields import check_fields, option
 # The paper's: 5e-4 for 512 images a step (facebookresearch/deit).
 BASE_LEARNING_RATE: Final = 5e-4
 BASE_BATCH: Final = 512
+# Those of timm's that keep a state of tensors and numbers, take a gradient as it is, and give a stack of terms no other
+# meaning than its parts have.
+OPTIMIZERS: Final = ("adamw", "adam", "nadamw", "adopt", "lamb", "lion", "sgd", "momentum")
 SCHEDULES: Final = ("cosine", "linear", "constant")
 
 _OPTIMISATION: Final = "Optimisation"
@@ -48,7 +51,7 @@ class Recipe:
     epochs                  passes over the training images
     batch_size              images a step, over all devices and accumulated parts
     accumulate              parts in which each device computes its images of a step, one after the other
-    optimizer               timm's name
+    optimizer               timm's name, one of OPTIMIZERS ('sgd' has Nesterov's momentum)
     learning_rate           the peak; None is the paper's rule, 5e-4 * batch_size / 512
     schedule                what follows the warm-up: 'cosine', 'linear' or 'constant'
     minimum_rate            where the schedule ends, as a part of the peak
@@ -71,7 +74,7 @@ class Recipe:
     accumulate: int = option(
         1, help="Compute a step in so many parts: less memory, the same result.", group=_OPTIMISATION, least=1, most=65536
     )
-    optimizer: str = option("adamw", help="timm's name of an optimiser.", group=_OPTIMISATION, metavar="NAME")
+    optimizer: str = option("adamw", help="timm's name of an optimiser.", group=_OPTIMISATION, choices=OPTIMIZERS)
     learning_rate: float | None = option(
         None,
         help="Peak learning rate. Default: 5e-4 * batch size / 512, the paper's rule.",

@@ -1,6 +1,8 @@
 """`python -m tleg.training RUN_DIR`, or the same under torchrun: one process of a run."""
 
+import faulthandler
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +14,9 @@ def main() -> None:
     """Train the run in the folder that is named, and exit with its code."""
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit("usage: python -m tleg.training RUN_DIR")
+    # Where it crashes, and where it is when somebody asks with kill -USR2, goes into the log.
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR2)
     from tleg.training.run import run_trainer
 
     sys.exit(run_trainer(Path(sys.argv[1])))

@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from tleg.errors import InputError
 
@@ -79,7 +80,11 @@ def join_world(device: torch.device) -> Iterator[World]:
         local_rank = int(os.environ["LOCAL_RANK"])
     except (KeyError, ValueError) as error:
         raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}") from error
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
+    # torchrun keeps its store when it starts the processes again, with the addresses of those that died.
+    attempt = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{size}", store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=attempt, rank=rank, world_size=size, timeout=TIMEOUT)
     control = dist.new_group(backend="gloo", timeout=TIMEOUT)
     try:
         yield World(rank, size, local_rank, control)

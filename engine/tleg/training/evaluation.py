@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
 from tleg.data.dataset import ImageSet
-from tleg.data.loading import batches, use_one_thread
+from tleg.data.loading import batches, worker_options
 from tleg.data.order import EvaluationImages
 from tleg.data.transforms import evaluation_transform
 from tleg.errors import DataError
@@ -55,12 +55,12 @@ def evaluate(
     count = len(images) if limit is None else min(limit, len(images))
     if count == 0:
         raise DataError("there are no images to evaluate on")
-    dataset = EvaluationImages(images, evaluation_transform(input_size, preprocessing))
+    dataset = EvaluationImages(images, evaluation_transform(input_size, preprocessing), input_size)
     chosen = range(len(images)) if count == len(images) else [index * len(images) // count for index in range(count)]
-    loader = DataLoader(Subset(dataset, chosen), batch_size=batch_size, num_workers=workers, worker_init_fn=use_one_thread)
+    loader = DataLoader(Subset(dataset, chosen), batch_size=batch_size, **worker_options(workers))
     sums = {key: torch.zeros(3, dtype=torch.float64) for key in predictors}
     classes, done = 0, 0
-    for pixels, labels in batches(loader):
+    for pixels, labels, _ in batches(loader):
         pixels, labels = pixels.to(placement.device), labels.to(placement.device)
         for key, predict in predictors.items():
             with placement.autocast():

@@ -129,7 +129,9 @@ class _Loop:
         if step and self._is_evaluated_after(step) and not self.evaluated:
             self._evaluate(step)  # It was stopped, or killed, before it could be.
             self._save(step)
-        batches = Prefetcher(self._loader(step), self.plan.placement.device)
+        batches = Prefetcher(
+            self._loader(step), self.plan.placement.device, channels_last=self.plan.placement.device.type == "cuda"
+        )
         self.student.train()
         self.reported_at = time.monotonic()
         for pixels, labels, unreadable in batches:
@@ -193,7 +195,7 @@ class _Loop:
             start=start,
             repeats=recipe.repeats,
             rank=plan.world.rank,
-            world=plan.world.size,
+            size=plan.world.size,
         )
         transform = training_transform(plan.input_size, plan.preprocessing, recipe.augmentation)
         return DataLoader(
@@ -246,7 +248,7 @@ class _Loop:
             raise TlegError(f"the loss became {value} by step {step}; try a lower --lr or a longer warm-up{kept}")
 
     def _note_unreadable(self, indices: Tensor, step: int) -> None:
-        for name in self.unreadable.add(indices):
+        for name in self.unreadable.add(indices.tolist()):
             self.observer.warn("unreadable", f"cannot read {name}; another image takes its place", step + 1)
 
     # Evaluation

@@ -214,6 +214,18 @@ def test_a_locked_run_is_not_removed_whatever_its_state_says(run: RunFolder, pro
     assert run.spec_file.exists()
 
 
+def test_what_killed_commands_left_is_removed_with_the_next_run(run: RunFolder) -> None:
+    old = [run.path.with_name(name) for name in (".x.0123abcd.removed", ".y.0123abcd.tmp")]
+    kept = [run.path.with_name(name) for name in (".z.0123abcd.removed", ".config", ".mine.tmp")]
+    for path in (*old, *kept):
+        path.mkdir()
+        (path / "file").write_text("x")
+        if path is not kept[0]:
+            os.utime(path, (0, 0))
+    remove_run(run)
+    assert sorted(run.path.parent.iterdir()) == sorted(kept)
+
+
 def test_a_job_that_waits_is_not_removed(run: RunFolder) -> None:
     spec = read_spec(run)
     write_spec(run, replace(spec, launch=replace(spec.launch, job_id="12")))

@@ -147,7 +147,7 @@ def test_a_launched_trainer(
         }  # fmt: skip
         assert os.getsid(0) != pid
         assert is_locked(placed)
-        with pytest.raises(InputError, match=f"run {placed.id} is running already"):
+        with pytest.raises(InputError, match=f"run {placed.id} is running already on {os.uname().nodename}; stop it first"):
             launch(placed)
         request_stop(placed)
         eventually(lambda: observe(placed).state == "stopped")
@@ -289,7 +289,7 @@ def test_a_working_folder_that_is_gone(placed: RunFolder, work: Path) -> None:
 
 def test_a_locked_run_is_not_launched(placed: RunFolder) -> None:
     request_stop(placed)
-    with RunLock(placed), pytest.raises(InputError, match="is running already; stop it first"):
+    with RunLock(placed), pytest.raises(InputError, match="is being started, or is just ending; try again"):
         launch(placed)
     assert stop_requested(placed)
 
@@ -302,9 +302,18 @@ def test_a_run_whose_launcher_lives_is_not_launched(
         state="running", host=os.uname().nodename, launcher_pid=torchrun.pid, launcher_started=start_ticks(torchrun.pid)
     )
     write_state(placed, state)
-    with pytest.raises(InputError, match=rf"is running already \(process {torchrun.pid}\); stop it first"):
+    with pytest.raises(InputError, match=f"is running already on {os.uname().nodename}; stop it first"):
+        launch(placed)
+    write_state(placed, replace(state, state="stopped"))  # It said its last word, but has not ended.
+    with pytest.raises(InputError, match=f"process {torchrun.pid} of run {placed.id} has not ended yet"):
         launch(placed)
     assert not is_locked(placed)
+
+
+def test_a_run_at_work_on_another_machine_is_not_launched(placed: RunFolder) -> None:
+    write_state(placed, RunState(state="running", host="node7", heartbeat=time.time()))
+    with pytest.raises(InputError, match=f"run {placed.id} is running already on node7; stop it first"):
+        launch(placed)
 
 
 @pytest.mark.usefixtures("stand_in")

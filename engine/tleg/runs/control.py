@@ -1,12 +1,14 @@
 """What may be done to a run from outside: ask it to stop, kill it, remove it."""
 
 import os
+import re
 import shutil
 import signal
 import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from tleg.errors import InputError, TlegError, describe_os_error
@@ -18,6 +20,7 @@ from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, home_of, observe, recall_state, write_state
 
 _PATIENCE_SECONDS: Final = 10.0
+_STALE_SECONDS: Final = 24 * 3600
 _OWN_FILES: Final = frozenset({"spec.json", "events.jsonl", "state.json", "run.lock", "train.log", "stop", "job.sh"})
 _OWN_FOLDERS: Final = frozenset({"checkpoints", "exports"})
 
@@ -107,6 +110,16 @@ def remove_run(folder: RunFolder) -> None:
         raise TlegError(f"cannot remove {path}: {describe_os_error(error)}{rest}") from error
     finally:
         lock.release()
+    _remove_leftovers(path.parent)
+
+
+def _remove_leftovers(runs_dir: Path) -> None:
+    """Remove what killed commands left half made or half removed, once it is older than a day."""
+    name = re.compile(r"\..+\.[0-9a-f]{8}\.(tmp|removed)")
+    with suppress(OSError):  # What cannot be tidied does no harm.
+        for path in runs_dir.iterdir():
+            if name.fullmatch(path.name) and not path.is_symlink() and path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def is_run(folder: RunFolder) -> bool:

@@ -16,7 +16,7 @@ from tleg.runs.layout import RunFolder
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import boot_id, hostname, start_ticks
 from tleg.runs.spec import RunSpec, read_spec, write_spec
-from tleg.runs.state import RunState, launcher_alive, recall_state, store_state
+from tleg.runs.state import RunState, home_of, launcher_alive, observe, recall_state, store_state
 
 TRAINER_MODULE: Final = "tleg.training"
 RENDEZVOUS_PORT: Final = 29400  # torchrun's own choice.
@@ -71,14 +71,19 @@ def launch(folder: RunFolder) -> int:
     work = Path(spec.folder)
     if not work.is_dir():
         raise InputError(f"run {folder.id} works in {work}, which is no folder any more; make it again")
+    at_work = observe(folder)
+    if at_work.state in ("starting", "running", "stopping"):
+        raise InputError(f"run {folder.id} is {at_work.state} already on {home_of(folder, at_work)}; stop it first")
     lock = RunLock(folder)
     # Held until state.json names the process, so that of two who start a run at once only one does.
     if not lock.acquire(timeout=1.0):
-        raise InputError(f"run {folder.id} is running already; stop it first")
+        raise InputError(f"run {folder.id} is being started, or is just ending; try again in a moment")
     try:
         state = recall_state(folder)
         if state.host in (None, hostname()) and launcher_alive(state):
-            raise InputError(f"run {folder.id} is running already (process {state.launcher_pid}); stop it first")
+            raise InputError(
+                f"process {state.launcher_pid} of run {folder.id} has not ended yet; wait for it, or kill the run"
+            )
         if spec.launch.job_id is not None:
             if state.state == "queued":
                 raise InputError(f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first")

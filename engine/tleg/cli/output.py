@@ -3,10 +3,14 @@
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Counting = Callable[[int, int], None]
 
 
 def say(text: str) -> None:
@@ -57,3 +61,17 @@ def format_bytes(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.1f} {unit}"
     return f"{value:.0f} B"
+
+
+@contextmanager
+def counting_progress(title: str) -> Iterator[Counting | None]:
+    """Yield a callback for (done, in all) that moves a bar on a terminal, or None where nobody looks."""
+    if not is_interactive(sys.stderr):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), refresh_per_second=4, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, total=total, completed=done)

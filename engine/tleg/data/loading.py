@@ -46,9 +46,12 @@ def worker_options(workers: int) -> dict[str, Any]:
 
 
 def settle_worker(_: int) -> None:
-    """Make a worker use one core, leave signals to its parent, and end with it however that ends."""
+    """Make a worker use one core, leave signals to its parent, and end with it however that ends.
+
+    SIGTERM stays torch's, whose loader ends its workers with it.
+    """
     torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     parent = os.getppid()
     # torch's workers look for their parent every few seconds at most, and not while they prepare a batch.

@@ -43,6 +43,13 @@ class World:
             dist.all_reduce(values, group=self.control)
         return values
 
+    def most(self, values: Tensor) -> Tensor:
+        """Return the largest of a CPU tensor's values over all processes, the same in each."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.control)
+        return values
+
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Return for each flag whether it is set in any process, the same answer in each."""
         if self.size == 1:

@@ -1,5 +1,6 @@
-"""Evaluation: several models in one pass over the data, every image counted once."""
+"""Evaluation: several models in one pass over the data, every image counted once, on any number of processes."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,11 +12,13 @@ from torch.utils.data import DataLoader, Subset
 
 from tleg.data.dataset import ImageSet
 from tleg.data.loading import batches, worker_options
-from tleg.data.order import EvaluationImages
+from tleg.data.order import READABLE, EvaluationImages
 from tleg.data.transforms import evaluation_transform
+from tleg.data.unreadable import UnreadableImages
 from tleg.errors import DataError
 from tleg.header import Preprocessing
 from tleg.training.device import Placement
+from tleg.training.distributed import SINGLE, World
 
 Key = TypeVar("Key")
 # pixel values (N, C, H, W) in 0..1 -> logits (N, classes)
@@ -24,12 +27,21 @@ Predictor = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a model reached: images seen, top-1 and top-5 accuracy in percent (top-5 None below six classes), mean loss."""
+    """What a model reached.
+
+    images             that were counted; top-1 and top-5 accuracy in percent (top-5 None below six classes), mean loss
+    images_per_second  of all models together: each image is decoded once and seen by each
+    unreadable         images that could not be read, and do not count
+    per_class          top-1 accuracy in percent by class, None for a class without images
+    """
 
     images: int
     top1: float
     top5: float | None
     loss: float
+    images_per_second: float = 0.0
+    unreadable: int = 0
+    per_class: tuple[float | None, ...] = ()
 
 
 @torch.inference_mode()
@@ -43,41 +55,74 @@ def evaluate(
     batch_size: int = 256,
     workers: int = 0,
     limit: int | None = None,
+    world: World = SINGLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[Key, Score]:
-    """Return the score of every predictor. The data is decoded once.
+    """Return the score of every predictor, the same in every process. The data is decoded once.
 
     limit     look at so many images only, spread evenly over the set
-    progress  called with (images done, images in all)
+    world     the processes that share the work: each sees other images, none twice, and their counts are added
+    progress  called with (images done, images in all) of this process
 
-    Raises DataError when there are no images.
+    Raises DataError when there are no images, or too many that cannot be read.
     """
     count = len(images) if limit is None else min(limit, len(images))
     if count == 0:
         raise DataError("there are no images to evaluate on")
     dataset = EvaluationImages(images, evaluation_transform(input_size, preprocessing), input_size)
     chosen = range(len(images)) if count == len(images) else [index * len(images) // count for index in range(count)]
-    loader = DataLoader(Subset(dataset, chosen), batch_size=batch_size, **worker_options(workers))
-    sums = {key: torch.zeros(3, dtype=torch.float64) for key in predictors}
-    classes, done = 0, 0
-    for pixels, labels, _ in batches(loader):
-        pixels, labels = pixels.to(placement.device), labels.to(placement.device)
-        for key, predict in predictors.items():
-            with placement.autocast():
-                logits = predict(pixels).float()
-            classes = logits.shape[1]
-            sums[key] += torch.tensor(_batch_sums(logits, labels), dtype=torch.float64)
+    mine = chosen[world.rank :: world.size]
+    loader = DataLoader(Subset(dataset, mine), batch_size=batch_size, **worker_options(workers))
+    tallies = {key: _Tally() for key in predictors}
+    unreadable, done, began = UnreadableImages(images), 0, time.monotonic()
+    for pixels, labels, broken in batches(loader) if len(mine) else ():
+        unreadable.add(broken.tolist())
         done += len(labels)
+        readable = broken == READABLE
+        if not readable.all():
+            pixels, labels = pixels[readable], labels[readable]
+        if len(labels):
+            pixels, labels = pixels.to(placement.device), labels.to(placement.device)
+            for key, predict in predictors.items():
+                with placement.autocast():
+                    logits = predict(pixels).float()
+                tallies[key].add(logits, labels)
         if progress is not None:
-            progress(done, count)
-    return {key: _score(total, done, classes) for key, total in sums.items()}
+            progress(done, len(mine))
+    elapsed = time.monotonic() - began
+    return {key: tally.score(world, len(unreadable), count / max(elapsed, 1e-9)) for key, tally in tallies.items()}
 
 
-def _batch_sums(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-    return ranked[:, 0].sum().item(), ranked.sum().item(), F.cross_entropy(logits, labels, reduction="sum").item()
+class _Tally:
+    """Sums over the images that one process saw."""
 
+    def __init__(self) -> None:
+        # Per class: images, right answers, right within the first five; and the loss.
+        self._counts = torch.zeros(0, 3, dtype=torch.float64)
+        self._loss = torch.zeros(1, dtype=torch.float64)
 
-def _score(sums: Tensor, images: int, classes: int) -> Score:
-    top1, top5, loss = (sums / images).tolist()
-    return Score(images, 100 * top1, 100 * top5 if classes > 5 else None, loss)
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch of logits (N, classes) with their labels (N,)."""
+        classes = logits.shape[1]
+        if not len(self._counts):
+            self._counts = torch.zeros(classes, 3, dtype=torch.float64)
+        right = logits.topk(min(5, classes), dim=1).indices == labels[:, None]
+        values = torch.stack([torch.ones_like(labels), right[:, 0], right.any(1)], dim=1).double().cpu()
+        self._counts.index_add_(0, labels.cpu(), values)
+        self._loss += F.cross_entropy(logits, labels, reduction="sum").double().cpu()
+
+    def score(self, world: World, unreadable: int, speed: float) -> Score:
+        """Return the score of all processes together."""
+        # A process without images has not seen how many classes there are.
+        classes = int(world.most(torch.tensor([len(self._counts)])).item())
+        counts = torch.zeros(classes, 3, dtype=torch.float64)
+        counts[: len(self._counts)] = self._counts
+        counts = world.sum(counts)
+        loss = world.sum(self._loss)
+        missing = int(world.sum(torch.tensor([unreadable], dtype=torch.float64)).item())
+        images, right, among = counts.sum(0).tolist()
+        if not images:
+            raise DataError("none of the images to evaluate on can be read")
+        each = tuple(100 * good / seen if seen else None for seen, good, _ in counts.tolist())
+        top5 = 100 * among / images if classes > 5 else None
+        return Score(int(images), 100 * right / images, top5, loss.item() / images, speed, missing, each)

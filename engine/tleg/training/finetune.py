@@ -147,7 +147,7 @@ def finetune(
     )
     if world.is_main:
         with new_file(output / TRAINING_RECORD, overwrite=True) as file:
-            _write_record(file, {**record, "reached": encode(scores["model"])})
+            _write_record(file, {**record, "reached": _describe_score(scores["model"])})
     return scores["model"]
 
 
@@ -167,6 +167,11 @@ def _describe_training(job: FinetuneJob, steps: int, prepared: Prepared) -> dict
     if job.frozen:
         record["frozen"] = [part if count is None else f"{part}:{count}" for part, count in job.frozen]
     return record
+
+
+def _describe_score(score: Score) -> dict[str, Any]:
+    """What a score says of the model; how fast it was measured says nothing."""
+    return {key: value for key, value in encode(score).items() if key != "images_per_second"}
 
 
 def _write_record(file: Path, record: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ goes on from a checkpoint equals one that was never interrupted, and so does one
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tleg.data.dataset import ImageSet
 from tleg.data.loading import worker_options
 from tleg.data.order import ShuffledBatches, TrainingImages, seed_everything
-from tleg.data.prefetch import Prefetcher
+from tleg.data.prefetch import Batch, Prefetcher
 from tleg.data.transforms import training_transform
 from tleg.data.unreadable import UnreadableImages
 from tleg.errors import DataError, ExportError, TlegError
@@ -117,51 +117,59 @@ class _Loop:
         self.losses: Losses | None = None
         self.evaluated: dict[str, Mapping[int | None, Score]] = {}
         self.saved_at = self.reported_at = time.monotonic()
-        self.saved_step = self.reported_step = 0
+        self.step = self.saved_step = self.reported_step = 0
         self.waited = 0.0
 
     def run(self) -> Outcome:
-        step = self._restore()
-        self.observer.started(step, self.steps, self.plan.recipe.epochs)
+        """Do the steps that are left."""
+        self._restore()
+        self.observer.started(self.step, self.steps, self.plan.recipe.epochs)
         if self.plan.recipe.compile:
             _compile(self.student, len(self.student.shown_depths()))
-        self.saved_step = self.reported_step = step
-        if step and self._is_evaluated_after(step) and not self.evaluated:
-            self._evaluate(step)  # It was stopped, or killed, before it could be.
-            self._save(step)
-        batches = Prefetcher(
-            self._loader(step), self.plan.placement.device, channels_last=self.plan.placement.device.type == "cuda"
-        )
+        self.saved_step = self.reported_step = self.step
+        if self.step and self._is_evaluated_now() and not self.evaluated:
+            self._evaluate()  # It was stopped, or killed, before it could be.
+            self._save()
+        device = self.plan.placement.device
+        batches = Prefetcher(self._loader(), device, channels_last=device.type == "cuda")
         self.student.train()
         self.reported_at = time.monotonic()
-        for pixels, labels, unreadable in batches:
-            self._note_unreadable(unreadable, step)
-            self._step(step, pixels, labels)
-            step += 1
+        for pixels, labels, unreadable in self._until_stopped(batches):
+            self._note_unreadable(unreadable)
+            self._step(pixels, labels)
+            self.step += 1
             self.evaluated = {}
             stop, save, report = self.plan.world.any(
-                self.observer.stop_requested(), self._is_saved_after(step), self._is_reported_after(step)
+                self.observer.stop_requested(), self._is_saved_now(), self._is_reported_now()
             )
-            save = save or stop or step == self.steps
+            evaluate = self._is_evaluated_now() and not stop
+            save = save or stop or evaluate or self.step == self.steps
             if report or save:
-                self._check_finite(step)
+                self._check_finite()
             if report:
-                self._report(step, batches.waited)
-            if self._is_evaluated_after(step) and not stop:
-                self._check_finite(step)
-                self._evaluate(step)
-                save = True
+                self._report(batches.waited)
+            if evaluate:
+                self._evaluate()
             if save:
-                self._save(step)
+                self._save()
             if stop:
                 break
         self.student.eval()
-        return Outcome(step, self.steps, self.state.result)
+        return Outcome(self.step, self.steps, self.state.result)
+
+    def _until_stopped(self, batches: Prefetcher) -> Iterator[Batch]:
+        """A signal to the whole process group ends the workers as well: then what is done is saved, as for any other."""
+        try:
+            yield from batches
+        except DataError:
+            if self.plan.world.size > 1 or not self.observer.stop_requested():
+                raise
+            self._save()
 
     # What a step does
 
-    def _step(self, step: int, pixels: Tensor, labels: Tensor) -> None:
-        plan, recipe = self.plan, self.plan.recipe
+    def _step(self, pixels: Tensor, labels: Tensor) -> None:
+        plan, recipe, step = self.plan, self.plan.recipe, self.step
         seed_everything(recipe.seed, "step", step)
         if self.mixup is not None:
             pixels, labels = self.mixup(pixels, labels)
@@ -185,14 +193,14 @@ class _Loop:
         average_gradients(self.state.trained, plan.world)
         self.state.update(step)
 
-    def _loader(self, start: int) -> DataLoader[Any]:
+    def _loader(self) -> DataLoader[Any]:
         plan, recipe = self.plan, self.plan.recipe
         order = ShuffledBatches(
             len(plan.images),
             recipe.batch_size,
             recipe.epochs,
             recipe.seed,
-            start=start,
+            start=self.step,
             repeats=recipe.repeats,
             rank=plan.world.rank,
             size=plan.world.size,
@@ -207,11 +215,12 @@ class _Loop:
 
     # What is told
 
-    def _is_reported_after(self, step: int) -> bool:
-        return step in (1, self.steps) or time.monotonic() - self.reported_at >= _SECONDS_BETWEEN_REPORTS
+    def _is_reported_now(self) -> bool:
+        return self.step in (1, self.steps) or time.monotonic() - self.reported_at >= _SECONDS_BETWEEN_REPORTS
 
-    def _report(self, step: int, waited: float) -> None:
+    def _report(self, waited: float) -> None:
         assert self.losses is not None
+        step = self.step
         now = time.monotonic()
         elapsed = max(now - self.reported_at, 1e-9)
         world, distilled = self.plan.world, self.losses.distillation
@@ -238,28 +247,30 @@ class _Loop:
         for code, text in self.watch.look(report):
             self.observer.warn(code, text, step)
 
-    def _check_finite(self, step: int) -> None:
+    def _check_finite(self) -> None:
         # A step may leave weights that are not finite after a loss that was.
         weights = torch.stack([value.detach().isfinite().all() for value in self.state.trained]).all()
         (broken,) = self.plan.world.any(not bool(self.finite & weights))
         if broken:
             value = "not finite" if self.losses is None or self.finite else f"{float(self.losses.total):g}"
             kept = "" if self.checkpoints is None else f"; the last checkpoint is of step {self.saved_step}"
-            raise TlegError(f"the loss became {value} by step {step}; try a lower --lr or a longer warm-up{kept}")
+            raise TlegError(f"the loss became {value} by step {self.step}; try a lower --lr or a longer warm-up{kept}")
 
-    def _note_unreadable(self, indices: Tensor, step: int) -> None:
+    def _note_unreadable(self, indices: Tensor) -> None:
         for name in self.unreadable.add(indices.tolist()):
-            self.observer.warn("unreadable", f"cannot read {name}; another image takes its place", step + 1)
+            self.observer.warn("unreadable", f"cannot read {name}; another image takes its place", self.step + 1)
 
     # Evaluation
 
-    def _is_evaluated_after(self, step: int) -> bool:
+    def _is_evaluated_now(self) -> bool:
         every = self.plan.keeping.evaluate_every
-        epoch, rest = divmod(step, self.steps_per_epoch)
-        return self.plan.validation is not None and every > 0 and not rest and (epoch % every == 0 or step == self.steps)
+        epoch, rest = divmod(self.step, self.steps_per_epoch)
+        return (
+            self.plan.validation is not None and every > 0 and not rest and (epoch % every == 0 or self.step == self.steps)
+        )
 
-    def _evaluate(self, step: int) -> None:
-        plan, epoch = self.plan, step // self.steps_per_epoch
+    def _evaluate(self) -> None:
+        plan, step = self.plan, self.step
         assert plan.validation is not None
         began = time.monotonic()
         share_buffers(plan.student, plan.world)
@@ -284,7 +295,7 @@ class _Loop:
             self.student.train()
         self.evaluated = {name: {depth: scores[name, depth] for depth in depths} for name in models}
         for name, some in self.evaluated.items():
-            self.observer.evaluated(step, epoch, name, some)
+            self.observer.evaluated(step, step // self.steps_per_epoch, name, some)
         self.reported_at += time.monotonic() - began  # It is no part of the speed of steps.
 
     def _predictor(self, model: nn.Module, depth: int | None) -> Any:
@@ -298,15 +309,16 @@ class _Loop:
 
     # Checkpoints
 
-    def _is_saved_after(self, step: int) -> bool:
+    def _is_saved_now(self) -> bool:
         keeping = self.plan.keeping
         if self.checkpoints is None:
             return False
         if keeping.checkpoint_steps is not None:
-            return step - self.saved_step >= keeping.checkpoint_steps
+            return self.step - self.saved_step >= keeping.checkpoint_steps
         return 0 < keeping.checkpoint_minutes <= (time.monotonic() - self.saved_at) / 60
 
-    def _save(self, step: int) -> None:
+    def _save(self) -> None:
+        step = self.step
         self.saved_at, self.saved_step = time.monotonic(), step
         if self.checkpoints is None or not self.plan.world.is_main:
             return
@@ -331,23 +343,22 @@ class _Loop:
             return
         self.observer.saved(step, saved.name, saved.seconds, saved.size, saved.best)
 
-    def _restore(self) -> int:
-        """Continue from the latest checkpoint that is whole; return its step, 0 when there is none."""
+    def _restore(self) -> None:
+        """Continue from the latest checkpoint that is whole."""
         if self.checkpoints is None:
-            return 0
+            return
         checkpoint, problems = self.checkpoints.latest()
         for problem in problems:
             self.observer.warn("checkpoint", f"{problem}; an earlier one is used")
         if checkpoint is None:
-            return 0
+            return
         progress = checkpoint.progress
         if progress.step > self.steps:
             raise TlegError(f"the checkpoint is of step {progress.step}, and the recipe has {self.steps} steps")
         self.state.load(checkpoint)
-        self.saved_step = progress.step
+        self.step = progress.step
         if progress.score is not None:
             self.evaluated = {"model": {}}
-        return progress.step
 
 
 def _mixup(recipe: Recipe, num_classes: int) -> Any | None:

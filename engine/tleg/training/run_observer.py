@@ -29,7 +29,8 @@ class RunObserver(Observer):
         self, folder: RunFolder, writer: EventWriter, signals: StopSignals, *, world_size: int, batch_size: int
     ) -> None:
         self._folder, self._writer, self._signals = folder, writer, signals
-        launcher = os.getppid() if world_size > 1 else None
+        # torchrun starts the processes again when one dies, also when there is but one.
+        launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
         self._state = RunState(
             state="starting",
             pid=os.getpid(),

@@ -17,6 +17,7 @@ from tleg.header import Preprocessing
 from tleg.learngene import Learngene, load
 from tleg.training.defaults import input_size_of
 from tleg.training.device import Placement
+from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluation import Predictor, Score, evaluate
 from tleg.training.normaliser import Normaliser
 from tleg.training.timm_weights import load_timm_weights, split_reference
@@ -67,6 +68,8 @@ def evaluate_subject(
     *,
     batch_size: int = 256,
     workers: int = 0,
+    limit: int | None = None,
+    world: World = SINGLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[int | None, Score]:
     """Return the score of every model of a subject on the validation images, in one pass.
@@ -89,6 +92,8 @@ def evaluate_subject(
         preprocessing=subject.preprocessing,
         batch_size=batch_size,
         workers=workers,
+        limit=limit,
+        world=world,
         progress=progress,
     )
 

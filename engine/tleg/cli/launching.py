@@ -15,6 +15,7 @@ from tleg.runs.folder import RunFolder, create_run
 from tleg.runs.launch import launch, node_command
 from tleg.runs.slurm import SlurmOptions, sbatch_script, submit
 from tleg.runs.spec import Launch, read_spec
+from tleg.runs.state import recall_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,13 @@ def follow_to_end(folder: RunFolder, *, as_json: bool) -> None:
     from tleg.cli.run_report import report_result
 
     code = follow(folder)
-    if code == ExitCode.DONE:
-        report_result(folder, as_json=as_json)
     if code != ExitCode.DONE:
         raise typer.Exit(int(code))
+    if recall_state(folder).state == "finished":
+        report_result(folder, as_json=as_json)
+    elif as_json:
+        state = recall_state(folder)
+        write_json({"run": folder.id, "state": state.state, "step": state.step})
 
 
 def _check_output(recipe: TrainingRecipe, output: Path, force: bool) -> None:

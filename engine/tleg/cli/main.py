@@ -113,7 +113,12 @@ def _hint(error: Exception) -> str:
 
 # In the order in which they are used, which is the order of `tleg --help`. Modules are light; engines load when a command
 # runs. The module of `tleg import` is called import_, because 'import' is a keyword.
-COMMANDS = ("preview", "inspect", "build", "verify", "import_", "learn", "finetune", "evaluate", "doctor")
+COMMANDS = (
+    *("preview", "inspect", "build", "verify", "import_"),
+    *("learn", "finetune", "evaluate"),
+    *("runs", "attach", "logs", "stop", "resume", "rm", "track"),
+    "doctor",
+)
 
 
 def register_commands(only: str | None = None) -> None:

@@ -17,4 +17,4 @@ def runs_folder_of(text: str | None) -> Path:
     """Return the folder of the runs that an option, or its absence, names."""
     from tleg.places import runs_folder
 
-    return runs_folder(text)
+    return runs_folder() if text is None else Path(text)

@@ -54,6 +54,10 @@ class ArrayImages:
         """The index of its class."""
         return int(self.labels[index])
 
+    def name(self, index: int) -> str:
+        """'image 17'."""
+        return f"image {index}"
+
 
 def locate() -> Path | None:
     """Return the folder that holds the four files, or None: the system's package, then tleg's own download."""

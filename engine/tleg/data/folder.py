@@ -44,13 +44,27 @@ class FolderImages:
         """The index of its class."""
         return self.labels[index]
 
+    def name(self, index: int) -> str:
+        """Its path."""
+        return str(self.files[index])
 
-def open_folder(folder: Path) -> Data:
-    """Open an image folder. Raises DataError naming what is missing, empty or different between the splits."""
+
+def open_folder(folder: Path, *, splits: bool = False) -> Data:
+    """Open an image folder. Raises DataError naming what is missing, empty or different between the splits.
+
+    splits  validation images will be taken from the training images: there may be none, and no folder train/ above them
+    """
     train = folder / "train"
     validation = next((folder / name for name in VALIDATION_NAMES if (folder / name).is_dir()), None)
+    if splits and validation is None:
+        train = train if train.is_dir() else folder
+        classes = _class_names(train)
+        return Data(folder.resolve().name, classes, _scan(train, classes), FolderImages((), ()))
     if not train.is_dir() or validation is None:
-        raise DataError(f"{folder} must hold the folders train/ and val/, each with a folder of images for each class")
+        raise DataError(
+            f"{folder} must hold the folders train/ and val/, each with a folder of images for each class; "
+            "--validation-split 0.1 takes validation images from the training images"
+        )
     classes = _class_names(train)
     if extra := sorted(set(_class_names(validation)) - set(classes)):
         raise DataError(f"{validation} has the class '{extra[0]}', which {train} lacks")

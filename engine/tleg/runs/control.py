@@ -21,7 +21,9 @@ from tleg.runs.state import RunState, home_of, observe, recall_state, write_stat
 
 _PATIENCE_SECONDS: Final = 10.0
 _STALE_SECONDS: Final = 24 * 3600
-_OWN_FILES: Final = frozenset({"spec.json", "events.jsonl", "state.json", "run.lock", "train.log", "stop", "job.sh"})
+_OWN_FILES: Final = frozenset(
+    {"spec.json", "events.jsonl", "state.json", "run.lock", "train.log", "stop", "job.sh", "failure.json"}
+)
 _OWN_FOLDERS: Final = frozenset({"checkpoints", "exports"})
 
 

@@ -142,7 +142,7 @@ class Checkpoints:
 
     def latest(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the latest checkpoint that is whole, and a sentence for each later one that is not."""
-        problems = []
+        problems: list[str] = []
         for path in self.paths():
             try:
                 return read_checkpoint(path), problems

@@ -73,7 +73,7 @@ def _choose_device(device: str, local_rank: int) -> torch.device:
         return chosen
     if not available:
         raise InputError(f"'{device}' was asked for, but torch sees no CUDA device; `tleg doctor` says more")
-    if chosen.index is None:
+    if ":" not in device:
         chosen = torch.device("cuda", local_rank)
     if chosen.index >= torch.cuda.device_count():
         raise InputError(f"there is no '{chosen}': torch sees {torch.cuda.device_count()} CUDA devices")

@@ -26,7 +26,7 @@ class DeviceSampler:
 
     def sample(self) -> dict[str, Any]:
         """Return {'devices': […], 'host': {…}}: bytes, percent, degrees Celsius, watts; None for what is not known."""
-        return {"devices": [] if self._handle is None else [self._sample_device()], "host": _sample_host()}
+        return {"devices": [] if self._handle is None else [self._sample_device()], "host": sample_host()}
 
     def _sample_device(self) -> dict[str, Any]:
         import pynvml
@@ -54,7 +54,7 @@ def _ask(question: Any) -> Any:
         return None
 
 
-def _sample_host() -> dict[str, Any]:
+def sample_host() -> dict[str, Any]:
     """Bytes of memory used and in all, and the load average of a minute."""
     values: dict[str, int] = {}
     with suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from tleg.errors import InputError
@@ -89,7 +90,7 @@ def join_world(device: torch.device) -> Iterator[World]:
         raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}") from error
     store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
     # torchrun keeps its store when it starts the processes again, with the addresses of those that died.
-    attempt = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{size}", store)
+    attempt = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{size}", store)
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=attempt, rank=rank, world_size=size, timeout=TIMEOUT)
     control = dist.new_group(backend="gloo", timeout=TIMEOUT)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from tleg.data.dataset import Data, open_data
 from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe, TrainingRecipe
@@ -13,10 +12,8 @@ from tleg.training.distributed import SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.learn import LearnJob, learn_to_file
 from tleg.training.observer import QUIET, Observer
+from tleg.training.references import LEARNGENE, MODEL
 from tleg.training.starts import Start, start_from_checkpoint, start_from_learngene, start_from_timm
-
-LEARNGENE: Final = "learngene.safetensors"
-MODEL: Final = "model"
 
 
 def run_job(

@@ -51,7 +51,7 @@ class Objective:
             images = normalise(pixels)
             output: Output = student(images, first, wants_features)
             distilled = None if self.teacher is None else self._distilled(output, self.teacher, pixels)
-        task = self.task(output.logits.float(), labels)
+        task: Tensor = self.task(output.logits.float(), labels)
         yield Losses(combine(task, distilled, self.distillation), task.detach(), _detached(distilled))
         soft = Distillation(temperature=self.distillation.temperature)
         target = output.logits.detach()

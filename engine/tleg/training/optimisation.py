@@ -56,6 +56,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_ep
     }
     # A constant rate is a line that ends where it began.
     lowest = recipe.peak_rate * (1.0 if recipe.schedule == "constant" else recipe.minimum_rate)
+    schedule: Any
     if recipe.schedule == "cosine":
         schedule = CosineLRScheduler(optimizer, lr_min=lowest, **common)
     else:

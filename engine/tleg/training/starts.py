@@ -19,8 +19,11 @@ from tleg.export.manifest import hash_file, manifest_path, read_manifest
 from tleg.export.timm_folder import WEIGHTS, load_timm_folder, preprocessing_of, read_config
 from tleg.head import choose_head, new_head
 from tleg.header import Architecture, Preprocessing
-from tleg.learngene import load
+from tleg.learngene import Learngene, load
+from tleg.training.baselines import baseline
 from tleg.training.defaults import check_channels, input_size_of, model_arguments, preprocessing_for
+from tleg.training.kept import learngene_of_checkpoint
+from tleg.training.references import find_run, finished_learngene, resolve_model
 from tleg.training.timm_weights import load_timm_weights, split_reference
 
 
@@ -35,15 +38,24 @@ class Start:
     lineage: Mapping[str, Any]
 
 
-def start_from_learngene(path_or_name: str, depth: int, drop_path: float = 0.0) -> Callable[[Data], Start]:
-    """Start from a learngene's descendant. A head for other classes than the data's is replaced by a new one."""
-    learngene = load(path_or_name)
+def start_from_learngene(
+    path_or_name: str, depth: int, drop_path: float = 0.0, init: str | None = None
+) -> Callable[[Data], Start]:
+    """Start from a learngene's descendant. A head for other classes than the data's is replaced by a new one.
+
+    path_or_name  a file, a name of the catalogue, or a run of `tleg learn`, finished or not
+    init          a baseline to start from instead of the expansion: see `tleg.training.baselines`
+    """
+    learngene, name = _open_learngene(path_or_name)
     header = learngene.header
 
     def start(data: Data) -> Start:
         matching = not header.classes or header.classes == data.classes
         head = choose_head(header.architecture.num_classes, len(data.classes))
-        model = expand_descendant(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
+        if init is not None:
+            model = baseline(learngene, depth, init, num_classes=head.num_classes, drop_path=drop_path)
+        else:
+            model = expand_descendant(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
         policy = head.policy
         if head.policy == "kept" and not matching:
             # As many classes, but others: what the head knows is of no use.
@@ -53,16 +65,26 @@ def start_from_learngene(path_or_name: str, depth: int, drop_path: float = 0.0) 
             )
             policy = "new"
         lineage = {
-            "learngene": Path(path_or_name).stem,
+            "learngene": name,
             "sha256": header.sha256,
             "ancestry": header.learned.get("ancestry"),
             "depth": depth,
             "head": policy,
+            **({} if init is None else {"init": init}),
         }
         architecture = replace(header.architecture, num_classes=head.num_classes)
         return Start(model, architecture, depth, header.preprocessing, lineage)
 
     return start
+
+
+def _open_learngene(path_or_name: str) -> tuple[Learngene, str]:
+    """The learngene that a text names, and what to call it."""
+    run = find_run(path_or_name)
+    if run is None:
+        return load(path_or_name), Path(path_or_name).stem
+    result = finished_learngene(run)
+    return (learngene_of_checkpoint(run.path) if result is None else load(result)), run.id
 
 
 def start_from_timm(
@@ -114,6 +136,7 @@ def start_from_checkpoint(text: str) -> Callable[[Data], Start]:
 
     Raises InputError or FileFormatError.
     """
+    text = resolve_model(text)
     reference = split_reference(text)
     if reference is not None and not Path(text).exists():
         return lambda data: _start_from_weights(*reference, data)

@@ -113,14 +113,16 @@ class PlainStudent(Student):
     def __init__(self, model: nn.Module, *, token: bool = False) -> None:
         super().__init__()
         self.model = model
-        self.width = int(getattr(model, "head_hidden_size", None) or getattr(model, "num_features", 0))
+        width: Any = getattr(model, "head_hidden_size", None) or getattr(model, "num_features", 0)
+        self.width = int(width)
         self.token = token
         if token:
-            if not hasattr(model, "set_distilled_training"):
+            distilled: Any = getattr(model, "set_distilled_training", None)
+            if distilled is None:
                 raise InputError(
                     "token distillation needs a model with a distillation token, such as deit_tiny_distilled_patch16_224"
                 )
-            model.set_distilled_training(True)
+            distilled(True)
 
     def depths(self, step: int) -> tuple[None]:
         """One, always the same."""

@@ -17,6 +17,7 @@ from tleg.export.timm_folder import WEIGHTS, load_timm_folder, read_config
 from tleg.header import Preprocessing
 from tleg.training.device import Placement
 from tleg.training.evaluation import evaluate
+from tleg.training.references import resolve_model
 from tleg.training.timm_weights import load_timm_weights, split_reference
 
 CHECK_IMAGES: Final = 1024
@@ -65,9 +66,10 @@ class Teacher(nn.Module):
 
         Raises TeacherError when it cannot be had, or its classes are not the data's.
         """
-        folder, known = Path(name), tuple[str, ...]()
+        known = tuple[str, ...]()
         reference = split_reference(name)
         try:
+            folder = Path(resolve_model(name))
             if folder.exists():
                 model = load_timm_folder(folder)
                 known = tuple(read_config(folder).get("label_names", ()))
@@ -91,15 +93,34 @@ class Teacher(nn.Module):
         """A teacher stays in eval mode."""
         return super().train(False)
 
+    @property
+    def feature_size(self) -> int:
+        """The number of values of a pooled feature. Raises TeacherError when the model has none to give."""
+        size = getattr(self.model, "head_hidden_size", None) or getattr(self.model, "num_features", None)
+        if not isinstance(size, int) or not hasattr(self.model, "forward_head"):
+            raise TeacherError(f"the teacher {self.report.name} gives no features; use --distillation soft")
+        return size
+
+    @torch.no_grad()
+    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """pixels (N, C, H, W) in 0..1 -> logits (N, classes), and what the classifier sees: features (N, feature_size)."""
+        model: Any = self.model
+        computed = model.forward_features(self._see(pixels))
+        return model.forward_head(computed), model.forward_head(computed, pre_logits=True)
+
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels (N, C, H, W) in 0..1 -> logits (N, classes)."""
+        logits: Tensor = self.model(self._see(pixels))
+        return logits
+
+    def _see(self, pixels: Tensor) -> Tensor:
+        """Pixel values in the teacher's channels and resolution, with its normalisation."""
         if pixels.shape[1] != self.channels:
             pixels = pixels.expand(-1, self.channels, -1, -1) if pixels.shape[1] == 1 else _grey(pixels)
         if tuple(pixels.shape[2:]) != self.size:
             pixels = F.interpolate(pixels, self.size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
-        logits: Tensor = self.model((pixels - self.mean) / self.std)
-        return logits
+        return (pixels - self.mean) / self.std
 
 
 def _grey(pixels: Tensor) -> Tensor:

@@ -1,0 +1,174 @@
+"""Following a run in the foreground. The run is a process of its own: whatever happens to the one that looks, it goes on."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from tleg.cli.output import is_interactive, printable, say
+from tleg.cli.run_text import format_evaluation, format_step
+from tleg.exit_codes import ExitCode
+from tleg.runs.control import request_stop
+from tleg.runs.events import Event
+from tleg.runs.folder import RunFolder
+from tleg.runs.reader import EventReader
+from tleg.runs.reports import read_evaluation, read_step, read_warning
+from tleg.runs.snapshot import RunSnapshot, fold
+from tleg.runs.state import RunState, observe
+
+_ENDED: Final = frozenset({"finished", "stopped", "failed", "lost"})
+_SECONDS_BETWEEN_LOOKS: Final = 0.25
+_SECONDS_BETWEEN_LINES: Final = 30.0
+_LOG_LINES: Final = 8
+
+
+class View(Protocol):
+    """What shows a run."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def show(self, snapshot: RunSnapshot, state: RunState, events: Sequence[Event]) -> None:
+        """Show the run as it is now, and what happened since the last look."""
+        ...
+
+
+class PlainView:
+    """Lines on stderr, for logs and pipes: what happens, and a step now and then."""
+
+    def __init__(self) -> None:
+        self._state: str | None = None
+        self._spoke_at = float("-inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    def show(self, snapshot: RunSnapshot, state: RunState, events: Sequence[Event]) -> None:
+        """Print what is new."""
+        if state.state != self._state and state.state in ("queued", "starting", "running", "stopping"):
+            say(state.state)
+        self._state = state.state
+        for event in events:
+            if event.type == "evaluation":
+                say(format_evaluation(read_evaluation(event.t, event.payload)))
+            elif event.type == "warning":
+                say(f"warning: {printable(read_warning(event.t, event.payload).text)}")
+            elif event.type == "step":
+                report = read_step(event.t, event.payload)
+                if report.step in (1, report.steps) or time.monotonic() - self._spoke_at >= _SECONDS_BETWEEN_LINES:
+                    self._spoke_at = time.monotonic()
+                    say(format_step(report))
+
+
+def follow(folder: RunFolder) -> ExitCode:
+    """Show a run until it ends and return its exit code; 130 when the one who looks leaves it running.
+
+    Ctrl-C on a terminal asks whether to stop the run or to leave it; without one it leaves.
+    """
+    reader, snapshot = EventReader(folder), RunSnapshot()
+    while True:
+        view = _view(folder)
+        try:
+            with view:
+                while True:
+                    if not folder.path.is_dir():
+                        say(f"tleg: the folder of run {folder.id} is gone: {folder.path}")
+                        return ExitCode.FAILED
+                    restarts = reader.restarts
+                    # The state first: what it says has been written to the events before.
+                    state = observe(folder)
+                    events = reader.read()
+                    if reader.restarts != restarts:
+                        snapshot = RunSnapshot()
+                    snapshot = fold(snapshot, events)
+                    view.show(snapshot, state, events)
+                    if state.state in _ENDED:
+                        break
+                    time.sleep(_pause())
+            return explain_end(folder, state, snapshot)
+        except KeyboardInterrupt:
+            if not _stays(folder):
+                return ExitCode.INTERRUPTED
+
+
+def explain_end(folder: RunFolder, state: RunState, snapshot: RunSnapshot) -> ExitCode:
+    """Say how a run ended, where that is not its result, and return its exit code."""
+    if state.state == "finished":
+        return ExitCode.DONE
+    if state.state == "stopped":
+        say(f"{state.message or 'stopped'}; `tleg resume {folder.id}` goes on")
+        return ExitCode.DONE
+    if state.state == "lost":
+        last = snapshot.checkpoints[-1].step if snapshot.checkpoints else None
+        kept = "it has no checkpoint yet" if last is None else f"its last checkpoint is of step {last}"
+        say(
+            f"tleg: the trainer of run {folder.id} ended without a word (killed, out of memory, or a power cut); {kept}. "
+            f"`tleg resume {folder.id}` goes on"
+        )
+        _show_log(folder, snapshot)
+        return ExitCode.FAILED
+    say(f"tleg: {printable(state.message or 'the run failed')}")
+    try:
+        return ExitCode(state.exit_code or ExitCode.FAILED)
+    except ValueError:
+        return ExitCode.FAILED
+
+
+def _show_log(folder: RunFolder, snapshot: RunSnapshot) -> None:
+    """The last words of a trainer that never began."""
+    if snapshot.start is not None:
+        return
+    try:
+        with folder.log_file.open(encoding="utf-8", errors="replace") as file:
+            lines = deque(file, _LOG_LINES)
+    except OSError:
+        return
+    for line in lines:
+        say(printable(line.rstrip("\n")))
+
+
+def _view(folder: RunFolder) -> View:
+    if not is_interactive(sys.stderr):
+        return PlainView()
+    from tleg.cli.live_view import LiveView, shows_glyphs
+
+    return LiveView(folder) if shows_glyphs() else PlainView()
+
+
+def _pause() -> float:
+    if not is_interactive(sys.stderr):
+        return _SECONDS_BETWEEN_LOOKS
+    from tleg.cli.live_view import refreshes_a_second
+
+    return 1 / refreshes_a_second()
+
+
+def _stays(folder: RunFolder) -> bool:
+    """Ask what Ctrl-C meant; True to go on watching, as one does until a stopped run has saved."""
+    come_back = f"run {folder.id} goes on; `tleg attach {folder.id}` shows it, `tleg stop {folder.id}` ends it"
+    if not (is_interactive(sys.stderr) and sys.stdin.isatty()):
+        say(come_back)
+        return False
+    try:
+        print("\n[s] stop it and save   [l] leave it running   [c] continue watching: ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline().strip().lower()[:1]
+    except KeyboardInterrupt:
+        answer = "l"
+    if answer == "s":
+        request_stop(folder)
+        say("stopping: it finishes its step and saves")
+        return True
+    if answer == "c":
+        return True
+    say(come_back)
+    return False

@@ -1,0 +1,126 @@
+"""A run on a terminal, redrawn in place: what `tleg learn`, `tleg attach` and their like show."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tleg.cli.output import format_bytes, printable
+from tleg.cli.run_text import COLOURS, GLYPHS, format_duration, format_evaluation
+from tleg.runs.events import Event
+from tleg.runs.folder import RunFolder
+from tleg.runs.reports import StepReport
+from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.state import RunState
+
+_REFRESHES: Final = 4
+_REFRESHES_OVER_SSH: Final = 1
+_WARNINGS: Final = 2
+_NOTABLE_WAIT: Final = 0.2
+
+
+def refreshes_a_second() -> int:
+    """How often a terminal is redrawn: less over SSH, where every byte travels."""
+    return _REFRESHES_OVER_SSH if "SSH_CONNECTION" in os.environ else _REFRESHES
+
+
+class LiveView:
+    """Shows a run until it is closed; what it showed last stays on the screen."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._live = Live(console=Console(stderr=True, highlight=False), auto_refresh=False, transient=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, snapshot: RunSnapshot, state: RunState, events: Sequence[Event]) -> None:
+        """Draw the run as it is now."""
+        self._live.update(Group(*render_run(self._folder.id, snapshot, state)), refresh=True)
+
+    def line(self, text: str) -> None:
+        """Print a line above."""
+        self._live.console.print(Text(text))
+
+
+def render_run(run: str, snapshot: RunSnapshot, state: RunState) -> Iterator[RenderableType]:
+    """Yield the lines of a run: state, progress, numbers, evaluations, device, warnings. 80 columns are enough."""
+    colour = COLOURS.get(state.state, "default")
+    yield Text.assemble((f"{GLYPHS[state.state]} {state.state}", f"bold {colour}"), "  ", printable(run))
+    if snapshot.step is not None and snapshot.step.steps:
+        yield from _render_step(snapshot.step, state)
+    if snapshot.stage is not None and state.state not in ("finished", "failed", "stopped"):
+        count = "" if snapshot.stage.total is None else f" {snapshot.stage.done}/{snapshot.stage.total}"
+        yield Text(f"{printable(snapshot.stage.text)}{count}", style="dim")
+    if snapshot.evaluations:
+        yield Text(format_evaluation(snapshot.evaluations[-1]))
+    if snapshot.best is not None and snapshot.best.top1 is not None and len(snapshot.evaluations) > 1:
+        yield Text(f"best: {snapshot.best.top1:.2f} % after epoch {snapshot.best.epoch}", style="dim")
+    for device in snapshot.device.get("devices", ()):
+        yield Text(_describe_device(device), style="dim")
+    for warning in snapshot.warnings[-_WARNINGS:]:
+        yield Text(f"! {printable(warning.text)}", style="yellow")
+    if state.state in ("starting", "running"):
+        yield Text("Ctrl-C: stop it, or leave it running", style="dim")
+
+
+def _render_step(step: StepReport, state: RunState) -> Iterator[RenderableType]:
+    assert step.steps is not None
+    row = Table.grid(padding=(0, 1))
+    left = f"{format_duration(state.eta)} to go" if state.eta is not None and step.step < step.steps else ""
+    row.add_row(
+        ProgressBar(total=step.steps, completed=step.step, width=20),
+        Text(f"{100 * step.step / step.steps:.0f} %"),
+        Text(f"epoch {step.epoch}/{step.epochs}"),
+        Text(f"step {step.step}/{step.steps}", style="dim"),
+        Text(left),
+    )
+    yield row
+    numbers = [f"loss {_number(step.loss)}"]
+    if step.distillation_loss is not None:
+        numbers.append(f"teacher {_number(step.distillation_loss)}")
+    if step.learning_rate is not None:
+        numbers.append(f"rate {step.learning_rate:.2e}")
+    numbers.append(f"gradient {_number(step.gradient_norm)}")
+    if step.images_per_second is not None:
+        numbers.append(f"{step.images_per_second:.0f} images/s")
+    if step.data_wait is not None and step.data_wait > _NOTABLE_WAIT:
+        numbers.append(f"waits {100 * step.data_wait:.0f} %")
+    yield Text("  ".join(numbers))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _describe_device(device: Mapping[str, Any]) -> str:
+    parts = [f"GPU {device.get('index')} {printable(str(device.get('name') or ''))}"]
+    for key, unit in (("utilisation", "%"), ("temperature", "°C"), ("power", "W")):
+        if isinstance(device.get(key), int | float):
+            parts.append(f"{device[key]:.0f} {unit}")
+    used, total = device.get("memory_used"), device.get("memory_total")
+    if isinstance(used, int) and isinstance(total, int):
+        parts.append(f"{format_bytes(used)} of {format_bytes(total)}")
+    return "  ".join(parts)
+
+
+def shows_glyphs() -> bool:
+    """Whether stderr shows glyphs; an encoding without them gets plain lines."""
+    try:
+        "".join(GLYPHS.values()).encode(sys.stderr.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,69 @@
+"""How runs read: states with a glyph, progress, times, evaluations."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from tleg.runs.reports import EvaluationReport, StepReport
+from tleg.runs.state import RunState
+
+GLYPHS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "queued": "…",
+        "starting": "◔",
+        "running": "▶",
+        "stopping": "◼",
+        "finished": "✓",
+        "stopped": "■",
+        "failed": "✗",
+        "lost": "?",
+    }
+)
+COLOURS: Final[Mapping[str, str]] = MappingProxyType(
+    {"running": "green", "finished": "green", "failed": "red", "lost": "red", "stopped": "yellow", "stopping": "yellow"}
+)
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds as '41 s', '12 min', '3 h 05 min' or '2 d 4 h'."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 24 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def format_progress(state: RunState) -> str:
+    """Write how far a run is: '41 % of 30 epochs', or nothing before its first step."""
+    if not state.steps or state.step is None:
+        return ""
+    share = f"{100 * state.step / state.steps:.0f} %"
+    return share if state.epochs is None else f"{share} of {state.epochs} epoch{'s' if state.epochs != 1 else ''}"
+
+
+def format_step(report: StepReport) -> str:
+    """Write a step on one line."""
+    parts = [f"epoch {report.epoch}/{report.epochs}", f"step {report.step}/{report.steps}"]
+    if report.loss is not None:
+        parts.append(f"loss {report.loss:.4f}")
+    if report.learning_rate is not None:
+        parts.append(f"learning rate {report.learning_rate:.2e}")
+    if report.gradient_norm is not None:
+        parts.append(f"gradient {report.gradient_norm:.3g}")
+    if report.images_per_second is not None:
+        parts.append(f"{report.images_per_second:.0f} images/s")
+    return ", ".join(parts)
+
+
+def format_evaluation(report: EvaluationReport) -> str:
+    """Write an evaluation on one line: 'epoch 3: top-1 81.20 % at depth 4, 83.10 % at depth 8 (average of the weights)'."""
+    scores = ", ".join(
+        f"{score.top1:.2f} %" + ("" if score.depth is None else f" at depth {score.depth}")
+        for score in report.scores
+        if score.top1 is not None
+    )
+    weights = " (average of the weights)" if report.weights == "ema" else ""
+    return f"epoch {report.epoch}: top-1 {scores}{weights}"

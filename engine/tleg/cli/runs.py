@@ -1,0 +1,79 @@
+"""`tleg runs`: all runs, the newest first."""
+
+import sys
+import time
+from typing import Any
+
+from tleg.cli.main import app
+from tleg.cli.output import console, printable, say, write_json
+from tleg.cli.run_options import JsonOption, RunsDirOption, runs_folder_of
+from tleg.cli.run_text import COLOURS, GLYPHS, format_duration, format_progress
+
+
+@app.command()
+def runs(runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
+    """List all runs, the newest first, with their state, progress and best accuracy."""
+    from tleg.runs.listing import list_runs
+
+    place = runs_folder_of(runs_dir)
+    listing = list_runs(place)
+    rows = [_describe(folder) for folder in listing]
+    for skipped in listing.skipped:
+        say(f"left out {printable(str(skipped.path))}: {printable(skipped.reason)}")
+    if as_json:
+        write_json(rows)
+        return
+    if not rows:
+        say(f"no runs in {place}; `tleg learn --help` and `tleg finetune --help` say how to start one")
+        return
+    _write_table(rows)
+
+
+def _describe(folder: Any) -> dict[str, Any]:
+    from tleg.runs.reader import EventReader
+    from tleg.runs.snapshot import RunSnapshot, fold
+    from tleg.runs.spec import read_spec
+    from tleg.runs.state import observe
+
+    spec, state = read_spec(folder), observe(folder)
+    best = fold(RunSnapshot(), EventReader(folder).read()).best
+    return {
+        "id": folder.id,
+        "kind": spec.kind,
+        "state": state.state,
+        "step": state.step,
+        "steps": state.steps,
+        "epochs": state.epochs,
+        "progress": format_progress(state),
+        "best_top1": None if best is None else best.top1,
+        "created": spec.created,
+        "eta": state.eta if state.state == "running" else None,
+        "message": state.message,
+        "exit_code": state.exit_code,
+        "result": state.result,
+        "output": spec.output,
+        "path": str(folder.path),
+    }
+
+
+def _write_table(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("run", "state", "progress"):
+        table.add_column(title, overflow="fold")
+    for title in ("best", "age"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        state = row["state"]
+        best = "" if row["best_top1"] is None else f"{row['best_top1']:.2f} %"
+        left = "" if row["eta"] is None else f", {format_duration(row['eta'])} to go"
+        table.add_row(
+            Text(printable(row["id"])),
+            Text(f"{GLYPHS[state]} {state}", style=COLOURS.get(state, "")),
+            Text(f"{row['progress']}{left}"),
+            Text(best),
+            Text(format_duration(time.time() - row["created"])),
+        )
+    console(sys.stdout).print(table)

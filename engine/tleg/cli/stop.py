@@ -1,0 +1,49 @@
+"""`tleg stop`: save a checkpoint and end."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from tleg.cli.main import app
+from tleg.cli.output import say, write, write_json
+from tleg.cli.run_options import JsonOption, RunArgument, RunsDirOption, runs_folder_of
+
+
+@app.command()
+def stop(
+    run: RunArgument,
+    kill_after: Annotated[
+        float | None,
+        typer.Option(help="Kill it when it has not ended after so many seconds.", metavar="SECONDS", min=0),
+    ] = None,
+    runs_dir: RunsDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a run to finish its step, save a checkpoint and end; wait until it did. `tleg resume` goes on."""
+    from tleg.runs.control import kill_run
+    from tleg.runs.listing import resolve_run
+    from tleg.runs.slurm import stop as request
+    from tleg.runs.state import observe
+
+    folder = resolve_run(run, runs_folder_of(runs_dir))
+    state = observe(folder)
+    ended = ("finished", "stopped", "failed", "lost")
+    if state.state in ended:
+        say(f"run {folder.id} is {state.state} already")
+    else:
+        request(folder)
+        began = time.monotonic()
+        say("stopping: it finishes its step and saves. Ctrl-C leaves it to that")
+        while (state := observe(folder)).state not in ended:
+            if kill_after is not None and time.monotonic() - began >= kill_after:
+                say(f"it has not ended after {kill_after:g} s; killing it")
+                kill_run(folder)
+            elif state.state == "queued":
+                say(f"run {folder.id} waits for its start; it ends as soon as it begins")
+                break
+            time.sleep(0.1)
+    if as_json:
+        write_json({"run": folder.id, "state": state.state, "step": state.step, "message": state.message})
+    else:
+        write(f"{folder.id}  {state.state}" + ("" if state.step is None else f" after step {state.step}"))

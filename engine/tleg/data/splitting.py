@@ -1,0 +1,62 @@
+"""Validation images taken from the training images."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from tleg.data.dataset import Data, ImageSet
+from tleg.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some images of a set, in the order of their numbers there."""
+
+    whole: ImageSet
+    chosen: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def image(self, index: int) -> Image.Image:
+        """The image."""
+        return self.whole.image(self.chosen[index])
+
+    def label(self, index: int) -> int:
+        """The index of its class."""
+        return self.whole.label(self.chosen[index])
+
+    def name(self, index: int) -> str:
+        """Its name in the whole set."""
+        return self.whole.name(self.chosen[index])
+
+
+def split(data: Data, part: float, seed: int) -> Data:
+    """Return the data with validation images taken from its training images, the same part of every class.
+
+    part  in 0..1; every class keeps one image or more on either side
+    seed  decides which images; labels and their order are all that it depends on otherwise
+
+    Raises DataError naming a class that has too few.
+    """
+    by_class: dict[int, list[int]] = {}
+    for index in range(len(data.train)):
+        by_class.setdefault(data.train.label(index), []).append(index)
+    taken: set[int] = set()
+    for label, indices in sorted(by_class.items()):
+        if len(indices) < 2:
+            raise DataError(f"the class '{data.classes[label]}' has one image alone, which cannot be split")
+        count = min(len(indices) - 1, max(1, round(part * len(indices))))
+        # A text as seed, so that neighbouring seeds and classes have nothing in common.
+        taken.update(random.Random(f"validation/{seed}/{label}").sample(indices, count))
+    kept = [index for index in range(len(data.train)) if index not in taken]
+    notes = data.notes
+    if len(data.validation):
+        notes = (
+            *notes,
+            f"the {len(data.validation)} validation images of {data.name} are left out; those of the split count",
+        )
+    name = f"{data.name} (split {part:g})"
+    return replace(data, name=name, train=Part(data.train, kept), validation=Part(data.train, sorted(taken)), notes=notes)

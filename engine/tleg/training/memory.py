@@ -1,0 +1,107 @@
+"""How much memory a training needs, before it is tried."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tleg.cost import CostModel
+from tleg.header import Structure
+
+# States of the size of the weights that an optimiser keeps.
+_STATES: Final = {"adamw": 2, "adam": 2, "nadamw": 2, "adopt": 2, "lamb": 2, "lion": 1, "sgd": 1, "momentum": 1}
+_BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
+_FLOAT32: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes on each device. Activations are those that the backward pass needs; None where they cannot be foretold."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    average: int
+    activations: int | None
+    teacher: int
+
+    @property
+    def total(self) -> int:
+        """All that is known of."""
+        return self.weights + self.gradients + self.optimizer + self.average + (self.activations or 0) + self.teacher
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a training puts on a device.
+
+    parameters          that are trained
+    images              computed at once: the batch over processes and accumulated parts
+    depth, structure    of a plain ViT; None for other models, whose activations are not estimated
+    expanded            parameters of the layers that an auxiliary model makes from its terms, with their gradients; else 0
+    teacher_parameters  of a teacher, else 0
+    """
+
+    parameters: int
+    images: int
+    precision: str
+    optimizer: str
+    ema: bool
+    gradient_checkpointing: bool
+    depth: int | None = None
+    structure: Structure | None = None
+    expanded: int = 0
+    teacher_parameters: int = 0
+
+
+def estimate_memory(load: Load) -> MemoryEstimate:
+    """Return the estimate. What torch and CUDA need for themselves, about a gigabyte on a GPU, is not in it."""
+    weights = load.parameters * _FLOAT32
+    activations = None
+    if load.structure is not None and load.depth is not None:
+        activations = _activations(load, load.structure, load.depth)
+    return MemoryEstimate(
+        weights=weights,
+        gradients=weights,
+        optimizer=weights * _STATES[load.optimizer],
+        average=weights if load.ema else 0,
+        # The expanded weights and their gradients live as long as activations do.
+        activations=None if activations is None else activations + 2 * _FLOAT32 * load.expanded,
+        teacher=load.teacher_parameters * _FLOAT32,
+    )
+
+
+def _activations(load: Load, structure: Structure, depth: int) -> int:
+    """What the backward pass of a ViT keeps, with attention that stores no scores (scaled_dot_product_attention).
+
+    In values a token: a block keeps its input and that of the second norm (width each, and two numbers for each norm), both
+    normalised inputs (width each), queries, keys and values (3 width), attention's output (width), and two versions of the
+    hidden layer, before and after the activation. With gradient checkpointing it keeps its input, and one block all.
+    """
+    patches = (structure.image_size[0] // structure.patch_size[0]) * (structure.image_size[1] // structure.patch_size[1])
+    tokens = patches + structure.registers + int(structure.class_token)
+    width, hidden = structure.width, structure.hidden
+    kept = 8 * width + 2 * hidden
+    values = depth * width + kept if load.gradient_checkpointing else depth * kept
+    around = 3 * width  # Stem, final norm and pooled features.
+    return load.images * tokens * (values + around) * _BYTES[load.precision]
+
+
+def advise(estimate: MemoryEstimate, available: int) -> str | None:
+    """Return what to change when an estimate is more than the memory that is available, else None."""
+    if estimate.total <= available:
+        return None
+    needed = f"about {estimate.total / 1e9:.1f} GB are needed and {available / 1e9:.1f} GB are available"
+    if (estimate.activations or 0) > estimate.total / 3:
+        return (
+            f"{needed}: give --accumulate 2 or more (the same result), --gradient-checkpointing, or a smaller --batch-size"
+        )
+    return f"{needed}: choose a smaller model or teacher, or another device"
+
+
+def checkpoint_bytes(load: Load) -> int:
+    """Return the size of a checkpoint."""
+    return load.parameters * _FLOAT32 * (1 + _STATES[load.optimizer] + int(load.ema))
+
+
+def expanded_parameters(cost: CostModel, depth: int) -> int:
+    """Return the parameters of all layers at a depth."""
+    return cost.at(depth).parameters - (2 * cost.at(1).parameters - cost.at(2).parameters)

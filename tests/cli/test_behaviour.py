@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tleg.exit_codes import ExitCode, exit_code_of
 from tleg.errors import DepthError, ExportError, InputError, VerificationError
+from tleg.exit_codes import ExitCode, exit_code_of
 
 
 def failure(done: Any, code: int, says: str) -> None:

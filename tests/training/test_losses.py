@@ -20,15 +20,15 @@ def test_distillation_is_the_divergence_by_definition(images: int, classes: int,
     teacher = torch.randn(images, classes, generator=generator, dtype=torch.float64)
     p, q = (teacher / temperature).softmax(1), (student / temperature).softmax(1)
     expected = temperature**2 * (p * (p / q).log()).sum(1).mean().item()
-    found = distillation_loss(student, teacher, Distillation(temperature)).item()
+    found = distillation_loss(student, teacher, Distillation(temperature=temperature)).item()
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    official = distillation_loss(student, teacher, Distillation(temperature, normalisation="official")).item()
+    official = distillation_loss(student, teacher, Distillation(temperature=temperature, normalisation="official")).item()
     assert official == pytest.approx(found / classes, rel=1e-6)
 
 
 def test_a_perfect_student_has_no_loss() -> None:
     logits = torch.randn(4, 10)
-    assert distillation_loss(logits, logits + 3, Distillation(2.0)).item() == pytest.approx(0, abs=1e-6)
+    assert distillation_loss(logits, logits + 3, Distillation(temperature=2.0)).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_weight_divides_between_teacher_and_labels() -> None:
@@ -59,12 +59,12 @@ def test_labels_are_smoothed_as_asked() -> None:
     ("options", "words"),
     [
         ({"epochs": 0}, "epochs must be from 1"),
-        ({"batch_size": 0}, "batch size"),
-        ({"learning_rate": 0.0}, "learning rate"),
-        ({"learning_rate": math.nan}, "learning rate"),
-        ({"warmup_epochs": 40}, "warm-up epochs must be from 0 to 30"),
+        ({"batch_size": 0}, "batch-size"),
+        ({"learning_rate": 0.0}, "lr must be"),
+        ({"learning_rate": math.nan}, "lr must be"),
+        ({"warmup_epochs": 40}, "warmup-epochs must be from 0 to 30"),
         ({"workers": -1}, "workers"),
-        ({"label_smoothing": 1.0}, "label smoothing"),
+        ({"label_smoothing": 1.0}, "label-smoothing"),
         ({"mixup": 0.5, "batch_size": 33}, "must be even"),
         ({"seed": -1}, "seed"),
     ],

@@ -1,7 +1,8 @@
 """`tleg learn`, `finetune` and `evaluate` as a user calls them, on an image folder."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ FAST = ["--batch-size=32", "--workers=0", "--lr=3e-3", "--auto-augment=none", "-
 
 
 @pytest.fixture(scope="module")
-def chain(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ancestry model, learngene, fine-tuned descendant: the whole chain by the command line."""
+def chain(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Ancestry model, learngene, fine-tuned descendant: the whole chain by the command line, as runs."""
     from tleg.cli.main import run
 
     root = tmp_path_factory.mktemp("chain")
+    before = os.environ.get("TLEG_RUNS")
+    os.environ["TLEG_RUNS"] = str(root / "runs")
     data = f"--data={digits_folder}"
     resnet = ["--model-arg=in_chans=1", "--model-arg=channels=[16,16,32,32]", "--model-arg=stem_width=16"]
     ancestor = [
@@ -47,7 +50,10 @@ def chain(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert run([*learning, *options, f"--output={root / 'gene.safetensors'}"]) == 0
     tuning = ["finetune", f"--learngene={root / 'gene.safetensors'}", "--depth=3", data, "--epochs=1"]
     assert run([*tuning, f"--output={root / 'tuned'}", *FAST]) == 0
-    return root
+    yield root
+    os.environ.pop("TLEG_RUNS")
+    if before is not None:
+        os.environ["TLEG_RUNS"] = before
 
 
 def test_the_chain_leaves_a_learngene_that_knows_its_origin(chain: Path) -> None:
@@ -105,8 +111,10 @@ def test_record_writes_the_accuracies_into_the_header(
         (["finetune", "--model", "resnet18", "--depth", "3", "--data", "X", "--output", "o"], "--learngene needs --depth"),
         (["finetune", "--learngene", "g", "--depth", "0", "--data", "X", "--output", "o"], "depth 0 is out of range"),
         (["finetune", "--checkpoint", "c", "--model-arg", "a=1", "--data", "X", "--output", "o"], "belong to --model"),
-        (["finetune", "--model", "resnet18", "--image-size", "0", "--data", "X", "--output", "o"], "--image-size is from 1"),
-        (["finetune", "--model", "resnet18", "--data", "no/where", "--output", "o"], "no folder and no known data set"),
+        (
+            ["finetune", "--model", "resnet18", "--image-size", "0", "--data", "X", "--output", "o"],
+            "image-size must be from 1 to 4096",
+        ),
         (["finetune", "--model", "resnet18", "--epochs", "0", "--data", "X", "--output", "o"], "epochs must be from 1"),
         (
             ["learn", "--architecture", "vit_tiny_patch16_224", "--data", "X", "--output", "o", "--basis", "lnear"],
@@ -154,11 +162,11 @@ def test_an_existing_learngene_is_not_replaced(chain: Path, digits_folder: Path,
 
 
 def test_model_arguments_are_json_words_or_texts() -> None:
-    from tleg.cli.training_options import parse_model_arguments
+    from tleg.cli.recipe_options import parse_arguments
 
     texts = ["a=4", "b=0.5", "c=true", "d=[28,28]", "e=avg", "f=None", "g=False", "h=x=y", "i="]
     expected = {"a": 4, "b": 0.5, "c": True, "d": [28, 28], "e": "avg", "f": None, "g": False, "h": "x=y", "i": ""}
-    assert parse_model_arguments(texts) == expected
+    assert parse_arguments(texts, "model-arg") == expected
 
 
 def test_exports_reach_what_their_learngene_reaches(
@@ -201,22 +209,19 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
         assert len(result.stderr.splitlines()) == 1
 
 
-def test_an_unreadable_image_is_one_line_and_stops_the_workers(
-    digits_folder: Path, run_tleg: RunCli, tmp_path: Path
-) -> None:
+def test_an_unreadable_image_is_named_and_passed_over(digits_folder: Path, run_tleg: RunCli, tmp_path: Path) -> None:
     import shutil
 
     copy = tmp_path / "broken"
     shutil.copytree(digits_folder, copy)
     broken = sorted((copy / "train" / "3").iterdir())[0]
     broken.write_bytes(b"not a picture")
-    for workers in (0, 2):
-        result = run_tleg(
-            *("finetune", "--model=resnet10t", "--image-size=8", "--model-arg=in_chans=1", "--model-arg=channels=[8,8,8,8]"),
-            *("--data", copy, "--epochs=2", "--batch-size=32", f"--workers={workers}", "--output", tmp_path / "out"),
-            environment={"PYTHONWARNINGS": "ignore"},
-        )
-        assert result.code == 2, result.stderr
-        assert f"cannot read the image {broken}" in result.stderr.splitlines()[-1]
-        assert "Traceback" not in result.stderr
-        assert not (tmp_path / "out").exists()
+    result = run_tleg(
+        *("finetune", "--model=resnet10t", "--image-size=8", "--model-arg=in_chans=1", "--model-arg=channels=[8,8,8,8]"),
+        *("--data", copy, "--epochs=2", "--batch-size=32", "--workers=2", "--output", tmp_path / "out"),
+        environment={"PYTHONWARNINGS": "ignore", "TLEG_RUNS": str(tmp_path / "runs")},
+    )
+    assert result.code == 0, result.stderr
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("warning")]
+    assert warnings == [f"warning: cannot read {broken}; another image takes its place"]
+    assert (tmp_path / "out" / "model.safetensors").exists()

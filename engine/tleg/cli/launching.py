@@ -1,11 +1,13 @@
 """From a recipe to a run: check, make its folder, start its trainer, follow it."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import runs_folder_of
+from tleg.errors import InputError
 from tleg.exit_codes import ExitCode
 from tleg.recipes.command_line import command_words
 from tleg.recipes.document import to_values
@@ -13,6 +15,7 @@ from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
 from tleg.recipes.toml_file import format_recipe
 from tleg.runs.folder import RunFolder, create_run
 from tleg.runs.launch import launch, node_command
+from tleg.runs.listing import resolve_run
 from tleg.runs.slurm import SlurmOptions, sbatch_script, submit
 from tleg.runs.spec import Launch, read_spec
 from tleg.runs.state import recall_state
@@ -46,7 +49,7 @@ def start(recipe: TrainingRecipe, wishes: Wishes) -> None:
     if wishes.dry_run:
         _dry_run(recipe, wishes)
         return
-    folder = _make_run(recipe, wishes)
+    folder = _make_run(_with_paths(recipe, wishes), wishes)
     if wishes.slurm is not None:
         _submit(folder, wishes)
         return
@@ -77,6 +80,20 @@ def follow_to_end(folder: RunFolder, *, as_json: bool) -> None:
     elif as_json:
         state = recall_state(folder)
         write_json({"run": folder.id, "state": state.state, "step": state.step})
+
+
+def _with_paths(recipe: TrainingRecipe, wishes: Wishes) -> TrainingRecipe:
+    """Runs that the recipe names by id, as paths: an id means something in one folder of runs alone."""
+    place = runs_folder_of(wishes.runs_dir)
+    changes: dict[str, Any] = {}
+    for name in ("learngene", "checkpoint", "teacher"):
+        text = getattr(recipe, name, None)
+        if text is None or ":" in text or Path(text).name != text or Path(text).exists():
+            continue
+        # What is no run may be known to timm or the catalogue, which the trainer looks up.
+        with suppress(InputError):
+            changes[name] = str(resolve_run(text, place).path.absolute())
+    return replace(recipe, **changes)
 
 
 def _check_output(recipe: TrainingRecipe, output: Path, force: bool) -> None:
@@ -116,7 +133,9 @@ def _name(recipe: TrainingRecipe) -> str:
     if isinstance(recipe, LearnRecipe):
         return recipe.architecture
     if recipe.learngene is not None:
-        return f"{Path(recipe.learngene).stem}-depth{recipe.depth}{'' if recipe.init is None else '-' + recipe.init}"
+        path = Path(recipe.learngene)
+        source = "" if path.is_dir() else f"{path.stem}-"
+        return f"{source}{recipe.init or ''}-depth{recipe.depth}"
     return recipe.model or Path((recipe.checkpoint or "").partition(":")[0]).stem
 
 

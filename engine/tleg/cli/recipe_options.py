@@ -26,7 +26,10 @@ def takes_recipe(kind: Kind) -> Callable[[Callable[..., None]], Callable[..., No
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         options = options_of(RECIPES[kind])
-        own = list(inspect.signature(command).parameters.values())[1:]
+        own = [
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for each in list(inspect.signature(command).parameters.values())[1:]
+        ]
 
         def run(**given: Any) -> None:
             values = {each.name: given.pop(_parameter(each)) for each in options}

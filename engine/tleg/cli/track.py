@@ -19,7 +19,7 @@ def track(
     project: Annotated[str, typer.Option(help="Project, for wandb and trackio.")] = "tleg",
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Send a run's curves to another program, from where it was, until the run ends. Any time, during the run or after it."""
+    """Send a run's curves to another program, from where it was, until the run ends; during the run or after it."""
     from tleg.runs.listing import resolve_run
     from tleg.runs.reader import EventReader
     from tleg.runs.state import observe

@@ -146,7 +146,7 @@ class _Loop:
             save = save or stop or evaluate or self.step == self.steps
             if report or save:
                 self._check_finite()
-            if report:
+            if report or stop:
                 self._report(batches.waited)
             if evaluate:
                 self._evaluate()

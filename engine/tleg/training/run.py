@@ -35,7 +35,7 @@ from tleg.training.run_observer import RunObserver
 from tleg.training.stop_signals import CONTINUE_LATER, StopSignals
 from tleg.versions import versions
 
-_SECONDS_FOR_THE_LOCK = 10.0
+_SECONDS_FOR_THE_LOCK = 5.0
 
 
 def run_trainer(path: Path) -> ExitCode:

@@ -90,6 +90,8 @@ class RunObserver(Observer):
         # Smoothed, so that the time to go does not jump.
         self._speed = speed if self._speed is None else 0.9 * self._speed + 0.1 * speed
         if report.step not in (1, report.steps) and time.monotonic() - self._written_at < _SECONDS_BETWEEN_STATES:
+            with self._lock:
+                self._state = replace(self._state, step=report.step, epoch=report.epoch)
             return
         self._change(
             state="stopping" if self._stop else "running",

@@ -72,17 +72,26 @@ def estimate_memory(load: Load) -> MemoryEstimate:
 def _activations(load: Load, structure: Structure, depth: int) -> int:
     """What the backward pass of a ViT keeps, with attention that stores no scores (scaled_dot_product_attention).
 
-    In values a token: a block keeps its input and that of the second norm (width each, and two numbers for each norm), both
-    normalised inputs (width each), queries, keys and values (3 width), attention's output (width), and two versions of the
-    hidden layer, before and after the activation. With gradient checkpointing it keeps its input, and one block all.
+    In values a token, a block keeps in float32 its input and that of its second norm (width each) with two numbers for each
+    norm and one for each head, whatever the precision; and in the precision of the matrix products both normalised inputs
+    (width each), queries, keys and values (3 width), attention's output (width), the hidden layer before and after its
+    activation, and with layer scale what is scaled (2 width). With gradient checkpointing every block keeps its input, and
+    one block all. In half precision there are copies of the weights as well, of one block with gradient checkpointing.
     """
-    patches = (structure.image_size[0] // structure.patch_size[0]) * (structure.image_size[1] // structure.patch_size[1])
-    tokens = patches + structure.registers + int(structure.class_token)
-    width, hidden = structure.width, structure.hidden
-    kept = 8 * width + 2 * hidden
-    values = depth * width + kept if load.gradient_checkpointing else depth * kept
-    around = 3 * width  # Stem, final norm and pooled features.
-    return load.images * tokens * (values + around) * _BYTES[load.precision]
+    width, tokens, precise = structure.width, structure.tokens, _BYTES[load.precision]
+    scaled = 2 * width if structure.layer_scale else 0
+    single = 2 * width + 4 + structure.heads
+    block = tokens * (single * _FLOAT32 + (6 * width + 2 * structure.hidden + scaled) * precise)
+    blocks = depth * tokens * width * _FLOAT32 + block if load.gradient_checkpointing else depth * block
+    height, breadth = structure.image_size
+    # Of the final norm, all tokens before the class token is taken, or the mean over tokens.
+    final = (tokens if structure.pool == "token" else 1) * width * _FLOAT32
+    before = tokens * width * _FLOAT32 if structure.pre_norm else 0
+    kept = load.images * (structure.channels * height * breadth * precise + before + blocks + final)
+    if precise == _FLOAT32:
+        return kept
+    copies = (load.expanded or load.parameters) * precise
+    return kept + (copies // depth if load.gradient_checkpointing else copies)
 
 
 def advise(estimate: MemoryEstimate, available: int) -> str | None:

@@ -29,8 +29,13 @@ class Student(nn.Module):
     """A model with what its training adds: how deep it is at a step, and a projection to a teacher's features."""
 
     model: nn.Module
-    projection: nn.Linear | None = None
+    projection: nn.Linear | None
     width: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Not in the class, where it would hide the module that is put here.
+        self.projection = None
 
     def depths(self, step: int) -> tuple[int | None, ...]:
         """The depths that a step trains, the one that teaches the others first; (None,) for a model of one depth."""

@@ -1,0 +1,132 @@
+"""Evaluation: every image counts once, on any number of processes, by class, and not when it cannot be read."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tleg.data.fashion_mnist import ArrayImages
+from tleg.errors import DataError
+from tleg.header import Preprocessing
+from tleg.training.device import Placement
+from tleg.training.distributed import World
+from tleg.training.evaluation import Score, evaluate
+
+CPU = Placement(torch.device("cpu"), "float32", "")
+
+
+class Some(ArrayImages):
+    """Noise with labels; some of it cannot be read."""
+
+    def __init__(self, count: int, damaged: frozenset[int] = frozenset()) -> None:
+        generator = np.random.default_rng(5)
+        images = generator.integers(0, 256, (count, 6, 6), dtype=np.uint8)
+        super().__init__(images, generator.integers(0, 7, count, dtype=np.uint8))
+        self.damaged = damaged
+
+    def image(self, index: int) -> Image.Image:
+        if index in self.damaged:
+            raise DataError("no")
+        return super().image(index)
+
+
+def predict(pixels: torch.Tensor) -> torch.Tensor:
+    """Logits of eight classes, of which one is never right, that depend on every pixel."""
+    weights = torch.randn(36, 8, generator=torch.Generator().manual_seed(1))
+    return pixels.flatten(1) @ weights
+
+
+def score(images: Any, **options: Any) -> Score:
+    common: dict[str, Any] = {"input_size": (1, 6, 6), "preprocessing": Preprocessing((0.5,), (0.5,))}
+    return evaluate({"m": predict}, images, CPU, **{"batch_size": 4, **common, **options})["m"]
+
+
+def processes(count: int, run: Callable[[World], Score]) -> list[Score]:
+    """Run the same evaluation in so many processes: first to see what each contributes, then with the sums."""
+    given: list[list[torch.Tensor]] = [[] for _ in range(count)]
+
+    class Asking(World):
+        def sum(self, values: torch.Tensor) -> torch.Tensor:
+            given[self.rank].append(values.clone())
+            return values
+
+        def most(self, values: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([8])
+
+    for rank in range(count):
+        try:
+            run(Asking(rank, count))
+        except DataError:
+            # A process without images of its own finds that out here; in the whole there are some.
+            given[rank] += [torch.zeros(1, dtype=torch.float64)] * (3 - len(given[rank]))
+    totals = [sum(parts[1:], start=parts[0]) for parts in zip(*given, strict=True)]
+
+    class Answering(World):
+        def sum(self, values: torch.Tensor) -> torch.Tensor:
+            return totals[next(asked)]
+
+        def most(self, values: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([8])
+
+    scores = []
+    for rank in range(count):
+        asked = iter(range(3))
+        scores.append(run(Answering(rank, count)))
+    return scores
+
+
+@pytest.mark.parametrize(("images", "count"), [(37, 2), (37, 3), (16, 2), (2, 3)])
+def test_processes_count_what_one_counts(images: int, count: int) -> None:
+    # The official code pads the set with images that count twice.
+    some = Some(images)
+    alone = score(some)
+    assert alone.images == images
+    for shared in processes(count, lambda world: score(some, world=world)):
+        assert (shared.images, shared.top1, shared.top5) == (images, alone.top1, alone.top5)
+        assert shared.per_class == alone.per_class
+        assert shared.loss == pytest.approx(alone.loss, rel=1e-6)
+
+
+def test_the_score_is_what_counting_gives() -> None:
+    some = Some(50)
+    found = score(some)
+    pixels = torch.from_numpy(some.images).unsqueeze(1).float() / 255
+    labels = torch.from_numpy(some.labels).long()
+    logits = predict(pixels)
+    right = logits.argmax(1) == labels
+    assert found.top1 == pytest.approx(100 * right.double().mean().item())
+    assert found.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
+    five = (logits.topk(5).indices == labels[:, None]).any(1)
+    assert found.top5 == pytest.approx(100 * five.double().mean().item())
+    for label in range(7):
+        chosen = right[labels == label]
+        assert found.per_class[label] == pytest.approx(100 * chosen.double().mean().item())
+    assert found.per_class[7] is None
+    assert found.images_per_second > 0
+
+
+def test_batches_and_workers_do_not_matter() -> None:
+    some = Some(23)
+    one, other = score(some, batch_size=23), score(some, batch_size=3, workers=2)
+    assert (one.images, one.top1, one.top5, one.per_class) == (other.images, other.top1, other.top5, other.per_class)
+
+
+def test_unreadable_images_do_not_count() -> None:
+    damaged = frozenset({3, 8, 9, 10, 11})
+    found, whole = score(Some(50, damaged)), Some(50)
+    kept = [index for index in range(50) if index not in damaged]
+    rest = ArrayImages(whole.images[kept], whole.labels[kept])
+    assert (found.images, found.unreadable) == (45, 5)
+    assert found.top1 == score(rest).top1
+    with pytest.raises(DataError, match="11 of 50 images cannot be read, image 0, image 1, image 2 among them"):
+        score(Some(50, frozenset(range(11))), batch_size=50)
+
+
+def test_a_limit_is_spread_over_the_set() -> None:
+    some = Some(40)
+    assert score(some, limit=10).images == 10
+    chosen = [index * 4 for index in range(10)]
+    assert score(some, limit=10).top1 == score(ArrayImages(some.images[chosen], some.labels[chosen])).top1

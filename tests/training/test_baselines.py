@@ -64,20 +64,44 @@ def test_scratch_knows_nothing_of_the_learngene(tiny_learngene: Any) -> None:
 def test_mimetic_attention_looks_at_itself_and_takes_away(tiny_learngene: Any) -> None:
     learngene = tiny_learngene(arguments=ARGUMENTS)
     torch.manual_seed(0)
+    heads = [slice(start, start + 16) for start in range(0, 64, 16)]
     found = {}
     for init in ("scratch", "mimetic"):
         block = baseline(learngene, 2, init, num_classes=7).blocks[1]
         queries, keys, values = block.attn.qkv.weight.detach().split(64)
-        # What a head can do is a product of rank 16: the mean over heads of the trace says how near it is to the identity.
-        scores = [torch.trace(queries[part].T @ keys[part]) / 16 for part in (slice(i, i + 16) for i in range(0, 64, 16))]
-        found[init] = min(scores), max(scores), torch.trace(block.attn.proj.weight.detach() @ values) / 64
-    least, most, output = found["scratch"]
-    assert abs(least) < 0.1
-    assert abs(most) < 0.1
-    assert abs(output) < 0.1
-    least, _, output = found["mimetic"]
-    assert least > 0.5
-    assert output == pytest.approx(-0.4, abs=0.05)
+        projection = block.attn.proj.weight.detach()
+        # What a head can do is a product of rank 16: its trace by 16 says how near it is to the identity.
+        scores = [float(torch.trace(queries[rows].T @ keys[rows])) / 16 for rows in heads]
+        outputs = [float(torch.trace(projection[:, rows] @ values[rows])) / 16 for rows in heads]
+        found[init] = scores, outputs
+    scores, outputs = found["scratch"]
+    assert max(map(abs, scores + outputs)) < 0.01
+    scores, outputs = found["mimetic"]
+    assert min(scores) > 0.5
+    # Singular values fall, so the first head takes away most and the last least.
+    assert max(outputs) < -0.05
+    # All heads together are the whole product, whose noise has a trace near zero.
+    assert sum(outputs) / 4 == pytest.approx(-0.4, abs=0.05)
+
+
+def test_mimetic_positions_are_sines_and_cosines(tiny_learngene: Any) -> None:
+    learngene = tiny_learngene(arguments={**ARGUMENTS, "class_token": True, "global_pool": "token"})
+    torch.manual_seed(1)
+    scratch = baseline(learngene, 2, "scratch", num_classes=7).pos_embed
+    torch.manual_seed(1)
+    positions = baseline(learngene, 2, "mimetic", num_classes=7).pos_embed
+    assert positions.requires_grad
+    # sin^2 + cos^2 = 1 for each of 32 pairs, at every patch; and a patch is nearest to itself.
+    patches = positions[0, 1:].detach()
+    torch.testing.assert_close(patches.square().sum(1), torch.full((16,), 32.0))
+    assert torch.equal((patches @ patches.T).argmax(1), torch.arange(16))
+    assert torch.equal(positions[0, 0], scratch[0, 0])
+
+
+def test_mimetic_needs_sines_and_cosines_of_two_directions(tiny_learngene: Any) -> None:
+    learngene = tiny_learngene(arguments={"embed_dim": 42, "num_heads": 3})
+    with pytest.raises(InputError, match="a width that 4 divides; choose --init scratch"):
+        baseline(learngene, 2, "mimetic", num_classes=7)
 
 
 def test_an_unknown_baseline_is_refused(tiny_learngene: Any) -> None:

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from tleg.architecture import build, describe
-from tleg.training.memory import Load, MemoryEstimate, advise, checkpoint_bytes, estimate_memory
+from tleg.auxiliary import AuxiliaryModel
+from tleg.basis import Basis
+from tleg.measure import measure
+from tleg.training.memory import Load, MemoryEstimate, advise, checkpoint_bytes, estimate_memory, expanded_parameters
 
 IMAGES = 4
 
@@ -27,6 +30,19 @@ def kept_bytes(model: torch.nn.Module, images: torch.Tensor) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
         held.append(model(images))
     return sum(seen.values())
+
+
+class CallAt(torch.nn.Module):
+    """An auxiliary model at one depth."""
+
+    def __init__(self, model: AuxiliaryModel, coefficients: torch.Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.coefficients = coefficients
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(images, self.coefficients)
+        return logits
 
 
 def small_vit(name: str, depth: int, **arguments: Any) -> tuple[Any, Load]:
@@ -83,6 +99,21 @@ def test_gradient_checkpointing_keeps_inputs_and_one_block(name: str, depth: int
     kept = kept_bytes(model, images) + block
     assert activations_of(replace(load, gradient_checkpointing=True)) == pytest.approx(kept, rel=0.2)
     assert kept < whole / 2
+
+
+def test_an_auxiliary_model_keeps_the_weights_of_all_layers() -> None:
+    _, load = small_vit("deit_tiny_patch16_224", 6)
+    architecture = describe("deit_tiny_patch16_224", {"img_size": 96}, 10)
+    model = AuxiliaryModel(architecture, Basis())
+    coefficients = model.coefficients(6)
+    images = torch.randn(IMAGES, 3, 96, 96)
+    kept = kept_bytes(CallAt(model, coefficients), images)
+    expanded = expanded_parameters(measure(architecture), 6)
+    assert expanded == sum(value.numel() for layer in model.expand(coefficients) for value in layer.values())
+    # Their gradients come in the backward pass.
+    found = activations_of(replace(load, expanded=expanded)) - 4 * expanded
+    assert found == pytest.approx(kept, rel=0.05)
+    assert found > 1.5 * activations_of(load)
 
 
 def test_the_parts_of_the_estimate() -> None:

@@ -25,12 +25,13 @@ def baseline(learngene: Learngene, depth: int, init: str, *, num_classes: int, d
     init  'scratch'     timm's random weights, head and stem included
           'mimetic'     the same, with attention that looks like a trained one's (Trockman and Kolter, arXiv 2305.09828):
                         queries times keys near the identity, values times projection near its negative, and sinusoidal
-                        position embeddings
+                        position embeddings of the patches, sines and cosines as they are
           'share'       every layer is the layer of term 0, or of the mean of the stages of a piecewise basis: what is left
                         of a learngene without its further terms
           'layer-skip'  layer l is layer floor(l * A / depth) of the expanded auxiliary model of depth A
 
-    Random weights are drawn from torch's global generator. Raises InputError for another init, and DepthError.
+    Random weights are drawn from torch's global generator. Raises InputError for another init, or an architecture that
+    'mimetic' says nothing of, and DepthError.
     """
     if init not in INITS:
         raise InputError(f"unknown init '{init}': choose {', '.join(INITS)}.{did_you_mean(init, INITS)}")
@@ -70,6 +71,8 @@ def _skip_layers(learngene: Learngene, depth: int, num_classes: int, drop_path: 
 
 @torch.no_grad()
 def _mimic(model: VisionTransformer) -> None:
+    if model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
+        raise InputError("mimetic is for ViTs of plain attention and a width that 4 divides; choose --init scratch")
     for block in model.blocks:
         attention: Any = block.attn
         width, heads = model.embed_dim, int(attention.num_heads)
@@ -101,9 +104,9 @@ def _factors(product: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def _embed_positions(positions: Tensor, model: VisionTransformer) -> None:
-    """Sinusoidal position embeddings of the patches, as timm's MAE-like models have them; prefix tokens keep theirs."""
+    """Sinusoidal position embeddings of the patches; prefix tokens keep theirs."""
     from timm.layers import build_sincos2d_pos_embed
 
     patches: Any = model.patch_embed
     embedding = build_sincos2d_pos_embed(list(patches.grid_size), dim=model.embed_dim)
-    positions[0, -len(embedding) :] = embedding * positions.std() / embedding.std()
+    positions[0, -len(embedding) :] = embedding

@@ -99,10 +99,12 @@ def test_repeated_augmentation_covers_the_data(size: int) -> None:
 
 def test_versions_of_an_image_differ() -> None:
     first, *_ = ShuffledBatches(24, 12, 1, seed=0, repeats=3)
-    assert sorted({(index, version) for _, index, version in first}) == sorted(
-        (index, version) for _, index, version in first
-    )
+    assert len({(index, version) for _, index, version in first}) == 12
     assert len({index for _, index, _ in first}) == 4
+    # A batch that is no multiple of the versions, as the paper's 512.
+    odd = [place for chosen in ShuffledBatches(1000, 10, 3, seed=0, repeats=3) for place in chosen]
+    assert len(set(odd)) == len(odd) == 3000
+    assert {index for _, index, _ in odd} == set(range(1000))
     images = TrainingImages(some_images(), training_transform((1, 12, 12), PREPROCESSING, Augmentation()), seed=5)
     versions = [images[(0, 7, version)][0] for version in range(3)]
     assert not torch.equal(versions[0], versions[1])

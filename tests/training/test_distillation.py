@@ -178,8 +178,8 @@ def test_the_parts_of_the_loss(student: AuxiliaryStudent, method: str) -> None:
     }[method]
     labels_loss = F.cross_entropy(output.logits, torch.tensor([1, 2, 3, 4]))
     assert task.item() == pytest.approx(labels_loss.item(), rel=1e-5)
-    assert distilled.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert total.item() == pytest.approx(0.7 * labels_loss.item() + 0.3 * expected.item(), rel=1e-5)
+    assert distilled.item() == pytest.approx(expected.item(), rel=1e-3)
+    assert total.item() == pytest.approx(0.7 * labels_loss.item() + 0.3 * expected.item(), rel=1e-4)
 
 
 def test_in_a_sandwich_the_deepest_teaches_the_others(student: AuxiliaryStudent) -> None:

@@ -69,8 +69,8 @@ class ShuffledBatches(Sampler[list[Place]]):
         rank: int = 0,
         size: int = 1,
     ) -> None:
-        if batch_size % size or batch_size % repeats:
-            raise InputError(f"a batch of {batch_size} images does not divide into {size} shares, or {repeats} versions")
+        if batch_size % size:
+            raise InputError(f"a batch of {batch_size} images does not divide into {size} shares")
         self.images = images
         self.batch_size = batch_size
         self.epochs = epochs
@@ -91,18 +91,19 @@ class ShuffledBatches(Sampler[list[Place]]):
         for epoch in range(self.start // max(1, self.steps_per_epoch), self.epochs):
             order = self._order(epoch)
             first = max(0, self.start - epoch * self.steps_per_epoch)
-            distinct = self.batch_size // self.repeats
             for step in range(first, self.steps_per_epoch):
-                chosen = order[step * distinct : (step + 1) * distinct]
-                batch = [(epoch, index, version) for version in range(self.repeats) for index in chosen]
-                yield [batch[place] for place in self._share]
+                # The versions of an image follow each other, whatever the size of a batch.
+                chosen = (divmod(step * self.batch_size + place, self.repeats) for place in self._share)
+                yield [(epoch, order[number], version) for number, version in chosen]
 
     def _order(self, epoch: int) -> list[int]:
         """The images of an epoch: its part of the permutation that `repeats` epochs share."""
         block, part = divmod(epoch, self.repeats)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", block))
         order: list[int] = torch.randperm(self.images, generator=generator).tolist()
-        return order[part * self.images // self.repeats :]
+        begin = part * self.images // self.repeats
+        # A part may be an image short of full batches; then it borrows the next one's.
+        return order[begin:] + order[:begin] if begin else order
 
 
 def share_of(batch_size: int, rank: int, size: int) -> list[int]:

@@ -72,8 +72,8 @@ def _format(value: Any) -> str:
         return "{" + ", ".join(f"{_key(str(key))} = {_format(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_format, value)) + "]"
-    # JSON's escapes are TOML's, but for these.
-    return json.dumps(str(value)).replace("\x7f", "\\u007f")
+    # JSON's escapes are TOML's, but for halves of surrogate pairs, and for this one.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _key(text: str) -> str:

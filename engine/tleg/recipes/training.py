@@ -135,10 +135,6 @@ class Recipe:
             raise InputError(f"warmup-epochs must be from 0 to {self.epochs}, the epochs, not {self.warmup:g}")
         if self.mixing and self.batch_size % 2:
             raise InputError(f"mixup and cutmix pair images, so the batch size must be even, not {self.batch_size}")
-        if self.batch_size % self.repeats:
-            raise InputError(
-                f"batch-size {self.batch_size} is no multiple of the {self.repeats} versions of repeated-augmentation"
-            )
         if self.batch_size % self.accumulate:
             raise InputError(f"batch-size {self.batch_size} does not divide into {self.accumulate} equal parts (accumulate)")
 

@@ -56,8 +56,8 @@ def start_from_learngene(
             model = baseline(learngene, depth, init, num_classes=head.num_classes, drop_path=drop_path)
         else:
             model = expand_descendant(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
-        policy = head.policy
-        if head.policy == "kept" and not matching:
+        policy = "new" if init in ("scratch", "mimetic") else head.policy
+        if policy == "kept" and not matching:
             # As many classes, but others: what the head knows is of no use.
             values = new_head(model.embed_dim, head.num_classes)
             model.load_state_dict(

@@ -53,4 +53,5 @@ def batch_job(
         return None
     from tleg.runs.slurm import SlurmOptions
 
-    return SlurmOptions(partition=partition, time=time, account=account, extra=tuple(extra or ()))
+    options = tuple(text if text.startswith("-") else f"--{text}" for text in extra or ())
+    return SlurmOptions(partition=partition, time=time, account=account, extra=options)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("expansion", "startup", "auxiliary", "export")
+NAMES = ("expansion", "startup", "auxiliary", "training", "export")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -113,10 +114,10 @@ class Checkpoints:
             for name, content in contents.items():
                 (folder / name).write_bytes(content)
         if (renewed := target.with_suffix(".new")).exists():
-            shutil.rmtree(aside, ignore_errors=True)
+            _remove(aside)
             target.rename(aside)
             renewed.rename(target)
-            shutil.rmtree(aside, ignore_errors=True)
+            _remove(aside)
         best = self.best()
         self._prune()
         size = sum(map(len, contents.values()))
@@ -162,9 +163,9 @@ class Checkpoints:
         for path in self.paths()[self.keeping.keep_last :]:
             try:
                 if path != best and not read_progress(path).milestone:
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove(path)
             except FileFormatError:
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
 
 
 def read_progress(folder: Path) -> Progress:
@@ -199,6 +200,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         except SafetensorError as error:
             raise FileFormatError(f"{path} is no safetensors file") from error
     return Checkpoint(folder, progress, tensors)
+
+
+def _remove(folder: Path) -> None:
+    """Out of sight in one step: a kill in the middle leaves nothing that looks like a checkpoint."""
+    hidden = folder.with_name(f".{folder.name}.removed.tmp")
+    with suppress(OSError):
+        folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _score(folder: Path) -> float | None:

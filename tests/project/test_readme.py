@@ -25,8 +25,8 @@ def examples() -> list[str]:
     fenced = [
         part.strip().removeprefix(".venv/bin/")
         for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-        for line in block.splitlines()
-        for part in line.split("&&")
+        for line in block.replace("\\\n", " ").splitlines()
+        for part in re.split("&&|;", line)
     ]
     return [text for text in (*inline, *fenced) if text.startswith("tleg ")]
 
@@ -38,7 +38,7 @@ def test_there_are_examples_of_every_command() -> None:
 
 @pytest.mark.parametrize("text", examples())
 def test_every_example_names_existing_commands_and_options(text: str) -> None:
-    words = shlex.split(text.replace("[", " ").replace("]", " "))[1:]
+    words = shlex.split(text.replace("[", " ").replace("]", " "), comments=True)[1:]
     if words[0].startswith("--"):
         assert words[0] in {"--install-completion", "--help", "--version"}
         return

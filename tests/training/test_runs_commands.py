@@ -119,7 +119,7 @@ def test_runs_are_listed_with_their_states(runs_dir: Path, run_cli: RunCli) -> N
         (finished.id, "finished"),
     ]
     assert rows[3]["best_top1"] == 61.5
-    assert rows[3]["progress"] == "33 % of 3 epochs"
+    assert rows[3]["progress"] == "1/3 epochs"
     table = run_cli("runs").stdout
     assert "\x1b" not in table
     assert "✓ finished" in table

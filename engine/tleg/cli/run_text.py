@@ -37,11 +37,12 @@ def format_duration(seconds: float) -> str:
 
 
 def format_progress(state: RunState) -> str:
-    """Write how far a run is: '41 % of 30 epochs', or nothing before its first step."""
+    """Write how far a run is: '12.3/30 epochs', or nothing before its first step."""
     if not state.steps or state.step is None:
         return ""
-    share = f"{100 * state.step / state.steps:.0f} %"
-    return share if state.epochs is None else f"{share} of {state.epochs} epoch{'s' if state.epochs != 1 else ''}"
+    if state.epochs is None:
+        return f"{100 * state.step / state.steps:.0f} %"
+    return f"{round(state.step * state.epochs / state.steps, 1):g}/{state.epochs} epochs"
 
 
 def format_step(report: StepReport) -> str:

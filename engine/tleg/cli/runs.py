@@ -61,8 +61,9 @@ def _write_table(rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("run", "state", "progress"):
-        table.add_column(title, overflow="fold")
+    table.add_column("run", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("progress", overflow="fold")
     for title in ("best", "age"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:

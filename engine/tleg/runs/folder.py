@@ -18,7 +18,7 @@ from tleg.runs.state import RunState, store_state
 
 __all__ = ["RunFolder", "create_run"]
 
-_LONGEST_NAME: Final = 24
+_LONGEST_NAME: Final = 17
 
 
 def create_run(

@@ -63,7 +63,7 @@ def _write_table(rows: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    table.add_column("progress", overflow="fold")
+    table.add_column("epochs", overflow="fold")
     for title in ("best", "age"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
@@ -73,7 +73,7 @@ def _write_table(rows: list[dict[str, Any]]) -> None:
         table.add_row(
             Text(printable(row["id"])),
             Text(f"{GLYPHS[state]} {state}", style=COLOURS.get(state, "")),
-            Text(f"{row['progress']}{left}"),
+            Text(f"{row['progress'].removesuffix(' epochs')}{left}"),
             Text(best),
             Text(format_duration(time.time() - row["created"])),
         )

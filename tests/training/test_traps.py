@@ -1,0 +1,222 @@
+"""What the official trainer does wrong (research code of TLEG, SWS and LeTs), and the test that ours does it right.
+
+The numbers are those of the list of traps that tleg keeps; each names the tests that would fail if we fell into it.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tleg.data.dataset import Data
+from tleg.data.fashion_mnist import ArrayImages
+from tleg.errors import FileFormatError, InputError
+from tleg.recipes.compute import Keeping
+from tleg.recipes.depths import Depths
+from tleg.recipes.training import Recipe
+from tleg.training.checkpoints import Checkpoints, read_checkpoint
+from tleg.training.device import Placement, choose_placement
+from tleg.training.finetune import FinetuneJob, finetune, prepare
+from tleg.training.learn import LearnJob, learn
+from tleg.training.starts import start_from_checkpoint, start_from_learngene, start_from_timm
+
+TRAPS = {
+    "1 a single process sees the same third of the data for ever": [
+        "tests.data.test_order:test_repeated_augmentation_covers_the_data",
+        "tests.data.test_order:test_ten_epochs_on_one_process_see_all_the_data",
+    ],
+    "2 small sets give no steps": ["tests.training.test_learn:test_images_too_few_for_a_batch"],
+    "3 accumulated gradients are thrown away": [
+        "tests.training.test_exactness:test_accumulated_parts_make_the_step_of_the_whole_batch"
+    ],
+    "4 clipping gradients fails": ["tests.training.test_traps:test_clipping_bounds_the_step"],
+    "5 the average starts from random weights": ["tests.training.test_traps:test_the_average_starts_from_the_start"],
+    "6 the average is not restored": ["tests.training.test_resume:test_the_average_is_restored_and_kept"],
+    "7 resuming loads the learngene over the trained weights": [
+        "tests.training.test_resume:test_resuming_does_not_load_the_start_again"
+    ],
+    "8 wrong weights load silently": ["tests.training.test_traps:test_a_checkpoint_of_something_else_is_refused"],
+    "9 checkpoints hold pickled arguments": ["tests.training.test_traps:test_checkpoints_hold_no_pickles"],
+    "10 mixed labels meet a loss for plain ones": [
+        "tests.training.test_exactness:test_cutmix_alone_learns_from_mixed_labels"
+    ],
+    "11 the divergence is divided by the classes, unsaid": [
+        "tests.training.test_losses:test_distillation_is_the_divergence_by_definition"
+    ],
+    "12 the teacher sees the student's normalisation; a random head teaches noise": [
+        "tests.training.test_distillation:test_a_teacher_keeps_its_own_pooling_and_normalisation",
+        "tests.training.test_learn:test_an_untrained_teacher_is_refused",
+    ],
+    "13 the teacher's pooling is replaced": [
+        "tests.training.test_distillation:test_a_teacher_keeps_its_own_pooling_and_normalisation"
+    ],
+    "14 two epochs share a rate": ["tests.training.test_optimisation:test_every_step_has_a_rate_of_its_own"],
+    "15 float16 alone, no CPU, random unseeded": [
+        "tests.training.test_traps:test_a_precision_has_a_reason",
+        "tests.data.test_order:test_an_image_depends_on_its_place_alone",
+    ],
+    "16 a loss that is not finite ends without a checkpoint": [
+        "tests.training.test_resume:test_a_loss_that_is_not_finite_spares_the_checkpoints"
+    ],
+    "17 one checkpoint, overwritten in place, the best not kept": [
+        "tests.training.test_resume:test_the_last_the_best_and_the_milestones_are_kept",
+        "tests.training.test_run:test_a_killed_run_goes_on_to_the_same_bits",
+    ],
+    "18 any folder has 1000 classes": ["tests.training.test_traps:test_the_classes_are_those_of_the_data"],
+    "19 validation images count twice": ["tests.training.test_evaluation:test_processes_count_what_one_counts"],
+    "20 gradient checkpointing computes wrong gradients": [
+        "tests.core.test_expansion:test_computing_blocks_twice_gives_the_same_gradients",
+        "tests.training.test_exactness:test_gradient_checkpointing_changes_no_bit",
+    ],
+    "21 drop path belongs to the layer's number": ["tests.training.test_traps:test_drop_path_rises_over_every_depth"],
+    "22 weight decay is not said to act on the terms": [
+        "tests.training.test_optimisation:test_weight_decay_spares_vectors_embeddings_and_their_terms"
+    ],
+    "23 the terms start larger than a layer": ["tests.training.test_traps:test_all_layers_start_alike"],
+}
+MakeRecipe = Callable[..., Recipe]
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_every_trap_has_its_test(trap: str) -> None:
+    for name in TRAPS[trap]:
+        module, _, function = name.partition(":")
+        assert inspect.isfunction(getattr(importlib.import_module(module), function))
+
+
+@pytest.fixture
+def few(digits: Data) -> Data:
+    """96 training images, 20 for validation."""
+    train = ArrayImages(digits.train.images[:96], digits.train.labels[:96])  # type: ignore[attr-defined]
+    validation = ArrayImages(digits.validation.images[:20], digits.validation.labels[:20])  # type: ignore[attr-defined]
+    return replace(digits, train=train, validation=validation)
+
+
+def test_clipping_bounds_the_step(few: Data, placement: Placement, recipe: MakeRecipe) -> None:
+    # With SGD without momentum in the first step, the weights move by rate times the clipped norm.
+    moved = {}
+    for limit in (0.0, 0.01):
+        chosen = recipe(
+            epochs=1,
+            batch_size=96,
+            optimizer="momentum",
+            learning_rate=1.0,
+            clip_gradient=limit,
+            weight_decay=0.0,
+            warmup_epochs=0,
+        )
+        recorder = Recorder()
+        job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(2), recipe=chosen)
+        trained = learn(job, placement, observer=recorder)
+        start = learn(replace(job, recipe=replace(chosen, learning_rate=1e-12)), placement)
+        squares = sum(float(((value - start.tensors[name]) ** 2).sum()) for name, value in trained.tensors.items())
+        moved[limit] = squares**0.5, recorder.reports[0].gradient_norm
+    distance, norm = moved[0.01]
+    assert distance == pytest.approx(0.01, rel=0.02)
+    assert norm > 0.05
+    assert moved[0.0][0] == pytest.approx(norm, rel=0.02)
+
+
+def test_the_average_starts_from_the_start(
+    few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, tiny_learngene: Any
+) -> None:
+    learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 4, "in_chans": 1}, num_classes=10)
+    learngene.save(tmp_path / "gene.safetensors")
+    start = start_from_learngene(str(tmp_path / "gene.safetensors"), 2)
+    still = recipe(epochs=1, batch_size=32, learning_rate=1e-12, ema=0.9)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    finetune(FinetuneJob(few, start, recipe=still), placement, tmp_path / "m", checkpoints=checkpoints)
+    average = read_checkpoint(checkpoints.paths()[0]).tensors["ema"]
+    for name, value in learngene.expand(2).state_dict().items():
+        torch.testing.assert_close(average[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_of_something_else_is_refused(
+    few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(2), recipe=recipe(epochs=1, batch_size=32))
+    learn(job, placement, checkpoints=Checkpoints(tmp_path, Keeping()))
+    wider = replace(job, arguments={**ARGUMENTS, "embed_dim": 64}, recipe=recipe(epochs=2, batch_size=32))
+    with pytest.raises(RuntimeError, match=r"size mismatch for model\."):
+        learn(wider, placement, checkpoints=Checkpoints(tmp_path, Keeping()))
+
+
+def test_checkpoints_hold_no_pickles(few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
+    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), recipe=recipe(epochs=1, batch_size=32, ema=0.9))
+    learn(job, placement, checkpoints=Checkpoints(tmp_path, Keeping()))
+    (folder,) = Checkpoints(tmp_path).paths()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "ema.safetensors",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "progress.json",
+    ]
+    for path in folder.iterdir():
+        assert path.read_bytes()[:1] == b"{" or path.read_bytes()[8:9] == b"{"
+
+
+def test_a_precision_has_a_reason() -> None:
+    assert str(choose_placement("cpu")) == "cpu in float32 (the CPU gains nothing from less)"
+    assert choose_placement("cpu", "bfloat16").precision == "bfloat16"
+    with pytest.raises(InputError, match="float16 trains on GPUs alone"):
+        choose_placement("cpu", "float16")
+
+
+def test_the_classes_are_those_of_the_data(few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
+    import timm
+
+    job = FinetuneJob(few, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1, batch_size=32))
+    finetune(job, placement, tmp_path / "m")
+    model: Any = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True)
+    assert model.num_classes == 10
+    assert learn(
+        LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), recipe=recipe(epochs=1)), placement
+    ).header.classes == tuple("0123456789")
+    other = replace(few, classes=(*few.classes, "ten"))
+    assert prepare(FinetuneJob(other, start_from_checkpoint(str(tmp_path / "m")), recipe=recipe()), placement).start.lineage[
+        "head"
+    ] == ("new")
+
+
+@pytest.mark.parametrize("depth", [3, 12])
+def test_drop_path_rises_over_every_depth(few: Data, tiny_learngene: Any, tmp_path: Path, depth: int) -> None:
+    learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 4, "in_chans": 1}, num_classes=10)
+    learngene.save(tmp_path / "gene.safetensors")
+    blocks = start_from_learngene(str(tmp_path / "gene.safetensors"), depth, 0.22)(few).model.blocks
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in blocks]  # type: ignore[union-attr]
+    assert rates == pytest.approx([0.22 * layer / (depth - 1) for layer in range(depth)])
+
+
+def test_all_layers_start_alike() -> None:
+    from tleg.architecture import describe
+    from tleg.auxiliary import AuxiliaryModel
+    from tleg.basis import Basis
+
+    torch.manual_seed(0)
+    model = AuxiliaryModel(describe(VIT, {"embed_dim": 192, "num_heads": 3}, 10), Basis())
+    layers = model.expand(model.coefficients(12))
+    first, last = (layers[index]["mlp.fc1.weight"].std().item() for index in (0, 11))
+    # Two terms of one distribution: the last layer is at most sqrt(1 + (11/12)^2) as large, and it is trained from there.
+    assert first == pytest.approx(0.02, rel=0.05)
+    assert first < last < 1.4 * first
+    assert layers[11]["norm1.weight"].eq(1).all()
+    assert layers[11]["mlp.fc1.bias"].eq(layers[0]["mlp.fc1.bias"]).all()
+
+
+def test_an_unfinished_checkpoint_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / ".step-000000003.abcdefgh.tmp").mkdir()
+    (tmp_path / "step-000000002").mkdir()
+    checkpoints = Checkpoints(tmp_path)
+    found, problems = checkpoints.latest()
+    assert found is None
+    assert len(problems) == 1
+    checkpoints.tidy()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000002"]
+    with pytest.raises(FileFormatError, match=r"cannot read .*progress\.json"):
+        read_checkpoint(tmp_path / "step-000000002")

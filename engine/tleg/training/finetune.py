@@ -22,9 +22,10 @@ from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluation import Score, evaluate
 from tleg.training.freezing import freeze
 from tleg.training.kept import MODEL, KeptModel
-from tleg.training.loop import Plan, check_enough, train
+from tleg.training.loop import train
 from tleg.training.observer import QUIET, Observer
 from tleg.training.outcome import finished_model
+from tleg.training.plan import Plan, check_enough
 from tleg.training.starts import Start
 from tleg.training.students import PlainStudent
 from tleg.training.subjects import model_predictor

@@ -28,9 +28,10 @@ from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluation import Score
 from tleg.training.kept import LEARNGENE
-from tleg.training.loop import Plan, check_enough, train
+from tleg.training.loop import train
 from tleg.training.observer import QUIET, Observer
 from tleg.training.outcome import finished_model
+from tleg.training.plan import Plan, check_enough
 from tleg.training.students import AuxiliaryStudent
 from tleg.training.subjects import evaluate_subject, learngene_subject
 from tleg.training.teacher import Teacher, open_checked_teacher

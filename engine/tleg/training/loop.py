@@ -6,76 +6,31 @@ goes on from a checkpoint equals one that was never interrupted, and so does one
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from tleg.data.dataset import ImageSet
 from tleg.data.loading import worker_options
 from tleg.data.order import ShuffledBatches, TrainingImages, seed_everything
 from tleg.data.prefetch import Batch, Prefetcher
 from tleg.data.transforms import training_transform
 from tleg.data.unreadable import UnreadableImages
 from tleg.errors import DataError, ExportError, TlegError
-from tleg.header import Preprocessing
-from tleg.recipes.compute import Keeping
-from tleg.recipes.distillation import Distillation
 from tleg.recipes.training import Recipe
 from tleg.training.checkpoints import Checkpoints
-from tleg.training.device import Placement
-from tleg.training.distributed import SINGLE, World, average_gradients, share_buffers
+from tleg.training.distributed import average_gradients, share_buffers
 from tleg.training.evaluation import Score, evaluate
 from tleg.training.normaliser import Normaliser
 from tleg.training.objective import Losses, Objective, mean_losses
 from tleg.training.observer import QUIET, Observer, StepReport
+from tleg.training.plan import Outcome, Plan, check_enough
 from tleg.training.state import TrainingState
 from tleg.training.students import Student
-from tleg.training.teacher import Teacher
 from tleg.training.watch import Watch
 
 _SECONDS_BETWEEN_REPORTS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a training consists of.
-
-    images, validation  training images, and those to evaluate on during training (None: never)
-    layer_decay         each layer's learning rate as a part of the next one's; 1 is off
-    about               what the weights are, stored with every checkpoint
-    """
-
-    student: Student
-    images: ImageSet
-    recipe: Recipe
-    placement: Placement
-    input_size: tuple[int, int, int]
-    preprocessing: Preprocessing
-    num_classes: int
-    validation: ImageSet | None = None
-    teacher: Teacher | None = None
-    distillation: Distillation = field(default_factory=Distillation)
-    keeping: Keeping = field(default_factory=Keeping)
-    layer_decay: float = 1.0
-    world: World = SINGLE
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a training ended: steps done, steps in all, and the model whose weights are the result (the average, with EMA)."""
-
-    step: int
-    steps: int
-    model: nn.Module
-
-    @property
-    def complete(self) -> bool:
-        """Whether all steps were done; else it was asked to stop."""
-        return self.step == self.steps
 
 
 class _LeftError(Exception):
@@ -89,12 +44,6 @@ def train(plan: Plan, observer: Observer = QUIET, checkpoints: Checkpoints | Non
     """
     check_enough(len(plan.images), plan.recipe.batch_size)
     return _Loop(plan, observer, checkpoints).run()
-
-
-def check_enough(images: int, batch_size: int) -> None:
-    """Refuse fewer training images than a batch holds. Raises DataError."""
-    if images < batch_size:
-        raise DataError(f"{images} training images are too few for a batch of {batch_size}; lower --batch-size")
 
 
 class _Loop:

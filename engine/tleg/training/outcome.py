@@ -4,8 +4,8 @@ from torch import nn
 
 from tleg.training.checkpoints import Checkpoints, read_checkpoint
 from tleg.training.kept import kept_state
-from tleg.training.loop import Outcome
 from tleg.training.observer import TrainingStoppedError
+from tleg.training.plan import Outcome
 
 
 def finished_model(outcome: Outcome, checkpoints: Checkpoints | None) -> nn.Module:

@@ -1,0 +1,63 @@
+"""What a training consists of, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from tleg.data.dataset import ImageSet
+from tleg.errors import DataError
+from tleg.header import Preprocessing
+from tleg.recipes.compute import Keeping
+from tleg.recipes.distillation import Distillation
+from tleg.recipes.training import Recipe
+from tleg.training.device import Placement
+from tleg.training.distributed import SINGLE, World
+from tleg.training.students import Student
+from tleg.training.teacher import Teacher
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a training consists of.
+
+    images, validation  training images, and those to evaluate on during training (None: never)
+    layer_decay         each layer's learning rate as a part of the next one's; 1 is off
+    about               what the weights are, stored with every checkpoint
+    """
+
+    student: Student
+    images: ImageSet
+    recipe: Recipe
+    placement: Placement
+    input_size: tuple[int, int, int]
+    preprocessing: Preprocessing
+    num_classes: int
+    validation: ImageSet | None = None
+    teacher: Teacher | None = None
+    distillation: Distillation = field(default_factory=Distillation)
+    keeping: Keeping = field(default_factory=Keeping)
+    layer_decay: float = 1.0
+    world: World = SINGLE
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a training ended: steps done, steps in all, and the model whose weights are the result (the average, with EMA)."""
+
+    step: int
+    steps: int
+    model: nn.Module
+
+    @property
+    def complete(self) -> bool:
+        """Whether all steps were done; else it was asked to stop."""
+        return self.step == self.steps
+
+
+def check_enough(images: int, batch_size: int) -> None:
+    """Refuse fewer training images than a batch holds. Raises DataError."""
+    if images < batch_size:
+        raise DataError(f"{images} training images are too few for a batch of {batch_size}; lower --batch-size")

@@ -1,0 +1,91 @@
+"""What a training says: warnings, advice, samples of the machine, and where its result goes."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from tleg.errors import ExportError, InputError, TlegError
+from tleg.exit_codes import ExitCode
+from tleg.runs.folder import create_run
+from tleg.training.devices import DeviceSampler
+from tleg.training.failures import advice, read_failure, write_failure
+from tleg.training.observer import StepReport
+from tleg.training.publish import publish
+from tleg.training.watch import Watch
+
+
+def report(step: int, loss: float, wait: float = 0.0, epoch: int = 1) -> StepReport:
+    return StepReport(step, 1000, epoch, 10, loss, loss, None, 1e-3, 1.0, 100.0, wait, None, None)
+
+
+def test_a_spike_is_noticed_once_an_epoch() -> None:
+    watch = Watch()
+    quiet = [found for step in range(60) for found in watch.look(report(step, 2 + 0.05 * math.sin(step)))]
+    assert quiet == []
+    ((code, text),) = watch.look(report(61, 9.0))
+    assert code == "spike"
+    assert "the loss jumped to 9 from about 2" in text
+    for step in range(62, 100):
+        watch.look(report(step, 2.0))
+    assert watch.look(report(101, 9.0)) == []
+    for step in range(102, 160):
+        watch.look(report(step, 2.0, epoch=2))
+    assert [code for code, _ in watch.look(report(161, 9.0, epoch=2))] == ["spike"]
+
+
+def test_waiting_for_images_is_noticed() -> None:
+    watch = Watch()
+    found = [each for step in range(40) for each in watch.look(report(step, 2.0, wait=0.8))]
+    assert found == [("starved", "the model waits for images 80 % of the time; try more --workers")]
+    assert [each for step in range(40) for each in Watch().look(report(step, 2.0, wait=0.8 if step % 5 else 0.0))] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried…"), "out of memory on the GPU: give --accumulate 2"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory: give fewer --workers"),
+        (TlegError("the loss became nan"), "the loss became nan"),
+        (OSError(28, "No space left on device", "/x/y"), "No space left on device: /x/y"),
+        (KeyError("weights"), "unexpected KeyError: 'weights'. The log has the place"),
+    ],
+)
+def test_failures_say_what_to_change(error: Exception, words: str) -> None:
+    assert words in advice(error)
+    assert "\n" not in advice(error)
+
+
+def test_a_process_leaves_word_for_the_main_one(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, kind="learn", recipe={})
+    assert read_failure(folder) is None
+    write_failure(folder, InputError("the class 'cat' is empty"))
+    write_failure(folder, TlegError("later"))
+    assert read_failure(folder) == (ExitCode.USAGE, "the class 'cat' is empty")
+    assert read_failure(folder) is None
+
+
+def test_the_machine_is_sampled_without_a_gpu() -> None:
+    sample = DeviceSampler(torch.device("cpu")).sample()
+    assert sample["devices"] == []
+    assert 0 < sample["host"]["memory_used"] < sample["host"]["memory_total"]
+    assert sample["host"]["load"] >= 0
+
+
+def test_a_result_is_published_whole_and_once(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "model"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "training.json"):
+        (folder / name).write_text(name)
+    publish(folder, tmp_path / "out", overwrite=False)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.json", "model.safetensors", "training.json"}
+    before = (tmp_path / "out" / "config.json").stat().st_ino
+    # The run was killed after it had published: the same again is no conflict.
+    publish(folder, tmp_path / "out", overwrite=False)
+    assert (tmp_path / "out" / "config.json").stat().st_ino == before
+    (folder / "training.json").write_text("newer")
+    with pytest.raises(ExportError, match=rf"exists already.*The result is in {folder}"):
+        publish(folder, tmp_path / "out", overwrite=False)
+    publish(folder, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "training.json").read_text() == "newer"

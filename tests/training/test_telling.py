@@ -1,11 +1,16 @@
 """What a training says: warnings, advice, samples of the machine, and where its result goes."""
 
 import math
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from tests.conftest import clean_environment
 from tleg.errors import ExportError, InputError, TlegError
 from tleg.exit_codes import ExitCode
 from tleg.runs.folder import create_run
@@ -89,3 +94,19 @@ def test_a_result_is_published_whole_and_once(tmp_path: Path) -> None:
         publish(folder, tmp_path / "out", overwrite=False)
     publish(folder, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "training.json").read_text() == "newer"
+
+
+def test_a_full_disk_does_not_end_what_speaks_into_a_log(run_python: Callable[..., Any]) -> None:
+    code = (
+        "import sys\n"
+        "from tleg.training.log_stream import tolerate_full_disks\n"
+        "tolerate_full_disks()\n"
+        "print('lost', 'x' * 100000, flush=True)\n"
+        "sys.stderr.write('seen\\n')\n"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, env=clean_environment()
+        )
+    assert (done.returncode, done.stderr) == (0, "seen\n")
+    assert run_python(code).stdout.startswith("lost x")

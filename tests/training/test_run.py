@@ -209,6 +209,10 @@ def test_two_killed_processes_go_on_to_the_same_bits(make_run: MakeRun, started:
     assert observe(folder).state == "lost"
     finish(folder, processes=2)
     assert learned(folder) == learned(whole)
+    # Once more, a finished run is left as it is, and nobody waits for anybody.
+    count = len(EventReader(folder).read())
+    finish(folder, processes=2)
+    assert len(EventReader(folder).read()) == count
 
 
 def worker_pids(folder: RunFolder) -> list[int]:

@@ -52,6 +52,10 @@ def run_trainer(path: Path) -> ExitCode:
     except TlegError as error:
         print(f"tleg: {error}", file=sys.stderr)
         return exit_code_of(error)
+    if recall_state(folder).state == "finished":
+        # Every process looks, so that none waits for one that has left.
+        print(f"the run {folder.id} is finished; `tleg resume {folder.id} --epochs N` makes it longer")
+        return ExitCode.DONE
     if int(os.environ.get("RANK", "0")) != 0:
         return _follow_main(folder, spec, recipe, signals)
     lock = RunLock(folder)
@@ -59,9 +63,6 @@ def run_trainer(path: Path) -> ExitCode:
         print(f"tleg: the run {folder.id} is being trained already", file=sys.stderr)
         return ExitCode.USAGE
     try:
-        if recall_state(folder).state == "finished":
-            print(f"the run {folder.id} is finished; `tleg resume {folder.id} --epochs N` makes it longer")
-            return ExitCode.DONE
         with EventWriter(folder) as writer:
             observer = RunObserver(folder, writer, signals, world_size=_world_size(), batch_size=recipe.recipe.batch_size)
             return _train(folder, spec, recipe, observer, signals)

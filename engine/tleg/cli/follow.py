@@ -1,6 +1,8 @@
 """Following a run in the foreground. The run is a process of its own: whatever happens to the one that looks, it goes on."""
 
+import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -75,6 +77,9 @@ def follow(folder: RunFolder) -> ExitCode:
 
     Ctrl-C on a terminal asks whether to stop the run or to leave it; without one it leaves.
     """
+    if sys.stdin.isatty() and threading.current_thread() is threading.main_thread():
+        # A background shell starts its children deaf to Ctrl-C, also when they have a terminal.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     reader, snapshot = EventReader(folder), RunSnapshot()
     while True:
         view = _view(folder)

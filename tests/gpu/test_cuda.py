@@ -2,17 +2,28 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from tests.training.conftest import ARGUMENTS, PLAIN, VIT, load_digits_data
+from tests.training.conftest import ARGUMENTS, PLAIN, VIT, Recorder, load_digits_data
+from tleg.data.loading import batches, worker_options
+from tleg.data.order import ShuffledBatches, TrainingImages
+from tleg.data.prefetch import Prefetcher
+from tleg.data.transforms import training_transform
+from tleg.header import Preprocessing
 from tleg.learngene import Learngene
+from tleg.recipes.compute import Keeping
 from tleg.recipes.depths import Depths
 from tleg.recipes.training import Recipe
+from tleg.training.checkpoints import Checkpoints
 from tleg.training.device import choose_placement
+from tleg.training.devices import DeviceSampler
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.learn import LearnJob, evaluate_learngene, learn
+from tleg.training.observer import TrainingStoppedError
 from tleg.training.starts import start_from_learngene, start_from_timm
 from tleg.training.subjects import evaluate_subject, open_subject
 
@@ -91,3 +102,76 @@ def test_the_auxiliary_model_compiles(chain: tuple[Path, Learngene]) -> None:
     images, coefficients = torch.randn(4, 1, 8, 8, device="cuda"), elastic.coefficients(3)
     compiled = torch.compile(super(type(elastic), elastic).forward)
     assert torch.allclose(compiled(images, coefficients), elastic(images, 3), atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_an_interrupted_training_goes_on(precision: str, tmp_path: Path) -> None:
+    placement = choose_placement("cuda", precision)
+    recipe = Recipe(epochs=2, batch_size=32, learning_rate=2e-3, workers=2, augmentation=PLAIN, ema=0.9, accumulate=2)
+    keeping = Keeping(evaluate_every=1)
+    job = LearnJob(load_digits_data(), VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe, keeping=keeping)
+    with pytest.raises(TrainingStoppedError):
+        learn(job, placement, observer=Recorder(stop_after=50), checkpoints=Checkpoints(tmp_path, keeping))
+    stored, _ = Checkpoints(tmp_path).latest()
+    assert stored is not None
+    assert (stored.progress.scaler is not None) == (precision == "float16")
+    recorder = Recorder()
+    resumed = learn(job, placement, observer=recorder, checkpoints=Checkpoints(tmp_path, keeping))
+    whole = learn(job, placement)
+    assert recorder.begun_at == stored.progress.step
+    # Kernels of a GPU may add in another order.
+    for name, value in whole.tensors.items():
+        assert float(abs(value - resumed.tensors[name]).max()) < (1e-5 if precision == "float32" else 2e-2)
+
+
+def test_accumulated_parts_make_the_step_of_the_whole_batch() -> None:
+    learngenes = []
+    for accumulate in (1, 4):
+        recipe = Recipe(
+            epochs=1,
+            batch_size=64,
+            optimizer="sgd",
+            learning_rate=0.05,
+            workers=0,
+            augmentation=PLAIN,
+            accumulate=accumulate,
+        )
+        job = LearnJob(load_digits_data(), VIT, ARGUMENTS, depths=Depths(3), recipe=recipe)
+        learngenes.append(learn(job, choose_placement("cuda", "float32")))
+    first, second = learngenes
+    assert max(float(abs(value - second.tensors[name]).max()) for name, value in first.tensors.items()) < 1e-4
+
+
+def test_a_compiled_training_learns(chain: tuple[Path, Learngene]) -> None:
+    root, _ = chain
+    recipe = Recipe(epochs=4, batch_size=32, learning_rate=3e-3, workers=2, augmentation=PLAIN, compile=True)
+    job = LearnJob(load_digits_data(), VIT, ARGUMENTS, str(root / "ancestor"), depths=Depths(4, (2, 3, 4)), recipe=recipe)
+    learngene = evaluate_learngene(learn(job, choose_placement("cuda")), load_digits_data(), choose_placement("cuda"), (3,))
+    assert learngene.header.reached is not None
+    assert learngene.header.reached.top1[3] > 25
+
+
+def test_the_gpu_is_sampled() -> None:
+    (device,) = DeviceSampler(torch.device("cuda", 0)).sample()["devices"]
+    assert device["index"] == 0
+    assert device["name"]
+    assert 0 < device["memory_used"] <= device["memory_total"]
+    assert 0 <= device["utilisation"] <= 100
+
+
+def test_batches_arrive_whole_on_the_gpu() -> None:
+    data = load_digits_data()
+    transform = training_transform((1, 8, 8), Preprocessing((0.3,), (0.4,)), PLAIN)
+
+    def loader() -> DataLoader[Any]:
+        order = ShuffledBatches(len(data.train), 64, 1, 0)
+        return DataLoader(
+            TrainingImages(data.train, transform, 0), batch_sampler=order, pin_memory=True, **worker_options(2)
+        )
+
+    plain = list(batches(loader()))
+    moved = [(pixels.cpu(), labels.cpu()) for pixels, labels, _ in Prefetcher(loader(), torch.device("cuda"))]
+    assert len(plain) == len(moved)
+    for (pixels, labels, _), (other, same) in zip(plain, moved, strict=True):
+        assert torch.equal(pixels, other)
+        assert torch.equal(labels, same)

@@ -173,7 +173,12 @@ def test_a_killed_run_goes_on_to_the_same_bits(
         assert observe(folder).state == "lost"
     finish(folder)
     assert learned(folder) == learned(untouched)
-    assert [payload["step"] > 0 for payload in events(folder, "started")] == [False, True, True]
+    starts = events(folder, "started")
+    assert [payload["step"] > 0 for payload in starts] == [False, True, True]
+    assert [payload["resumed_from"] for payload in starts] == [
+        None,
+        *(f"step-{payload['step']:09d}" for payload in starts[1:]),
+    ]
 
 
 def test_two_processes_make_the_steps_of_one(untouched: RunFolder, make_run: MakeRun) -> None:

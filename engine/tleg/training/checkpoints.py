@@ -103,7 +103,7 @@ class Checkpoints:
         A checkpoint of the same step is replaced.
         """
         started = time.monotonic()
-        target = self.folder / f"step-{step:09d}"
+        target = self.folder / checkpoint_name(step)
         contents = {f"{name}.safetensors": save_tensors(_on_cpu(group)) for name, group in tensors.items()}
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         progress = Progress(VERSION, step, epoch, milestone, score, optimizer, scaler, about, hashes)
@@ -166,6 +166,11 @@ class Checkpoints:
                     _remove(path)
             except FileFormatError:
                 _remove(path)
+
+
+def checkpoint_name(step: int) -> str:
+    """The name of the folder of a step's checkpoint."""
+    return f"step-{step:09d}"
 
 
 def read_progress(folder: Path) -> Progress:

@@ -8,11 +8,14 @@ import torch
 
 
 class DeviceSampler:
-    """Samples the GPU of this process through NVML, and the machine. Without NVML, or a GPU, the list is empty."""
+    """Samples the GPUs of a run on this machine through NVML, and the machine. Without NVML, or a GPU, the list is empty.
 
-    def __init__(self, device: torch.device) -> None:
-        self._handle: Any = None
-        self._index = device.index or 0
+    device     of this process
+    processes  of the run on this machine, each with a device: the first so many, or this one alone
+    """
+
+    def __init__(self, device: torch.device, processes: int = 1) -> None:
+        self._handles: dict[int, Any] = {}
         if device.type != "cuda":
             return
         # NVML may be missing, too old, or forbidden.
@@ -20,30 +23,31 @@ class DeviceSampler:
             import pynvml
 
             pynvml.nvmlInit()
-            # torch's numbers follow CUDA_VISIBLE_DEVICES, NVML's do not: the identifier is the same for both.
-            identifier = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-            self._handle = pynvml.nvmlDeviceGetHandleByUUID(identifier)
+            for index in range(processes) if processes > 1 else (device.index or 0,):
+                # torch's numbers follow CUDA_VISIBLE_DEVICES, NVML's do not: the identifier is the same for both.
+                identifier = f"GPU-{torch.cuda.get_device_properties(index).uuid}"
+                self._handles[index] = pynvml.nvmlDeviceGetHandleByUUID(identifier)
 
     def sample(self) -> dict[str, Any]:
         """Return {'devices': […], 'host': {…}}: bytes, percent, degrees Celsius, watts; None for what is not known."""
-        return {"devices": [] if self._handle is None else [self._sample_device()], "host": sample_host()}
+        return {"devices": [_sample_device(*each) for each in self._handles.items()], "host": sample_host()}
 
-    def _sample_device(self) -> dict[str, Any]:
-        import pynvml
 
-        handle = self._handle
-        memory = _ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
-        name = _ask(lambda: pynvml.nvmlDeviceGetName(handle))
-        milliwatts = _ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
-        return {
-            "index": self._index,
-            "name": name.decode() if isinstance(name, bytes) else name,
-            "utilisation": _ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
-            "memory_used": None if memory is None else int(memory.used),
-            "memory_total": None if memory is None else int(memory.total),
-            "temperature": _ask(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
-            "power": None if milliwatts is None else milliwatts / 1000,
-        }
+def _sample_device(index: int, handle: Any) -> dict[str, Any]:
+    import pynvml
+
+    memory = _ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    name = _ask(lambda: pynvml.nvmlDeviceGetName(handle))
+    milliwatts = _ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+    return {
+        "index": index,
+        "name": name.decode() if isinstance(name, bytes) else name,
+        "utilisation": _ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+        "memory_used": None if memory is None else int(memory.used),
+        "memory_total": None if memory is None else int(memory.total),
+        "temperature": _ask(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
+        "power": None if milliwatts is None else milliwatts / 1000,
+    }
 
 
 def _ask(question: Any) -> Any:

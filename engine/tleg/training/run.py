@@ -76,7 +76,7 @@ def _train(
     """The main process: train, put the result where it belongs, and say how it ended."""
     try:
         with _placed(recipe) as (placement, world):
-            observer.watch_devices(DeviceSampler(placement.device))
+            observer.watch_devices(DeviceSampler(placement.device, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
             observer.describe(_describe(placement, world))
             os.chdir(_working_folder(spec, observer))
             result, reached = run_job(folder, recipe, placement, world, observer)

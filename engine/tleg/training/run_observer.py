@@ -13,6 +13,7 @@ from tleg.runs.folder import RunFolder
 from tleg.runs.processes import boot_id, hostname, start_ticks
 from tleg.runs.state import RunState, write_state
 from tleg.schema import encode
+from tleg.training.checkpoints import checkpoint_name
 from tleg.training.devices import DeviceSampler
 from tleg.training.evaluation import Score
 from tleg.training.observer import Observer, StepReport
@@ -80,7 +81,8 @@ class RunObserver(Observer):
 
     def started(self, step: int, steps: int, epochs: int) -> None:
         """Steps begin."""
-        self.tell("started", {"step": step, "steps": steps, "epochs": epochs, **self._about})
+        source = checkpoint_name(step) if step else None
+        self.tell("started", {"step": step, "steps": steps, "epochs": epochs, "resumed_from": source, **self._about})
         self._change(state="running", step=step, steps=steps, epochs=epochs, message=None)
 
     def stepped(self, report: StepReport) -> None:

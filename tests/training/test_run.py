@@ -102,6 +102,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait(timeout=20)
     while any(find_process(pid) for pid in doomed):
         time.sleep(0.005)
+    # A process counts as ended with its first thread; its files and locks are given up with its last.
+    time.sleep(0.2)
 
 
 def wait_for(folder: RunFolder, step: int, process: subprocess.Popen[bytes], seconds: float = 90) -> None:

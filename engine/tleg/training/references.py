@@ -1,5 +1,7 @@
 """Models that a user names: a path, a run, or something that timm or the catalogue knows."""
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -30,7 +32,9 @@ def resolve_model(text: str) -> str:
         return str(result)
     from tleg.training.kept import model_folder_of_checkpoint
 
-    return str(model_folder_of_checkpoint(run.path, "last", Path(tempfile.mkdtemp(prefix="tleg-")) / run.id))
+    place = tempfile.mkdtemp(prefix="tleg-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return str(model_folder_of_checkpoint(run.path, "last", Path(place) / run.id))
 
 
 def find_run(text: str) -> RunFolder | None:

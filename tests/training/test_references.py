@@ -1,0 +1,80 @@
+"""Runs as starts and teachers, finished or not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tleg.data.dataset import Data
+from tleg.errors import InputError
+from tleg.recipes.depths import Depths
+from tleg.recipes.training import Recipe
+from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.state import RunState, write_state
+from tleg.training.checkpoints import Checkpoints, read_checkpoint
+from tleg.training.device import Placement
+from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.learn import LearnJob, learn, learn_to_file
+from tleg.training.observer import TrainingStoppedError
+from tleg.training.references import find_run, resolve_model
+from tleg.training.starts import start_from_checkpoint, start_from_learngene, start_from_timm
+from tleg.training.teacher import Teacher
+
+MakeRecipe = Callable[..., Recipe]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run that has not begun."""
+    monkeypatch.setenv("TLEG_RUNS", str(tmp_path / "runs"))
+    return create_run(tmp_path / "runs", kind="learn", recipe={})
+
+
+def test_an_unfinished_fine_tuning_is_a_start_and_a_teacher(
+    run: RunFolder, digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    job = FinetuneJob(digits, start_from_timm(VIT, {**ARGUMENTS, "depth": 2}), recipe=recipe(ema=0.5))
+    checkpoints = Checkpoints(run.checkpoints, job.keeping)
+    with pytest.raises(InputError, match=f"the run {run.id} has no checkpoint that can be used yet"):
+        resolve_model(run.id)
+    with pytest.raises(TrainingStoppedError):
+        finetune(job, placement, run.exports / "model", observer=Recorder(stop_after=5), checkpoints=checkpoints)
+    stored = read_checkpoint(checkpoints.paths()[0]).tensors["ema"]
+    for text in (run.id, run.id[:16], "last", str(run.path)):
+        model: Any = timm.create_model(f"local-dir:{resolve_model(text)}", pretrained=True)
+        assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
+    start = start_from_checkpoint(run.id)(digits)
+    assert start.depth == 2
+    assert Teacher.open(run.id, digits.classes)(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_run_that_learns_is_a_start_before_it_is_finished_and_after(
+    run: RunFolder, digits: Data, placement: Placement, recipe: MakeRecipe
+) -> None:
+    job = LearnJob(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe(epochs=1))
+    checkpoints = Checkpoints(run.checkpoints, job.keeping)
+    with pytest.raises(TrainingStoppedError):
+        learn(job, placement, observer=Recorder(stop_after=4), checkpoints=checkpoints)
+    early = start_from_learngene(run.id, 5)(digits)
+    assert (early.lineage["learngene"], early.lineage["head"]) == (run.id, "kept")
+    assert len(early.model.blocks) == 5  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="learns a learngene; give its depth"):
+        resolve_model(run.id)
+    learngene = learn_to_file(job, placement, run.exports / "learngene.safetensors", checkpoints=checkpoints)
+    write_state(run, RunState(state="finished", result=str(run.exports / "learngene.safetensors")))
+    late = start_from_learngene(str(run.path), 5)(digits)
+    expected = learngene.expand(5).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in late.model.state_dict().items())
+    assert late.lineage["sha256"] == learngene.hash()
+
+
+def test_what_names_no_run_stays_what_it_is(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for text in ("resnet18", "levit_384:weights.pth", str(tmp_path / "folder"), "no/where", "fashion-mnist"):
+        assert find_run(text) is None
+        assert resolve_model(text) == text
+    assert find_run(run.id) == run

@@ -222,6 +222,28 @@ def test_two_killed_processes_go_on_to_the_same_bits(make_run: MakeRun, started:
     assert len(EventReader(folder).read()) == count
 
 
+def test_a_run_moves_to_another_number_of_processes(
+    untouched: RunFolder, make_run: MakeRun, started: list[subprocess.Popen[bytes]]
+) -> None:
+    import numpy as np
+
+    import tleg
+
+    folder = make_run("moved")
+    process = start(folder)
+    started.append(process)
+    wait_for(folder, 15, process)
+    kill(process)
+    finish(folder, processes=2)
+    assert [payload["world_size"] for payload in events(folder, "started")] == [1, 2]
+    moved, whole = (tleg.load(each.exports / "learngene.safetensors") for each in (folder, untouched))
+    largest = max(float(np.abs(value - whole.tensors[name]).max()) for name, value in moved.tensors.items())
+    # The same steps; Adam magnifies the rounding of small gradients.
+    assert largest < 1e-3
+    steps = [payload["step"] for payload in events(folder, "checkpoint")]
+    assert steps == sorted(steps)
+
+
 def worker_pids(folder: RunFolder) -> list[int]:
     """The processes that train a run: those whose command line ends with its folder, torchrun left out."""
     found = []

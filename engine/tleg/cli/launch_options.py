@@ -1,11 +1,11 @@
 """Options that say where a training's result goes, and how it is started; `tleg learn` and `tleg finetune` share them."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tleg.cli.run_options import JsonOption as JsonOption
-from tleg.cli.run_options import RunsDirOption as RunsDirOption
+from tleg.cli.run_options import JsonOption, RunsDirOption
 from tleg.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,20 +38,43 @@ PrintOption = Annotated[
 ]
 
 
-def batch_job(
-    wanted: bool,
-    partition: str | None,
-    time: str | None,
-    account: str | None,
-    extra: list[str] | None,
-    print_only: bool,
-) -> "SlurmOptions | None":
-    """Return the options of a batch job, or None when none is wanted. Raises InputError for options without --slurm."""
-    if not wanted:
-        if partition or time or account or extra or print_only:
-            raise InputError("--partition, --time, --account, --sbatch and --print belong to --slurm")
-        return None
-    from tleg.runs.slurm import SlurmOptions
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a user wants to happen with a recipe: the options of the same names, and the batch job that they ask for."""
 
-    options = tuple(text if text.startswith("-") else f"--{text}" for text in extra or ())
-    return SlurmOptions(partition=partition, time=time, account=account, extra=options)
+    output: str | None
+    force: bool
+    detach: bool
+    print_recipe: bool
+    dry_run: bool
+    runs_dir: str | None
+    slurm: "SlurmOptions | None"
+    print_only: bool
+    as_json: bool
+
+
+def make_wishes(
+    output: OutputOption = None,
+    force: ForceOption = False,
+    detach: DetachOption = False,
+    print_recipe: PrintRecipeOption = False,
+    dry_run: DryRunOption = False,
+    runs_dir: RunsDirOption = None,
+    slurm: SlurmOption = False,
+    partition: PartitionOption = None,
+    time_limit: TimeOption = None,
+    account: AccountOption = None,
+    sbatch: SbatchOption = None,
+    print_only: PrintOption = False,
+    as_json: JsonOption = False,
+) -> Wishes:
+    """Return the wishes of a command's options. Raises InputError for options of a batch job without --slurm."""
+    job = None
+    if slurm:
+        from tleg.runs.slurm import SlurmOptions
+
+        options = tuple(text if text.startswith("-") else f"--{text}" for text in sbatch or ())
+        job = SlurmOptions(partition=partition, time=time_limit, account=account, extra=options)
+    elif partition or time_limit or account or sbatch or print_only:
+        raise InputError("--partition, --time, --account, --sbatch and --print belong to --slurm")
+    return Wishes(output, force, detach, print_recipe, dry_run, runs_dir, job, print_only, as_json)

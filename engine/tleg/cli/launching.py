@@ -1,10 +1,11 @@
 """From a recipe to a run: check, make its folder, start its trainer, follow it."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tleg.cli.launch_options import Wishes
 from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import runs_folder_of
 from tleg.errors import InputError
@@ -16,24 +17,9 @@ from tleg.recipes.toml_file import format_recipe
 from tleg.runs.folder import RunFolder, create_run
 from tleg.runs.launch import launch, node_command
 from tleg.runs.listing import resolve_run
-from tleg.runs.slurm import SlurmOptions, sbatch_script, submit
+from tleg.runs.slurm import sbatch_script, submit
 from tleg.runs.spec import Launch, read_spec
 from tleg.runs.state import recall_state
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What a user wants to happen with a recipe: the options of the same names."""
-
-    output: str | None
-    force: bool
-    detach: bool
-    print_recipe: bool
-    dry_run: bool
-    runs_dir: str | None
-    slurm: SlurmOptions | None
-    print_only: bool
-    as_json: bool
 
 
 def start(recipe: TrainingRecipe, wishes: Wishes) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from tleg.cli.launch_options import Wishes, make_wishes
 from tleg.errors import InputError
 from tleg.recipes.document import default_of, from_values
 from tleg.recipes.fields import Option, options_of
@@ -18,23 +19,22 @@ from tleg.recipes.toml_file import read_values
 _SOURCES: Final = "Recipe"
 
 
-def takes_recipe(kind: Kind) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of a kind of training; it is called with the recipe that they make, and its own options.
+def takes_recipe(kind: Kind) -> Callable[[Callable[[TrainingRecipe, Wishes], None]], Callable[..., None]]:
+    """Give a command the options of a kind of training, and those of launching it.
 
-    A preset comes first, a recipe file over it, and options over both.
+    It is called with the recipe and the wishes that they make. A preset comes first, a recipe file over it, and options over
+    both.
     """
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Callable[[TrainingRecipe, Wishes], None]) -> Callable[..., None]:
         options = options_of(RECIPES[kind])
-        own = [
-            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for each in list(inspect.signature(command).parameters.values())[1:]
-        ]
+        launching = inspect.signature(make_wishes).parameters.values()
+        own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in launching]
 
         def run(**given: Any) -> None:
             values = {each.name: given.pop(_parameter(each)) for each in options}
             recipe = make_recipe(kind, given.pop("preset"), given.pop("recipe"), values)
-            command(recipe, **given)
+            command(recipe, make_wishes(**given))
 
         parameters = [*_sources(kind), *(_option(each, kind) for each in options), *own]
         run.__doc__, run.__name__, run.__module__ = command.__doc__, command.__name__, command.__module__

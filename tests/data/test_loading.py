@@ -58,8 +58,9 @@ def test_waiting_is_measured() -> None:
     waits = []
     for _ in prefetcher:
         waits.append(prefetcher.waited)
-        time.sleep(0.2)  # The time of the consumer does not count.
-    assert waits == pytest.approx([0.1, 0.2, 0.3], abs=0.08)
+        time.sleep(0.6)  # The time of the consumer does not count.
+    assert all(0.1 * count <= wait for count, wait in enumerate(waits, 1))
+    assert waits[-1] < 1.2
 
 
 class Broken:

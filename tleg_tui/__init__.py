@@ -1,1 +1,1 @@
-"""The workbench: a Textual application over the engine's headers, costs and runs."""
+"""`tleg-tui`: the workbench in the terminal. It sees learngenes through their headers and trainings through their runs."""

@@ -1,16 +1,144 @@
-"""`tleg-tui`: where the workbench starts."""
+"""`tleg-tui`: reads its options, refuses what cannot be shown, and opens the workbench."""
 
+import argparse
+import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tleg_tui.terminal import is_remote, why_not
+
+LEAST_REFRESH: Final = 0.1
 
 
-def main() -> None:
-    """Say that the workbench is not in this version, name the headless commands, and exit with 2."""
-    print(
-        "tleg-tui: the workbench comes with the next version. "
-        "Until then, `tleg preview` shows every depth and `tleg build` writes it; `tleg --help` lists the rest.",
-        file=sys.stderr,
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the workbench and exit: 0 left, 2 usage or a terminal that cannot show it."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the workbench and return its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    from tleg.errors import InputError
+
+    try:
+        if options.serve:
+            from tleg_tui.serve import serve
+
+            serve(_words_without_serving(arguments), options.port)
+            return 0
+        reason = None if os.environ.get("TEXTUAL_DRIVER") else why_not(sys.stdin, sys.stdout, sys.stderr)
+        if reason is not None:
+            raise InputError(reason)
+        return _show(options)
+    except InputError as error:
+        print(f"tleg-tui: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _show(options: argparse.Namespace) -> int:
+    remote = is_remote()
+    if remote:
+        os.environ.setdefault("TEXTUAL_FPS", "15")  # Before Textual is imported, which reads it then.
+    from tleg.errors import InputError
+    from tleg.places import runs_folder
+
+    runs_dir = runs_folder() if options.runs_dir is None else Path(options.runs_dir)
+    opened, run_folder = _open(options.path, runs_dir)
+
+    from tleg_tui.app import Workbench
+
+    refresh = (1.0 if remote else 0.25) if options.refresh is None else max(LEAST_REFRESH, options.refresh)
+    app = Workbench(
+        runs_dir,
+        opened=opened,
+        run=run_folder,
+        refresh=refresh,
+        ascii=options.ascii,
+        theme=options.theme,
     )
-    sys.exit(2)
+    if options.theme is not None and options.theme not in app.available_themes:
+        from tleg.errors import did_you_mean
+
+        known = sorted(app.available_themes)
+        hint = did_you_mean(options.theme, known)
+        raise InputError(f"there is no theme '{options.theme}': choose one of {', '.join(known)}.{hint}")
+    app.run()
+    return app.return_code or 0
+
+
+def _open(text: str | None, runs_dir: Path):  # type: ignore[no-untyped-def]
+    """A learngene or a run to begin with. Raises InputError for what is neither."""
+    if text is None:
+        return None, None
+    from tleg.catalogue import resolve
+    from tleg.container import read_file
+    from tleg.errors import InputError
+    from tleg.runs.listing import resolve_run
+
+    path = Path(text)
+    if path.is_dir() or (not path.exists() and os.sep not in text and not path.suffix):
+        try:
+            return None, resolve_run(text, runs_dir)
+        except InputError as error:
+            if path.is_dir():
+                raise
+            try:
+                return resolve(text), None
+            except InputError:
+                raise error from None
+    file = resolve(text)
+    if file.suffix not in (".pth", ".pt"):
+        read_file(file)
+    return file, None
+
+
+def _words_without_serving(arguments: Sequence[str]) -> list[str]:
+    words, skip = [], False
+    for word in arguments:
+        if skip:
+            skip = False
+        elif word == "--port":
+            skip = True
+        elif word != "--serve" and not word.startswith("--port="):
+            words.append(word)
+    return words
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tleg-tui",
+        description="The workbench: preview descendants of a learngene, train, watch runs, export. "
+        "Everything that it does, `tleg` does without a terminal.",
+    )
+    parser.add_argument(
+        "path", nargs="?", metavar="PATH", help="a learngene, a run, or a run's id; without it, the workbench"
+    )
+    parser.add_argument("--runs-dir", metavar="DIR", help="folder of the runs (default: TLEG_RUNS, else tleg's data folder)")
+    parser.add_argument("--ascii", action="store_true", help="paint ASCII alone")
+    parser.add_argument(
+        "--refresh",
+        type=float,
+        metavar="SECONDS",
+        help=f"between two looks at a run, at least {LEAST_REFRESH} (default: 0.25, over SSH 1)",
+    )
+    parser.add_argument("--theme", metavar="NAME", help="colours: tleg-dark, tleg-light, tleg-colour-blind, ansi-dark, …")
+    parser.add_argument("--serve", action="store_true", help="serve the workbench to a browser on this machine")
+    parser.add_argument("--port", type=int, default=8000, metavar="P", help="port of --serve (default: 8000)")
+    parser.add_argument("--version", action="version", version=_version())
+    return parser
+
+
+def _version() -> str:
+    from tleg import __version__
+
+    return f"tleg-tui {__version__}"
 
 
 if __name__ == "__main__":

@@ -18,3 +18,11 @@ def runs_folder() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "tleg" / "runs"
+
+
+def settings_folder() -> Path:
+    """The folder for settings: TLEG_SETTINGS, else $XDG_CONFIG_HOME/tleg, else ~/.config/tleg. It need not exist."""
+    if chosen := os.environ.get("TLEG_SETTINGS"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "tleg"

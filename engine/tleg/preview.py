@@ -1,5 +1,6 @@
 """What a family of descendants costs and reaches, depth by depth, from a learngene's header alone. No numpy, no torch."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,6 +51,12 @@ class Preview:
         if not self.budget.limited:
             return None
         return max((row for row in self.rows if row.fits), key=lambda row: row.depth, default=None)
+
+    @property
+    def gmacs_decimals(self) -> int:
+        """Decimals with which GMACs are written, the same for all rows: three digits of the smallest say something."""
+        smallest = min(row.cost.macs for row in self.rows) / 1e9
+        return min(9, max(2, 2 - math.floor(math.log10(smallest)))) if smallest > 0 else 3
 
 
 def preview(header: LearngeneHeader, depths: Iterable[int], budget: Budget | None = None, batch: int = 1) -> Preview:

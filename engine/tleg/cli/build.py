@@ -1,5 +1,6 @@
 """`tleg build`."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,9 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Replace existing exports.")] = False,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not run the exports to check them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print a JSON object a line as it happens: each stage, then each export.")
+    ] = False,
 ) -> None:
     """Build descendants of a learngene and export them, each verified and with a manifest.
 
@@ -62,6 +66,10 @@ def build(
     )
     from tleg.export.build import build_exports
 
+    if as_jsonl:
+        for item in build_exports(request, _tell_jsonl):
+            _write_line({"export": _document(item)})
+        return
     results = build_exports(request, _tell if is_interactive(sys.stderr) else None)
     if as_json:
         manifest = results[0].manifest
@@ -77,6 +85,25 @@ def build(
 def _tell(step: "BuildStep") -> None:
     if step.export is not None and step.stage != "done":
         say(f"{step.stage} {step.export.target} ({step.index + 1} of {step.count})")
+
+
+def _tell_jsonl(step: "BuildStep") -> None:
+    export = step.export
+    _write_line(
+        {
+            "stage": step.stage,
+            "kind": None if export is None else export.kind,
+            "depth": None if export is None else export.depth,
+            "path": None if export is None else str(export.target),
+            "index": step.index,
+            "count": step.count,
+        }
+    )
+
+
+def _write_line(document: dict[str, Any]) -> None:
+    write(json.dumps(document, allow_nan=False))
+    sys.stdout.flush()
 
 
 def _figures(item: "BuiltExport") -> str:

@@ -14,13 +14,12 @@ from tleg.cli.run_text import format_evaluation, format_step
 from tleg.exit_codes import ExitCode
 from tleg.runs.control import request_stop
 from tleg.runs.events import Event
-from tleg.runs.folder import RunFolder
-from tleg.runs.reader import EventReader
+from tleg.runs.follower import RunFollower
+from tleg.runs.layout import RunFolder
 from tleg.runs.reports import read_evaluation, read_step, read_warning
-from tleg.runs.snapshot import RunSnapshot, fold
-from tleg.runs.state import RunState, observe
+from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.state import RunState
 
-_ENDED: Final = frozenset({"finished", "stopped", "failed", "lost"})
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
 _SECONDS_BETWEEN_LINES: Final = 30.0
 _LOG_LINES: Final = 8
@@ -80,27 +79,21 @@ def follow(folder: RunFolder) -> ExitCode:
     if sys.stdin.isatty() and threading.current_thread() is threading.main_thread():
         # A background shell starts its children deaf to Ctrl-C, also when they have a terminal.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    reader, snapshot = EventReader(folder), RunSnapshot()
+    follower = RunFollower(folder)
     while True:
         view = _view(folder)
         try:
             with view:
                 while True:
-                    if not folder.path.is_dir():
+                    look = follower.look()
+                    if look.gone:
                         say(f"tleg: the folder of run {folder.id} is gone: {folder.path}")
                         return ExitCode.FAILED
-                    restarts = reader.restarts
-                    # The state first: what it says has been written to the events before.
-                    state = observe(folder)
-                    events = reader.read()
-                    if reader.restarts != restarts:
-                        snapshot = RunSnapshot()
-                    snapshot = fold(snapshot, events)
-                    view.show(snapshot, state, events)
-                    if state.state in _ENDED:
+                    view.show(look.snapshot, look.state, look.events)
+                    if look.ended:
                         break
                     time.sleep(_pause())
-            return explain_end(folder, state, snapshot)
+            return explain_end(folder, look.state, look.snapshot)
         except KeyboardInterrupt:
             if not _stays(folder):
                 return ExitCode.INTERRUPTED

@@ -1,6 +1,5 @@
 """`tleg preview`."""
 
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -139,10 +138,7 @@ def _print_table(file: "LearngeneFile", result: "Preview") -> None:
     images = "1 image" if result.batch == 1 else f"{result.batch} images"
     say(printable(f"{file.path.name}: {header.architecture.name} on {height} x {width} pixels, {header.basis.name} basis"))
     rows: list[tuple[str, ...]] = [("depth", "params", "GMACs", "size", "inference", "training", "top-1", "")]
-    # Three digits of the smallest figure that say something: 0.00111, 0.131, 17.49.
-    smallest = min(row.cost.macs for row in result.rows) / 1e9
-    decimals = min(9, max(2, 2 - math.floor(math.log10(smallest)))) if smallest > 0 else 3
-    rows += [_cells(row, result, decimals) for row in result.rows]
+    rows += [_cells(row, result) for row in result.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for index, cells in enumerate(rows):
         deepest = index > 0 and result.rows[index - 1] is result.deepest
@@ -153,7 +149,7 @@ def _print_table(file: "LearngeneFile", result: "Preview") -> None:
         say(f"deepest that fits: {result.deepest.depth}" if result.deepest else _none_fits(result))
 
 
-def _cells(row: "PreviewRow", result: "Preview", decimals: int) -> tuple[str, ...]:
+def _cells(row: "PreviewRow", result: "Preview") -> tuple[str, ...]:
     notes = ["auxiliary"] if row.auxiliary else []
     if result.budget.limited:
         notes.append("over" if not row.fits else "deepest" if row is result.deepest else "fits")
@@ -161,7 +157,7 @@ def _cells(row: "PreviewRow", result: "Preview", decimals: int) -> tuple[str, ..
     return (
         str(row.depth),
         format_count(cost.parameters),
-        f"{cost.macs / 1e9:.{decimals}f}",
+        f"{cost.macs / 1e9:.{result.gmacs_decimals}f}",
         format_bytes(cost.size),
         format_bytes(cost.inference_memory),
         format_bytes(cost.training_memory),

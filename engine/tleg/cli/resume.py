@@ -1,6 +1,5 @@
 """`tleg resume`: go on from the last checkpoint."""
 
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +7,6 @@ import typer
 from tleg.cli.main import app
 from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import JsonOption, RunArgument, RunsDirOption, runs_folder_of
-from tleg.errors import InputError
 
 
 @app.command()
@@ -29,17 +27,10 @@ def resume(
     --checkpoint RUN. With more --epochs the schedule is that of the longer training from here on.
     """
     from tleg.cli.launching import follow_to_end
-    from tleg.recipes.document import from_values, to_values
-    from tleg.runs.launch import launch
+    from tleg.launching import resume_training
     from tleg.runs.listing import resolve_run
-    from tleg.runs.slurm import submit
-    from tleg.runs.spec import read_spec, write_spec
-    from tleg.runs.state import observe
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
-    spec, state = read_spec(folder), observe(folder)
-    if state.state in ("starting", "running", "stopping"):
-        raise InputError(f"run {folder.id} is {state.state}; `tleg attach {folder.id}` shows it")
     given: dict[str, Any] = {
         "epochs": epochs,
         "devices": devices,
@@ -47,31 +38,11 @@ def resume(
         "workers": workers,
         "max-restarts": max_restarts,
     }
-    changes = {name: value for name, value in given.items() if value is not None and value != spec.recipe.get(name)}
-    if state.state == "finished" and changes.get("epochs", 0) <= spec.recipe["epochs"]:
-        raise InputError(f"run {folder.id} is finished after {spec.recipe['epochs']} epochs; give more --epochs")
-    if "epochs" in changes and state.step and state.steps and state.epochs:
-        done = state.step * state.epochs / state.steps
-        if changes["epochs"] < done:
-            raise InputError(f"run {folder.id} has done {done:.1f} epochs already; give more --epochs than that")
-    if changes:
-        recipe = from_values(spec.kind, {**spec.recipe, **changes})
-        compute = recipe.compute
-        write_spec(
-            folder,
-            replace(
-                spec,
-                recipe=to_values(recipe),
-                launch=replace(spec.launch, devices=compute.devices, nodes=compute.nodes, max_restarts=compute.max_restarts),
-                amendments=(*spec.amendments, {"step": state.step, "changes": changes}),
-            ),
-        )
-    if spec.launch.slurm is not None:
-        job = submit(folder)
+    job = resume_training(folder, {name: value for name, value in given.items() if value is not None})
+    if job is not None:
         say(f"submitted as job {job}")
         _tell(folder.id, "queued", as_json)
         return
-    launch(folder)
     if detach:
         _tell(folder.id, "starting", as_json)
         return

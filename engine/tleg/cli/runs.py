@@ -30,13 +30,11 @@ def runs(runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
 
 
 def _describe(folder: Any) -> dict[str, Any]:
-    from tleg.runs.reader import EventReader
-    from tleg.runs.snapshot import RunSnapshot, fold
+    from tleg.runs.follower import RunFollower
     from tleg.runs.spec import read_spec
-    from tleg.runs.state import observe
 
-    spec, state = read_spec(folder), observe(folder)
-    best = fold(RunSnapshot(), EventReader(folder).read()).best
+    spec, look = read_spec(folder), RunFollower(folder).look()
+    state, best = look.state, look.snapshot.best
     return {
         "id": folder.id,
         "kind": spec.kind,

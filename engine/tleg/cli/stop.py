@@ -22,20 +22,20 @@ def stop(
 ) -> None:
     """Ask a run to finish its step, save a checkpoint and end; wait until it did. `tleg resume` goes on."""
     from tleg.runs.control import kill_run
+    from tleg.runs.follower import ENDED
     from tleg.runs.listing import resolve_run
     from tleg.runs.slurm import stop as request
     from tleg.runs.state import observe
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
     state = observe(folder)
-    ended = ("finished", "stopped", "failed", "lost")
-    if state.state in ended:
+    if state.state in ENDED:
         say(f"run {folder.id} is {state.state} already")
     else:
         request(folder)
         began = time.monotonic()
         say("stopping: it finishes its step and saves. Ctrl-C leaves it to that")
-        while (state := observe(folder)).state not in ended:
+        while (state := observe(folder)).state not in ENDED:
             if kill_after is not None and time.monotonic() - began >= kill_after:
                 say(f"it has not ended after {kill_after:g} s; killing it")
                 kill_run(folder)

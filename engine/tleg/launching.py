@@ -1,0 +1,128 @@
+"""From a recipe to a run that is ready to start, and from a run that ended to one that goes on. No torch.
+
+The command line and the workbench start trainings through these functions, so both make the same runs.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tleg.atomic import check_file, check_folder
+from tleg.errors import InputError
+from tleg.recipes.command_line import command_words
+from tleg.recipes.document import from_values, to_values
+from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
+from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.launch import launch
+from tleg.runs.listing import resolve_run
+from tleg.runs.slurm import SlurmOptions, submit
+from tleg.runs.spec import Launch, read_spec, write_spec
+from tleg.runs.state import observe
+from tleg.versions import versions
+
+
+def check_output(recipe: TrainingRecipe, output: Path, *, overwrite: bool) -> None:
+    """Refuse, before the work, an output that cannot be written: a file for a learngene, a folder for a descendant.
+
+    Raises InputError.
+    """
+    check = check_file if isinstance(recipe, LearnRecipe) else check_folder
+    check(output, overwrite=overwrite)
+
+
+def make_training(
+    recipe: TrainingRecipe,
+    runs_dir: Path,
+    *,
+    output: str | None = None,
+    overwrite: bool = False,
+    slurm: SlurmOptions | None = None,
+) -> RunFolder:
+    """Make the run of a recipe, in the state 'queued': `tleg.runs.launch.launch` or `tleg.runs.slurm.submit` starts it.
+
+    Runs that the recipe names by id become paths. Raises InputError, before anything is made, when the output cannot be
+    written, and TlegError when the operating system refuses.
+    """
+    if output is not None:
+        check_output(recipe, Path(output), overwrite=overwrite)
+    recipe = _with_paths(recipe, runs_dir)
+    compute = recipe.compute
+    return create_run(
+        runs_dir,
+        kind=recipe.kind,
+        recipe=to_values(recipe),
+        name=_name(recipe),
+        command=training_command(recipe, output),
+        versions=versions("tleg", "torch", "timm"),
+        output=output,
+        overwrite=overwrite,
+        launch=Launch(compute.devices, compute.nodes, compute.max_restarts, None if slurm is None else asdict(slurm)),
+    )
+
+
+def training_command(recipe: TrainingRecipe, output: str | None = None) -> tuple[str, ...]:
+    """Return the words of the command that equals a recipe and its output."""
+    words = command_words(recipe)
+    return words if output is None else (*words, "--output", output)
+
+
+def resume_training(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> str | None:
+    """Start a run again from its last checkpoint; return the number of its batch job, or None where it runs by itself.
+
+    changes  option name -> value, of what may change on the way: epochs, devices, accumulate, workers, max-restarts. Noted in
+             spec.json as an amendment.
+
+    Raises InputError for a run that is at work, that has nothing left to do, or for a change that makes no sense.
+    """
+    spec, state = read_spec(folder), observe(folder)
+    if state.state in ("starting", "running", "stopping"):
+        raise InputError(f"run {folder.id} is {state.state}; `tleg attach {folder.id}` shows it")
+    changes = {name: value for name, value in (changes or {}).items() if value != spec.recipe.get(name)}
+    if state.state == "finished" and changes.get("epochs", 0) <= spec.recipe["epochs"]:
+        raise InputError(f"run {folder.id} is finished after {spec.recipe['epochs']} epochs; give more --epochs")
+    if "epochs" in changes and state.step and state.steps and state.epochs:
+        done = state.step * state.epochs / state.steps
+        if changes["epochs"] < done:
+            raise InputError(f"run {folder.id} has done {done:.1f} epochs already; give more --epochs than that")
+    if changes:
+        recipe = from_values(spec.kind, {**spec.recipe, **changes})
+        compute = recipe.compute
+        write_spec(
+            folder,
+            replace(
+                spec,
+                recipe=to_values(recipe),
+                launch=replace(spec.launch, devices=compute.devices, nodes=compute.nodes, max_restarts=compute.max_restarts),
+                amendments=(*spec.amendments, {"step": state.step, "changes": changes}),
+            ),
+        )
+    if spec.launch.slurm is not None:
+        return submit(folder)
+    launch(folder)
+    return None
+
+
+def _with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:
+    """Runs that the recipe names by id, as paths: an id means something in one folder of runs alone."""
+    changes: dict[str, Any] = {}
+    for name in ("learngene", "checkpoint", "teacher"):
+        text = getattr(recipe, name, None)
+        if text is None or ":" in text or Path(text).name != text or Path(text).exists():
+            continue
+        # What is no run may be known to timm or the catalogue, which the trainer looks up.
+        with suppress(InputError):
+            changes[name] = str(resolve_run(text, runs_dir).path.absolute())
+    return replace(recipe, **changes)
+
+
+def _name(recipe: TrainingRecipe) -> str:
+    """What a person would call it: the model, and the depth where there is one."""
+    if isinstance(recipe, LearnRecipe):
+        return recipe.architecture
+    if recipe.learngene is not None:
+        path = Path(recipe.learngene)
+        source = "" if path.is_dir() else f"{path.stem}-"
+        return f"{source}{recipe.init or ''}-depth{recipe.depth}"
+    return recipe.model or Path((recipe.checkpoint or "").partition(":")[0]).stem

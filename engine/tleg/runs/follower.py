@@ -1,0 +1,60 @@
+"""One look after another at a run, for whoever shows it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tleg.runs.events import Event
+from tleg.runs.layout import RunFolder
+from tleg.runs.reader import EventReader
+from tleg.runs.snapshot import RunSnapshot, fold
+from tleg.runs.state import RunState, observe
+
+ENDED: Final = frozenset({"finished", "stopped", "failed", "lost"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunLook:
+    """A run as it was at one look.
+
+    events    what happened since the look before
+    complete  whether all events were read; a long run may be read in pieces
+    gone      whether its folder is there no more
+    broken    lines of the events that could not be read
+    """
+
+    folder: RunFolder
+    state: RunState
+    snapshot: RunSnapshot
+    events: Sequence[Event] = ()
+    complete: bool = True
+    gone: bool = False
+    broken: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.state.state in ENDED
+
+
+class RunFollower:
+    """Reads what is new in a run at every look, and keeps what all of it amounts to. Never raises."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._reader = EventReader(folder)
+        self._snapshot = RunSnapshot()
+
+    def look(self, most_bytes: int | None = None) -> RunLook:
+        """Return the run as it is now. With `most_bytes` a long history is read in pieces, one a look."""
+        if not self.folder.path.is_dir():
+            return RunLook(self.folder, observe(self.folder), self._snapshot, gone=True, broken=self._reader.broken)
+        restarts, before = self._reader.restarts, self._reader.offset
+        # The state first: what it says has been written to the events before.
+        state = observe(self.folder)
+        events = self._reader.read(most_bytes)
+        if self._reader.restarts != restarts:
+            self._snapshot, before = RunSnapshot(), 0
+        self._snapshot = fold(self._snapshot, events)
+        complete = most_bytes is None or self._reader.offset - before < most_bytes
+        return RunLook(self.folder, state, self._snapshot, events, complete, broken=self._reader.broken)

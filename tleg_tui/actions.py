@@ -1,0 +1,161 @@
+"""Every key and what it does, in one place: bindings, the bar of keys, the help and the command palette are made from it.
+
+Letters are for panels and lists. Where text is typed, control and function keys act.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from textual.binding import Binding
+
+PREFIX: Final = "tleg."
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that a person can do.
+
+    name      of the method, without 'action_', with arguments as Textual writes them
+    keys      with commas; the first is the one that is shown
+    label     a word or two, for the bar of keys
+    about     a sentence, for help and palette
+    bar       whether the bar of keys shows it
+    palette   whether the palette offers it; moving a cursor is nothing to look up
+    priority  whether it works before whatever has the focus
+    """
+
+    name: str
+    keys: str
+    label: str
+    about: str
+    bar: bool = True
+    palette: bool = True
+    priority: bool = False
+
+
+# By scope: the application, a screen, or a panel. In the order in which the bar shows them.
+ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = MappingProxyType(
+    {
+        "app": (
+            Action("command_palette", "ctrl+p", "palette", "Look up everything that can be done now", palette=False),
+            Action("change_theme", "f9", "theme", "Choose the colours", bar=False),
+            Action("help_keys", "question_mark,f1", "help", "Show the keys of this screen", palette=False),
+            Action("quit", "q,ctrl+q", "quit", "Leave; runs go on", bar=False),
+        ),
+        "workbench": (
+            Action("build", "b,x", "build", "Build and export the chosen depth: PyTorch or ONNX, verified"),
+            Action("finetune", "f", "fine-tune", "Fine-tune the chosen depth on your data"),
+            Action("learn", "l", "learn", "Train an auxiliary model and keep its learngene"),
+            Action("evaluate", "e", "evaluate", "Measure the accuracy of every depth on a data set"),
+            Action("budget", "slash", "budget", "Set limits: parameters, GMACs, size, memory"),
+            Action("runs", "r", "runs", "Show all runs"),
+            Action("open", "o", "open", "Open a learngene file, or import an official checkpoint"),
+            Action("pin", "p", "pin", "Pin the chosen depth, to compare two", bar=False),
+            Action("compare", "c", "compare", "Compare the two pinned depths", bar=False),
+            Action("last_run", "a", "last run", "Watch the newest run", bar=False),
+            Action("forget", "delete", "forget", "Take the chosen learngene off the list; its file stays", bar=False),
+        ),
+        "depths": (
+            Action("move(-1)", "up,k", "up", "One depth less", bar=False, palette=False),
+            Action("move(1)", "down,j", "down", "One depth more", bar=False, palette=False),
+            Action("move(-8)", "pageup,ctrl+u", "page up", "Eight depths less", bar=False, palette=False),
+            Action("move(8)", "pagedown,ctrl+d", "page down", "Eight depths more", bar=False, palette=False),
+            Action("edge(-1)", "home,g", "first", "The shallowest depth", bar=False, palette=False),
+            Action("edge(1)", "end,G", "last", "The deepest depth", bar=False, palette=False),
+            Action("auxiliary", "m", "auxiliary", "Go to the auxiliary model's own depth", bar=False),
+            Action("deepest", "d", "deepest", "Go to the deepest depth within the budget", bar=False),
+        ),
+        "train": (
+            Action("launch", "f5", "launch", "Start the training as a run", priority=True),
+            Action("dry_run", "f4", "dry run", "Check data, teacher, memory and disk; train nothing", priority=True),
+            Action("copy_command", "f6", "copy command", "Copy the equal command line", priority=True),
+            Action("advanced", "f7", "all fields", "Show or fold away the advanced fields", priority=True),
+            Action("back", "escape", "back", "Back to where you came from"),
+        ),
+        "run": (
+            Action("stop", "s", "stop", "Finish the step, save a checkpoint and end the run"),
+            Action("resume", "R", "resume", "Go on from the last checkpoint"),
+            Action("export", "x", "export", "Export the result"),
+            Action("next_charts", "tab,full_stop", "charts", "Show the next pair of curves", bar=True),
+            Action("log_scale", "y", "log", "Logarithmic scale of the loss, and back"),
+            Action("smooth", "m", "smooth", "Smooth the curves more, or not at all"),
+            Action("zoom", "z", "zoom", "All steps, or the last quarter, or the last 200"),
+            Action("compare", "c", "compare", "Draw the curves of another run beside these"),
+            Action("focus_log", "L", "log", "Go to the log; End follows it", bar=False),
+            Action("kill", "K", "kill", "Kill the run without saving, after a question", bar=False),
+            Action("copy_attach", "u", "copy attach", "Copy the command that shows this run", bar=False),
+            Action("command", "i", "about", "Show recipe, command and versions of the run", bar=False),
+            Action("back", "escape,backspace", "back", "Back; the run goes on"),
+        ),
+        "runs": (
+            Action("open", "enter", "open", "Watch the chosen run"),
+            Action("filter", "slash", "filter", "Show the runs whose name, kind or state has these letters"),
+            Action("mark", "space", "mark", "Mark a run, to compare two", bar=False),
+            Action("compare", "c", "compare", "Compare the marked run with the chosen one"),
+            Action("stop", "s", "stop", "Finish the step, save a checkpoint and end the run"),
+            Action("resume", "R", "resume", "Go on from the last checkpoint"),
+            Action("export", "x", "export", "Export the result"),
+            Action("again", "n", "again", "A new training with the recipe of this run", bar=False),
+            Action("delete", "D", "delete", "Delete the run with its checkpoints, after a question"),
+            Action("back", "escape", "back", "Back to the workbench"),
+        ),
+        "export": (
+            Action("build", "f5,ctrl+s", "build", "Write and verify", priority=True),
+            Action("copy_path", "y", "copy path", "Copy the path of the export"),
+            Action("copy_command", "f6", "copy command", "Copy the equal command line", priority=True),
+            Action("back", "escape", "close", "Close; while building: give up"),
+        ),
+        "dialog": (Action("back", "escape", "close", "Close"),),
+    }
+)
+
+
+def bindings(scope: str) -> list[Binding]:
+    """Return Textual's bindings for a scope."""
+    return [
+        Binding(
+            action.keys,
+            action.name,
+            action.label,
+            show=action.bar,
+            tooltip=action.about,
+            priority=action.priority,
+            id=f"{PREFIX}{scope}.{action.name}",
+        )
+        for action in ACTIONS[scope]
+    ]
+
+
+def action_of(binding: Binding) -> tuple[str, Action] | None:
+    """Return the scope and the action that a binding was made from; None for one of Textual's own."""
+    if binding.id is None or not binding.id.startswith(PREFIX):
+        return None
+    scope, _, name = binding.id.removeprefix(PREFIX).partition(".")
+    return next(((scope, action) for action in ACTIONS[scope] if action.name == name), None)
+
+
+_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "question_mark": "?",
+        "slash": "/",
+        "full_stop": ".",
+        "escape": "esc",
+        "enter": "enter",
+        "pageup": "page up",
+        "pagedown": "page down",
+        "up": "↑",
+        "down": "↓",
+        "left": "←",
+        "right": "→",
+        "delete": "del",
+    }
+)
+
+
+def key_name(key: str) -> str:
+    """Return a key as it is written on keyboards."""
+    if key in _NAMES:
+        return _NAMES[key]
+    return key.upper() if key[0] == "f" and key[1:].isdigit() else key

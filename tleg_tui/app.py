@@ -1,0 +1,211 @@
+"""The application: its screens, what it remembers, and the runs that it watches. The work is done by the engine."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App
+from textual.binding import BindingType
+from textual.command import Provider
+from textual.filter import LineFilter
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from tleg.cli.output import printable
+from tleg.runs.layout import RunFolder
+from tleg_tui.actions import bindings
+from tleg_tui.ascii import AsciiFilter
+from tleg_tui.board import RunBoard, RunList
+from tleg_tui.messages import RunsLooked
+from tleg_tui.screens.workbench import WorkbenchScreen
+from tleg_tui.settings import Settings, load_settings, store_settings
+from tleg_tui.themes import DEFAULT, THEMES
+
+LEAST_SIZE = (60, 16)
+_SECONDS_BETWEEN_LOOKS = 2.0
+
+
+def _palette() -> type[Provider]:
+    from tleg_tui.palette import ActionsProvider  # Loaded with the palette.
+
+    return ActionsProvider
+
+
+class Workbench(App[None]):
+    """`tleg-tui`.
+
+    runs_dir  the folder of the runs
+    opened    a learngene to begin with
+    run       a run to begin with; leaving it leaves the application
+    refresh   seconds between two looks at a run that is shown
+    ascii     paint ASCII alone
+    """
+
+    CSS_PATH = "tleg.tcss"
+    TITLE = "tleg"
+    COMMANDS: ClassVar[Any] = {_palette}
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
+
+    runs: reactive[RunList] = reactive(RunList())
+
+    def __init__(
+        self,
+        runs_dir: Path,
+        *,
+        opened: Path | None = None,
+        run: RunFolder | None = None,
+        refresh: float = 0.25,
+        ascii: bool = False,  # noqa: A002  # What the option is called.
+        theme: str | None = None,
+        settings_folder: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self.runs_dir = runs_dir
+        self.refresh_seconds = refresh
+        self.ascii = ascii
+        self.settings: Settings = load_settings(settings_folder)
+        self._settings_folder = settings_folder
+        self._opened = opened
+        self._first_run = run
+        self._left: dict[str, None] = {}  # Runs that were watched, in order.
+        self._board = RunBoard()
+        self._looking = False
+        self._ascii_filter = AsciiFilter()
+        for each in THEMES:
+            self.register_theme(each)
+        wanted = theme or self.settings.theme or DEFAULT
+        self.theme = wanted if wanted in self.available_themes else DEFAULT
+
+    # What Textual asks for.
+
+    def get_default_screen(self) -> Screen[None]:
+        """The workbench."""
+        return WorkbenchScreen(self._opened)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """With --ascii every painted line is translated."""
+        filters = super().get_line_filters()
+        return [*filters, self._ascii_filter] if self.ascii else filters
+
+    def on_mount(self) -> None:
+        """Begin to look at runs."""
+        self.theme_changed_signal.subscribe(self, lambda theme: self.remember(theme=theme.name))
+        self.set_interval(_SECONDS_BETWEEN_LOOKS, self.look_at_runs)
+        self.call_after_refresh(self.look_at_runs)
+        if self._first_run is not None:
+            self.open_run(self._first_run)
+
+    def on_resize(self) -> None:
+        """Say so when the terminal is too small, and go on when it is large enough again."""
+        from tleg_tui.screens.too_small import TooSmallScreen
+
+        too_small = self.size.width < LEAST_SIZE[0] or self.size.height < LEAST_SIZE[1]
+        shown = isinstance(self.screen, TooSmallScreen)
+        if too_small and not shown:
+            self.push_screen(TooSmallScreen(LEAST_SIZE))
+        elif shown and not too_small:
+            self.pop_screen()
+
+    # Runs.
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The folders whose runs are shown."""
+        return (self.runs_dir, *(Path(text) for text in self.settings.runs_folders))
+
+    def look_at_runs(self) -> None:
+        """Look at all runs, on a thread; what was seen comes as a message."""
+        if not self._looking:
+            self._looking = True
+            self._look_at_runs()
+
+    @work(group="runs", exit_on_error=False)
+    async def _look_at_runs(self) -> None:
+        try:
+            runs = await asyncio.to_thread(self._board.look, self.places)
+            self.post_message(RunsLooked(runs))
+        finally:
+            self._looking = False
+
+    def on_runs_looked(self, message: RunsLooked) -> None:
+        """Keep what was seen; screens that show runs watch `runs`."""
+        if message.runs != self.runs:
+            self.runs = message.runs
+
+    # Settings.
+
+    def remember(self, **changes: Any) -> None:
+        """Change settings and keep them. What cannot be written is no reason to stop."""
+        changed = replace(self.settings, **changes)
+        if changed != self.settings:
+            self.settings = changed
+            store_settings(changed, self._settings_folder)
+
+    def remember_recent(self, name: str, value: str) -> None:
+        """Put a value first in one of the lists of settings."""
+        self.remember(**{name: getattr(self.settings.with_recent(name, value), name)})
+
+    # Ways between screens. Each loads its screen when it is first shown.
+
+    def open_run(self, folder: RunFolder, compare: RunFolder | None = None) -> None:
+        """Watch a run."""
+        from tleg_tui.screens.run import RunScreen
+
+        self._left[folder.id] = None
+        if folder.path.parent.absolute() not in {place.absolute() for place in self.places}:
+            self.remember_recent("runs_folders", str(folder.path.parent.absolute()))
+        self.push_screen(RunScreen(folder, compare))
+
+    def open_runs(self) -> None:
+        """Show all runs."""
+        from tleg_tui.screens.runs import RunsScreen
+
+        self.push_screen(RunsScreen())
+
+    def open_training(self, kind: str, values: dict[str, Any] | None = None) -> None:
+        """Show the form of a training, `kind` being 'learn' or 'finetune', with some values of its recipe filled in."""
+        from tleg_tui.screens.train import TrainScreen
+
+        self.push_screen(TrainScreen(kind, values or {}))
+
+    def open_export(self, source: str, depth: int | None = None, *, classes: int | None = None) -> None:
+        """Show the dialog that builds exports of a learngene at a depth, or (without a depth) of a folder that timm loads."""
+        from tleg_tui.screens.export import ExportScreen
+
+        self.push_screen(ExportScreen(source, depth, classes=classes))
+
+    # Actions of every screen.
+
+    def action_help_keys(self) -> None:
+        """Show the keys."""
+        from tleg_tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[Any]:
+        """None of Textual's own: the palette offers our actions."""
+        return ()
+
+    async def action_quit(self) -> None:
+        """Leave, and say how to come back to what goes on."""
+        self.exit(message=self.farewell())
+
+    def farewell(self) -> str | None:
+        """How to come back to runs that were watched and go on; None when there are none."""
+        running = {row.id: row for row in self.runs.at_work}
+        going_on = [run for run in self._left if run in running] or [
+            row.id for row in self.runs.at_work if row.id in self._left
+        ]
+        if not going_on:
+            return None
+        lines = [f"training goes on: tleg attach {printable(run)}" for run in going_on]
+        return "\n".join(lines)
+
+    def tell(self, text: str, *, wrong: bool = False) -> None:
+        """Say something in the corner for a while."""
+        self.notify(printable(text), severity="error" if wrong else "information", timeout=8 if wrong else 4, markup=False)

@@ -1,0 +1,71 @@
+"""The screen in ASCII, for fonts and terminals that lack more: `--ascii` translates what is painted, and nothing else."""
+
+from functools import lru_cache
+from typing import Final
+
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+
+_TABLE: Final = {
+    **dict.fromkeys("─━═╌┄┈╴╶▔‾", "-"),
+    **dict.fromkeys("│┃║▏▎▕▐▌❘", "|"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝", "+"),
+    **dict.fromkeys("█▇▆▅▓▉▊", "#"),
+    **dict.fromkeys("▒▋▄▀▃▍", "="),
+    **dict.fromkeys("░▂▁·∙•…", "."),
+    **dict.fromkeys("●◉⬤✓✔", "*"),
+    **dict.fromkeys("○◯◌◔", "o"),
+    **dict.fromkeys("▶▸►→❯", ">"),
+    **dict.fromkeys("◀◂◄←", "<"),
+    **dict.fromkeys("▲△↑", "^"),
+    **dict.fromkeys("▼▽↓", "v"),
+    **dict.fromkeys("■◼", "#"),
+    **dict.fromkeys("✗✘✕×", "x"),
+    **dict.fromkeys("–—−", "-"),
+    "≤": "<",
+    "≥": ">",
+    "±": "~",
+    "≈": "~",
+    "°": "'",
+    "θ": "T",
+    "“": '"',
+    "”": '"',
+    "’": "'",
+    "\u00a0": " ",
+}
+
+
+@lru_cache(4096)
+def to_ascii(text: str) -> str:
+    """Return a text with every sign that is no letter of a language in ASCII; it keeps its length."""
+    if text.isascii():
+        return text
+    return "".join(_letter(letter) for letter in text)
+
+
+def _letter(letter: str) -> str:
+    if letter.isascii():
+        return letter
+    if "\u2800" <= letter <= "\u28ff":  # Braille: dots, by how many there are.
+        return " .:;!|#@@"[(ord(letter) - 0x2800).bit_count()]
+    if letter in _TABLE:
+        return _TABLE[letter]
+    return letter if letter.isalnum() else "?"
+
+
+class AsciiFilter(LineFilter):
+    """Translates every line that is painted."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Return the segments in ASCII. Signs that take two cells keep their place."""
+        return [
+            segment
+            if segment.text.isascii()
+            else Segment(_keep_width(segment.text, segment.cell_length), segment.style, segment.control)
+            for segment in segments
+        ]
+
+
+def _keep_width(text: str, width: int) -> str:
+    return to_ascii(text) if len(text) == width else to_ascii(text).ljust(width)[: max(width, 0)]

@@ -1,0 +1,148 @@
+"""The learngenes that the workbench offers, and what is known of their accuracy."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from tleg.catalogue import DEFAULT_LEARNGENE, SUFFIX, shipped
+from tleg.container import LearngeneFile, read_file
+from tleg.errors import InputError, TlegError
+from tleg_tui.board import RunList
+
+Origin = Literal["shipped", "opened", "folder", "run"]
+_MOST_IN_FOLDER: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A learngene on the list: a file with its header, or the sentence that says why it cannot be used.
+
+    name    what the list shows, and what names it on a command line
+    origin  'shipped' with tleg, 'opened' by the user, found in the working 'folder', or the result of a 'run'
+    """
+
+    name: str
+    path: Path
+    origin: Origin
+    file: LearngeneFile | None
+    error: str | None = None
+
+    @property
+    def argument(self) -> str:
+        """How a command line names it."""
+        if self.origin == "shipped":
+            return self.name
+        try:
+            return str(self.path.relative_to(Path.cwd()))
+        except ValueError:
+            return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What fine-tuning a depth reached: the best top-1 in percent, after how many epochs, in which run."""
+
+    top1: float
+    epoch: int | None
+    run: str
+
+
+def open_entry(path: Path, origin: Origin = "opened", name: str | None = None) -> Entry:
+    """Read a learngene's header. One that cannot be used is an entry with its error. Never raises."""
+    shown = name or path.name
+    try:
+        return Entry(shown, path, origin, read_file(path))
+    except (TlegError, OSError) as error:
+        return Entry(shown, path, origin, None, " ".join(str(error).split()))
+
+
+def find_entries(opened: Iterable[str], folder: Path, runs: RunList) -> tuple[Entry, ...]:
+    """Return what is shipped, was opened, lies in a folder or came out of runs; each file once, in this order.
+
+    A file of the folder that is no learngene is passed over; one that the user opened is shown with its error.
+    """
+    entries: dict[Path, Entry] = {}
+
+    def add(entry: Entry) -> None:
+        entries.setdefault(entry.path.resolve(), entry)
+
+    names = sorted(shipped().items(), key=lambda item: (item[0] != DEFAULT_LEARNGENE, item[0]))
+    for name, path in names:
+        add(open_entry(path, "shipped", name))
+    for text in opened:
+        add(open_entry(Path(text), "opened"))
+    for path in _files(folder):
+        entry = open_entry(path, "folder")
+        if entry.file is not None:
+            add(entry)
+    for row in runs.rows:
+        if row.spec.kind == "learn" and row.result is not None and row.result.suffix == SUFFIX:
+            entry = open_entry(row.result, "run", row.result.name if row.spec.output else row.id)
+            if entry.file is not None:
+                add(entry)
+    return tuple(entries.values())
+
+
+def tuned_depths(entry: Entry, runs: RunList) -> dict[int, Tuned]:
+    """Return what runs reached that fine-tuned a descendant of this learngene, by depth: the best of each."""
+    found: dict[int, Tuned] = {}
+    here = entry.path.resolve()
+    for row in runs.rows:
+        depth, top1 = row.recipe_value("depth"), row.top1
+        if row.spec.kind != "finetune" or type(depth) is not int or top1 is None or row.recipe_value("init") is not None:
+            continue
+        if _source(row.recipe_value("learngene"), row.spec.folder) != here:
+            continue
+        if depth not in found or top1 > found[depth].top1:
+            best = row.look.snapshot.best
+            found[depth] = Tuned(top1, None if best is None else best.epoch, row.id)
+    return found
+
+
+def _source(text: object, folder: str) -> Path | None:
+    """The learngene file that a recipe names, from the folder in which its run works."""
+    if not isinstance(text, str):
+        return None
+    path = Path(folder) / text
+    if path.is_file():
+        return path.resolve()
+    if path.is_dir():  # A run, whose result it is.
+        return next((each.resolve() for each in sorted((path / "exports").glob(f"*{SUFFIX}"))), None)
+    known = shipped().get(text)
+    return None if known is None else known.resolve()
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.is_file())[:_MOST_IN_FOLDER]
+    except OSError:
+        return []
+
+
+def first_choice(entries: Iterable[Entry], wanted: str | None) -> Entry | None:
+    """Return the entry that was chosen last, else the first that can be used, else the first."""
+    known = tuple(entries)
+    for entry in known:
+        if wanted is not None and wanted in (entry.name, str(entry.path)) and entry.file is not None:
+            return entry
+    return next((entry for entry in known if entry.file is not None), known[0] if known else None)
+
+
+def resolve_path(text: str) -> Path:
+    """Return the path that a person typed or dragged in: quotes, escaped blanks, 'file://' and '~' are understood.
+
+    Raises InputError when it is empty.
+    """
+    cleaned = text.strip()
+    if len(cleaned) > 1 and cleaned[0] == cleaned[-1] and cleaned[0] in "'\"":
+        cleaned = cleaned[1:-1]
+    elif "\\ " in cleaned:
+        cleaned = cleaned.replace("\\ ", " ")
+    if cleaned.startswith("file://"):
+        from urllib.parse import unquote
+
+        cleaned = unquote(cleaned.removeprefix("file://"))
+    if not cleaned:
+        raise InputError("name a file")
+    return Path(cleaned).expanduser()

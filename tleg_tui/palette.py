@@ -1,0 +1,42 @@
+"""The command palette: what can be done now, and nothing else."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from tleg_tui.actions import action_of, key_name
+
+
+class ActionsProvider(Provider):
+    """Offers the actions of the screen below that are possible at the moment, and the themes."""
+
+    async def discover(self) -> Hits:
+        """All of them."""
+        for title, about, run in self._offers():
+            yield DiscoveryHit(title, run, help=about)
+
+    async def search(self, query: str) -> Hits:
+        """Those that a text matches."""
+        matcher = self.matcher(query)
+        for title, about, run in self._offers():
+            score = matcher.match(f"{title} {about}")
+            if score > 0:
+                yield Hit(score, matcher.highlight(title), run, help=about)
+
+    def _offers(self) -> Iterator[tuple[str, str, partial[object]]]:
+        seen: set[str] = set()
+        for owner, binding, enabled, _ in self.screen.active_bindings.values():
+            known = action_of(binding)
+            if known is None or not enabled or binding.id in seen or not known[1].palette:
+                continue
+            seen.add(str(binding.id))
+            action = known[1]
+            title = f"{action.label}  ({key_name(action.keys.split(',')[0])})"
+            yield title, action.about, partial(self.app.run_action, binding.action, owner)
+        for name in sorted(self.app.available_themes):
+            if name != self.app.theme:
+                yield f"theme: {name}", "Colours", partial(self._choose, name)
+
+    def _choose(self, name: str) -> None:
+        self.app.theme = name

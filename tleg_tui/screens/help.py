@@ -1,0 +1,82 @@
+"""The keys: those of the focused panel first, then the screen's, then those that work everywhere."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from tleg_tui.actions import Action, action_of, key_name
+from tleg_tui.screens.base import Dialog
+from tleg_tui.widgets.field import Field
+
+
+class HelpScreen(Dialog[None]):
+    """All keys of a screen as it is now; typing narrows them by key or word."""
+
+    def __init__(self, below: Screen[Any]) -> None:
+        super().__init__()
+        self._groups = list(_groups(below))
+
+    def compose(self) -> ComposeResult:
+        """A filter and the list."""
+        with Vertical(classes="dialog", id="help"):
+            yield Static("Keys", classes="dialog-title")
+            yield Field(placeholder="type to narrow down, by key or word", id="filter", compact=True)
+            with VerticalScroll(id="keys", can_focus=False):
+                yield Static(id="list")
+            yield Static("wheel and click work as well; shift with the mouse selects text", classes="hint")
+
+    def on_mount(self) -> None:
+        """Show all."""
+        self._show("")
+
+    def on_input_changed(self, event: Field.Changed) -> None:
+        """Narrow down."""
+        self._show(event.value)
+
+    def on_key(self, event: Any) -> None:
+        """Scroll while the filter has the focus."""
+        keys = self.query_one("#keys")
+        moves = {
+            "down": keys.scroll_down,
+            "up": keys.scroll_up,
+            "pagedown": keys.scroll_page_down,
+            "pageup": keys.scroll_page_up,
+        }
+        if event.key in moves:
+            moves[event.key](animate=False)
+            event.stop()
+
+    def _show(self, text: str) -> None:
+        wanted = text.strip().lower()
+        lines: list[Content] = []
+        for title, actions in self._groups:
+            shown = [action for action in actions if wanted in f"{_keys(action)} {action.label} {action.about}".lower()]
+            if not shown:
+                continue
+            lines += [Content.styled(title, "bold $primary"), *(_line(action) for action in shown), Content("")]
+        self.query_one("#list", Static).update(Content("\n").join(lines) if lines else Content("no key does that here"))
+
+
+def _groups(screen: Screen[Any]) -> Iterator[tuple[str, list[Action]]]:
+    found: dict[str, list[Action]] = {}
+    for _, binding, _, _ in screen.active_bindings.values():
+        known = action_of(binding)
+        if known is not None and known[1] not in found.setdefault(known[0], []):
+            found[known[0]].append(known[1])
+    own = str(getattr(screen, "SCOPE", ""))
+    for scope in sorted(found, key=lambda scope: (scope == "app", scope == own)):
+        title = "Everywhere" if scope == "app" else "This screen" if scope == own else "Where you are"
+        yield title, found[scope]
+
+
+def _keys(action: Action) -> str:
+    return " ".join(key_name(key) for key in action.keys.split(","))
+
+
+def _line(action: Action) -> Content:
+    return Content.assemble((f"  {_keys(action):<16}", "bold $accent"), action.about)

@@ -1,0 +1,30 @@
+"""What is shown while the terminal is too small."""
+
+from textual.app import ComposeResult
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+
+class TooSmallScreen(ModalScreen[None]):
+    """One sentence. It goes away by itself when the terminal grows."""
+
+    DEFAULT_CSS = """
+    TooSmallScreen { align: center middle; background: $background; }
+    TooSmallScreen > Static { width: 100%; text-align: center; }
+    """
+
+    def __init__(self, least: tuple[int, int]) -> None:
+        super().__init__()
+        self._least = least
+
+    def compose(self) -> ComposeResult:
+        """The sentence."""
+        yield Static(id="sentence")
+
+    def on_resize(self) -> None:
+        """Name both sizes."""
+        width, height = self._least
+        self.query_one(Static).update(
+            f"The terminal is too small: {self.app.size.width} x {self.app.size.height}, and tleg needs {width} x {height}. "
+            "Make it larger, or press q to leave."
+        )

@@ -1,0 +1,328 @@
+"""The first screen: learngenes, every depth with its cost and accuracy, the chosen descendant."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tleg.cost import Budget
+from tleg.errors import InputError
+from tleg.preview import Preview, preview
+from tleg_tui.actions import bindings
+from tleg_tui.library import Entry, Tuned, find_entries, first_choice, open_entry, resolve_path, tuned_depths
+from tleg_tui.messages import BudgetChanged, DepthChosen, EntryChosen
+from tleg_tui.screens.base import WorkScreen
+from tleg_tui.widgets.budget_panel import BudgetPanel, read_budget
+from tleg_tui.widgets.depth_table import DepthHeader, DepthTable, depth_lines
+from tleg_tui.widgets.descendant_panel import Descendant, DescendantPanel
+from tleg_tui.widgets.learngene_list import LearngeneList
+
+LEAST_DEPTHS = 24
+FIRST_DEPTH = 8
+_GREETING = "New here? Press b, then Enter: the chosen depth becomes a verified ONNX file. r shows runs, ? all keys."
+
+
+class WorkbenchScreen(WorkScreen):
+    """Learngenes on the left, depths in the middle, the descendant beside or below them."""
+
+    SCOPE = "workbench"
+    NAME = "workbench"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("workbench")]
+
+    def __init__(self, opened: Path | None = None) -> None:
+        super().__init__()
+        self._to_open = opened
+        self._entries: tuple[Entry, ...] = ()
+        self._entry: Entry | None = None
+        self._preview: Preview | None = None
+        self._budget, self._batch = Budget(), 1
+        self._tuned: dict[int, Tuned] = {}
+        self._measured: dict[str, dict[int, float]] = {}  # By the hash of a learngene.
+        self._pins: tuple[int, ...] = ()
+
+    def compose_body(self) -> ComposeResult:
+        """Three parts; the last two are one below the other where the terminal is narrow."""
+        with Horizontal(id="bench"):
+            with Vertical(id="left"):
+                yield Static("Learngenes", classes="panel-title")
+                yield LearngeneList(id="learngenes")
+                yield Static("", id="left-gap")
+                yield BudgetPanel(dict(self.bench.settings.budget), id="budget")
+            with Vertical(id="main"):
+                with Vertical(id="depths"):
+                    yield DepthHeader(id="titles")
+                    yield DepthTable(id="table")
+                    yield Static(id="verdict")
+                with VerticalScroll(id="descendant-box", can_focus=False):
+                    yield DescendantPanel(id="descendant")
+        yield Static(_GREETING, id="greeting")
+
+    def on_mount(self) -> None:
+        """Show what was shown last."""
+        super().on_mount()
+        settings = self.bench.settings
+        try:
+            self._budget, self._batch = read_budget(dict(settings.budget))
+        except InputError:
+            self._budget, self._batch = Budget(), 1
+        self.query_one("#greeting").display = not settings.greeted
+        self._list()
+        if self._to_open is not None:
+            self.open_path(self._to_open)
+        elif (entry := first_choice(self._entries, settings.learngene)) is not None:
+            self._choose(entry)
+        self.query_one(DepthTable).focus()
+        self.watch(self.app, "runs", self._take_runs, init=False)
+
+    # What is listed and chosen.
+
+    def open_path(self, path: Path) -> bool:
+        """Put a learngene on the list and choose it; say why where it cannot be used."""
+        entry = open_entry(path.absolute())
+        if entry.error is not None:
+            self.bench.tell(entry.error, wrong=True)
+            return False
+        self.bench.remember_recent("learngenes", str(path.absolute()))
+        self._list()
+        known = next((each for each in self._entries if each.path.resolve() == path.resolve()), entry)
+        self._choose(known)
+        return True
+
+    def on_entry_chosen(self, message: EntryChosen) -> None:
+        """Show a learngene."""
+        self._choose(message.entry)
+
+    def on_depth_chosen(self, message: DepthChosen) -> None:
+        """Show a descendant."""
+        self._show_descendant()
+
+    def on_budget_changed(self, message: BudgetChanged) -> None:
+        """Judge every depth anew."""
+        self._budget, self._batch = message.budget, message.batch
+        self.bench.remember(budget=message.texts)
+        self._show_depths()
+
+    def _take_runs(self) -> None:
+        """Runs may have made learngenes, and reached accuracies."""
+        self._list()
+        if self._entry is not None:
+            tuned = tuned_depths(self._entry, self.bench.runs)
+            if tuned != self._tuned:
+                self._tuned = tuned
+                self._show_depths()
+        self.refresh_bindings()
+
+    def _list(self) -> None:
+        self._entries = find_entries(self.bench.settings.learngenes, Path.cwd(), self.bench.runs)
+        self.query_one(LearngeneList).show(self._entries, self._entry)
+
+    def _choose(self, entry: Entry) -> None:
+        self._entry = entry
+        self.query_one(LearngeneList).show(self._entries, entry)
+        table = self.query_one(DepthTable)
+        if entry.file is None:
+            self._preview = None
+            table.show((), (), None)
+            self.query_one(DescendantPanel).update(Content.assemble(("This cannot be used. ", "$error"), entry.error or ""))
+            self.query_one("#verdict", Static).update("")
+            self.refresh_bindings()
+            return
+        self._pins = ()
+        self.bench.remember(learngene=entry.name if entry.origin == "shipped" else str(entry.path))
+        self._tuned = tuned_depths(entry, self.bench.runs)
+        self._show_depths()
+        if not 1 <= table.depth <= len(self._rows):
+            table.depth = min(FIRST_DEPTH, len(self._rows))
+        self._show_descendant()
+        self.refresh_bindings()
+
+    # What is drawn.
+
+    @property
+    def _rows(self) -> tuple[Any, ...]:
+        return () if self._preview is None else self._preview.rows
+
+    @property
+    def depth(self) -> int:
+        """The chosen depth."""
+        return self.query_one(DepthTable).depth
+
+    @property
+    def entry(self) -> Entry | None:
+        """The chosen learngene."""
+        return self._entry
+
+    def _known(self) -> dict[int, float]:
+        file = None if self._entry is None else self._entry.file
+        return {} if file is None else self._measured.get(file.header.sha256, {})
+
+    def _show_depths(self) -> None:
+        if self._entry is None or self._entry.file is None:
+            return
+        header = self._entry.file.header
+        depths = range(1, max(LEAST_DEPTHS, 2 * header.auxiliary.depth) + 1)
+        self._preview = preview(header, depths, self._budget, self._batch)
+        deepest = self._preview.deepest
+        lines = depth_lines(self._preview, self._tuned, self._known())
+        self.query_one(DepthTable).show(lines, self._pins, None if deepest is None else deepest.depth)
+        self.query_one("#verdict", Static).update(self._verdict())
+        self._show_descendant()
+        self.refresh_bindings()
+
+    def _verdict(self) -> Content:
+        assert self._preview is not None
+        if not self._budget.limited:
+            return Content.styled("no budget: / sets one", "$text-muted")
+        fitting = [row.depth for row in self._preview.rows if row.fits]
+        if not fitting:
+            return Content.styled(f"no depth fits; depth 1 exceeds {', '.join(self._preview.rows[0].exceeds)}", "$warning")
+        span = f"{fitting[0]}–{fitting[-1]}" if len(fitting) > 1 else str(fitting[0])
+        return Content.assemble(
+            ("fits: ", "$text-muted"), span, (", deepest ", "$text-muted"), (f"{fitting[-1]}", "bold $accent")
+        )
+
+    def _show_descendant(self) -> None:
+        depth = self.depth
+        if self._entry is None or self._entry.file is None or not 1 <= depth <= len(self._rows):
+            return
+        row = self._rows[depth - 1]
+        values = [value for value in (row.top1, self._known().get(depth)) if value is not None]
+        shown = Descendant(self._entry.file.header, row, self._batch, max(values, default=None), self._tuned.get(depth))
+        self.query_one(DescendantPanel).show(shown)
+
+    # What can be done.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What needs a learngene is offered with one alone, and so on."""
+        if action in ("build", "finetune", "evaluate", "pin", "budget"):
+            return self._entry is not None and self._entry.file is not None
+        if action == "compare":
+            return len(self._pins) == 2
+        if action == "last_run":
+            return bool(self.bench.runs.rows)
+        if action == "forget":
+            return self._entry is not None and self._entry.origin == "opened"
+        return True
+
+    def action_build(self) -> None:
+        """Export the chosen depth."""
+        assert self._entry is not None
+        assert self._entry.file is not None
+        self._greeted()
+        self.bench.open_export(self._entry.argument, self.depth, classes=self._entry.file.header.architecture.num_classes)
+
+    def action_finetune(self) -> None:
+        """Fine-tune the chosen depth."""
+        assert self._entry is not None
+        self._greeted()
+        self.bench.open_training("finetune", {"learngene": self._entry.argument, "depth": self.depth})
+
+    def action_learn(self) -> None:
+        """Learn a learngene."""
+        self._greeted()
+        self.bench.open_training("learn")
+
+    def action_budget(self) -> None:
+        """Type limits."""
+        self.query_one(BudgetPanel).begin()
+
+    def action_runs(self) -> None:
+        """Show all runs."""
+        self._greeted()
+        self.bench.open_runs()
+
+    def action_last_run(self) -> None:
+        """Watch the newest run."""
+        self.bench.open_run(self.bench.runs.rows[0].folder)
+
+    def action_pin(self) -> None:
+        """Pin the chosen depth, or take its pin away. Of three the oldest goes."""
+        depth = self.depth
+        self._pins = tuple(pin for pin in self._pins if pin != depth) if depth in self._pins else (*self._pins, depth)[-2:]
+        self._show_depths()
+
+    def action_compare(self) -> None:
+        """Compare the pinned depths."""
+        from tleg_tui.screens.compare_depths import CompareDepthsScreen
+
+        assert self._entry is not None
+        assert self._entry.file is not None
+        rows = [self._rows[pin - 1] for pin in sorted(self._pins)]
+        known = self._known()
+        shown = [
+            Descendant(
+                self._entry.file.header,
+                row if row.depth not in known else replace(row, top1=max(known[row.depth], row.top1 or 0.0)),
+                self._batch,
+                row.top1,
+                self._tuned.get(row.depth),
+            )
+            for row in rows
+        ]
+        self.app.push_screen(CompareDepthsScreen(self._entry.name, shown[0], shown[1]))
+
+    def action_open(self) -> None:
+        """Pick a file."""
+        from tleg_tui.screens.open_file import OpenFileScreen
+
+        self.app.push_screen(OpenFileScreen(Path.cwd()), self._opened)
+
+    def _opened(self, path: Path | None) -> None:
+        if path is None:
+            return
+        if path.suffix in (".pth", ".pt"):
+            from tleg_tui.screens.import_checkpoint import ImportScreen
+
+            self.app.push_screen(ImportScreen(path), self._opened)
+        else:
+            self.open_path(path)
+
+    def action_evaluate(self) -> None:
+        """Measure accuracies."""
+        from tleg_tui.screens.evaluate import EvaluateScreen
+
+        assert self._entry is not None
+        self.app.push_screen(EvaluateScreen(self._entry.argument), self._take_measured)
+
+    def _take_measured(self, found: dict[int, float] | None) -> None:
+        if found and self._entry is not None and self._entry.file is not None:
+            self._measured.setdefault(self._entry.file.header.sha256, {}).update(found)
+            self._show_depths()
+
+    def action_forget(self) -> None:
+        """Take a learngene off the list."""
+        assert self._entry is not None
+        gone = self._entry
+        texts = [text for text in self.bench.settings.learngenes if Path(text).resolve() == gone.path.resolve()]
+        self.bench.remember(learngenes=tuple(text for text in self.bench.settings.learngenes if text not in texts))
+        self._list()
+        if (entry := first_choice(self._entries, None)) is not None:
+            self._choose(entry)
+
+    def on_paste(self, event: Any) -> None:
+        """A path that is dragged into a terminal arrives as pasted text."""
+        try:
+            path = resolve_path(event.text.splitlines()[0] if event.text.strip() else "")
+        except InputError:
+            return
+        event.stop()
+        if path.suffix in (".pth", ".pt"):
+            self._opened(path)
+        else:
+            self.open_path(path)
+
+    def on_key(self, event: Any) -> None:
+        """Escape and Enter in the budget go back to the table."""
+        if event.key in ("escape", "enter") and self.query_one(BudgetPanel).has_focus_within:
+            event.stop()
+            self.query_one(DepthTable).focus()
+
+    def _greeted(self) -> None:
+        if not self.bench.settings.greeted:
+            self.bench.remember(greeted=True)
+            self.query_one("#greeting").display = False

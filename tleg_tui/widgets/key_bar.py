@@ -1,0 +1,77 @@
+"""The bottom line: what can be done here, and always how to get help."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from textual import events
+from textual.app import RenderResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.widget import Widget
+
+from tleg_tui.actions import ACTIONS, Action, action_of, key_name
+
+_ORDER: Final = {
+    (scope, action.name): (scope == "app", place)
+    for place, (scope, action) in enumerate((scope, action) for scope, actions in ACTIONS.items() for action in actions)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    text: Content
+    binding: Binding
+    owner: DOMNode
+
+
+class KeyBar(Widget):
+    """One line of keys, from the bindings that are active. What does not fit is left out; help never is."""
+
+    DEFAULT_CSS = """
+    KeyBar { height: 1; dock: bottom; background: $panel; color: $text-muted; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: list[tuple[int, int, _Piece]] = []
+
+    def on_mount(self) -> None:
+        """Follow the bindings of the screen."""
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
+
+    def render(self) -> RenderResult:
+        """The keys of the panel and the screen, then those of the application."""
+        pieces, tail = self._pieces()
+        room = self.size.width - 2 - (tail.text.cell_length if tail is not None else 0)
+        line, self._places = Content(" "), []
+        for piece in [*pieces, *([tail] if tail is not None else [])]:
+            if piece is not tail and line.cell_length + piece.text.cell_length + 2 > room:
+                continue
+            self._places.append((line.cell_length, line.cell_length + piece.text.cell_length, piece))
+            line = line + piece.text + Content("  ")
+        return line
+
+    async def on_click(self, event: events.Click) -> None:
+        """Do what is written there."""
+        for start, stop, piece in self._places:
+            if start <= event.x < stop:
+                await self.app.run_action(piece.binding.action, piece.owner)
+
+    def _pieces(self) -> tuple[list[_Piece], _Piece | None]:
+        found: dict[tuple[str, str], _Piece] = {}
+        tail: _Piece | None = None
+        for owner, binding, enabled, _ in self.screen.active_bindings.values():
+            known = action_of(binding)
+            if known is None or not enabled:
+                continue
+            scope, action = known
+            if action.name == "help_keys":
+                tail = tail or _Piece(_text(action), binding, owner)
+            elif action.bar:
+                found.setdefault((scope, action.name), _Piece(_text(action), binding, owner))
+        return [found[place] for place in sorted(found, key=_ORDER.__getitem__)], tail
+
+
+def _text(action: Action) -> Content:
+    return Content.assemble((key_name(action.keys.split(",")[0]), "bold $accent"), f" {action.label}")

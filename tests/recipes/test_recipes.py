@@ -160,6 +160,14 @@ def test_every_preset_makes_a_recipe(name: str) -> None:
         assert from_values(kind, {**preset_values(name, kind), **own}).kind == kind
 
 
+def test_the_example_is_complete() -> None:
+    recipe = from_values("learn", preset_values("example", "learn"))
+    assert isinstance(recipe, LearnRecipe)
+    assert (recipe.data, recipe.architecture, recipe.depths.auxiliary) == ("fashion-mnist", "vit_tiny_patch16_224", 8)
+    assert presets_of("learn")[0].name == "example"
+    assert "example" not in [preset.name for preset in presets_of("finetune")]
+
+
 def test_the_papers_recipes_are_its_commands() -> None:
     small = from_values("learn", {**preset_values("paper-aux-s", "learn"), "data": "imagenet"})
     assert isinstance(small, LearnRecipe)

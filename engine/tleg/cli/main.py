@@ -117,7 +117,7 @@ COMMANDS = (
     *("preview", "inspect", "build", "verify", "import_"),
     *("learn", "finetune", "evaluate"),
     *("runs", "attach", "logs", "stop", "resume", "rm", "track"),
-    "doctor",
+    *("models", "doctor"),
 )
 
 

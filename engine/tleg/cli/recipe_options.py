@@ -1,15 +1,14 @@
 """The options of `tleg learn` and `tleg finetune`, made from the definition of their recipes."""
 
 import inspect
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from tleg.cli.launch_options import Wishes, make_wishes
-from tleg.errors import InputError
+from tleg.recipes.command_line import parse_arguments as parse_arguments
 from tleg.recipes.document import default_of, from_values
 from tleg.recipes.fields import Option, options_of
 from tleg.recipes.kinds import RECIPES, Kind, TrainingRecipe
@@ -62,21 +61,6 @@ def make_recipe(kind: Kind, preset: str | None, file: str | None, given: dict[st
             value = {**values.get(each.name, {}), **parse_arguments(value, each.name)}
         values[each.name] = value
     return from_values(kind, values)
-
-
-def parse_arguments(texts: Sequence[str], name: str) -> dict[str, Any]:
-    """Read KEY=VALUE pairs. A value is a JSON value (4, 0.1, true, [28,28]), None, or a text. Raises InputError."""
-    words = {"None": None, "True": True, "False": False}
-    arguments: dict[str, Any] = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator or not key.isidentifier():
-            raise InputError(f"--{name} takes KEY=VALUE, not '{text}'")
-        try:
-            arguments[key] = words[value] if value in words else json.loads(value)
-        except ValueError:
-            arguments[key] = value
-    return arguments
 
 
 def _sources(kind: Kind) -> list[inspect.Parameter]:

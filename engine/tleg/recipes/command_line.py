@@ -1,9 +1,11 @@
-"""The command line that equals a recipe."""
+"""The command line that equals a recipe, and how its KEY=VALUE pairs are written and read."""
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tleg.errors import InputError
 from tleg.recipes.document import to_values
 from tleg.recipes.fields import options_of
 from tleg.recipes.kinds import TrainingRecipe
@@ -20,8 +22,8 @@ def command_words(recipe: TrainingRecipe) -> tuple[str, ...]:
         if each.kind is bool:
             words.append(f"--{each.name}")
         elif each.kind is dict:
-            for key, item in value.items():
-                words += [f"--{each.name}", f"{key}={_text(item)}"]
+            for pair in argument_pairs(value):
+                words += [f"--{each.name}", pair]
         else:
             words += [f"--{each.name}", str(value)]
     return tuple(words)
@@ -30,6 +32,26 @@ def command_words(recipe: TrainingRecipe) -> tuple[str, ...]:
 def format_command(words: tuple[str, ...]) -> str:
     """Return words as a line for a shell."""
     return shlex.join(words)
+
+
+def argument_pairs(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return arguments as KEY=VALUE pairs, which `parse_arguments` reads as the same."""
+    return tuple(f"{key}={_text(value)}" for key, value in arguments.items())
+
+
+def parse_arguments(texts: Sequence[str], name: str) -> dict[str, Any]:
+    """Read KEY=VALUE pairs. A value is a JSON value (4, 0.1, true, [28,28]), None, or a text. Raises InputError."""
+    words = {"None": None, "True": True, "False": False}
+    arguments: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key.isidentifier():
+            raise InputError(f"--{name} takes KEY=VALUE, not '{text}'")
+        try:
+            arguments[key] = words[value] if value in words else json.loads(value)
+        except ValueError:
+            arguments[key] = value
+    return arguments
 
 
 def _text(value: Any) -> str:

@@ -1,5 +1,5 @@
 """Recipes by name. Those of the paper are the official code's commands and defaults (github.com/AlphaXia/TLEG, README and
-main.py), as far as they concern the result."""
+main.py), as far as they concern the result. `example` alone names its data and its model, so that it can be tried at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +55,30 @@ _AUXILIARY: Final[Mapping[str, Any]] = MappingProxyType(
 )
 _DESCENDANT: Final[Mapping[str, Any]] = MappingProxyType({**_PAPER, "depth": 12, "warmup-epochs": 0.0, "drop-path": 0.1})
 
+# 16 patches of 7 x 7 pixels, 64 wide: a processor trains it in minutes.
+_EXAMPLE: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "architecture": "vit_tiny_patch16_224",
+        "model-arg": {"patch_size": 7, "embed_dim": 64, "num_heads": 2},
+        "data": "fashion-mnist",
+        "sample-depths": "3-8",
+        "evaluate-depths": "3-12",
+        "epochs": 3,
+        "lr": 1.5e-3,
+        "auto-augment": "none",
+        "crop-scale": 0.7,
+        "random-erasing": 0.1,
+        "checkpoint-minutes": 1.0,
+    }
+)
+
 _ALL: Final = (
+    Preset(
+        "example",
+        "learn",
+        "a small ViT on Fashion-MNIST, complete: trains on a processor in minutes",
+        _EXAMPLE,
+    ),
     Preset(
         "paper-aux-s",
         "learn",

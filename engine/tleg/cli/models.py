@@ -1,0 +1,67 @@
+"""`tleg models`: the names that timm knows, and which of them are ViTs whose layers can follow a line."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from tleg.cli.main import app
+from tleg.cli.output import write, write_json
+
+# Modules of timm whose models are `VisionTransformer`s with homogeneous blocks and a depth; the distilled ones have two heads.
+# A test builds every model and compares.
+_MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """A model of timm, by name; `expandable` where `tleg learn --architecture` takes it."""
+
+    name: str
+    expandable: bool
+
+
+@app.command()
+def models(
+    pattern: Annotated[
+        str | None, typer.Argument(help="Part of a name, or a pattern such as 'deit*'.", show_default=False)
+    ] = None,
+    expandable: Annotated[
+        bool, typer.Option("--expandable", help="Only the ViTs that `tleg learn --architecture` takes.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List timm's models: architectures for `tleg learn`, ancestry models for `tleg finetune --model`.
+
+    Nothing is built and nothing is downloaded. Fails when no name matches.
+    """
+    found = [each for each in known_models(pattern) if each.expandable or not expandable]
+    if not found:
+        raise _no_match(pattern or "", expandable)
+    if as_json:
+        from tleg.schema import encode
+
+        write_json(encode(found))
+    else:
+        for each in found:
+            write(each.name)
+
+
+def known_models(pattern: str | None = None) -> Iterator[ModelName]:
+    """Yield the models whose names match, in timm's order; without a star or a question mark the pattern is a part of a name."""
+    import timm
+
+    if pattern and not set("*?[") & set(pattern):
+        pattern = f"*{pattern}*"
+    plain = {name for module in _MODULES for name in timm.list_models(module=module) if "distilled" not in name}
+    for name in timm.list_models(pattern or ""):
+        yield ModelName(name, name in plain)
+
+
+def _no_match(pattern: str, expandable: bool) -> Exception:
+    from tleg.errors import InputError, did_you_mean
+
+    kind = "expandable model" if expandable else "model"
+    known = [each.name for each in known_models() if each.expandable or not expandable]
+    return InputError(f"timm has no {kind} '{pattern}'.{did_you_mean(pattern.strip('*'), known)}")

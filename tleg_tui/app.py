@@ -21,7 +21,7 @@ from tleg_tui.ascii import AsciiFilter
 from tleg_tui.board import RunBoard, RunList
 from tleg_tui.messages import RunsLooked
 from tleg_tui.screens.workbench import WorkbenchScreen
-from tleg_tui.settings import Settings, load_settings, store_settings
+from tleg_tui.settings import RecentName, Settings, load_settings, store_settings
 from tleg_tui.themes import DEFAULT, THEMES
 
 LEAST_SIZE = (60, 16)
@@ -145,7 +145,7 @@ class Workbench(App[None]):
             self.settings = changed
             store_settings(changed, self._settings_folder)
 
-    def remember_recent(self, name: str, value: str) -> None:
+    def remember_recent(self, name: RecentName, value: str) -> None:
         """Put a value first in one of the lists of settings."""
         self.remember(**{name: getattr(self.settings.with_recent(name, value), name)})
 
@@ -173,7 +173,7 @@ class Workbench(App[None]):
         self.push_screen(TrainScreen(kind, values or {}))
 
     def open_export(self, source: str, depth: int | None = None, *, classes: int | None = None) -> None:
-        """Show the dialog that builds exports of a learngene at a depth, or (without a depth) of a folder that timm loads."""
+        """Show the dialog that exports a learngene at a depth, or (without a depth) a folder that timm loads."""
         from tleg_tui.screens.export import ExportScreen
 
         self.push_screen(ExportScreen(source, depth, classes=classes))

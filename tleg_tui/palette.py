@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
@@ -24,7 +25,7 @@ class ActionsProvider(Provider):
             if score > 0:
                 yield Hit(score, matcher.highlight(title), run, help=about)
 
-    def _offers(self) -> Iterator[tuple[str, str, partial[object]]]:
+    def _offers(self) -> Iterator[tuple[str, str, partial[Any]]]:
         seen: set[str] = set()
         for owner, binding, enabled, _ in self.screen.active_bindings.values():
             known = action_of(binding)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal
 
 from tleg.places import settings_folder
 
 MOST_RECENT: Final = 12
 FILE_NAME: Final = "workbench.json"
+RecentName = Literal["learngenes", "data", "teachers", "runs_folders"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,11 @@ class Settings:
     runs_folders: tuple[str, ...] = ()
     greeted: bool = False
 
-    def with_recent(self, name: str, value: str) -> Self:
+    def with_recent(self, name: RecentName, value: str) -> "Settings":
         """Return settings in which a value comes first in one of the lists."""
-        known = tuple(each for each in getattr(self, name) if each != value)
-        return replace(self, **{name: (value, *known)[:MOST_RECENT]})
-
-    def without_recent(self, name: str, value: str) -> Self:
-        """Return settings in which a value is no more in one of the lists."""
-        return replace(self, **{name: tuple(each for each in getattr(self, name) if each != value)})
+        known: tuple[str, ...] = getattr(self, name)
+        recent: dict[str, Any] = {name: (value, *(each for each in known if each != value))[:MOST_RECENT]}
+        return replace(self, **recent)
 
 
 def load_settings(folder: Path | None = None) -> Settings:

@@ -71,8 +71,8 @@ def training_command(recipe: TrainingRecipe, output: str | None = None) -> tuple
 def resume_training(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> str | None:
     """Start a run again from its last checkpoint; return the number of its batch job, or None where it runs by itself.
 
-    changes  option name -> value, of what may change on the way: epochs, devices, accumulate, workers, max-restarts. Noted in
-             spec.json as an amendment.
+    changes  option name -> value, of what may change on the way: epochs, devices, accumulate, workers, max-restarts; noted
+             in spec.json as an amendment
 
     Raises InputError for a run that is at work, that has nothing left to do, or for a change that makes no sense.
     """

@@ -1,7 +1,8 @@
 """The workbench, driven without a terminal, on learngenes and runs that the engine really made."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ def start(runs_dir: Path) -> Start:
             yield pilot
 
     return open_workbench
+
+
+def drive(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a coroutine a test: `@drive async def test_…(start)`."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **fixtures: Any) -> None:
+        asyncio.run(test(*arguments, **fixtures))
+
+    return run
 
 
 async def eventually(pilot: Pilot[None], condition: Callable[[], Any], seconds: float = 30.0) -> Any:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 # Names of classes by the width and height of the terminal.
-WIDTHS = [(0, "-narrow"), (110, "-wide"), (170, "-huge")]
-HEIGHTS = [(0, "-short"), (34, "-tall")]
+WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (110, "-wide"), (170, "-huge")]
+HEIGHTS: list[tuple[int, str]] | None = [(0, "-short"), (34, "-tall")]
 
 
 class WorkScreen(Screen[None]):

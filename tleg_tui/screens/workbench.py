@@ -1,6 +1,5 @@
 """The first screen: learngenes, every depth with its cost and accuracy, the chosen descendant."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,12 +18,13 @@ from tleg_tui.messages import BudgetChanged, DepthChosen, EntryChosen
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.widgets.budget_panel import BudgetPanel, read_budget
 from tleg_tui.widgets.depth_table import DepthHeader, DepthTable, depth_lines
-from tleg_tui.widgets.descendant_panel import Descendant, DescendantPanel
+from tleg_tui.widgets.descendant_panel import Descendant, DescendantPanel, limits_exceeded
 from tleg_tui.widgets.learngene_list import LearngeneList
 
 LEAST_DEPTHS = 24
 FIRST_DEPTH = 8
-_GREETING = "New here? Press b, then Enter: the chosen depth becomes a verified ONNX file. r shows runs, ? all keys."
+_WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (136, "-wide"), (180, "-huge")]
+_GREETING = "New here? Press b, then Enter: this depth becomes a verified ONNX file."
 
 
 class WorkbenchScreen(WorkScreen):
@@ -33,6 +33,8 @@ class WorkbenchScreen(WorkScreen):
     SCOPE = "workbench"
     NAME = "workbench"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("workbench")]
+    # The descendant stands beside the table only where both have room.
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
 
     def __init__(self, opened: Path | None = None) -> None:
         super().__init__()
@@ -102,10 +104,13 @@ class WorkbenchScreen(WorkScreen):
         self._show_descendant()
 
     def on_budget_changed(self, message: BudgetChanged) -> None:
-        """Judge every depth anew."""
+        """Judge every depth anew, and go to the deepest that fits."""
+        changed = message.budget != self._budget
         self._budget, self._batch = message.budget, message.batch
         self.bench.remember(budget=message.texts)
         self._show_depths()
+        if changed:
+            self.query_one(DepthTable).action_deepest()
 
     def _take_runs(self) -> None:
         """Runs may have made learngenes, and reached accuracies."""
@@ -128,7 +133,7 @@ class WorkbenchScreen(WorkScreen):
         if entry.file is None:
             self._preview = None
             table.show((), (), None)
-            self.query_one(DescendantPanel).update(Content.assemble(("This cannot be used. ", "$error"), entry.error or ""))
+            self.query_one(DescendantPanel).refuse(entry.error or "")
             self.query_one("#verdict", Static).update("")
             self.refresh_bindings()
             return
@@ -177,23 +182,27 @@ class WorkbenchScreen(WorkScreen):
     def _verdict(self) -> Content:
         assert self._preview is not None
         if not self._budget.limited:
-            return Content.styled("no budget: / sets one", "$text-muted")
+            return Content.styled("no budget: / sets one", "$foreground-muted")
         fitting = [row.depth for row in self._preview.rows if row.fits]
         if not fitting:
-            return Content.styled(f"no depth fits; depth 1 exceeds {', '.join(self._preview.rows[0].exceeds)}", "$warning")
+            return Content.styled(f"no depth fits; depth 1 exceeds {limits_exceeded(self._preview.rows[0])}", "$warning")
         span = f"{fitting[0]}–{fitting[-1]}" if len(fitting) > 1 else str(fitting[0])
         return Content.assemble(
-            ("fits: ", "$text-muted"), span, (", deepest ", "$text-muted"), (f"{fitting[-1]}", "bold $accent")
+            ("fits: ", "$foreground-muted"), span, (", deepest ", "$foreground-muted"), (f"{fitting[-1]}", "bold $accent")
         )
 
     def _show_descendant(self) -> None:
         depth = self.depth
         if self._entry is None or self._entry.file is None or not 1 <= depth <= len(self._rows):
             return
+        self.query_one(DescendantPanel).show(self._descendant(depth))
+
+    def _descendant(self, depth: int) -> Descendant:
+        assert self._entry is not None
+        assert self._entry.file is not None
         row = self._rows[depth - 1]
         values = [value for value in (row.top1, self._known().get(depth)) if value is not None]
-        shown = Descendant(self._entry.file.header, row, self._batch, max(values, default=None), self._tuned.get(depth))
-        self.query_one(DescendantPanel).show(shown)
+        return Descendant(self._entry.file.header, row, self._batch, max(values, default=None), self._tuned.get(depth))
 
     # What can be done.
 
@@ -252,18 +261,7 @@ class WorkbenchScreen(WorkScreen):
 
         assert self._entry is not None
         assert self._entry.file is not None
-        rows = [self._rows[pin - 1] for pin in sorted(self._pins)]
-        known = self._known()
-        shown = [
-            Descendant(
-                self._entry.file.header,
-                row if row.depth not in known else replace(row, top1=max(known[row.depth], row.top1 or 0.0)),
-                self._batch,
-                row.top1,
-                self._tuned.get(row.depth),
-            )
-            for row in rows
-        ]
+        shown = [self._descendant(pin) for pin in sorted(self._pins)]
         self.app.push_screen(CompareDepthsScreen(self._entry.name, shown[0], shown[1]))
 
     def action_open(self) -> None:
@@ -287,7 +285,8 @@ class WorkbenchScreen(WorkScreen):
         from tleg_tui.screens.evaluate import EvaluateScreen
 
         assert self._entry is not None
-        self.app.push_screen(EvaluateScreen(self._entry.argument), self._take_measured)
+        writable = self._entry.origin != "shipped"
+        self.app.push_screen(EvaluateScreen(self._entry.argument, writable=writable), self._take_measured)
 
     def _take_measured(self, found: dict[int, float] | None) -> None:
         if found and self._entry is not None and self._entry.file is not None:

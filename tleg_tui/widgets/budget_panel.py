@@ -44,7 +44,10 @@ def _read(key: str, text: str) -> int:
         if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
             raise InputError(f"a batch is 1 to 1,000,000 images, not '{text}'")
         return int(text)
-    return parse_count(text) if key == "parameters" else parse_bytes(text)
+    if key == "parameters":
+        return parse_count(text)
+    # A bare number is in MB: nobody's budget is a few bytes.
+    return int(float(text) * 1e6) if _is_number(text) else parse_bytes(text)
 
 
 def _is_number(text: str) -> bool:

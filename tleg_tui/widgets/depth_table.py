@@ -18,6 +18,7 @@ from tleg.preview import Preview, PreviewRow
 from tleg_tui.actions import bindings
 from tleg_tui.library import Tuned
 from tleg_tui.messages import DepthChosen
+from tleg_tui.widgets.bar import bar_text
 
 # Title, width, from which width of the table on it is shown.
 _COLUMNS: Final = (
@@ -199,11 +200,10 @@ class DepthTable(ScrollView, can_focus=True):
             used += column + 1
         room = width - used - 3
         if room >= _LEAST_BAR:
-            filled = max(1, round(line.share * room))
             if line.fits:
-                segments.append(Segment(f"  {'█' * filled:<{room}} ", bar))
+                segments.append(Segment(f"  {bar_text(line.share, room):<{room}} ", bar))
             else:
-                segments.append(Segment("  " + f"{'·' * max(filled - 5, 1)} over"[:room].ljust(room) + " ", over))
+                segments.append(Segment(f"  {'over'[:room]:<{room}} ", over))
         strip = Strip(segments).adjust_cell_length(width, self.rich_style)
         if chosen:
             strip = strip.apply_style(self.get_component_rich_style("depth-table--cursor"))

@@ -1,17 +1,21 @@
 """The chosen descendant: its layers on the line, its cost by part, memory, accuracy, lineage."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.cli.output import format_bytes, format_count, printable
+from tleg.cli.output import format_bytes, format_count
 from tleg.header import LearngeneHeader
 from tleg.preview import PreviewRow
 from tleg_tui.library import Tuned
+from tleg_tui.widgets.bar import bar_text
+from tleg_tui.widgets.learngene_facts import describe_lineage, facts
 
-_PARTS = (("attention", "attention"), ("mlp", "MLP"), ("norm", "norm"), ("stem", "stem"), ("head", "head"))
+_PARTS: Final = (("attention", "attention"), ("mlp", "MLP"), ("norm", "norm"), ("stem", "stem"), ("head", "head"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,34 +29,79 @@ class Descendant:
     tuned: Tuned | None
 
 
-class DescendantPanel(Static):
-    """Drawn anew with every depth."""
+class DescendantPanel(Horizontal):
+    """Drawn anew with every depth. Seven lines where the terminal is short; else the figures, and what the file says."""
 
-    DEFAULT_CSS = "DescendantPanel { height: auto; padding: 0 1; }"
+    DEFAULT_CSS = """
+    DescendantPanel { height: auto; padding: 0 1; }
+    DescendantPanel #figures { width: 1fr; height: auto; }
+    DescendantPanel #facts { width: 1fr; height: auto; display: none; }
+    """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name.
         super().__init__(id=id)
         self._shown: Descendant | None = None
 
-    def show(self, descendant: Descendant | None) -> None:
+    def compose(self) -> ComposeResult:
+        """Two texts: of the depth, and of the learngene."""
+        yield Static(id="figures")
+        yield Static(id="facts")
+
+    def show(self, descendant: Descendant) -> None:
         """Show another descendant."""
+        other = self._shown is None or self._shown.header is not descendant.header
         self._shown = descendant
         self._draw()
+        if other:
+            self._draw_facts()
+
+    def refuse(self, why: str) -> None:
+        """Say why there is nothing to show."""
+        self._shown = None
+        self.query_one("#figures", Static).update(Content.assemble(("This cannot be used. ", "$error"), why))
+        self.query_one("#facts", Static).update("")
 
     def on_resize(self) -> None:
-        """The line of layers is as long as there is room."""
+        """The line of layers is as long as there is room, and texts wrap."""
         self._draw()
+        self._draw_facts()
+
+    def _draw_facts(self) -> None:
+        panel = self.query_one("#facts", Static)
+        if self._shown is not None and panel.content_size.width > 0:
+            panel.update(facts(self._shown.header, panel.content_size.width))
 
     def _draw(self) -> None:
-        if self._shown is not None and self.size.width > 0:
-            self.update(describe(self._shown, self.content_size.width or self.size.width))
+        figures = self.query_one("#figures", Static)
+        if self._shown is None or figures.content_size.width <= 0:
+            return
+        roomy = self.screen.has_class("-wide") or self.screen.has_class("-tall")
+        figures.update((describe if roomy else brief)(self._shown, figures.content_size.width))
+
+
+def brief(shown: Descendant, width: int) -> Content:
+    """Return a descendant in seven lines of at most `width` cells."""
+    row, header = shown.row, shown.header
+    macs = header.cost.macs.split(row.depth)
+    every = sum(macs.values()) or 1
+    shares = {**{name: macs[name] for name in ("attention", "mlp", "norm")}, "stem, head": macs["stem"] + macs["head"]}
+    parts: list[str | tuple[str, str]] = [("MACs ", "$foreground-muted")]
+    for name, value in shares.items():
+        label = "MLP" if name == "mlp" else name
+        parts += [(f" {label} ", "$foreground-muted"), f"{100 * value / every:.0f} %"]
+    lines = [_title(shown), *_layers(header, row.depth, width), Content.assemble(*parts), _accuracy(shown), _memory(shown)]
+    if row.fits:
+        lines.append(Content.styled(describe_lineage(header), "$foreground-muted"))
+    else:
+        lines.append(_exceeds(shown))
+    return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
 
 def describe(shown: Descendant, width: int) -> Content:
-    """Return a descendant in words and lines of at most `width` cells."""
+    """Return a descendant in words, on lines of at most `width` cells, with its cost by part."""
     row, header = shown.row, shown.header
     lines = [
-        Content.assemble((f"Depth {row.depth}", "bold $accent"), (f" ─ {_rule(header, row.depth)}", "$text-muted")),
+        _title(shown),
         *_layers(header, row.depth, width),
         Content(""),
         *_parts(header, row, width),
@@ -61,12 +110,23 @@ def describe(shown: Descendant, width: int) -> Content:
         _memory(shown),
     ]
     if not row.fits:
-        names = ", ".join(name.replace("_", " ") for name in row.exceeds)
-        lines.append(Content.styled(f"over the budget: {names}", "$warning"))
-    lineage = _lineage(header)
-    if lineage:
-        lines.append(Content.styled(lineage, "$text-muted"))
+        lines.append(_exceeds(shown))
     return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
+
+
+def _title(shown: Descendant) -> Content:
+    depth = shown.row.depth
+    return Content.assemble((f"Depth {depth}", "bold $accent"), (f" ─ {_rule(shown.header, depth)}", "$foreground-muted"))
+
+
+def _exceeds(shown: Descendant) -> Content:
+    return Content.styled(f"over the budget: {limits_exceeded(shown.row)}", "$warning")
+
+
+def limits_exceeded(row: PreviewRow) -> str:
+    """Name the limits that a depth exceeds, as the budget does."""
+    names = {"macs": "GMACs", "inference_memory": "memory", "training_memory": "training memory"}
+    return ", ".join(names.get(name, name) for name in row.exceeds)
 
 
 def _rule(header: LearngeneHeader, depth: int) -> str:
@@ -80,7 +140,7 @@ def _rule(header: LearngeneHeader, depth: int) -> str:
 
 
 def _layers(header: LearngeneHeader, depth: int, width: int) -> list[Content]:
-    """The layers as points: on the line from theta_B to theta_B + theta_A for the paper's basis, else one after the other."""
+    """The layers as points: on the line from theta_B to theta_B + theta_A, or with another basis one after the other."""
     linear = header.basis.name == "linear"
     left, right = ("θB ├", "┤ θB+θA") if linear else ("1 ├", f"┤ {depth}")
     room = max(width - len(left) - len(right), depth if depth < width else 8)
@@ -96,8 +156,8 @@ def _layers(header: LearngeneHeader, depth: int, width: int) -> list[Content]:
             numbers[place : place + len(text)] = text
             last_end = place + len(text)
     return [
-        Content.assemble((left, "$text-muted"), ("".join(line), "$primary"), (right, "$text-muted")),
-        Content.styled(" " * len(left) + "".join(numbers).rstrip(), "$text-muted"),
+        Content.assemble((left, "$foreground-muted"), ("".join(line), "$primary"), (right, "$foreground-muted")),
+        Content.styled(" " * len(left) + "".join(numbers).rstrip(), "$foreground-muted"),
     ]
 
 
@@ -105,18 +165,17 @@ def _parts(header: LearngeneHeader, row: PreviewRow, width: int) -> list[Content
     macs, parameters = header.cost.macs.split(row.depth), header.cost.parameters.split(row.depth)
     all_macs, all_parameters = sum(macs.values()) or 1, sum(parameters.values()) or 1
     bar = max(8, min(24, width - 46))
-    lines = [Content.styled(f"{'':<10}{'MACs':>6}{'':<{bar + 3}}{'params':>6}", "$text-muted")]
+    lines = [Content.styled(f"{'':<10}{'MACs':>6}{'':<{bar + 3}}{'params':>6}", "$foreground-muted")]
     for key, label in _PARTS:
         share, weight = macs[key] / all_macs, parameters[key] / all_parameters
-        filled = round(share * bar)
+        filled = bar_text(share, bar)
         lines.append(
             Content.assemble(
                 f"{label:<10}",
                 f"{100 * share:>4.0f} % ",
-                ("█" * filled, "$primary"),
-                (f"{'░' * (bar - filled)} ", "$text-disabled"),
+                (filled.ljust(bar + 1), "$primary"),
                 f"{100 * weight:>5.0f} %  ",
-                (format_count(parameters[key]), "$text-muted"),
+                (format_count(parameters[key]), "$foreground-muted"),
             )
         )
     return lines
@@ -124,36 +183,20 @@ def _parts(header: LearngeneHeader, row: PreviewRow, width: int) -> list[Content
 
 def _accuracy(shown: Descendant) -> Content:
     known = "not measured" if shown.top1 is None else f"{shown.top1:.2f} %"
-    parts: list[str | tuple[str, str]] = [("zero-shot ", "$text-muted"), known]
+    parts: list[str | tuple[str, str]] = [("zero-shot ", "$foreground-muted"), known]
     if shown.tuned is not None:
         epochs = (
             "" if shown.tuned.epoch is None else f" after {shown.tuned.epoch} epoch{'s' if shown.tuned.epoch != 1 else ''}"
         )
-        parts += [("   fine-tuned", "$text-muted"), f" {shown.tuned.top1:.2f} %{epochs}"]
+        parts += [("   fine-tuned", "$foreground-muted"), f" {shown.tuned.top1:.2f} %{epochs}"]
     return Content.assemble(*parts)
 
 
 def _memory(shown: Descendant) -> Content:
     cost = shown.row.cost
     return Content.assemble(
-        (f"batch {shown.batch}: inference ", "$text-muted"),
+        (f"batch {shown.batch}: inference ", "$foreground-muted"),
         format_bytes(cost.inference_memory),
-        (", fine-tuning ", "$text-muted"),
+        (", fine-tuning ", "$foreground-muted"),
         format_bytes(cost.training_memory),
     )
-
-
-def _lineage(header: LearngeneHeader) -> str:
-    """'from resnet10t, 24 epochs on fashion-mnist', as far as the file says."""
-    learned = header.learned
-    ancestry, recipe, data = learned.get("ancestry"), learned.get("recipe"), learned.get("data")
-    name = ancestry.get("name") if isinstance(ancestry, Mapping) else None
-    epochs = recipe.get("epochs") if isinstance(recipe, Mapping) else None
-    parts = [
-        f"{name} → " if isinstance(name, str) else "",
-        f"auxiliary of {header.auxiliary.depth} layers",
-        f", {epochs} epochs" if isinstance(epochs, int) else "",
-        f" of {data}" if isinstance(data, str) else "",
-        " → this learngene",
-    ]
-    return printable("".join(parts))

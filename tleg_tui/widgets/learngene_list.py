@@ -13,7 +13,7 @@ class LearngeneList(OptionList):
     """A list of learngenes; the cursor chooses. One that cannot be used is marked and says why when it is chosen."""
 
     DEFAULT_CSS = """
-    LearngeneList { height: auto; max-height: 8; border: none; background: transparent; padding: 0; scrollbar-size-vertical: 1; }
+    LearngeneList { height: auto; max-height: 8; border: none; background: transparent; padding: 0; }
     LearngeneList:focus { border: none; }
     """
 
@@ -53,6 +53,6 @@ class LearngeneList(OptionList):
 
 def _line(entry: Entry, chosen: bool) -> Content:
     if entry.error is not None:
-        return Content.assemble(("✗ ", "$error"), (printable(entry.name), "$text-muted"))
-    glyph = ("● ", "bold $accent") if chosen else ("○ ", "$text-muted")
+        return Content.assemble(("✗ ", "$error"), (printable(entry.name), "$foreground-muted"))
+    glyph = ("● ", "bold $accent") if chosen else ("○ ", "$foreground-muted")
     return Content.assemble(glyph, (printable(entry.name), "bold" if chosen else ""))

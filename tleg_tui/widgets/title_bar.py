@@ -25,8 +25,8 @@ class TitleBar(Widget):
         right = self._runs()
         gap = self.size.width - left.cell_length - right.cell_length
         if gap < 1:
-            return (left + Content.styled("…", "$text-muted") + right).truncate(self.size.width, ellipsis=True)
-        return left + Content.styled("─" * gap, "$text-disabled") + right
+            return (left + Content.styled("…", "$foreground-muted") + right).truncate(self.size.width, ellipsis=True)
+        return left + Content.styled("─" * gap, "$foreground-disabled") + right
 
     def _runs(self) -> Content:
         at_work = self.runs.at_work

@@ -1,0 +1,109 @@
+"""Measure what every depth reaches on a data set, by `tleg evaluate`."""
+
+import shlex
+
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Button, Checkbox, Label, Static
+
+from tleg.cli.output import printable
+from tleg.errors import InputError
+from tleg.ranges import parse_depths
+from tleg_tui.child import run_tleg
+from tleg_tui.screens.base import Dialog
+from tleg_tui.widgets.field import Field
+
+
+class EvaluateScreen(Dialog[dict[int, float]]):
+    """Asks for data and depths, and measures in one pass over the data. Its result is top-1 in percent by depth."""
+
+    DEFAULT_CSS = """
+    EvaluateScreen Horizontal { height: 1; }
+    EvaluateScreen Label { width: 10; color: $text-muted; }
+    EvaluateScreen Field { width: 1fr; }
+    EvaluateScreen #command { margin-top: 1; color: $text-muted; height: auto; }
+    EvaluateScreen #buttons { margin-top: 1; }
+    EvaluateScreen #told { margin-top: 1; height: auto; }
+    """
+
+    def __init__(self, learngene: str, *, writable: bool) -> None:
+        super().__init__()
+        self._learngene = learngene
+        self._writable = writable
+
+    def compose(self) -> ComposeResult:
+        """Two questions, and whether the file shall remember the answer."""
+        data = self.bench.settings.data
+        with Vertical(classes="dialog"):
+            yield Static(f"Accuracy of {printable(self._learngene)} by depth", classes="dialog-title", markup=False)
+            for key, label, value in (("data", "data", data[0] if data else "fashion-mnist"), ("depths", "depths", "1-16")):
+                with Horizontal():
+                    yield Label(label)
+                    yield Field(value, id=key, compact=True)
+            if self._writable:
+                yield Checkbox("keep the figures in the learngene file", id="record", compact=True)
+            yield Static(id="command", markup=False)
+            with Horizontal(id="buttons"):
+                yield Button("measure (enter)", id="measure", variant="primary", compact=True)
+            yield Static(id="told", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the command."""
+        self._show_command()
+
+    def on_input_changed(self) -> None:
+        """Show the command."""
+        self._show_command()
+
+    def on_checkbox_changed(self) -> None:
+        """Show the command."""
+        self._show_command()
+
+    def on_input_submitted(self) -> None:
+        """Enter measures."""
+        self._begin()
+
+    def on_button_pressed(self) -> None:
+        """So does the button."""
+        self._begin()
+
+    def _words(self) -> list[str]:
+        data, depths = (self.query_one(f"#{key}", Field).value.strip() for key in ("data", "depths"))
+        record = self._writable and self.query_one("#record", Checkbox).value
+        return ["evaluate", self._learngene, "--data", data, "--depths", depths, *(["--record"] if record else [])]
+
+    def _show_command(self) -> None:
+        self.query_one("#command", Static).update(printable(f"tleg {shlex.join(self._words())}"))
+
+    def _begin(self) -> None:
+        words = self._words()
+        try:
+            parse_depths(words[5])
+        except InputError as error:
+            self._tell(str(error), wrong=True)
+            return
+        if not words[3]:
+            self._tell("name a data set: fashion-mnist, or a folder with val/CLASS/*", wrong=True)
+            return
+        self._tell("measuring; esc gives up …", wrong=False)
+        self._measure(words)
+
+    @work(exclusive=True, group="evaluate")
+    async def _measure(self, words: list[str]) -> None:
+        result = await run_tleg([*words, "--json"])
+        document = result.document
+        if result.code != 0 or not isinstance(document, dict):
+            self._tell(result.sentence, wrong=True)
+            return
+        self.bench.remember_recent("data", words[3])
+        found = {int(row["depth"]): float(row["top1"]) for row in document.get("results", ()) if row.get("top1") is not None}
+        best = max(found, key=found.__getitem__, default=None)
+        if best is not None:
+            self.bench.tell(f"measured {len(found)} depths: best {found[best]:.2f} % at depth {best}")
+        self.dismiss(found)
+
+    def _tell(self, text: str, *, wrong: bool) -> None:
+        told = self.query_one("#told", Static)
+        told.update(printable(text))
+        told.set_class(wrong, "problem")

@@ -1,26 +1,35 @@
 """All runs in all known places, looked at again and again on a thread of its own."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from tleg.errors import InputError
+from tleg.runs.curve import Curve
 from tleg.runs.follower import ENDED, RunFollower, RunLook
 from tleg.runs.layout import RunFolder
 from tleg.runs.listing import SkippedFolder, list_runs
 from tleg.runs.spec import RunSpec, read_spec
 from tleg.runs.state import StateName
 
-_MOST_BYTES: Final = 8 << 20  # Of one run's history, at one look.
+# Of all histories together, at one look: about a quarter of a second. The newest runs are read first.
+_MOST_BYTES: Final = 8 << 20
+_BYTES_OF_EVENT: Final = 200  # Roughly; a step's report.
+LOSS_CELLS: Final = 48  # A number with many divisors: so many cells become 24, 16, 12 or 8 without a remainder.
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run: what it is, and where it stands."""
+    """One run: what it is, and where it stands.
+
+    losses  the mean loss over each of LOSS_CELLS equal parts of the planned steps; None where nothing is known. Of a run
+            that ended this is what is left of its curve, because hundreds of whole curves would fill the memory.
+    """
 
     spec: RunSpec
     look: RunLook
+    losses: tuple[float | None, ...] = ()
 
     @property
     def folder(self) -> RunFolder:
@@ -58,12 +67,18 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class RunList:
-    """The runs of all places, the newest first, and what stands among them that is none. `errors` are places that failed."""
+    """The runs of all places, the newest first, and what stands among them that is none.
+
+    errors    places that failed, each in a sentence
+    read      whether anybody has looked yet
+    complete  whether all histories were read to their ends; the next look goes on with the rest
+    """
 
     rows: tuple[RunRow, ...] = ()
     skipped: tuple[SkippedFolder, ...] = ()
     errors: tuple[str, ...] = ()
     read: bool = False
+    complete: bool = True
 
     @property
     def at_work(self) -> tuple[RunRow, ...]:
@@ -77,12 +92,14 @@ class RunBoard:
     def __init__(self) -> None:
         self._followers: dict[Path, RunFollower] = {}
         self._rows: dict[Path, tuple[tuple[int, ...], RunRow]] = {}
+        self._left = 0  # Bytes that may still be read at this look.
 
     def look(self, places: Iterable[Path]) -> RunList:
         """Return the runs of these folders as they are now. Never raises."""
         rows: dict[Path, RunRow] = {}
         skipped: list[SkippedFolder] = []
         errors: list[str] = []
+        self._left = _MOST_BYTES
         for place in dict.fromkeys(path.absolute() for path in places):
             try:
                 listing = list_runs(place)
@@ -96,7 +113,8 @@ class RunBoard:
         self._followers = {path: follower for path, follower in self._followers.items() if path in rows}
         self._rows = {path: kept for path, kept in self._rows.items() if path in rows}
         ordered = sorted(rows.values(), key=lambda row: (row.spec.created, row.id), reverse=True)
-        return RunList(tuple(ordered), tuple(skipped), tuple(errors), read=True)
+        complete = all(row.look.complete for row in ordered)
+        return RunList(tuple(ordered), tuple(skipped), tuple(errors), read=True, complete=complete)
 
     def _row(self, folder: RunFolder) -> RunRow | None:
         stamp = _stamp(folder)
@@ -105,11 +123,33 @@ class RunBoard:
             return known[1]
         follower = self._followers.setdefault(folder.path, RunFollower(folder))
         try:
-            row = RunRow(read_spec(folder), follower.look(_MOST_BYTES))
+            spec, look = read_spec(folder), follower.look(max(1, self._left))
         except InputError:
             return None  # It vanished, or was damaged, since it was listed; the next look says which.
+        before = 0 if known is None else known[1].look.snapshot.events
+        self._left -= max(0, look.snapshot.events - before) * _BYTES_OF_EVENT
+        row = RunRow(spec, replace(look, events=()), losses_of(look.snapshot.curve, look.state.steps))
+        if look.ended and look.complete:
+            # What it was read with would keep its whole curve. Should the run be resumed, it is read anew.
+            self._followers.pop(folder.path, None)
+            row = replace(row, look=replace(row.look, snapshot=replace(look.snapshot, curve=Curve())))
         self._rows[folder.path] = (stamp, row)
         return row
+
+
+def losses_of(curve: Curve, steps: int | None) -> tuple[float | None, ...]:
+    """Return the mean loss over each of LOSS_CELLS equal parts of the steps; empty when no loss is known."""
+    known = [point for point in curve.points if point.loss is not None]
+    if not known:
+        return ()
+    last = max(steps or 0, known[-1].last, 1)
+    counts, totals = [0] * LOSS_CELLS, [0.0] * LOSS_CELLS
+    for point in known:
+        assert point.loss is not None
+        cell = min(max((point.first + point.last) // 2 - 1, 0) * LOSS_CELLS // last, LOSS_CELLS - 1)
+        counts[cell] += point.loss.count
+        totals[cell] += point.loss.total
+    return tuple(total / count if count else None for total, count in zip(totals, counts, strict=True))
 
 
 def _stamp(folder: RunFolder) -> tuple[int, ...]:

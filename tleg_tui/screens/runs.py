@@ -1,0 +1,361 @@
+"""All runs: where each stands, and what can be done with it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from tleg.cli.output import printable
+from tleg.errors import InputError, TlegError
+from tleg.runs.layout import RunFolder
+from tleg_tui.actions import bindings
+from tleg_tui.board import RunList, RunRow
+from tleg_tui.run_lines import matches, run_line
+from tleg_tui.screens.base import WorkScreen
+from tleg_tui.widgets.field import Field
+from tleg_tui.widgets.run_details import RunDetails
+from tleg_tui.widgets.run_table import RunHeader, RunTable
+
+_AT_WORK = ("starting", "running", "stopping")
+_SOON_SECONDS = 0.1
+_MOST_NAMED = 2
+
+
+class RunsScreen(WorkScreen):
+    """The table of all runs, with the chosen one described below it."""
+
+    SCOPE = "runs"
+    NAME = "runs"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("runs")]
+    DEFAULT_CSS = """
+    RunsScreen #filter-line { height: 1; padding: 0 1; display: none; }
+    RunsScreen #filter-line.-shown { display: block; }
+    RunsScreen #slash { width: 2; color: $accent; text-style: bold; }
+    RunsScreen Field { width: 1fr; }
+    RunsScreen #count { width: auto; color: $text-muted; padding-left: 2; }
+    RunsScreen #runs-body { height: 1fr; }
+    RunsScreen #empty { height: 1fr; padding: 1 3; }
+    RunsScreen .notes { height: auto; max-height: 3; padding: 0 3; }
+    RunsScreen #skipped { color: $text-muted; }
+    RunsScreen #errors { color: $error; }
+    """
+
+    class Done(Message):
+        """Something was done to a run, or could not be."""
+
+        def __init__(self, text: str, *, wrong: bool = False) -> None:
+            super().__init__()
+            self.text = text
+            self.wrong = wrong
+
+    class SourceRead(Message):
+        """What is to be exported was looked at."""
+
+        def __init__(self, source: str, depth: int | None, classes: int | None) -> None:
+            super().__init__()
+            self.source = source
+            self.depth = depth
+            self.classes = classes
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._marked: Path | None = None
+        self._words: tuple[str, ...] = ()
+        self._offered: tuple[object, ...] = ()
+
+    def compose_body(self) -> ComposeResult:
+        """The filter, the table, the details."""
+        with Horizontal(id="filter-line"):
+            yield Static("/", id="slash")
+            yield Field(placeholder="words of a name, kind, state or data set", id="filter", compact=True)
+            yield Static(id="count", markup=False)
+        with Vertical(id="runs-body"):
+            yield RunHeader(id="run-titles")
+            yield RunTable(plain=self.bench.ascii, id="run-table")
+            yield Static(id="empty")
+        yield Static(id="errors", classes="notes", markup=False)
+        yield Static(id="skipped", classes="notes", markup=False)
+        yield RunDetails(id="details")
+
+    def on_mount(self) -> None:
+        """Follow the application's look at all runs."""
+        super().on_mount()
+        self.query_one(RunTable).focus()
+        self.watch(self.app, "runs", self._take_runs, init=False)
+        self._show()
+
+    # What is shown.
+
+    @property
+    def chosen(self) -> RunRow | None:
+        """The run that the cursor is on."""
+        key = self.query_one(RunTable).chosen
+        return self._row(key)
+
+    def _row(self, key: Path | None) -> RunRow | None:
+        return next((row for row in self.bench.runs.rows if row.folder.path == key), None)
+
+    def _take_runs(self) -> None:
+        self._show()
+        if not self.bench.runs.complete:
+            # Long histories are read in pieces; whoever looks at the list should not wait for the next regular look.
+            self.set_timer(_SOON_SECONDS, self.bench.look_at_runs)
+
+    def _show(self, *, first: bool = False) -> None:
+        runs = self.bench.runs
+        rows = [row for row in runs.rows if matches(row, self._words)]
+        if self._row(self._marked) is None:
+            self._marked = None
+        now = time.time()
+        table = self.query_one(RunTable)
+        table.show([run_line(row, now) for row in rows], self._marked, first=first)
+        for part in (table, self.query_one(RunHeader)):
+            part.display = bool(rows)
+        empty = self.query_one("#empty", Static)
+        empty.display = not rows
+        if not rows:
+            empty.update(_empty(runs, self._words))
+        self.query_one("#count", Static).update(f"{len(rows)} of {len(runs.rows)}")
+        self._note("#errors", "; ".join(runs.errors))
+        self._note("#skipped", _skipped(runs))
+        self._show_chosen()
+
+    def _note(self, place: str, text: str) -> None:
+        note = self.query_one(place, Static)
+        note.display = bool(text)
+        note.update(printable(text))
+
+    def _show_chosen(self) -> None:
+        row = self.chosen
+        details = self.query_one(RunDetails)
+        details.display = row is not None
+        details.show(row, self.bench.places[0])
+        offered = (None,) if row is None else (row.folder.path, row.state, self._marked, len(self.bench.runs.rows))
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
+
+    def on_run_table_chosen(self) -> None:
+        """Describe another run."""
+        self._show_chosen()
+
+    def on_run_table_opened(self) -> None:
+        """A double click opens."""
+        self.action_open()
+
+    # The filter.
+
+    def action_filter(self) -> None:
+        """Type words."""
+        self.query_one("#filter-line").add_class("-shown")
+        self.query_one(Field).focus()
+
+    def on_input_changed(self, event: Field.Changed) -> None:
+        """Narrow the list down."""
+        self._words = tuple(event.value.lower().split())
+        self._show(first=True)
+
+    def on_key(self, event: Any) -> None:
+        """While words are typed the arrows move the cursor of the table, and Enter goes there."""
+        if self.focused is not self.query_one(Field):
+            return
+        table = self.query_one(RunTable)
+        moves: dict[str, Callable[[], None]] = {
+            "down": lambda: table.action_move(1),
+            "up": lambda: table.action_move(-1),
+            "pagedown": lambda: table.action_page(1),
+            "pageup": lambda: table.action_page(-1),
+        }
+        if event.key in moves:
+            moves[event.key]()
+            event.stop()
+
+    def on_input_submitted(self) -> None:
+        """Back to the table, with the list as it is."""
+        if not self._words:
+            self.query_one("#filter-line").remove_class("-shown")
+        self.query_one(RunTable).focus()
+
+    def action_back(self) -> None:
+        """Show all runs again, or leave."""
+        line = self.query_one("#filter-line")
+        if line.has_class("-shown"):
+            line.remove_class("-shown")
+            self.query_one(Field).value = ""
+            self.query_one(RunTable).focus()
+        else:
+            super().action_back()
+
+    # What can be done.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What is possible for the chosen run, and nothing else."""
+        if action == "filter":
+            return bool(self.bench.runs.rows) and not isinstance(self.focused, Field)
+        if action not in ("open", "mark", "compare", "stop", "resume", "export", "again", "delete"):
+            return True
+        if not self.is_mounted or (row := self.chosen) is None:
+            return False
+        if action == "compare":
+            return len(self.bench.runs.rows) > 1
+        if action == "stop":
+            return row.state in ("starting", "running") or (row.state == "queued" and row.spec.launch.job_id is not None)
+        if action == "resume":
+            return row.state in ("stopped", "failed", "lost") or (row.state == "queued" and row.spec.launch.job_id is None)
+        if action == "export":
+            return row.state == "finished" and row.look.state.result is not None
+        return True
+
+    def action_open(self) -> None:
+        """Watch the chosen run."""
+        if (row := self.chosen) is not None:
+            self.bench.open_run(row.folder)
+
+    def action_mark(self) -> None:
+        """Mark the chosen run, or take its mark away."""
+        key = self.query_one(RunTable).chosen
+        self._marked = None if key == self._marked else key
+        self._show()
+
+    def action_compare(self) -> None:
+        """Compare the chosen run with the marked one; without a mark, with one that is picked."""
+        row, marked = self.chosen, self._row(self._marked)
+        assert row is not None
+        if marked is not None and marked is not row:
+            self.bench.open_run(row.folder, compare=marked.folder)
+            return
+        from tleg_tui.screens.pick_run import PickRunScreen
+
+        others = [each for each in self.bench.runs.rows if each is not row]
+
+        def compare(picked: RunFolder | None) -> None:
+            if picked is not None:
+                self.bench.open_run(row.folder, compare=picked)
+
+        self.app.push_screen(PickRunScreen(f"Compare {row.id} with", others), compare)
+
+    def action_again(self) -> None:
+        """A new training like this one."""
+        if (row := self.chosen) is not None:
+            self.bench.open_training(row.spec.kind, dict(row.spec.recipe))
+
+    def action_stop(self) -> None:
+        """Ask the chosen run to stop."""
+        from tleg.runs.slurm import stop
+
+        assert (row := self.chosen) is not None
+        self._do(
+            lambda: stop(row.folder),
+            f"asked {row.id} to stop: it finishes its step, saves a checkpoint and ends; R goes on with it",
+        )
+
+    def action_resume(self) -> None:
+        """Go on with the chosen run."""
+        from tleg.launching import resume_training
+
+        assert (row := self.chosen) is not None
+        self._do(lambda: resume_training(row.folder), f"{row.id} goes on; enter shows it")
+
+    def action_delete(self) -> None:
+        """Delete the chosen run, after a question."""
+        assert (row := self.chosen) is not None
+        if row.state in _AT_WORK:
+            self.bench.tell(f"{row.id} is {row.state}: stop it first (s), then delete it", wrong=True)
+            return
+        from tleg.runs.control import remove_run
+        from tleg_tui.screens.confirm import ConfirmScreen
+
+        question = f"Delete {row.id} with its log and its checkpoints? This cannot be undone."
+        result = row.look.state.result
+        if result is not None:
+            inside = Path(result).is_relative_to(row.folder.path)
+            question += " Its result goes with it." if inside else f" Its result stays: {result}"
+
+        def delete(yes: bool | None) -> None:
+            if yes:
+                self._do(lambda: remove_run(row.folder), f"{row.id} is deleted")
+
+        self.app.push_screen(ConfirmScreen(printable(question), "delete"), delete)
+
+    def action_export(self) -> None:
+        """Export the chosen run's result."""
+        assert (row := self.chosen) is not None
+        self.run_worker(self._read_source(row), group="export", exclusive=True, exit_on_error=False)
+
+    async def _read_source(self, row: RunRow) -> None:
+        try:
+            self.post_message(await asyncio.to_thread(_source_of, row))
+        except (TlegError, OSError) as error:
+            self.post_message(self.Done(str(error), wrong=True))
+
+    def on_runs_screen_source_read(self, message: SourceRead) -> None:
+        """Show the dialog."""
+        self.bench.open_export(message.source, message.depth, classes=message.classes)
+
+    def _do(self, action: Callable[[], object], done: str) -> None:
+        self.run_worker(self._attempt(action, done), group="do", exit_on_error=False)
+
+    async def _attempt(self, action: Callable[[], object], done: str) -> None:
+        try:
+            await asyncio.to_thread(action)
+        except (TlegError, OSError) as error:
+            self.post_message(self.Done(str(error), wrong=True))
+        else:
+            self.post_message(self.Done(done))
+
+    def on_runs_screen_done(self, message: Done) -> None:
+        """Say how it went, and look again."""
+        self.bench.tell(message.text, wrong=message.wrong)
+        self.bench.look_at_runs()
+
+
+def _source_of(row: RunRow) -> RunsScreen.SourceRead:
+    """What the export of a run's result begins with. Raises InputError when the result cannot be used."""
+    assert row.look.state.result is not None
+    result = Path(row.look.state.result)
+    if not result.exists():
+        raise InputError(f"the result of {row.id} is no longer at {result}")
+    if row.spec.kind != "learn":
+        return RunsScreen.SourceRead(str(result), None, None)
+    from tleg.container import read_file
+
+    header = read_file(result).header
+    return RunsScreen.SourceRead(str(result), header.auxiliary.depth, header.architecture.num_classes)
+
+
+def _empty(runs: RunList, words: tuple[str, ...]) -> Content:
+    if not runs.read:
+        return Content.styled("looking at the runs…", "$foreground-muted")
+    if runs.rows and words:
+        return Content.assemble("No run has these words.  ", ("esc", "bold $accent"), " shows all of them again.")
+    if runs.errors:
+        return Content("")
+    return Content.assemble(
+        ("No runs yet.\n\n", "bold"),
+        "Every training is a run, and goes on when you leave. To start one, go back to the workbench with ",
+        ("esc", "bold $accent"),
+        ", then press\n\n  ",
+        ("f", "bold $accent"),
+        "  to fine-tune the chosen depth on your data\n  ",
+        ("l", "bold $accent"),
+        "  to train an auxiliary model and keep its learngene",
+    )
+
+
+def _skipped(runs: RunList) -> str:
+    """'2 folders are no runs: …', with the first reasons."""
+    count = len(runs.skipped)
+    if not count:
+        return ""
+    reasons = [f"{each.path.name}: {each.reason}" for each in runs.skipped[:_MOST_NAMED]]
+    more = f"; and {count - _MOST_NAMED} more" if count > _MOST_NAMED else ""
+    noun = "folder is no run or a damaged one" if count == 1 else "folders are no runs or damaged ones"
+    return f"{count} {noun}: {'; '.join(reasons)}{more}"

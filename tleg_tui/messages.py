@@ -3,9 +3,9 @@
 from textual.message import Message
 
 from tleg.cost import Budget
-from tleg.runs.follower import RunLook
 from tleg_tui.board import RunList
 from tleg_tui.library import Entry
+from tleg_tui.watching import Watched
 
 
 class RunsLooked(Message):
@@ -21,16 +21,15 @@ class RunsLooked(Message):
 
 
 class RunLooked(Message):
-    """One run was looked at, with the lines that its log got since. A look that has lines replaces none."""
+    """One run was looked at, and something is new. A newer look replaces one that waits, but no line of its log."""
 
-    def __init__(self, look: RunLook, lines: tuple[str, ...] = ()) -> None:
+    def __init__(self, seen: Watched) -> None:
         super().__init__()
-        self.look = look
-        self.lines = lines
+        self.seen = seen
 
     def can_replace(self, message: Message) -> bool:
-        """Only the newest counts, unless lines of the log would be lost."""
-        return isinstance(message, RunLooked) and message.look.folder == self.look.folder and not message.lines
+        """Whether the newer message makes this one void."""
+        return isinstance(message, RunLooked) and message.seen.look.folder == self.seen.look.folder and not self.seen.lines
 
 
 class EntryChosen(Message):

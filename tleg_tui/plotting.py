@@ -1,0 +1,263 @@
+"""Curves as numbers: from points to dots, bounds and labels. Pure functions, without a screen.
+
+A dot column shows the least and the greatest of what falls into it, so that a spike is seen at any width.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+_LARGEST: Final = 1e300  # Sums and differences of what is shown stay finite.
+_STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+_ROUND: Final = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)  # On a logarithmic axis.
+_PARTS: Final = 4  # Of a vertical axis, about.
+
+
+class Point(NamedTuple):
+    """What a curve is at one place: the mean of some neighbouring values, and their extremes."""
+
+    x: float
+    low: float
+    mean: float
+    high: float
+
+
+class Column(NamedTuple):
+    """What a dot column shows: the extremes, the first and the last mean, and whether the line comes from the one before."""
+
+    low: float
+    high: float
+    entry: float
+    leave: float
+    joined: bool
+
+
+# None is a gap: a value that was not finite, or not known.
+Points = Sequence[Point | None]
+
+
+def decimate(points: Points, first: float, last: float, count: int) -> dict[int, Column]:
+    """Return what each of `count` dot columns shows of the points from `first` to `last`. Empty columns are left out."""
+    columns: dict[int, Column] = {}
+    if count < 1:
+        return columns
+    factor = (count - 1) / (last - first) if last > first else 0.0
+    joined = False
+    for point in points[_start(points, first) :]:
+        if point is None:
+            joined = False
+            continue
+        x, low, mean, high = point
+        if x < first:
+            continue
+        if x > last:
+            break
+        place = int((x - first) * factor + 0.5)
+        known = columns.get(place)
+        if known is None:
+            columns[place] = Column(low, high, mean, mean, joined)
+        else:
+            columns[place] = Column(min(known[0], low), max(known[1], high), known[2], mean, known[4])
+        joined = True
+    return columns
+
+
+def _start(points: Points, first: float) -> int:
+    """Where points from `first` on begin. With gaps it is looked for from the beginning."""
+    if not points or (points[0] is not None and points[0].x >= first) or any(point is None for point in points):
+        return 0
+    return bisect_left(points, first, key=lambda point: point.x if point is not None else first)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The least and the greatest value of a vertical axis, and the distance of its labels; 0 on a logarithmic axis."""
+
+    low: float
+    high: float
+    step: float
+    log: bool = False
+
+    def covers(self, low: float, high: float) -> bool:
+        """Whether values lie within."""
+        return self.low <= low and high <= self.high
+
+    def share(self, value: float) -> float:
+        """Where a value lies: 0 at the bottom, 1 at the top; what is outside lies at an end."""
+        if self.log:
+            if value <= self.low:
+                return 0.0
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return min(max(share, 0.0), 1.0)
+
+    def labels(self) -> tuple[float, ...]:
+        """The values that may be written beside the axis, from the bottom up."""
+        if not self.log:
+            count = round((self.high - self.low) / self.step)
+            return tuple(self.low + index * self.step for index in range(count + 1))
+        for parts in (_ROUND, (1.0, 2.0, 5.0), (1.0,)):
+            between = [value for value in _series(self.low, self.high, parts) if 1.01 * self.low < value < 0.99 * self.high]
+            if len(between) <= _PARTS:
+                break
+        return (self.low, *between, self.high)
+
+
+def nice_bounds(
+    low: float,
+    high: float,
+    *,
+    log: bool = False,
+    from_zero: bool = False,
+    ceiling: float | None = None,
+    parts: int = 4,
+) -> Bounds:
+    """Return bounds of round numbers around some values; on a logarithmic axis these must be greater than zero.
+
+    from_zero  the axis begins at zero, and lengths can be compared
+    ceiling    where the quantity itself ends
+    parts      into how many the axis is divided, at most about
+    """
+    low, high = max(low, -_LARGEST), min(high, _LARGEST)
+    if log:
+        return _log_bounds(low, high)
+    if from_zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    least, most = low, high
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-290):
+        pad = abs(high) / 10 or 0.5
+        low, high = low - pad, high + pad
+    step = _round_up((high - low) / parts)
+    bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
+    if least >= 0:
+        bottom = max(bottom, 0.0)
+    if ceiling is not None and most <= ceiling:
+        top = min(top, ceiling)
+    return Bounds(min(bottom, least), max(top, most), step)
+
+
+def _log_bounds(low: float, high: float) -> Bounds:
+    low = max(low, 1e-300)
+    high = max(high, low)
+    bottom, top = _round_below(low), _round_above(high)
+    if top < 1.4 * bottom:
+        bottom, top = _round_below(low / 1.2), _round_above(high * 1.2)
+    return Bounds(min(bottom, low), max(top, high), 0.0, log=True)
+
+
+def keep_bounds(
+    known: Bounds | None,
+    values: tuple[float, float] | None,
+    *,
+    log: bool,
+    from_zero: bool,
+    ceiling: float | None,
+    parts: int,
+) -> Bounds | None:
+    """Return the bounds that are known as long as they hold the values, so that the axis stands still; else new ones."""
+    if values is None:
+        return known
+    if known is not None and known.log == log and known.covers(*values):
+        return known
+    return nice_bounds(*values, log=log, from_zero=from_zero, ceiling=ceiling, parts=parts)
+
+
+def _round_up(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(part * power for part in (*_STEPS, 20.0) if part * power >= value * (1 - 1e-9))
+
+
+def _round_below(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    return max((part * power for part in (0.7, *_ROUND) if part * power <= value), default=value)
+
+
+def _round_above(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    return min((part * power for part in (*_ROUND, 10.0, 15.0) if part * power >= value), default=value)
+
+
+def _series(low: float, high: float, parts: tuple[float, ...]) -> Iterable[float]:
+    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        for part in parts:
+            yield part * 10.0**power
+
+
+def extremes(columns: Iterable[Column], *, log: bool = False) -> tuple[float, float] | None:
+    """Return the least and the greatest value of columns; of a logarithmic axis, of what is greater than zero."""
+    least, greatest = math.inf, -math.inf
+    for low, high, *_ in columns:
+        if log:
+            if high <= 0:
+                continue
+            low = low if low > 0 else high
+        least, greatest = min(least, low), max(greatest, high)
+    return (least, greatest) if least <= greatest else None
+
+
+def dots(columns: dict[int, Column], count: int, rows: int, bounds: Bounds) -> list[int]:
+    """Return the dots of each column as bits, the first bit being the top one. Neighbouring points are joined by a line."""
+    masks = [0] * count
+
+    def row(value: float) -> int:
+        return rows - 1 - int(bounds.share(value) * (rows - 1) + 0.5)
+
+    before: tuple[int, int] | None = None
+    for place in sorted(columns):
+        column = columns[place]
+        top, bottom = row(column.high), row(column.low)
+        masks[place] |= ((1 << (bottom - top + 1)) - 1) << top
+        entry = row(column.entry)
+        if column.joined and before is not None:
+            _join(masks, *before, place, entry)
+        before = place, row(column.leave)
+    return masks
+
+
+def _join(masks: list[int], from_column: int, from_row: int, to_column: int, to_row: int) -> None:
+    """Set the dots of a line; it is connected, and ends where the next column begins."""
+    steps = to_column - from_column
+    last = from_row
+    for index in range(1, steps + 1):
+        now = from_row + round((to_row - from_row) * index / steps)
+        top, bottom = (last + 1, now) if now > last else (now, last - 1) if now < last else (now, now)
+        masks[from_column + index] |= ((1 << (bottom - top + 1)) - 1) << top
+        last = now
+
+
+def smoothed(points: Points, reach: float) -> tuple[Point | None, ...]:
+    """Return means in which a point counts less the further it lies behind: e times less every `reach` along the axis."""
+    if reach <= 0:
+        return tuple(points)
+    result: list[Point | None] = []
+    total = weight = 0.0
+    before: float | None = None
+    for point in points:
+        if point is None:
+            result.append(None)
+            continue
+        keep = 0.0 if before is None else math.exp(-max(point.x - before, 0.0) / reach)
+        total, weight = total * keep + point.mean, weight * keep + 1.0
+        before = point.x
+        mean = total / weight
+        result.append(Point(point.x, mean, mean, mean))
+    return tuple(result)
+
+
+def window(zoom: str, done: float, planned: float) -> tuple[float, float]:
+    """Return the first and the last place of the horizontal axis. It stands still for a while, and then moves by a step.
+
+    'all'      all that is planned, so that what is to come is seen as room
+    'quarter'  the last quarter of what is done, and a little more
+    a number   the last so many, and a little more
+    """
+    planned = max(planned, done, 1.0)
+    if zoom == "all" or done <= 0:
+        return 0.0, planned
+    wanted = _round_up(max(done / 4, 4.0)) if zoom == "quarter" else float(zoom)
+    move = max(wanted / 4, 1.0)
+    end = min((math.floor(done / move) + 1) * move, planned)
+    return max(0.0, end - wanted - move), end

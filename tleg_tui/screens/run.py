@@ -1,0 +1,388 @@
+"""A run, live: where it stands, its curves, its devices, what happens, and what may be done to it."""
+
+import asyncio
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar, Final
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.content import Content
+
+from tleg.cli.output import printable
+from tleg.errors import TlegError
+from tleg.launching import resume_training
+from tleg.places import runs_folder
+from tleg.runs.control import kill_run
+from tleg.runs.follower import ENDED, RunLook
+from tleg.runs.layout import RunFolder
+from tleg.runs.slurm import stop
+from tleg_tui.actions import bindings
+from tleg_tui.messages import RunLooked
+from tleg_tui.run_curves import View
+from tleg_tui.run_words import happenings
+from tleg_tui.screens.base import WorkScreen
+from tleg_tui.watching import RunWatch, Watched
+from tleg_tui.widgets.curve import Drawing
+from tleg_tui.widgets.device_lines import DeviceLines
+from tleg_tui.widgets.run_charts import RunCharts
+from tleg_tui.widgets.run_panels import EventsPanel, LogPanel
+from tleg_tui.widgets.run_status import FiguresLine, ProgressLine, StatusLine
+from tleg_tui.widgets.spans import TextLines
+from tleg_tui.widgets.title_bar import TitleBar
+
+# After a stop was asked for so long ago, killing is offered.
+PATIENCE_SECONDS: Final = 20.0
+# Between two looks at a run that ended: somebody may resume it.
+_SECONDS_WHEN_ENDED: Final = 1.0
+# Terminals whose fonts lack braille.
+_PLAIN_TERMINALS: Final = ("linux", "vt100", "vt220")
+
+
+class RunScreen(WorkScreen):
+    """One run as it is now. It only reads; whatever is shown here, the run goes on."""
+
+    SCOPE = "run"
+    NAME = "run"
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("run")]
+    DEFAULT_CSS = """
+    RunScreen #run-legend { height: 1; padding: 0 1; display: none; }
+    RunScreen #run-below { height: 8; layout: vertical; }
+    RunScreen #run-below EventsPanel { height: 1fr; }
+    RunScreen #run-below LogPanel { height: 1fr; }
+    RunScreen #run-below LogPanel.-empty { height: 1; }
+    RunScreen.-tall #run-below { height: 12; }
+    RunScreen.-wide #run-below { layout: horizontal; height: 6; }
+    RunScreen.-wide #run-below LogPanel.-empty { height: 1fr; }
+    RunScreen.-wide.-tall #run-below { height: 9; }
+    """
+
+    def __init__(self, folder: RunFolder, compare: RunFolder | None = None) -> None:
+        super().__init__()
+        self.folder = folder
+        self._compared = compare
+        self._seen: Watched | None = None
+        self._other: Watched | None = None
+        self._view = View()
+        self._awake = asyncio.Event()
+        self._at_work = ""  # What is being done to the run: 'stop', 'kill' or 'resume'.
+        self._hint = False
+        self._patience_began = False
+
+    def compose_body(self) -> ComposeResult:
+        """From what is read from afar down to the details."""
+        yield StatusLine(id="run-status")
+        yield ProgressLine(id="run-progress")
+        yield TextLines(id="run-legend")
+        yield RunCharts(self._drawing(), id="run-charts")
+        yield FiguresLine(id="run-figures")
+        yield DeviceLines(id="run-devices")
+        with Container(id="run-below"):
+            yield EventsPanel(id="run-events")
+            yield LogPanel(id="run-log")
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        super().on_mount()
+        self.query_one(TitleBar).title = f"run {printable(self.folder.id)}"
+        self._awake.set()
+        self._watch_run(self.folder)
+        if self._compared is not None:
+            self._watch_run(self._compared)
+
+    def on_screen_suspend(self) -> None:
+        """Look no more while another screen is on top."""
+        self._awake.clear()
+
+    def on_screen_resume(self) -> None:
+        """Look again."""
+        self._awake.set()
+
+    def _drawing(self) -> Drawing:
+        if self.bench.ascii:
+            return "ascii"
+        return "block" if os.environ.get("TERM", "") in _PLAIN_TERMINALS else "braille"
+
+    # Looking.
+
+    @work(exit_on_error=False)
+    async def _watch_run(self, folder: RunFolder) -> None:
+        """Look at a run again and again, on a thread; what is new comes as a message."""
+        watch = RunWatch(folder, log=folder is self.folder)
+        look: RunLook | None = None
+        while folder in (self.folder, self._compared):
+            await self._awake.wait()
+            seen = await asyncio.to_thread(watch.look)
+            if seen is not None:
+                look = seen.look
+                self.post_message(RunLooked(seen))
+            pause = self.bench.refresh_seconds
+            if look is not None and (look.ended or look.gone):
+                pause = max(pause, _SECONDS_WHEN_ENDED)
+            await asyncio.sleep(pause if look is None or look.complete else 0)
+
+    def on_run_looked(self, message: RunLooked) -> None:
+        """Show what is new."""
+        if not self.is_mounted:
+            return
+        if message.seen.look.folder == self.folder:
+            before, self._seen = self._seen, message.seen
+            self._mind_the_stop()
+            self._show(message.seen)
+            if _possible(before) != _possible(message.seen):
+                self.refresh_bindings()
+        elif message.seen.look.folder == self._compared:
+            self._other = message.seen
+            self._show_curves()
+
+    def _mind_the_stop(self) -> None:
+        """Offer to kill a run that was asked to stop and does not."""
+        stopping = self._stopping
+        if stopping and not self._patience_began:
+            self._patience_began = True
+            self.set_timer(PATIENCE_SECONDS, self._lose_patience)
+        elif not stopping:
+            self._patience_began = self._hint = False
+
+    def _lose_patience(self) -> None:
+        if self._stopping and self._seen is not None:
+            self._hint = True
+            self._show(self._seen)
+
+    # Showing.
+
+    def _show(self, seen: Watched) -> None:
+        look = seen.look
+        self.query_one(StatusLine).show(look, asked_to_stop=self._stopping, kill_hint=self._hint)
+        self.query_one(ProgressLine).show(look)
+        self.query_one(DeviceLines).show(look.snapshot.device, tall=self.has_class("-tall"))
+        self.query_one(EventsPanel).show(happenings(look.snapshot, look.broken))
+        self.query_one(LogPanel).add(seen.lines)
+        self._seen = replace(seen, lines=())
+        self._show_curves()
+
+    def _show_curves(self) -> None:
+        if self._seen is None:
+            return
+        snapshot = self._seen.look.snapshot
+        other = None if self._other is None else self._other.look
+        charts = self.query_one(RunCharts)
+        charts.show(snapshot, None if other is None else other.snapshot, self._view)
+        self.query_one(FiguresLine).show(snapshot, charts.shown)
+        legend = self.query_one("#run-legend", TextLines)
+        legend.display = other is not None
+        if other is not None:
+            best = other.snapshot.best
+            reached = "" if best is None or best.top1 is None else f", best {best.top1:.1f}"
+            own, dotted = ("*", "+") if self.bench.ascii else ("⠒⠒", "⠂⠂")
+            legend.say(
+                Content.assemble(
+                    (f"{own} ", "$primary"),
+                    "this run   ",
+                    (f"{dotted} ", "$warning"),
+                    f"{printable(other.folder.id)} ",
+                    (f"({'gone' if other.gone else other.state.state}{reached})", "$text-muted"),
+                )
+            )
+
+    def on_resize(self) -> None:
+        """What depends on the size is made anew."""
+        if self._seen is not None:
+            self.call_after_refresh(self._show, self._seen)
+
+    # What can be done.
+
+    @property
+    def look(self) -> RunLook | None:
+        """The run as it was seen last."""
+        return None if self._seen is None else self._seen.look
+
+    @property
+    def _state(self) -> str:
+        return "" if self._seen is None else "gone" if self._seen.look.gone else self._seen.look.state.state
+
+    @property
+    def _stopping(self) -> bool:
+        if self._seen is None or self._state not in ("queued", "starting", "running", "stopping"):
+            return False
+        return self._state == "stopping" or self._seen.asked_to_stop
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What makes sense now."""
+        state = self._state
+        if action == "stop":
+            return state in ("queued", "starting", "running") and not self._stopping and not self._at_work
+        if action == "kill":
+            return state in ("starting", "running", "stopping") and self._at_work in ("", "stop")
+        if action == "resume":
+            waits = state == "queued" and not (self._seen and self._seen.spec and self._seen.spec.launch.job_id)
+            return (state in ("stopped", "failed", "lost") or waits) and not self._at_work
+        if action == "export":
+            return self._seen is not None and self._seen.result is not None
+        if action == "compare":
+            return self._compared is not None or any(row.folder.path != self.folder.path for row in self.bench.runs.rows)
+        if action == "next_charts":
+            return self.is_mounted and self.query_one(RunCharts).turns
+        if action in ("log_scale", "smooth", "zoom"):
+            return self._seen is not None and bool(self._seen.look.snapshot.curve.points)
+        if action == "command":
+            return self._seen is not None and self._seen.spec is not None
+        if action == "copy_attach":
+            return state != "gone"
+        if action == "follow":
+            return self.is_mounted and not all(panel.tail.following for panel in self._panels)
+        return True
+
+    @property
+    def _panels(self) -> tuple[EventsPanel, LogPanel]:
+        return self.query_one(EventsPanel), self.query_one(LogPanel)
+
+    def action_next_charts(self) -> None:
+        """Show other curves."""
+        self.query_one(RunCharts).turn()
+        self._show_curves()
+
+    def action_zoom(self) -> None:
+        """Show another part of the steps."""
+        self._change_view(self._view.next_zoom())
+
+    def action_log_scale(self) -> None:
+        """Change the scale of the loss."""
+        self._change_view(replace(self._view, log=not self._view.log))
+
+    def action_smooth(self) -> None:
+        """Change the smoothing."""
+        self._change_view(self._view.next_smoothing())
+
+    def _change_view(self, view: View) -> None:
+        self._view = view
+        self._show_curves()
+
+    def action_focus_log(self) -> None:
+        """Scroll in the log."""
+        self.query_one(LogPanel).tail.focus()
+
+    def action_focus_events(self) -> None:
+        """Scroll in the events."""
+        self.query_one(EventsPanel).tail.focus()
+
+    def action_follow(self) -> None:
+        """Follow the ends again."""
+        for panel in self._panels:
+            panel.tail.action_follow()
+
+    def action_copy_attach(self) -> None:
+        """Copy how one comes back."""
+        usual = self.folder.path.parent.absolute() == runs_folder().absolute()
+        command = shlex.join(["tleg", "attach", self.folder.id if usual else str(self.folder.path)])
+        self.app.copy_to_clipboard(command)
+        self.bench.tell(f"copied: {command}")
+
+    def action_command(self) -> None:
+        """Show what the run is."""
+        from tleg_tui.screens.run_about import RunAboutScreen
+
+        if self._seen is not None and self._seen.spec is not None:
+            self.app.push_screen(RunAboutScreen(self.folder, self._seen.spec))
+
+    def action_compare(self) -> None:
+        """Choose another run, or take it away."""
+        if self._compared is not None:
+            self._compared = self._other = None
+            self.query_one("#run-legend").display = False
+            self._show_curves()
+            self.refresh_bindings()
+            return
+        from tleg_tui.screens.pick_run import PickRunScreen
+
+        rows = [row for row in self.bench.runs.rows if row.folder.path != self.folder.path]
+        self.app.push_screen(PickRunScreen("Compare with", rows), self._compare)
+
+    def _compare(self, folder: RunFolder | None) -> None:
+        if folder is not None:
+            self._compared = folder
+            self._watch_run(folder)
+            self.refresh_bindings()
+
+    def action_export(self) -> None:
+        """Export the result."""
+        if self._seen is not None and self._seen.result is not None:
+            self._export()
+
+    @work(exit_on_error=False)
+    async def _export(self) -> None:
+        assert self._seen is not None
+        path = self._seen.result
+        if path is None:
+            return
+        if path.is_dir():
+            self.bench.open_export(str(path), None)
+            return
+        from tleg.container import read_file
+
+        try:
+            header = (await asyncio.to_thread(read_file, path)).header
+        except (TlegError, OSError) as error:
+            self.bench.tell(str(error), wrong=True)
+            return
+        self.bench.open_export(str(path), header.auxiliary.depth, classes=header.architecture.num_classes)
+
+    # What is asked of the run; each may take a while, and may be refused.
+
+    def action_stop(self) -> None:
+        """Ask it to save and end."""
+        self._ask("stop", lambda: stop(self.folder), "asked to stop: it finishes its step, saves a checkpoint and ends")
+
+    def action_resume(self) -> None:
+        """Start it again."""
+        begins = "it goes on from its last checkpoint" if self._state != "queued" else "it starts"
+        self._ask("resume", lambda: resume_training(self.folder), begins)
+
+    def action_kill(self) -> None:
+        """Ask, and kill it."""
+        from tleg_tui.screens.confirm import ConfirmScreen
+
+        look = self.look
+        if look is None:
+            return
+        kept = look.snapshot.checkpoints
+        rest = (
+            f"What it did since its checkpoint of step {kept[-1].step} is lost."
+            if kept
+            else "It has no checkpoint: all is lost."
+        )
+        question = f"Kill run {printable(self.folder.id)} now? It saves nothing. {rest}"
+        self.app.push_screen(ConfirmScreen(question, "kill"), self._killed)
+
+    def _killed(self, yes: bool | None) -> None:
+        if yes and self._state not in ENDED:
+            self._ask("kill", lambda: kill_run(self.folder), "killed")
+
+    @work(exit_on_error=False)
+    async def _ask(self, what: str, ask: Callable[[], object], done: str) -> None:
+        if self._at_work and what != "kill":
+            return
+        self._at_work = what
+        self.refresh_bindings()
+        try:
+            await asyncio.to_thread(ask)
+        except (TlegError, OSError) as error:
+            self.bench.tell(str(error), wrong=True)
+        else:
+            self.bench.tell(done)
+        finally:
+            self._at_work = ""
+            self.refresh_bindings()
+
+
+def _possible(seen: Watched | None) -> object:
+    """What decides which actions are offered."""
+    if seen is None:
+        return None
+    look = seen.look
+    return look.state.state, look.gone, seen.asked_to_stop, seen.result, seen.spec, bool(look.snapshot.curve.points)

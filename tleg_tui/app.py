@@ -10,6 +10,7 @@ from textual import work
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
+from textual.events import Resize
 from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -99,11 +100,11 @@ class Workbench(App[None]):
         if self._first_run is not None:
             self.open_run(self._first_run)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Say so when the terminal is too small, and go on when it is large enough again."""
         from tleg_tui.screens.too_small import TooSmallScreen
 
-        too_small = self.size.width < LEAST_SIZE[0] or self.size.height < LEAST_SIZE[1]
+        too_small = event.size.width < LEAST_SIZE[0] or event.size.height < LEAST_SIZE[1]
         shown = isinstance(self.screen, TooSmallScreen)
         if too_small and not shown:
             self.push_screen(TooSmallScreen(LEAST_SIZE))

@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import Final
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
@@ -58,14 +59,17 @@ class AsciiFilter(LineFilter):
     """Translates every line that is painted."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """Return the segments in ASCII. Signs that take two cells keep their place."""
+        """Return the segments in ASCII, each with as many cells as before."""
         return [
             segment
             if segment.text.isascii()
-            else Segment(_keep_width(segment.text, segment.cell_length), segment.style, segment.control)
+            else Segment(_translate_cells(segment.text, segment.cell_length), segment.style, segment.control)
             for segment in segments
         ]
 
 
-def _keep_width(text: str, width: int) -> str:
-    return to_ascii(text) if len(text) == width else to_ascii(text).ljust(width)[: max(width, 0)]
+@lru_cache(4096)
+def _translate_cells(text: str, width: int) -> str:
+    """Translate signs of one cell, two and none; what is left over at the end are blanks."""
+    cells = ((letter, to_ascii(letter)) for letter in text if cell_len(letter))
+    return set_cell_size("".join(cell + " " * (cell_len(letter) - cell_len(cell)) for letter, cell in cells), width)

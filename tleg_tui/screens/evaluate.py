@@ -5,7 +5,7 @@ import shlex
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Button, Checkbox, Label, Static
+from textual.widgets import Button, Label, Static
 
 from tleg.cli.output import printable
 from tleg.errors import InputError
@@ -13,6 +13,7 @@ from tleg.ranges import parse_depths
 from tleg_tui.child import run_tleg
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
+from tleg_tui.widgets.tick import Tick
 
 
 class EvaluateScreen(Dialog[dict[int, float]]):
@@ -42,7 +43,7 @@ class EvaluateScreen(Dialog[dict[int, float]]):
                     yield Label(label)
                     yield Field(value, id=key, compact=True)
             if self._writable:
-                yield Checkbox("keep the figures in the learngene file", id="record", compact=True)
+                yield Tick("keep the figures in the learngene file", id="record")
             yield Static(id="command", markup=False)
             with Horizontal(id="buttons"):
                 yield Button("measure (enter)", id="measure", variant="primary", compact=True)
@@ -70,7 +71,7 @@ class EvaluateScreen(Dialog[dict[int, float]]):
 
     def _words(self) -> list[str]:
         data, depths = (self.query_one(f"#{key}", Field).value.strip() for key in ("data", "depths"))
-        record = self._writable and self.query_one("#record", Checkbox).value
+        record = self._writable and self.query_one("#record", Tick).value
         return ["evaluate", self._learngene, "--data", data, "--depths", depths, *(["--record"] if record else [])]
 
     def _show_command(self) -> None:

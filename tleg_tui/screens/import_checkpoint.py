@@ -5,12 +5,13 @@ from pathlib import Path
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Button, Checkbox, Label, Static
+from textual.widgets import Button, Label, Static
 
 from tleg.cli.output import printable
 from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
+from tleg_tui.widgets.tick import Tick
 
 
 class ImportScreen(Dialog[Path]):
@@ -42,7 +43,7 @@ class ImportScreen(Dialog[Path]):
                 with Horizontal():
                     yield Label(label)
                     yield Field(value, placeholder=hint, id=key, compact=True)
-            yield Checkbox("replace an existing file", id="force", compact=True)
+            yield Tick("replace an existing file", id="force")
             with Horizontal(id="buttons"):
                 yield Button("import (enter)", id="import", variant="primary", compact=True)
             yield Static(id="told", markup=False)
@@ -61,7 +62,7 @@ class ImportScreen(Dialog[Path]):
         for key in ("heads", "architecture", "auxiliary-depth"):
             if text := self.query_one(f"#{key}", Field).value.strip():
                 words += [f"--{key}", text]
-        if self.query_one("#force", Checkbox).value:
+        if self.query_one("#force", Tick).value:
             words.append("--force")
         self._tell("reading the checkpoint …", wrong=False)
         self._import(words, Path(output).absolute())

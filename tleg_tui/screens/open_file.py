@@ -66,9 +66,9 @@ class OpenFileScreen(Dialog[Path]):
         place = self.query_one(OptionList).highlighted
         if event.value.strip() and (typed := self._typed(event.value)) is not None and typed.exists():
             self._take(typed)
-        elif place is not None and place < len(self._paths):
+        elif place is not None and place < len(self._paths) and (place > 0 or not event.value.strip()):
             self._take(self._paths[place])
-        elif event.value.strip():
+        else:
             self._refuse(event.value)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

@@ -1,6 +1,9 @@
 """What is shown while the terminal is too small."""
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -8,6 +11,7 @@ from textual.widgets import Static
 class TooSmallScreen(ModalScreen[None]):
     """One sentence. It goes away by itself when the terminal grows."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q,ctrl+q,ctrl+c", "app.quit", "quit", show=False)]
     DEFAULT_CSS = """
     TooSmallScreen { align: center middle; background: $background; }
     TooSmallScreen > Static { width: 100%; text-align: center; }

@@ -24,6 +24,7 @@ from tleg_tui.widgets.learngene_list import LearngeneList
 LEAST_DEPTHS = 24
 FIRST_DEPTH = 8
 _WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (136, "-wide"), (180, "-huge")]
+_HEIGHTS: list[tuple[int, str]] | None = [(0, "-tiny"), (21, "-short"), (34, "-tall")]
 _GREETING = "New here? Press b, then Enter: this depth becomes a verified ONNX file."
 
 
@@ -35,6 +36,7 @@ class WorkbenchScreen(WorkScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("workbench")]
     # The descendant stands beside the table only where both have room.
     HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
 
     def __init__(self, opened: Path | None = None) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ from tleg_tui.widgets.bar import bar_text
 _COLUMNS: Final = (
     ("Params", 9, 0),
     ("GMACs", 8, 0),
-    ("Size", 9, 0),
+    ("Size", 9, 48),
     ("Memory", 9, 66),
     ("Top-1", 6, 0),
     ("Tuned", 6, 74),
@@ -141,6 +141,11 @@ class DepthTable(ScrollView, can_focus=True):
         self.scroll_to_region(Region(0, new - 1, 1, 1), animate=False)
         if new:
             self.post_message(DepthChosen(new))
+
+    def on_resize(self) -> None:
+        """Keep the cursor in sight."""
+        if self.depth:
+            self.scroll_to_region(Region(0, self.depth - 1, 1, 1), animate=False)
 
     def action_move(self, count: int) -> None:
         """Move the cursor."""

@@ -1,0 +1,195 @@
+"""How the workbench begins: what it refuses before the screen starts, what its options mean, and what it never imports."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import make_learngene
+from tests.tui.conftest import SMALL, Start, drive, screen_text
+from tleg.runs.layout import RunFolder
+from tleg_tui.__main__ import run
+from tleg_tui.settings import Settings, load_settings, store_settings
+from tleg_tui.terminal import is_remote, why_not
+
+HEAVY = ("numpy", "torch", "timm", "onnx", "onnxruntime", "safetensors", "PIL", "tleg.training", "tleg.export")
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal, or not."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_each_stream_must_be_a_terminal(place: int) -> None:
+    streams = [Terminal(index != place) for index in range(3)]
+    reason = why_not(*streams, environment={"TERM": "xterm"})
+    assert reason is not None
+    assert reason.startswith(("standard input", "standard output", "standard error")[place])
+    assert "`tleg preview`" in reason
+
+
+@pytest.mark.parametrize(("term", "expected"), [("dumb", "dumb"), ("", "TERM is not set"), (None, "TERM is not set")])
+def test_a_terminal_must_place_text(term: str | None, expected: str) -> None:
+    streams = [Terminal(True) for _ in range(3)]
+    reason = why_not(*streams, environment={} if term is None else {"TERM": term})
+    assert reason is not None
+    assert expected in reason
+    assert why_not(*streams, environment={"TERM": "tmux-256color"}) is None
+
+
+def test_ssh_is_noticed() -> None:
+    assert is_remote({"SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22"})
+    assert not is_remote({})
+
+
+def test_without_a_terminal_it_is_one_line_and_2(child_environment: Callable[..., dict[str, str]]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tleg_tui"],
+        env=child_environment(TERM="xterm"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("tleg-tui: standard input is not a terminal")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nowhere.safetensors"], "there is no file nowhere.safetensors"),
+        (["no-such-run"], "no run 'no-such-run'"),
+        (["--theme", "tleg-dusk"], "there is no theme 'tleg-dusk'"),
+        (["--theme", "tleg-drak"], "Did you mean 'tleg-dark'?"),
+        (["folder"], "folder is not a run: it has no spec.json"),
+        (["empty.safetensors"], "empty.safetensors is not a usable learngene: it is empty"),
+    ],
+)
+def test_what_cannot_be_opened_is_said_before_the_screen(
+    arguments: list[str], expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("folder").mkdir()
+    Path("empty.safetensors").touch()
+    monkeypatch.setattr("tleg_tui.__main__.why_not", lambda *_: None)
+    assert run(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert expected in said
+
+
+@pytest.mark.parametrize("arguments", [["--refresh", "fast"], ["--nonsense"], ["a", "b"]])
+def test_wrong_options_are_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    assert "usage: tleg-tui" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for option in ("--runs-dir", "--ascii", "--refresh", "--theme", "--serve", "--port", "PATH"):
+        assert option in text
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("tleg-tui 0.")
+
+
+def test_the_whole_application_imports_nothing_heavy(run_python: Any, tmp_path: Path) -> None:
+    """Every module of the workbench, and a look at every screen, in a fresh interpreter."""
+    code = f"""
+import asyncio, importlib, pkgutil, sys
+from pathlib import Path
+import tleg_tui
+for module in pkgutil.walk_packages(tleg_tui.__path__, "tleg_tui."):
+    importlib.import_module(module.name)
+from tleg_tui.app import Workbench
+async def look():
+    app = Workbench(Path(sys.argv[1]), settings_folder=Path(sys.argv[1]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        for keys in (["down"], ["b", "escape"], ["r", "escape"], ["l", "escape"], ["f", "escape"], ["o", "escape"], ["e", "escape"], ["question_mark"]):
+            await pilot.press(*keys)
+            await pilot.pause()
+asyncio.run(look())
+print("LOADED", *sorted(set({HEAVY!r}) & set(sys.modules)))
+"""
+    done = run_python(code, tmp_path)
+    assert done.code == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "LOADED"
+
+
+def test_the_first_paint_loads_one_screen_alone(run_python: Any, tmp_path: Path) -> None:
+    code = """
+import asyncio, sys
+from pathlib import Path
+from tleg_tui.app import Workbench
+async def look():
+    app = Workbench(Path(sys.argv[1]), settings_folder=Path(sys.argv[1]))
+    async with app.run_test(size=(80, 24)):
+        pass
+asyncio.run(look())
+print(*sorted(name for name in sys.modules if name.startswith("tleg_tui.screens.")))
+print("tleg.recipes.kinds" in sys.modules, "typer" in sys.modules)
+"""
+    done = run_python(code, tmp_path)
+    assert done.code == 0, done.stderr
+    screens, others = done.stdout.splitlines()[-2:]
+    assert set(screens.split()) <= {"tleg_tui.screens.base", "tleg_tui.screens.workbench", "tleg_tui.screens.too_small"}
+    assert others == "False False"
+
+
+@drive
+async def test_a_learngene_can_be_named(start: Start) -> None:
+    make_learngene().save("gene.safetensors")
+    async with start(SMALL, opened=Path("gene.safetensors")) as pilot:
+        assert "gene.safetensors" in screen_text(pilot)
+        assert str(Path("gene.safetensors").absolute()) in pilot.app.settings.learngenes  # type: ignore[attr-defined]
+
+
+@drive
+async def test_a_run_can_be_named_and_leaving_it_leads_to_the_workbench(start: Start, finished_runs: Path) -> None:
+    (folder,) = (RunFolder(path) for path in finished_runs.iterdir())
+    async with start(SMALL, run=folder) as pilot:
+        await pilot.pause()
+        assert type(pilot.app.screen).__name__ == "RunScreen"
+        await pilot.press("escape")
+        await pilot.pause()
+        assert type(pilot.app.screen).__name__ == "WorkbenchScreen"
+        assert str(finished_runs) in pilot.app.settings.runs_folders  # type: ignore[attr-defined]
+
+
+def test_settings_are_kept_and_damage_is_forgiven(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "kept"
+    settings = Settings(theme="nord", budget={"parameters": "20M"}).with_recent("data", "a").with_recent("data", "b")
+    assert settings.data == ("b", "a")
+    assert settings.with_recent("data", "a").data == ("a", "b")
+    assert store_settings(settings, tmp_path)
+    assert load_settings(tmp_path) == settings
+    file = tmp_path / "workbench.json"
+    for text in ("", "[]", "{", '{"theme": 3, "data": "x", "budget": [], "greeted": "no", "later": 1}'):
+        file.write_text(text)
+        assert load_settings(tmp_path) == Settings()
+    file.write_text(json.dumps({"theme": "nord", "data": ["x", 3]}))
+    assert load_settings(tmp_path) == Settings(theme="nord", data=("x",))
+    assert not store_settings(settings, tmp_path / "workbench.json" / "below")  # No folder can be there.
+    assert [path.name for path in tmp_path.iterdir()] == ["workbench.json"]
+
+
+def test_more_than_a_dozen_recent_values_are_not_kept() -> None:
+    settings = Settings()
+    for number in range(30):
+        settings = settings.with_recent("learngenes", str(number))
+    assert settings.learngenes == tuple(str(number) for number in range(29, 17, -1))

@@ -9,7 +9,7 @@ import typer
 from tleg.cli.main import app
 from tleg.cli.output import write, write_json
 
-# Modules of timm whose models are `VisionTransformer`s with homogeneous blocks and a depth; the distilled ones have two heads.
+# Modules of timm whose models are `VisionTransformer`s with equal blocks and a depth; the distilled ones have two heads.
 # A test builds every model and compares.
 _MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit")
 
@@ -49,7 +49,7 @@ def models(
 
 
 def known_models(pattern: str | None = None) -> Iterator[ModelName]:
-    """Yield the models whose names match, in timm's order; without a star or a question mark the pattern is a part of a name."""
+    """Yield the models whose names match, in timm's order; a pattern without a star is a part of a name."""
     import timm
 
     if pattern and not set("*?[") & set(pattern):

@@ -1,5 +1,5 @@
 """Recipes by name. Those of the paper are the official code's commands and defaults (github.com/AlphaXia/TLEG, README and
-main.py), as far as they concern the result. `example` alone names its data and its model, so that it can be tried at once."""
+main.py), as far as they concern the result. `example` names its data and its model, so that it can be tried at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

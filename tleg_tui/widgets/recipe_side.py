@@ -1,0 +1,68 @@
+"""Beside or below the form: help for the focused field, the equal command line, what is missing, and the buttons."""
+
+from collections.abc import Mapping
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Button, Static
+
+from tleg.cli.output import printable
+from tleg.recipes.command_line import format_command
+from tleg_tui.recipe_form import Reading
+
+_MOST_NAMED = 3
+
+
+class RecipeSide(Vertical):
+    """Shows what it is told; buttons are the screen's."""
+
+    DEFAULT_CSS = """
+    RecipeSide { height: 6; padding: 0 1; border-top: solid $panel; }
+    RecipeSide #about { height: 1; color: $text-muted; }
+    RecipeSide #command-box { height: 1fr; scrollbar-size-vertical: 1; }
+    RecipeSide #command-box:focus { background: $primary 10%; }
+    RecipeSide #command { height: auto; color: $text-muted; }
+    RecipeSide #foot { height: 1; dock: bottom; }
+    RecipeSide #status { width: 1fr; height: 1; }
+    RecipeSide Button { margin-left: 1; min-width: 13; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """Buttons come before the command, so that Tab reaches them first."""
+        yield Static(id="about", markup=False)
+        with Horizontal(id="foot"):
+            yield Static(id="status")
+            yield Button("launch F5", id="launch", variant="primary", compact=True)
+            yield Button("dry run F4", id="dry-run", compact=True)
+            yield Button("copy F6", id="copy", compact=True)
+        with VerticalScroll(id="command-box"):
+            yield Static(id="command")
+
+    def show_help(self, text: str) -> None:
+        """Show the help of a field."""
+        self.query_one("#about", Static).update(printable(text))
+
+    def show_command(self, reading: Reading) -> None:
+        """Show the command line; what is to be filled in stands in capitals."""
+        if reading.command is None:
+            text = Content("the equal command line appears when nothing is wrong")
+        else:
+            line = printable(format_command(reading.command))
+            text = Content.assemble("$ ", line if reading.missing else (line, "$foreground"))
+        self.query_one("#command", Static).update(text)
+
+    def show_status(self, reading: Reading, problems: Mapping[str, str], told: str, wrong: bool) -> None:
+        """Say what keeps the training from starting; `told` goes before that."""
+        if told:
+            text = Content.styled(printable(told), "$error" if wrong else "$accent")
+        elif problems:
+            named = [name for name in problems if name][:_MOST_NAMED]
+            more = "" if len(named) == len(problems) else " …"
+            number = f"✗ {len(problems)} problem{'s' if len(problems) > 1 else ''}"
+            text = Content.styled(f"{number}: {', '.join(named)}{more}" if named else f"✗ {problems['']}", "$error")
+        elif reading.missing:
+            text = Content.styled(f"fill in: {', '.join(reading.missing)}", "$warning")
+        else:
+            text = Content.styled("✓ ready", "$success")
+        self.query_one("#status", Static).update(text)

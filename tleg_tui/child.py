@@ -42,6 +42,8 @@ async def run_tleg(
 ) -> ChildResult:
     """Run `tleg WORDS` and return how it ended. Cancelling interrupts it, as Ctrl-C does, and kills it if it stays.
 
+    A cancelled call returns when the command is gone, however often it is cancelled: leaving the workbench cancels all that
+    is under way, and a command that is not waited for would be killed half way, with what it has half written.
     `on_line` gets each line of standard output as it comes, `on_talk` each line of standard error.
     """
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TERM": "dumb"}
@@ -67,7 +69,7 @@ async def run_tleg(
         await asyncio.gather(_read(process.stdout, output, on_line), _read(process.stderr, talk, on_talk))
         code = await process.wait()
     except asyncio.CancelledError:
-        await asyncio.shield(_end(process))
+        await _end(process)
         raise
     last = next((line for line in reversed(talk) if line.strip()), "")
     return ChildResult(code, "\n".join(output), last.removeprefix("tleg: "))
@@ -82,9 +84,25 @@ async def _read(stream: asyncio.StreamReader, lines: list[str], tell: Callable[[
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
+    """Interrupt a process, and kill it if that does not end it in time. Cancelling does not shorten this."""
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             process.send_signal(number)
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(process.wait(), _PATIENCE_SECONDS)
-            return
+        end = loop.time() + _PATIENCE_SECONDS
+        while (left := end - loop.time()) > 0:
+            try:
+                await asyncio.wait_for(_drain(process), left)
+            except TimeoutError:
+                break
+            except asyncio.CancelledError:
+                continue
+            else:
+                return
+
+
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    """Wait for a process, and for the ends of its pipes."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    await asyncio.gather(process.stdout.read(), process.stderr.read(), process.wait())

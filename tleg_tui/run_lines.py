@@ -67,9 +67,9 @@ def origin_of(row: RunRow) -> str:
         name = _without_suffix(_last_part(learngene))
         return name if value("depth") is None else f"{name} at depth {value('depth')}"
     names: tuple[Any, ...] = (value("teacher"),) if row.spec.kind == "learn" else (value("checkpoint"), value("model"))
-    name = next((each for each in names if isinstance(each, str) and each), None)
-    if name is not None:
-        return f"teacher {_last_part(name)}" if row.spec.kind == "learn" else _last_part(name)
+    given = next((each for each in names if isinstance(each, str) and each), None)
+    if given is not None:
+        return f"teacher {_last_part(given)}" if row.spec.kind == "learn" else _last_part(given)
     architecture = value("architecture")
     return architecture if isinstance(architecture, str) else ""
 

@@ -9,24 +9,22 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
 from tleg.cli.output import printable
-from tleg.errors import InputError, TlegError
+from tleg.errors import TlegError
 from tleg.runs.layout import RunFolder
 from tleg_tui.actions import bindings
-from tleg_tui.board import RunList, RunRow
+from tleg_tui.board import RunRow
+from tleg_tui.run_choices import empty_text, export_source, possible, skipped_text
 from tleg_tui.run_lines import matches, run_line
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.widgets.field import Field
 from tleg_tui.widgets.run_details import RunDetails
 from tleg_tui.widgets.run_table import RunHeader, RunTable
 
-_AT_WORK = ("starting", "running", "stopping")
 _SOON_SECONDS = 0.1
-_MOST_NAMED = 2
 
 
 class RunsScreen(WorkScreen):
@@ -122,10 +120,10 @@ class RunsScreen(WorkScreen):
         empty = self.query_one("#empty", Static)
         empty.display = not rows
         if not rows:
-            empty.update(_empty(runs, self._words))
+            empty.update(empty_text(runs, self._words))
         self.query_one("#count", Static).update(f"{len(rows)} of {len(runs.rows)}")
         self._note("#errors", "; ".join(runs.errors))
-        self._note("#skipped", _skipped(runs))
+        self._note("#skipped", skipped_text(runs))
         self._show_chosen()
 
     def _note(self, place: str, text: str) -> None:
@@ -206,13 +204,7 @@ class RunsScreen(WorkScreen):
             return False
         if action == "compare":
             return len(self.bench.runs.rows) > 1
-        if action == "stop":
-            return row.state in ("starting", "running") or (row.state == "queued" and row.spec.launch.job_id is not None)
-        if action == "resume":
-            return row.state in ("stopped", "failed", "lost") or (row.state == "queued" and row.spec.launch.job_id is None)
-        if action == "export":
-            return row.state == "finished" and row.look.state.result is not None
-        return True
+        return possible(row, action)
 
     def action_open(self) -> None:
         """Watch the chosen run."""
@@ -251,7 +243,8 @@ class RunsScreen(WorkScreen):
         """Ask the chosen run to stop."""
         from tleg.runs.slurm import stop
 
-        assert (row := self.chosen) is not None
+        row = self.chosen
+        assert row is not None
         self._do(
             lambda: stop(row.folder),
             f"asked {row.id} to stop: it finishes its step, saves a checkpoint and ends; R goes on with it",
@@ -261,13 +254,15 @@ class RunsScreen(WorkScreen):
         """Go on with the chosen run."""
         from tleg.launching import resume_training
 
-        assert (row := self.chosen) is not None
+        row = self.chosen
+        assert row is not None
         self._do(lambda: resume_training(row.folder), f"{row.id} goes on; enter shows it")
 
     def action_delete(self) -> None:
         """Delete the chosen run, after a question."""
-        assert (row := self.chosen) is not None
-        if row.state in _AT_WORK:
+        row = self.chosen
+        assert row is not None
+        if row in self.bench.runs.at_work:
             self.bench.tell(f"{row.id} is {row.state}: stop it first (s), then delete it", wrong=True)
             return
         from tleg.runs.control import remove_run
@@ -287,12 +282,13 @@ class RunsScreen(WorkScreen):
 
     def action_export(self) -> None:
         """Export the chosen run's result."""
-        assert (row := self.chosen) is not None
+        row = self.chosen
+        assert row is not None
         self.run_worker(self._read_source(row), group="export", exclusive=True, exit_on_error=False)
 
     async def _read_source(self, row: RunRow) -> None:
         try:
-            self.post_message(await asyncio.to_thread(_source_of, row))
+            self.post_message(self.SourceRead(*await asyncio.to_thread(export_source, row)))
         except (TlegError, OSError) as error:
             self.post_message(self.Done(str(error), wrong=True))
 
@@ -315,47 +311,3 @@ class RunsScreen(WorkScreen):
         """Say how it went, and look again."""
         self.bench.tell(message.text, wrong=message.wrong)
         self.bench.look_at_runs()
-
-
-def _source_of(row: RunRow) -> RunsScreen.SourceRead:
-    """What the export of a run's result begins with. Raises InputError when the result cannot be used."""
-    assert row.look.state.result is not None
-    result = Path(row.look.state.result)
-    if not result.exists():
-        raise InputError(f"the result of {row.id} is no longer at {result}")
-    if row.spec.kind != "learn":
-        return RunsScreen.SourceRead(str(result), None, None)
-    from tleg.container import read_file
-
-    header = read_file(result).header
-    return RunsScreen.SourceRead(str(result), header.auxiliary.depth, header.architecture.num_classes)
-
-
-def _empty(runs: RunList, words: tuple[str, ...]) -> Content:
-    if not runs.read:
-        return Content.styled("looking at the runs…", "$foreground-muted")
-    if runs.rows and words:
-        return Content.assemble("No run has these words.  ", ("esc", "bold $accent"), " shows all of them again.")
-    if runs.errors:
-        return Content("")
-    return Content.assemble(
-        ("No runs yet.\n\n", "bold"),
-        "Every training is a run, and goes on when you leave. To start one, go back to the workbench with ",
-        ("esc", "bold $accent"),
-        ", then press\n\n  ",
-        ("f", "bold $accent"),
-        "  to fine-tune the chosen depth on your data\n  ",
-        ("l", "bold $accent"),
-        "  to train an auxiliary model and keep its learngene",
-    )
-
-
-def _skipped(runs: RunList) -> str:
-    """'2 folders are no runs: …', with the first reasons."""
-    count = len(runs.skipped)
-    if not count:
-        return ""
-    reasons = [f"{each.path.name}: {each.reason}" for each in runs.skipped[:_MOST_NAMED]]
-    more = f"; and {count - _MOST_NAMED} more" if count > _MOST_NAMED else ""
-    noun = "folder is no run or a damaged one" if count == 1 else "folders are no runs or damaged ones"
-    return f"{count} {noun}: {'; '.join(reasons)}{more}"

@@ -38,7 +38,10 @@ def build(
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not run the exports to check them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Print a JSON object a line as it happens: each stage, then each export.")
+        bool,
+        typer.Option(
+            "--jsonl", help="Print a JSON object a line as it happens: each stage, and each export once it is done."
+        ),
     ] = False,
 ) -> None:
     """Build descendants of a learngene and export them, each verified and with a manifest.
@@ -67,8 +70,7 @@ def build(
     from tleg.export.build import build_exports
 
     if as_jsonl:
-        for item in build_exports(request, _tell_jsonl):
-            _write_line({"export": _document(item)})
+        build_exports(request, _tell_jsonl)
         return
     results = build_exports(request, _tell if is_interactive(sys.stderr) else None)
     if as_json:
@@ -97,6 +99,7 @@ def _tell_jsonl(step: "BuildStep") -> None:
             "path": None if export is None else str(export.target),
             "index": step.index,
             "count": step.count,
+            **({} if step.built is None else {"built": _document(step.built)}),
         }
     )
 

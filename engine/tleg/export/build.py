@@ -21,16 +21,6 @@ Stage = Literal["loading", "writing", "verifying", "done"]
 
 
 @dataclass(frozen=True, slots=True)
-class BuildStep:
-    """What a build is doing: its stage, the export it is about (None while loading), its place among `count` exports."""
-
-    stage: Stage
-    export: PlannedExport | None
-    index: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class BuiltExport:
     """An export that was written: where it is, its manifest, and the seconds that writing and verifying took."""
 
@@ -39,6 +29,20 @@ class BuiltExport:
     manifest: Manifest
     writing_seconds: float
     verifying_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BuildStep:
+    """What a build is doing: its stage, the export it is about (None while loading), its place among `count` exports.
+
+    built  what came of the export, once its stage is 'done'
+    """
+
+    stage: Stage
+    export: PlannedExport | None
+    index: int
+    count: int
+    built: BuiltExport | None = None
 
 
 Progress = Callable[[BuildStep], None]
@@ -67,8 +71,9 @@ def build_exports(request: BuildRequest, progress: Progress | None = None) -> tu
         def report(stage: Stage, export: PlannedExport = export, index: int = index) -> None:
             tell(BuildStep(stage, export, index, count))
 
-        results.append(_build(request, source, export, report))
-        report("done")
+        built = _build(request, source, export, report)
+        tell(BuildStep("done", export, index, count, built))
+        results.append(built)
     return tuple(results)
 
 

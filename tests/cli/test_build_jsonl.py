@@ -1,0 +1,66 @@
+"""`tleg build --jsonl`: what happens, line by line, for whoever shows a build while it goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tleg.errors import ExportError
+from tleg.export.from_learngene import LearngeneSource
+from tleg.export.manifest import hash_file
+from tleg.export.plan import PlannedExport
+
+STAGES = [("loading", 0), ("writing", 0), ("done", 0), ("writing", 1), ("done", 1)]
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_each_stage_is_a_line_and_what_is_done_has_its_figures(run_cli: Any, learngene_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    done = run_cli(
+        *("build", str(learngene_file), "--depth", "1", "--depth", "2", "--export", "onnx", "--output", str(output)),
+        *("--no-verify", "--jsonl"),
+    )
+    assert (done.code, done.stderr) == (0, "")
+    told = lines(done.stdout)
+    assert [(each["stage"], each["index"]) for each in told] == STAGES
+    assert {each["count"] for each in told} == {2}
+    assert (told[0]["kind"], told[0]["depth"], told[0]["path"]) == (None, None, None)
+    assert [(each["kind"], each["depth"]) for each in told[1::2]] == [("onnx", 1), ("onnx", 2)]
+    for each in told:
+        assert ("built" in each) == (each["stage"] == "done")
+    for each in told[2::2]:
+        built = each["built"]
+        assert built["path"] == each["path"]
+        assert built["sha256"] == hash_file(Path(built["path"]))
+        assert built["bytes"] == Path(built["path"]).stat().st_size
+        assert built["verification"] is None
+
+
+def test_an_export_that_is_done_is_told_before_a_later_one_fails(
+    run_cli: Any, learngene_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = LearngeneSource.write
+
+    def fail_at_two(self: LearngeneSource, path: Path, export: PlannedExport) -> None:
+        if export.depth == 2:
+            raise ExportError("No space left on device")
+        write(self, path, export)
+
+    monkeypatch.setattr(LearngeneSource, "write", fail_at_two)
+    words = ("build", str(learngene_file), "--depth", "1", "--depth", "2", "--export", "onnx", "--no-verify", "--jsonl")
+    done = run_cli(*words, "--output", str(tmp_path / "out"))
+    assert done.code == 1
+    assert "No space left on device" in done.stderr
+    told = lines(done.stdout)
+    assert [(each["stage"], each["index"]) for each in told] == STAGES[:4]
+    assert Path(told[2]["built"]["path"]).exists()
+
+
+def test_a_refusal_has_no_lines(run_cli: Any, learngene_file: Path, tmp_path: Path) -> None:
+    done = run_cli("build", str(learngene_file), "--export", "onnx", "--output", str(tmp_path), "--jsonl")
+    assert (done.code, done.stdout) == (2, "")
+    assert "no depth was given" in done.stderr

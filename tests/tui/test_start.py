@@ -120,8 +120,10 @@ from tleg_tui.app import Workbench
 async def look():
     app = Workbench(Path(sys.argv[1]), settings_folder=Path(sys.argv[1]))
     async with app.run_test(size=(80, 24)) as pilot:
-        for keys in (["down"], ["b", "escape"], ["r", "escape"], ["l", "escape"], ["f", "escape"], ["o", "escape"], ["e", "escape"], ["question_mark"]):
-            await pilot.press(*keys)
+        for key in ("down", "b", "r", "l", "f", "o", "e", "question_mark"):
+            await pilot.press(key)
+            await pilot.pause()
+            await pilot.press("escape")
             await pilot.pause()
 asyncio.run(look())
 print("LOADED", *sorted(set({HEAVY!r}) & set(sys.modules)))

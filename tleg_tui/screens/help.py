@@ -1,7 +1,8 @@
 """The keys: those of the focused panel first, then the screen's, then those that work everywhere."""
 
 from collections.abc import Iterator
-from typing import Any
+from textwrap import wrap
+from typing import Any, Final
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -12,6 +13,9 @@ from textual.widgets import Static
 from tleg_tui.actions import Action, action_of, key_name
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
+
+_COLUMN: Final = 20  # Cells for keys.
+_WIDTH: Final = 68
 
 
 class HelpScreen(Dialog[None]):
@@ -53,12 +57,17 @@ class HelpScreen(Dialog[None]):
 
     def _show(self, text: str) -> None:
         wanted = text.strip().lower()
+        width = self.query_one("#list").content_size.width or _WIDTH
         lines: list[Content] = []
         for title, actions in self._groups:
             shown = [action for action in actions if wanted in f"{_keys(action)} {action.label} {action.about}".lower()]
             if not shown:
                 continue
-            lines += [Content.styled(title, "bold $primary"), *(_line(action) for action in shown), Content("")]
+            lines += [
+                Content.styled(title, "bold $primary"),
+                *(line for action in shown for line in _lines(action, width)),
+                Content(""),
+            ]
         self.query_one("#list", Static).update(Content("\n").join(lines) if lines else Content("no key does that here"))
 
 
@@ -78,5 +87,13 @@ def _keys(action: Action) -> str:
     return " ".join(key_name(key) for key in action.keys.split(","))
 
 
-def _line(action: Action) -> Content:
-    return Content.assemble((f"  {_keys(action):<16}", "bold $accent"), action.about)
+def _lines(action: Action, width: int) -> list[Content]:
+    """The keys, and beside them what they do, on as many lines as that takes."""
+    keys, *more = wrap(_keys(action), _COLUMN - 3) or [""]
+    about = wrap(action.about, max(width - _COLUMN, 20))
+    keys_column = [keys, *more, *[""] * (len(about) - 1 - len(more))]
+    about += [""] * (len(keys_column) - len(about))
+    return [
+        Content.assemble((f"  {left:<{_COLUMN - 2}}", "bold $accent"), right)
+        for left, right in zip(keys_column, about, strict=True)
+    ]

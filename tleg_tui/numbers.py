@@ -1,6 +1,9 @@
 """Numbers as the Run screen writes them: short, and as wide before a change as after it."""
 
 import math
+from typing import Final
+
+_LONGEST: Final = 6  # Of a label, in characters.
 
 
 def grouped(value: float) -> str:
@@ -10,26 +13,29 @@ def grouped(value: float) -> str:
 
 def axis_label(value: float, step: float = 0.0) -> str:
     """A value beside an axis, in six characters or fewer. `step` is the distance to the next, which gives the decimals."""
-    if value == 0:
-        return "0"
     size, fine = abs(value), abs(step) or abs(value)
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if size >= limit:
-            divisor = 1e3 if unit == "k" else limit
-            return f"{value / divisor:.3g}{unit}" if size < 1e14 else _power(value)
-    if fine < 5e-5:
-        return _power(value)
-    decimals = min(max(0, -math.floor(math.log10(fine) + 1e-9)), 4)
-    if round(fine, decimals) != round(fine, decimals + 1) and decimals < 4:
-        decimals += 1  # A step of 2.5 or 0.25.
-    return f"{value:.{decimals}f}"[:6]
+    if size < 1e-99:
+        return "0"
+    text = ""
+    if 1e4 <= size < 1e12:
+        divisor, unit = (1e9, "G") if size >= 1e9 else (1e6, "M") if size >= 1e6 else (1e3, "k")
+        text = f"{value / divisor:.4g}{unit}"
+    elif 5e-5 <= fine and size < 1e4:
+        decimals = min(max(0, -math.floor(math.log10(fine) + 1e-9)), 4)
+        if decimals < 4 and round(fine, decimals) != round(fine, decimals + 1):
+            decimals += 1  # A step of 2.5 or 0.25.
+        text = f"{value:.{decimals}f}"
+    return text if 0 < len(text) <= _LONGEST else _power(value)
 
 
 def _power(value: float) -> str:
     """'2.5e-5', without the zeros that Python writes."""
-    text = f"{value:.1e}".replace(".0e", "e")
-    digits, _, power = text.partition("e")
-    return f"{digits}e{int(power)}"
+    for decimals in (1, 0):
+        digits, _, power = f"{value:.{decimals}e}".partition("e")
+        text = f"{digits.removesuffix('.0')}e{int(power)}"
+        if len(text) <= _LONGEST:
+            break
+    return text
 
 
 def rate(value: float) -> str:

@@ -35,7 +35,8 @@ def status(look: RunLook, *, asked_to_stop: bool = False, kill_hint: bool = Fals
         return [Piece("", f"the folder of this run is gone: {printable(str(look.folder.path))}")]
     state = look.state.state
     if state in ("finished", "stopped", "failed", "lost"):
-        return [Piece("", f"{state}: {_end(look)}")]
+        end = _end(look)
+        return [Piece("", end if end.startswith(state) else f"{state}: {end}")]
     pieces = []
     if state == "stopping" or asked_to_stop:
         pieces.append(Piece("", "stopping: it finishes its step and saves" + (" · K kills it" if kill_hint else "")))
@@ -77,8 +78,7 @@ def _end(look: RunLook) -> str:
         return " · ".join(filter(None, (f"{epochs}{took}", best, exports)))
     where = f"step {grouped(state.step)} of {grouped(state.steps)}" if state.step is not None and state.steps else ""
     if state.state == "stopped":
-        reason = printable(state.message or "on request")
-        return " · ".join(filter(None, (reason, where, best, "R goes on")))
+        return " · ".join(filter(None, (printable(state.message or where), "R goes on", best)))
     if state.state == "failed":
         return f"{printable(state.message or 'see the log')} · R tries again"
     return f"{_lost(look)} · R goes on"
@@ -130,8 +130,9 @@ def happenings(snapshot: RunSnapshot, broken: int = 0) -> list[Happening]:
     found += [Happening(each.t, "!", "$warning", each.text) for each in snapshot.warnings]
     if (finish := snapshot.finish) is not None:
         colour = {"failed": "$error", "finished": "$success"}.get(finish.state, "$warning")
-        reason = f": {finish.reason}" if finish.reason and finish.reason != finish.state else ""
-        found.append(Happening(finish.t, "✗" if finish.state == "failed" else "■", colour, f"{finish.state}{reason}"))
+        reason = finish.reason or finish.state
+        text = reason if reason.startswith(finish.state) else f"{finish.state}: {reason}"
+        found.append(Happening(finish.t, "✗" if finish.state == "failed" else "■", colour, text))
     if broken:
         lines = "1 line" if broken == 1 else f"{broken} lines"
         found.append(Happening(snapshot.t or 0.0, "!", "$warning", f"{lines} of the events could not be read"))

@@ -175,7 +175,8 @@ class RunScreen(WorkScreen):
         charts.show(snapshot, None if other is None else other.snapshot, self._view)
         self.query_one(FiguresLine).show(snapshot, charts.shown)
         legend = self.query_one("#run-legend", TextLines)
-        legend.display = other is not None
+        if legend.display != (other is not None):
+            legend.display = other is not None
         if other is not None:
             best = other.snapshot.best
             reached = "" if best is None or best.top1 is None else f", best {best.top1:.1f}"

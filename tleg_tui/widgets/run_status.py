@@ -1,12 +1,18 @@
-"""Where a run stands: one line to read from two metres, one with bars, one with figures."""
+"""Where a run stands: one line to read from two metres, one with bars, one with figures.
+
+What changes at every look stands on the left of a widget of its own, in one colour: that is what travels.
+"""
 
 from typing import Final
 
+from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.content import Content
 
 from tleg.cli.run_text import GLYPHS
 from tleg.runs.curve import CurvePoint
 from tleg.runs.follower import RunLook
+from tleg.runs.reports import StepReport
 from tleg.runs.snapshot import RunSnapshot
 from tleg_tui import numbers
 from tleg_tui.run_curves import GRADIENT, RATE, SPEED, Quantity
@@ -16,7 +22,6 @@ from tleg_tui.widgets.spans import TextLines
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _NOTABLE_WAIT: Final = 0.2
 _SHORTEST_SPARK, _LONGEST_SPARK = 4, 24
-_GAP: Final = "   "
 
 
 class StatusLine(TextLines):
@@ -32,85 +37,104 @@ class StatusLine(TextLines):
         """Show where a run stands."""
         state = "lost" if look.gone else look.state.state
         colour = STATE_COLOURS.get(state, "$text-muted")
+        words: list[str] = []
+        figures: list[str] = []
+        for piece in status(look, asked_to_stop=asked_to_stop, kill_hint=kill_hint):
+            if not piece.name:
+                words.append(piece.text)
+                continue
+            width = self._widths[piece.name] = max(len(piece.text), self._widths.get(piece.name, 0))
+            figures.append(piece.text.ljust(width) if piece.name == "best" else piece.text.rjust(width))
+        said = " · ".join(words) + (" · " if words and figures else "")
         glyph = "✗" if look.gone else GLYPHS[state]
-        parts: list[str | Content | tuple[str, str]] = [(f"{glyph} ", f"bold {colour}")]
-        for place, piece in enumerate(status(look, asked_to_stop=asked_to_stop, kill_hint=kill_hint)):
-            width = self._widths[piece.name] = max(len(piece.text), self._widths.get(piece.name, 0)) if piece.name else 0
-            if place:
-                parts.append((" · ", "$text-disabled"))
-            style = "bold" if piece.name else f"bold {colour}"
-            text = piece.text.ljust(width) if piece.name == "best" else piece.text.rjust(width)
-            parts.append((text, style))
-        self.say(Content.assemble(*parts))
+        self.say(Content.assemble((f"{glyph} {said}", f"bold {colour}"), (" · ".join(figures), "bold")))
 
 
-class ProgressLine(TextLines):
-    """A bar of all steps and one of the epoch, with both in figures."""
+class ProgressLine(Horizontal):
+    """How much of all steps is done, and how much of the epoch: in figures and as bars."""
 
-    DEFAULT_CSS = "ProgressLine { height: 1; padding: 0 1; }"
+    DEFAULT_CSS = """
+    ProgressLine { height: 1; padding: 0 1; }
+    ProgressLine TextLines { height: 1; width: 3fr; }
+    ProgressLine #epoch-done { width: 2fr; margin-left: 2; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The run, and its epoch."""
+        yield TextLines(id="run-done")
+        yield TextLines(id="epoch-done")
 
     def show(self, look: RunLook) -> None:
         """Show how far a run is."""
         state = "gone" if look.gone else look.state.state
         share, whole, part, within = totals(look)
-        colour = STATE_COLOURS.get(state, "$text-muted")
-        head = (f"{state:<9}", colour)
+        left, right = self.query_one("#run-done", TextLines), self.query_one("#epoch-done", TextLines)
+        head = (f"{state:<8} ", STATE_COLOURS.get(state, "$text-muted"))
         if not whole:
             text = "" if look.complete else "reading its history…"
-            self.say(Content.assemble(head, (text, "$text-muted")))
+            left.say(Content.assemble(head, (text, "$text-muted")))
+            right.say()
             return
-        room = self.size.width - 9 - len(whole) - 2
-        if part is not None:
-            room -= len(within) + 10
-        length = max(8, room if part is None else room * 2 // 3)
-        pieces = [head, *_bar(share, length), (f" {whole}", "$foreground")]
-        if part is not None:
-            pieces += [("  epoch ", "$text-muted"), *_bar(part, max(6, room - length)), (f" {within}", "$text-muted")]
-        self.say(Content.assemble(*pieces))
+        letters = "=." if getattr(self.app, "ascii", False) else "━─"
+        room = left.size.width - len(head[0]) - len(whole) - 1
+        left.say(Content.assemble(head, f"{whole} ", *_bar(share, room, letters)))
+        if part is None:
+            right.say()
+            return
+        room = right.size.width - len(within) - 7
+        right.say(Content.assemble(f"epoch {within} ", *_bar(part, room, letters)))
 
 
-def _bar(share: float, length: int) -> list[tuple[str, str]]:
+def _bar(share: float, length: int, letters: str) -> list[tuple[str, str]]:
+    length = max(length, 0)
     filled = min(length, int(share * length))
-    return [("━" * filled, "$primary"), ("─" * (length - filled), "$text-disabled")]
+    return [(letters[0] * filled, "$primary"), (letters[1] * (length - filled), "$text-disabled")]
 
 
-class FiguresLine(TextLines):
+class FiguresLine(Horizontal):
     """What has no curve on the screen at the moment: the latest value, and its way there in a few bars."""
 
-    DEFAULT_CSS = "FiguresLine { height: 1; padding: 0 1; }"
+    DEFAULT_CSS = """
+    FiguresLine { height: 1; padding: 0 1; }
+    FiguresLine TextLines { height: 1; width: 1fr; margin-right: 2; }
+    FiguresLine #others { width: auto; min-width: 9; margin-right: 0; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """One part for each quantity, and one for the rest."""
+        for quantity in (RATE, SPEED, GRADIENT):
+            yield TextLines(id=_id(quantity))
+        yield TextLines(id="others")
 
     def show(self, snapshot: RunSnapshot, shown: tuple[Quantity, ...]) -> None:
         """Show the figures of the latest step."""
         step = snapshot.step
-        if step is None:
-            self.say(Content.styled("no step has been made yet", "$text-muted"))
-            return
-        curves = [
-            (quantity, Content.assemble((f"{name} ", "$text-muted"), f"{quantity.write(value):>{width}}"))
-            for quantity, name, width, value in (
-                (RATE, "rate", 8, step.learning_rate),
-                (SPEED, "img/s", 6, step.images_per_second),
-                (GRADIENT, "gradient", 7, step.gradient_norm),
-            )
-            if quantity not in shown and value is not None
-        ]
-        others: list[Content] = []
-        for name, text in (
-            ("teacher", None if step.distillation_loss is None else f"{numbers.short(step.distillation_loss):>7}"),
-            ("scale", None if step.scale is None else numbers.short(step.scale)),
-        ):
-            if text is not None:
-                others.append(Content.assemble((f"{name} ", "$text-muted"), text))
-        if step.data_wait is not None and step.data_wait > _NOTABLE_WAIT:
-            others.append(Content.styled(f"waits {100 * step.data_wait:>2.0f} %", "$warning"))
-        texts = [*(text for _, text in curves), *others]
-        room = self.size.width - sum(text.cell_length for text in texts) - len(_GAP) * (len(texts) - 1)
-        length = min(room // max(len(curves), 1) - 1, _LONGEST_SPARK)
-        if length >= _SHORTEST_SPARK:
-            texts[: len(curves)] = [
-                text + Content.styled(f" {_spark(quantity, snapshot, length)}", "$primary") for quantity, text in curves
-            ]
-        self.say(Content(_GAP).join(texts))
+        for quantity, name, width in ((RATE, "rate", 8), (SPEED, "img/s", 6), (GRADIENT, "gradient", 7)):
+            part = self.query_one(f"#{_id(quantity)}", TextLines)
+            value = None if step is None else getattr(step, quantity.field)
+            wanted = quantity not in shown
+            if part.display != wanted:
+                part.display = wanted
+            if not wanted:
+                continue
+            text = f"{'–' if value is None else quantity.write(value):>{width}}"
+            room = min(part.size.width - len(text) - len(name) - 2, _LONGEST_SPARK)
+            spark = f" {_spark(quantity, snapshot, room)}" if room >= _SHORTEST_SPARK else ""
+            part.say(Content.assemble(text, (f" {name}", "$text-muted"), (spark, "$primary")))
+        others = self.query_one("#others", TextLines)
+        text = "  ".join(_others(step)) if step is not None else ""
+        if others.styles.width is None or others.styles.width.value != len(text):
+            others.styles.width = len(text)
+        others.say(Content.styled(text, "$warning"))
+
+
+def _others(step: StepReport) -> list[str]:
+    found = []
+    if step.distillation_loss is not None:
+        found.append(f"{numbers.short(step.distillation_loss):>7} teacher")
+    if step.data_wait is not None and step.data_wait > _NOTABLE_WAIT:
+        found.append(f"{100 * step.data_wait:>3.0f} % waiting")
+    return found
 
 
 def _spark(quantity: Quantity, snapshot: RunSnapshot, length: int) -> str:
@@ -129,11 +153,14 @@ def _spark(quantity: Quantity, snapshot: RunSnapshot, length: int) -> str:
             place[1] += 1
     means = [total / count if count else None for total, count in sums]
     known = [mean for mean in means if mean is not None]
-    low, high = min(known, default=0.0), max(known, default=0.0)
-    low = min(low, 0.0)
+    low, high = min(0.0, min(known, default=0.0)), max(known, default=0.0)
     span = high - low or 1.0
     return "".join(" " if mean is None else _BARS[min(7, int((mean - low) / span * 7.999))] for mean in means)
 
 
 def _place(point: CurvePoint, first: int, last: int, length: int) -> int:
     return min(length - 1, (point.first - first) * length // max(last - first, 1))
+
+
+def _id(quantity: Quantity) -> str:
+    return f"figure-{quantity.field.replace('_', '-')}"

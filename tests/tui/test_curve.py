@@ -1,0 +1,241 @@
+"""The curve: nothing is lost when it is made small, axes stand still, and only what changed is painted."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.app import App, ComposeResult
+
+from tleg_tui import numbers
+from tleg_tui.plotting import Bounds, Point, decimate, dots, extremes, keep_bounds, nice_bounds, smoothed, window
+from tleg_tui.widgets.curve import Curve, Drawing, Line, Mark, Plot
+
+VALUES = st.floats(-1e12, 1e12, allow_nan=False)
+POSITIVE = st.floats(1e-9, 1e12)
+
+
+def curve_of(values: Sequence[float | None]) -> tuple[Point | None, ...]:
+    """One point a step."""
+    return tuple(None if value is None else Point(step, value, value, value) for step, value in enumerate(values))
+
+
+@given(st.lists(st.none() | VALUES, min_size=1, max_size=300), st.integers(1, 400))
+def test_extremes_survive_any_width(values: list[float | None], width: int) -> None:
+    columns = decimate(curve_of(values), 0, len(values) - 1, width)
+    known = [value for value in values if value is not None]
+    assert extremes(columns.values()) == ((min(known), max(known)) if known else None)
+    assert all(0 <= place < width for place in columns)
+
+
+@given(st.lists(VALUES, min_size=2, max_size=100), st.integers(1, 80), st.integers(1, 60))
+def test_every_value_has_its_dot(values: list[float], width: int, rows: int) -> None:
+    columns = decimate(curve_of(values), 0, len(values) - 1, width)
+    bounds = nice_bounds(min(values), max(values))
+    masks = dots(columns, width, rows, bounds)
+    assert len(masks) == width
+    for place, column in columns.items():
+        for value in (column.low, column.high):
+            row = rows - 1 - int(bounds.share(value) * (rows - 1) + 0.5)
+            assert masks[place] >> row & 1
+    # Without a gap the line has none either.
+    assert all(masks)
+    assert all(mask < 1 << rows for mask in masks)
+
+
+def test_a_value_that_is_missing_breaks_the_line() -> None:
+    columns = decimate(curve_of([1.0, None, 1.0]), 0, 2, 21)
+    masks = dots(columns, 21, 8, nice_bounds(0, 2))
+    assert masks[0]
+    assert masks[20]
+    assert not any(masks[1:20])
+
+
+@given(VALUES, VALUES, st.booleans(), st.integers(1, 6))
+def test_bounds_hold_the_values_with_round_labels(one: float, other: float, from_zero: bool, parts: int) -> None:
+    low, high = min(one, other), max(one, other)
+    bounds = nice_bounds(low, high, from_zero=from_zero, parts=parts)
+    assert bounds.covers(low, high)
+    assert bounds.low < bounds.high
+    assert low < 0 or bounds.low >= 0
+    assert not from_zero or bounds.covers(0, 0)
+    assert 0 <= bounds.share(low) <= bounds.share(high) <= 1
+    assert len(bounds.labels()) <= 2 * parts + 3
+
+
+@given(POSITIVE, POSITIVE)
+def test_logarithmic_bounds_hold_the_values(one: float, other: float) -> None:
+    low, high = min(one, other), max(one, other)
+    bounds = nice_bounds(low, high, log=True)
+    assert 0 < bounds.low <= low <= high <= bounds.high
+    labels = bounds.labels()
+    assert list(labels) == sorted(set(labels))
+    assert bounds.share(0.0) == 0.0
+    assert bounds.share(low) <= bounds.share(high)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=60))
+def test_the_axis_changes_only_when_it_is_exceeded(values: list[float]) -> None:
+    bounds: Bounds | None = None
+    for end in range(1, len(values) + 1):
+        seen = min(values[:end]), max(values[:end])
+        before = bounds
+        bounds = keep_bounds(bounds, seen, log=False, from_zero=False, ceiling=None, parts=4)
+        assert bounds is not None
+        assert bounds.covers(*seen)
+        assert bounds is before or before is None or not before.covers(*seen)
+
+
+@given(st.lists(st.none() | st.floats(0, 10), max_size=50))
+def test_a_logarithmic_axis_takes_zeros_and_gaps(values: list[float | None]) -> None:
+    columns = decimate(curve_of(values), 0, max(len(values) - 1, 1), 40)
+    found = extremes(columns.values(), log=True)
+    positive = [value for value in values if value]
+    assert (found is None) == (not positive)
+    if found is not None:
+        bounds = nice_bounds(*found, log=True)
+        masks = dots(columns, 40, 20, bounds)
+        assert all(masks[place] for place in columns)
+
+
+@given(st.lists(st.none() | VALUES, max_size=80), st.floats(0.1, 100))
+def test_smoothing_stays_within_the_values(values: list[float | None], reach: float) -> None:
+    result = smoothed(curve_of(values), reach)
+    assert [point is None for point in result] == [value is None for value in values]
+    known = [value for value in values if value is not None]
+    for point in result:
+        if point is not None:
+            slack = 1e-6 * max(abs(value) for value in known) + 1e-9
+            assert min(known) - slack <= point.mean <= max(known) + slack
+
+
+@given(st.sampled_from(["all", "quarter", "200"]), st.integers(0, 10**6), st.integers(1, 10**6))
+def test_the_window_shows_the_present(zoom: str, done: int, planned: int) -> None:
+    first, last = window(zoom, done, planned)
+    assert 0 <= first < last
+    assert first <= done <= last
+    if zoom == "all":
+        assert (first, last) == (0, max(planned, done, 1))
+    elif zoom == "200" and done >= 200:
+        assert done - first >= 200
+
+
+def test_the_window_stands_still_and_then_moves() -> None:
+    places = [window("200", done, 5000) for done in range(1000, 1100)]
+    assert len(set(places)) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "step", "text"),
+    [(0, 1, "0"), (2.5, 0.5, "2.5"), (2.25, 0.25, "2.25"), (0.0005, 0.0005, "0.0005"), (2.5e-5, 2.5e-5, "2.5e-5")]
+    + [(12500, 2500, "12.5k"), (3.2e6, 1e5, "3.2M"), (90, 10, "90"), (1e-9, 0, "1e-9")],
+)
+def test_labels(value: float, step: float, text: str) -> None:
+    assert numbers.axis_label(value, step) == text
+
+
+@given(st.floats(-1e300, 1e300), st.floats(0, 1e300))
+def test_labels_fit_their_column(value: float, step: float) -> None:
+    assert 0 < len(numbers.axis_label(value, step)) <= 6
+
+
+class CurveApp(App[None]):
+    """One curve that fills the terminal."""
+
+    def __init__(self, drawing: Drawing) -> None:
+        super().__init__()
+        self.curve = Curve(drawing)
+
+    def compose(self) -> ComposeResult:
+        yield self.curve
+
+
+def rows_of(app: App[None]) -> list[str]:
+    return [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
+
+
+@pytest.mark.parametrize(("drawing", "letters"), [("braille", None), ("block", "▀▄█"), ("ascii", "*")])
+def test_each_drawing_shows_the_curve_and_room_for_what_is_to_come(drawing: Drawing, letters: str | None) -> None:
+    async def check() -> None:
+        app = CurveApp(drawing)
+        async with app.run_test(size=(60, 16)) as pilot:
+            points = curve_of([2 - step / 100 for step in range(100)])
+            app.curve.show(Plot("loss", "1.0", lines=(Line(points),), last=400, from_zero=True))
+            await pilot.pause()
+            rows = rows_of(app)
+            assert rows[0].startswith("loss  1.0")
+            assert rows[-1].split() == ["0", "200", "400", "steps"]
+            assert rows[1].split("┤")[0].strip() == "2.0"
+            assert rows[14].split("┤")[0].strip() == "0"
+            drawn = "".join(row[7:] for row in rows[1:-1])
+            used = set(drawn) - {" "}
+            assert used
+            assert all("\u2800" < letter <= "\u28ff" for letter in used) if letters is None else used <= set(letters)
+            assert all(not row[7 + 15 :].strip() for row in rows[1:-1])  # A quarter is done; the rest is room.
+
+    asyncio.run(check())
+
+
+def test_marks_and_another_run_are_told_apart_without_colour() -> None:
+    async def check() -> None:
+        app = CurveApp("ascii")
+        async with app.run_test(size=(60, 16)) as pilot:
+            own = Line(curve_of([50.0, 60.0, 70.0]), marks=(Mark(1, 60), Mark(2, 70, best=True)))
+            other = Line(curve_of([80.0, 80.0, 80.0]), other=True)
+            app.curve.show(Plot("accuracy", lines=(own, other), last=4, ceiling=100))
+            await pilot.pause()
+            drawn = "\n".join(row[7:] for row in rows_of(app)[1:-1])
+            assert drawn.count("@") == 1
+            assert drawn.count("o") == 1
+            assert drawn.count("+") > 20
+            assert drawn.count("*") > 10
+
+    asyncio.run(check())
+
+
+def test_nothing_and_zeros_are_no_trouble() -> None:
+    async def check() -> None:
+        app = CurveApp("braille")
+        async with app.run_test(size=(60, 16)) as pilot:
+            app.curve.show(Plot("loss", empty="no step yet", log=True))
+            await pilot.pause()
+            assert "no step yet" in "\n".join(rows_of(app))
+            app.curve.show(Plot("loss", lines=(Line(curve_of([0.0, 0.0, None, 0.0])),), last=3, log=True))
+            await pilot.pause()
+            assert app.curve.bounds is not None
+            assert not app.curve.bounds.log  # Nothing is greater than zero.
+            app.curve.show(Plot("loss", lines=(Line(curve_of([0.0, 1.0, 100.0])),), last=3, log=True))
+            await pilot.pause()
+            assert app.curve.bounds.log
+            for size in ((10, 3), (20, 5), (200, 60), (1, 1)):
+                await pilot.resize_terminal(*size)
+                await pilot.pause()
+
+    asyncio.run(check())
+
+
+def test_a_refresh_paints_the_rows_that_changed_alone() -> None:
+    async def check() -> None:
+        app = CurveApp("braille")
+        async with app.run_test(size=(80, 24)) as pilot:
+            values = [2 * math.exp(-step / 3000) for step in range(5000)]
+            app.curve.show(Plot("loss", lines=(Line(curve_of(values)),), last=20000))
+            await pilot.pause()
+            regions = []
+            paint = app.curve.refresh
+
+            def record(*given: object, **options: object) -> Curve:
+                regions.extend(given)
+                return paint(*given, **options)  # type: ignore[arg-type]
+
+            app.curve.refresh = record  # type: ignore[method-assign, assignment]
+            app.curve.show(Plot("loss", lines=(Line(curve_of(values)),), last=20000))
+            assert regions == []
+            more = [*values, *(0.3 for _ in range(300))]
+            app.curve.show(Plot("loss", lines=(Line(curve_of(more)),), last=20000))
+            assert 0 < len(regions) <= 12
+            assert all(region.height == 1 for region in regions)
+
+    asyncio.run(check())

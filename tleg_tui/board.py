@@ -138,7 +138,10 @@ class RunBoard:
 
 
 def losses_of(curve: Curve, steps: int | None) -> tuple[float | None, ...]:
-    """Return the mean loss over each of LOSS_CELLS equal parts of the steps; empty when no loss is known."""
+    """Return the mean loss over each of LOSS_CELLS equal parts of the steps; empty when no loss is known.
+
+    A part without a step of its own, as there are in short trainings, has the loss before it.
+    """
     known = [point for point in curve.points if point.loss is not None]
     if not known:
         return ()
@@ -146,10 +149,14 @@ def losses_of(curve: Curve, steps: int | None) -> tuple[float | None, ...]:
     counts, totals = [0] * LOSS_CELLS, [0.0] * LOSS_CELLS
     for point in known:
         assert point.loss is not None
-        cell = min(max((point.first + point.last) // 2 - 1, 0) * LOSS_CELLS // last, LOSS_CELLS - 1)
-        counts[cell] += point.loss.count
-        totals[cell] += point.loss.total
-    return tuple(total / count if count else None for total, count in zip(totals, counts, strict=True))
+        begin, end = (min(max(step - 1, 0) * LOSS_CELLS // last, LOSS_CELLS - 1) for step in (point.first, point.last))
+        counts[(begin + end) // 2] += point.loss.count
+        totals[(begin + end) // 2] += point.loss.total
+    losses: list[float | None] = []
+    for cell in range(LOSS_CELLS):
+        before = losses[-1] if losses and cell * last < known[-1].last * LOSS_CELLS else None
+        losses.append(totals[cell] / counts[cell] if counts[cell] else before)
+    return tuple(losses)
 
 
 def _stamp(folder: RunFolder) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import App
@@ -16,14 +16,17 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from tleg.cli.output import printable
-from tleg.runs.layout import RunFolder
 from tleg_tui.actions import bindings
 from tleg_tui.ascii import AsciiFilter
-from tleg_tui.board import RunBoard, RunList
 from tleg_tui.messages import RunsLooked
+from tleg_tui.run_list import RunList
 from tleg_tui.screens.workbench import WorkbenchScreen
 from tleg_tui.settings import RecentName, Settings, load_settings, store_settings
 from tleg_tui.themes import DEFAULT, THEMES
+
+if TYPE_CHECKING:
+    from tleg.runs.layout import RunFolder
+    from tleg_tui.board import RunBoard
 
 LEAST_SIZE = (60, 16)
 _SECONDS_BETWEEN_LOOKS = 2.0
@@ -57,7 +60,7 @@ class Workbench(App[None]):
         runs_dir: Path,
         *,
         opened: Path | None = None,
-        run: RunFolder | None = None,
+        run: "RunFolder | None" = None,
         refresh: float = 0.25,
         ascii: bool = False,  # noqa: A002  # What the option is called.
         theme: str | None = None,
@@ -73,7 +76,7 @@ class Workbench(App[None]):
         self._opened = opened
         self._first_run = run
         self._left: dict[str, None] = {}  # Runs that were watched, in order.
-        self._board = RunBoard()
+        self._board: RunBoard | None = None  # Loaded with the first look.
         self._looking = False
         self._ascii_filter = AsciiFilter()
         for each in THEMES:
@@ -127,10 +130,17 @@ class Workbench(App[None]):
     @work(group="runs", exit_on_error=False)
     async def _look_at_runs(self) -> None:
         try:
-            runs = await asyncio.to_thread(self._board.look, self.places)
+            runs = await asyncio.to_thread(self._look, self.places)
             self.post_message(RunsLooked(runs))
         finally:
             self._looking = False
+
+    def _look(self, places: tuple[Path, ...]) -> RunList:
+        if self._board is None:
+            from tleg_tui.board import RunBoard
+
+            self._board = RunBoard()
+        return self._board.look(places)
 
     def on_runs_looked(self, message: RunsLooked) -> None:
         """Keep what was seen; screens that show runs watch `runs`."""
@@ -152,7 +162,7 @@ class Workbench(App[None]):
 
     # Ways between screens. Each loads its screen when it is first shown.
 
-    def open_run(self, folder: RunFolder, compare: RunFolder | None = None) -> None:
+    def open_run(self, folder: "RunFolder", compare: "RunFolder | None" = None) -> None:
         """Watch a run."""
         from tleg_tui.screens.run import RunScreen
 

@@ -1,89 +1,22 @@
 """All runs in all known places, looked at again and again on a thread of its own."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tleg.errors import InputError
 from tleg.runs.curve import Curve
-from tleg.runs.follower import ENDED, RunFollower, RunLook
+from tleg.runs.follower import ENDED, RunFollower
 from tleg.runs.layout import RunFolder
 from tleg.runs.listing import SkippedFolder, list_runs
-from tleg.runs.spec import RunSpec, read_spec
-from tleg.runs.state import StateName
+from tleg.runs.spec import read_spec
+from tleg_tui.run_list import RunList, RunRow
 
 # Of all histories together, at one look: about a quarter of a second. The newest runs are read first.
 _MOST_BYTES: Final = 8 << 20
 _BYTES_OF_EVENT: Final = 200  # Roughly; a step's report.
 LOSS_CELLS: Final = 48  # A number with many divisors: so many cells become 24, 16, 12 or 8 without a remainder.
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """One run: what it is, and where it stands.
-
-    losses  the mean loss over each of LOSS_CELLS equal parts of the planned steps; None where nothing is known. Of a run
-            that ended this is what is left of its curve, because hundreds of whole curves would fill the memory.
-    """
-
-    spec: RunSpec
-    look: RunLook
-    losses: tuple[float | None, ...] = ()
-
-    @property
-    def folder(self) -> RunFolder:
-        """The run's folder."""
-        return self.look.folder
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.look.folder.id
-
-    @property
-    def state(self) -> StateName:
-        """Where it stands, in a word."""
-        return self.look.state.state
-
-    @property
-    def top1(self) -> float | None:
-        """The best accuracy so far, in percent."""
-        best = self.look.snapshot.best
-        return None if best is None else best.top1
-
-    @property
-    def result(self) -> Path | None:
-        """Where the result is, once the run is finished and as long as it is there."""
-        if self.state != "finished" or self.look.state.result is None:
-            return None
-        path = Path(self.look.state.result)
-        return path if path.exists() else None
-
-    def recipe_value(self, name: str) -> Any:
-        """A value of its recipe; None when it has none."""
-        return self.spec.recipe.get(name)
-
-
-@dataclass(frozen=True, slots=True)
-class RunList:
-    """The runs of all places, the newest first, and what stands among them that is none.
-
-    errors    places that failed, each in a sentence
-    read      whether anybody has looked yet
-    complete  whether all histories were read to their ends; the next look goes on with the rest
-    """
-
-    rows: tuple[RunRow, ...] = ()
-    skipped: tuple[SkippedFolder, ...] = ()
-    errors: tuple[str, ...] = ()
-    read: bool = False
-    complete: bool = True
-
-    @property
-    def at_work(self) -> tuple[RunRow, ...]:
-        """Runs that are being trained."""
-        return tuple(row for row in self.rows if row.state in ("starting", "running", "stopping"))
 
 
 class RunBoard:

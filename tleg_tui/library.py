@@ -8,7 +8,7 @@ from typing import Final, Literal
 from tleg.catalogue import DEFAULT_LEARNGENE, SUFFIX, shipped
 from tleg.container import LearngeneFile, read_file
 from tleg.errors import InputError, TlegError
-from tleg_tui.board import RunList
+from tleg_tui.run_list import RunList
 
 Origin = Literal["shipped", "opened", "folder", "run"]
 _MOST_IN_FOLDER: Final = 64

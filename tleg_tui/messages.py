@@ -1,11 +1,15 @@
 """What workers and panels tell: past tense, typed, and never more than facts. One handler owns each piece of state."""
 
+from typing import TYPE_CHECKING
+
 from textual.message import Message
 
 from tleg.cost import Budget
-from tleg_tui.board import RunList
 from tleg_tui.library import Entry
-from tleg_tui.watching import Watched
+from tleg_tui.run_list import RunList
+
+if TYPE_CHECKING:
+    from tleg_tui.watching import Watched
 
 
 class RunsLooked(Message):
@@ -23,7 +27,7 @@ class RunsLooked(Message):
 class RunLooked(Message):
     """One run was looked at, and something is new. A newer look replaces one that waits, but no line of its log."""
 
-    def __init__(self, seen: Watched) -> None:
+    def __init__(self, seen: "Watched") -> None:
         super().__init__()
         self.seen = seen
 

@@ -8,10 +8,10 @@ from typing import Final
 
 from tleg.catalogue import SUFFIX
 from tleg.recipes.kinds import Kind
-from tleg_tui.board import RunList
 from tleg_tui.library import find_entries
 from tleg_tui.model_names import FIRST, ModelNames
 from tleg_tui.recipe_places import FASHION_MNIST, VALIDATION_NAMES
+from tleg_tui.run_list import RunList
 from tleg_tui.settings import Settings
 
 PICKED: Final = ("data", "learngene", "checkpoint", "teacher", "architecture", "model")

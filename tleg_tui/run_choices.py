@@ -6,7 +6,7 @@ from typing import Final
 from textual.content import Content
 
 from tleg.errors import InputError
-from tleg_tui.board import RunList, RunRow
+from tleg_tui.run_list import RunList, RunRow
 
 _MOST_NAMED: Final = 2
 

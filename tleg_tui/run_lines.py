@@ -9,7 +9,7 @@ from typing import Any, Final
 from tleg.cli.output import printable
 from tleg.cli.run_text import GLYPHS
 from tleg.runs.state import RunState
-from tleg_tui.board import RunRow
+from tleg_tui.run_list import RunRow
 
 _MADE_ID: Final = re.compile(r"\d{6}-\d{6}-(?=.)")
 

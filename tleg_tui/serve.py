@@ -40,7 +40,7 @@ def serve(words: Sequence[str], port: int) -> None:
             response.text = without_foreign_links(response.text)
         return response
 
-    class WorkbenchServer(Server):  # type: ignore[misc]  # textual-serve states no types of its own.
+    class WorkbenchServer(Server):
         async def _make_app(self) -> "web.Application":
             app = await super()._make_app()
             app.middlewares.append(guard)

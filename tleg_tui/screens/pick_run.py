@@ -11,7 +11,7 @@ from textual.widgets.option_list import Option
 from tleg.cli.output import printable
 from tleg.cli.run_text import GLYPHS
 from tleg.runs.layout import RunFolder
-from tleg_tui.board import RunRow
+from tleg_tui.run_list import RunRow
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
 
@@ -77,4 +77,4 @@ class PickRunScreen(Dialog[RunFolder]):
 
 def _line(row: RunRow) -> Content:
     best = "" if row.top1 is None else f"{row.top1:.1f} %"
-    return Content.assemble(f"{GLYPHS[row.state]} ", printable(row.id), (f"  {row.state}  {best}", "$text-muted"))
+    return Content.assemble(f"{GLYPHS[row.state]} ", printable(row.id), (f"  {row.state}  {best}", "$foreground-muted"))

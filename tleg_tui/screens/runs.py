@@ -16,9 +16,9 @@ from tleg.cli.output import printable
 from tleg.errors import TlegError
 from tleg.runs.layout import RunFolder
 from tleg_tui.actions import bindings
-from tleg_tui.board import RunRow
 from tleg_tui.run_choices import empty_text, export_source, possible, skipped_text
 from tleg_tui.run_lines import matches, run_line
+from tleg_tui.run_list import RunRow
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.widgets.field import Field
 from tleg_tui.widgets.run_details import RunDetails

@@ -10,8 +10,8 @@ from textual.widgets import Static
 
 from tleg.cli.output import format_bytes, printable
 from tleg.cli.run_text import GLYPHS
-from tleg_tui.board import RunRow
 from tleg_tui.run_lines import data_of, origin_of
+from tleg_tui.run_list import RunRow
 
 STATE_COLOURS: Final = {
     "running": "$success",

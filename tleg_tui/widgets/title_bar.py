@@ -6,7 +6,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from tleg.cli.output import printable
-from tleg_tui.board import RunList
+from tleg_tui.run_list import RunList
 
 
 class TitleBar(Widget):

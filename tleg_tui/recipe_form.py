@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from tleg.errors import InputError
 from tleg.launching import training_command
 from tleg.recipes.command_line import argument_pairs, parse_arguments
-from tleg.recipes.document import from_values, read_value, to_values
+from tleg.recipes.document import NONE, from_values, read_value, to_values
 from tleg.recipes.fields import Option, check_value, options_of
 from tleg.recipes.kinds import RECIPES, Kind, TrainingRecipe
 from tleg.runs.slurm import SlurmOptions
@@ -90,7 +90,8 @@ def read_form(kind: Kind, texts: Mapping[str, str], more: Sequence[str] = ()) ->
     problems: dict[str, str] = {}
     for each in options_of(RECIPES[kind]):
         text = texts.get(each.name, "").strip()
-        if not text or not is_shown(kind, each.name, texts):
+        not_chosen = each.choices and each.optional and text == NONE
+        if not text or not_chosen or not is_shown(kind, each.name, texts):
             continue
         try:
             values[each.name] = _read_alone(kind, each, text)

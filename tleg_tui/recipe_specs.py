@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tleg.recipes.document import default_of
+from tleg.recipes.document import NONE, default_of
 from tleg.recipes.fields import Option, options_of
 from tleg.recipes.kinds import RECIPES, Kind
 from tleg.recipes.presets import presets_of
@@ -11,7 +11,6 @@ from tleg_tui.recipe_form import NO, OUTPUT, PARTITION, REPLACE, SLURM, START, S
 from tleg_tui.widgets.recipe_field import FieldSpec
 
 PRESET: Final = "preset"
-NONE: Final = "none"
 # What most people set; all else is folded away.
 MAIN: Final[Mapping[Kind, tuple[str, ...]]] = {
     "learn": (

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from tleg.errors import InputError
 from tleg.places import runs_folder
+from tleg.recipes.document import NONE
 from tleg.recipes.kinds import Kind
 from tleg.recipes.presets import preset_values
 from tleg.runs.layout import RunFolder
@@ -30,7 +31,7 @@ from tleg_tui.recipe_form import (
     texts_of_run,
 )
 from tleg_tui.recipe_places import Places, check_places
-from tleg_tui.recipe_specs import NONE, PRESET, folded_fields, main_fields, preset_help
+from tleg_tui.recipe_specs import PRESET, folded_fields, main_fields, preset_help
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.widgets.name_suggester import NameSuggester
 from tleg_tui.widgets.recipe_field import FieldSpec, RecipeField
@@ -41,7 +42,7 @@ from tleg_tui.widgets.title_bar import TitleBar
 _PATIENCE = 0.2  # Seconds without a key, after which the disk is looked at.
 _HINTS: Mapping[Kind, str] = {
     "learn": "New here? → fills in an example, and F5 trains it in minutes.",
-    "finetune": "Choose a learngene, a depth and your data: F3 shows what there is. * must be filled in.",
+    "finetune": "Choose a learngene, its depth and your data: F3 shows what there is.",
 }
 
 
@@ -92,6 +93,8 @@ class RecipeScreen(WorkScreen):
             self.name = name
             self.offers = offers
 
+    AUTO_FOCUS = None  # The field where something is to be done.
+
     def __init__(self, kind: str, values: dict[str, Any]) -> None:
         super().__init__()
         self._kind = cast(Kind, kind)
@@ -110,7 +113,8 @@ class RecipeScreen(WorkScreen):
         """The form and what stands beside or below it."""
         with Container(id="train"):
             with Form(id="form"):
-                yield Static(_HINTS[self._kind], id="newcomer")
+                if not self._texts or self._kind == "finetune":
+                    yield Static(_HINTS[self._kind], id="newcomer")
                 for spec in self._specs:
                     yield self._field(spec)
                 yield Static("More", classes="panel-title", id="advanced")
@@ -123,7 +127,6 @@ class RecipeScreen(WorkScreen):
         super().on_mount()
         self.query_one(TitleBar).title = "learn a learngene" if self._kind == "learn" else "fine-tune"
         self.watch(self, "focused", self._show_help)
-        self.query_one("#newcomer").display = not self._texts or self._kind == "finetune"
         self._read()
         first = PRESET if not self._texts else next(iter(self._reading.missing), "epochs")
         self.query_one(f"#field-{first}", RecipeField).control.focus()
@@ -188,12 +191,13 @@ class RecipeScreen(WorkScreen):
         problems, exists = self.problems, self._checked is not None and self._checked[1].output_exists
         for each in self.query(RecipeField):
             name = each.spec.name
-            each.display = is_shown(self._kind, name, self._texts) and (name != REPLACE or exists)
+            shown = is_shown(self._kind, name, self._texts) and (name != REPLACE or exists)
+            if each.display != shown:
+                each.display = shown
             each.show_problem(problems.get(name, ""))
+        texts = {name: text for name, text in self._texts.items() if is_shown(self._kind, name, self._texts)}
         for group in self.query(RecipeGroup):
-            group.show(
-                {name: text for name, text in self._texts.items() if is_shown(self._kind, name, self._texts)}, problems
-            )
+            group.show(texts, problems)
         side = self.query_one(RecipeSide)
         side.show_command(self._reading)
         side.show_status(self._reading, problems, self._told, self._wrong)
@@ -223,7 +227,9 @@ class RecipeScreen(WorkScreen):
 
     def _field(self, spec: FieldSpec) -> RecipeField:
         suggests = spec.name in PICKED
-        return RecipeField(spec, self._texts.get(spec.name, ""), self.suggester.for_field(spec.name) if suggests else None)
+        made = RecipeField(spec, self._texts.get(spec.name, ""), self.suggester.for_field(spec.name) if suggests else None)
+        made.display = spec.name != REPLACE and is_shown(self._kind, spec.name, self._texts)
+        return made
 
     async def on_group_title_toggled(self, message: GroupTitle.Toggled) -> None:
         """Unfold a group, or fold it."""

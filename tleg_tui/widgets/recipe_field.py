@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual import events
-from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.app import ComposeResult, RenderResult
+from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, Label, Static
+from textual.widget import Widget
+from textual.widgets import Input, Static
 
 from tleg.cli.output import printable
 from tleg_tui.recipe_form import NO, YES
@@ -39,17 +40,18 @@ class FieldSpec:
         return self.choices == (NO, YES)
 
 
-class RecipeField(Vertical):
-    """A line of the form. Posts Changed with the text; the screen tells it what is wrong."""
+class RecipeField(Widget):
+    """A line of the form. Posts Changed with the text; the screen tells it what is wrong.
+
+    It writes its name itself: a form has many fields, and every widget less opens it faster.
+    """
 
     DEFAULT_CSS = """
-    RecipeField { height: auto; }
-    RecipeField > Horizontal { height: 1; }
-    RecipeField Label { width: 20; color: $text-muted; padding-left: 1; }
-    RecipeField.-given Label { color: $foreground; }
-    RecipeField.-wrong Label { color: $error; }
-    RecipeField Field { width: 1fr; }
-    RecipeField > .problem { padding-left: 20; }
+    RecipeField { height: auto; layout: vertical; color: $text-muted; padding-left: 1; }
+    RecipeField.-given { color: $foreground; }
+    RecipeField.-wrong { color: $error; }
+    RecipeField > Field, RecipeField > Choice { margin-left: 19; width: 1fr; }
+    RecipeField > .problem { margin-left: 19; }
     """
 
     class Changed(Message):
@@ -71,18 +73,18 @@ class RecipeField(Vertical):
         self._problem = ""
 
     def compose(self) -> ComposeResult:
-        """The name and the control."""
+        """The control."""
         spec = self.spec
-        with Horizontal():
-            yield Label(f"{spec.name}{' *' if spec.required else ''}", markup=False)
-            if spec.is_box:
-                yield Tick(spec.choices, self._text, spec.default)
-            elif spec.choices:
-                yield Choice(spec.choices, self._text, spec.default)
-            else:
-                yield Field(
-                    self._text, placeholder=spec.default, suggester=self._suggester, compact=True, select_on_focus=False
-                )
+        if spec.is_box:
+            yield Tick(spec.choices, self._text, spec.default)
+        elif spec.choices:
+            yield Choice(spec.choices, self._text, spec.default)
+        else:
+            yield Field(self._text, placeholder=spec.default, suggester=self._suggester, compact=True, select_on_focus=False)
+
+    def render(self) -> RenderResult:
+        """The name, left of the control."""
+        return Content(f"{self.spec.name}{' *' if self.spec.required else ''}")
 
     @property
     def control(self) -> Field | Choice:

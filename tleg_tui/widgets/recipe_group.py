@@ -69,8 +69,9 @@ class RecipeGroup(Vertical):
 
     DEFAULT_CSS = """
     RecipeGroup { height: auto; }
-    RecipeGroup RecipeField Label { width: 30; padding-left: 3; }
-    RecipeGroup RecipeField > .problem { padding-left: 30; }
+    RecipeGroup RecipeField { padding-left: 3; }
+    RecipeGroup RecipeField > Field, RecipeGroup RecipeField > Choice { margin-left: 27; }
+    RecipeGroup RecipeField > .problem { margin-left: 27; }
     RecipeGroup.-folded RecipeField { display: none; }
     """
 

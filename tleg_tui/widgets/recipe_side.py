@@ -28,6 +28,10 @@ class RecipeSide(Vertical):
     RecipeSide Button { margin-left: 1; min-width: 13; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: object = None
+
     def compose(self) -> ComposeResult:
         """Buttons come before the command, so that Tab reaches them first."""
         yield Static(id="about", markup=False)
@@ -41,10 +45,14 @@ class RecipeSide(Vertical):
 
     def show_help(self, text: str) -> None:
         """Show the help of a field."""
-        self.query_one("#about", Static).update(printable(text))
+        self.query_one("#about", Static).update(printable(text), layout=False)
 
     def show_command(self, reading: Reading) -> None:
         """Show the command line; what is to be filled in stands in capitals."""
+        shown = (reading.command, reading.missing)
+        if shown == self._shown:
+            return
+        self._shown = shown
         if reading.command is None:
             text = Content("the equal command line appears when nothing is wrong")
         else:
@@ -65,4 +73,4 @@ class RecipeSide(Vertical):
             text = Content.styled(f"fill in: {', '.join(reading.missing)}", "$warning")
         else:
             text = Content.styled("✓ ready", "$success")
-        self.query_one("#status", Static).update(text)
+        self.query_one("#status", Static).update(text, layout=False)

@@ -20,7 +20,7 @@ def axis_label(value: float, step: float = 0.0) -> str:
     if 1e4 <= size < 1e12:
         divisor, unit = (1e9, "G") if size >= 1e9 else (1e6, "M") if size >= 1e6 else (1e3, "k")
         text = f"{value / divisor:.4g}{unit}"
-    elif 5e-5 <= fine and size < 1e4:
+    elif fine >= 5e-5 and size < 1e4:
         decimals = min(max(0, -math.floor(math.log10(fine) + 1e-9)), 4)
         if decimals < 4 and round(fine, decimals) != round(fine, decimals + 1):
             decimals += 1  # A step of 2.5 or 0.25.

@@ -46,9 +46,9 @@ def status(look: RunLook, *, asked_to_stop: bool = False, kill_hint: bool = Fals
     if stage is not None:
         count = "" if stage.total is None else f" {stage.done}/{stage.total}"
         pieces.append(Piece("", f"{printable(stage.text)}{count}"))
-    elif state == "starting" and look.snapshot.step is None:
+    elif state == "starting":
         pieces.append(Piece("", "starting"))
-    return [*pieces, *_progress(look, moving=stage is None)]
+    return [*pieces, *_progress(look, moving=stage is None and state != "starting")]
 
 
 def _progress(look: RunLook, *, moving: bool) -> Iterator[Piece]:

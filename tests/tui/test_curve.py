@@ -129,8 +129,17 @@ def test_the_window_stands_still_and_then_moves() -> None:
 
 @pytest.mark.parametrize(
     ("value", "step", "text"),
-    [(0, 1, "0"), (2.5, 0.5, "2.5"), (2.25, 0.25, "2.25"), (0.0005, 0.0005, "0.0005"), (2.5e-5, 2.5e-5, "2.5e-5")]
-    + [(12500, 2500, "12.5k"), (3.2e6, 1e5, "3.2M"), (90, 10, "90"), (1e-9, 0, "1e-9")],
+    [
+        (0, 1, "0"),
+        (2.5, 0.5, "2.5"),
+        (2.25, 0.25, "2.25"),
+        (0.0005, 0.0005, "0.0005"),
+        (2.5e-5, 2.5e-5, "2.5e-5"),
+        (12500, 2500, "12.5k"),
+        (3.2e6, 1e5, "3.2M"),
+        (90, 10, "90"),
+        (1e-9, 0, "1e-9"),
+    ],
 )
 def test_labels(value: float, step: float, text: str) -> None:
     assert numbers.axis_label(value, step) == text

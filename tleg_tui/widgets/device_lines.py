@@ -43,13 +43,13 @@ def device_texts(sample: Mapping[str, Any], most: int) -> list[Content]:
 
 
 def _device(device: Mapping[str, Any]) -> Content:
-    parts: list[str | tuple[str, str]] = [(f"GPU {device.get('index', '?')} ", "$text-muted")]
-    parts.append((f"{printable(str(device.get('name') or ''))[:22]:<22} ", "$text-muted"))
+    """Figures first: a narrow terminal cuts the name."""
     busy = _number(device, "utilisation")
-    parts += [("busy ", "$text-muted"), _figure(busy, "%"), " ", *_bar(None if busy is None else busy / 100)]
-    parts += [("  memory ", "$text-muted"), *_memory(device)]
-    for name in (("temperature", "°C"), ("power", "W")):
-        parts.append(f"  {_figure(_number(device, name[0]), name[1])}")
+    parts: list[str | tuple[str, str]] = [(f"GPU {device.get('index', '?')} ", "$text-muted"), _figure(busy, "% ")]
+    parts += [*_bar(None if busy is None else busy / 100), "  ", *_memory(device)]
+    for name, unit in (("temperature", "°C"), ("power", "W")):
+        parts.append(f"  {_figure(_number(device, name), unit)}")
+    parts.append((f"  {printable(str(device.get('name') or ''))}", "$text-muted"))
     return Content.assemble(*parts)
 
 

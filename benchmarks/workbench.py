@@ -44,7 +44,7 @@ def _first_paint(places: dict[str, str]) -> None:
     for turn in range(ROUNDS + 1):
         for name, arguments, text in (
             ("empty", ["-c", EMPTY], "painted"),
-            ("workbench", ["-m", "tleg_tui"], "every layer is"),
+            ("workbench", ["-m", "tleg_tui"], "404.87 k"),  # The table, with the cursor on depth 8.
         ):
             with Terminal(arguments, environment=places) as terminal:
                 painted, _ = terminal.read_until(text)

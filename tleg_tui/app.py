@@ -88,7 +88,7 @@ class Workbench(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         """The workbench."""
-        return WorkbenchScreen(self._opened)
+        return WorkbenchScreen(self._opened, self.size)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """With --ascii every painted line is translated."""

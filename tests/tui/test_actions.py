@@ -43,7 +43,8 @@ def test_every_action_is_a_method_of_its_owner_with_a_key_and_a_sentence(scope: 
         assert action.about[0].isupper()
         assert not action.about.endswith(".")
         keys += action.keys.split(",")
-    assert len(keys) == len(set(keys)), f"a key of {scope} does two things"
+    # Of two actions on one key the owner offers one at a time.
+    assert len(keys) == len(set(keys)) or "check_action" in vars(owner), f"a key of {scope} does two things"
     declared = {binding.id for binding in owner.BINDINGS if getattr(binding, "id", None)}
     assert {binding.id for binding in bindings(scope)} <= declared
 

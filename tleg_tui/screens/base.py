@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.geometry import Size
 from textual.screen import ModalScreen, Screen
 
 from tleg_tui.actions import bindings
@@ -17,6 +18,15 @@ Result = TypeVar("Result")
 # Names of classes by the width and height of the terminal.
 WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (110, "-wide"), (170, "-huge")]
 HEIGHTS: list[tuple[int, str]] | None = [(0, "-short"), (34, "-tall")]
+
+
+def classes_of(size: Size, widths: list[tuple[int, str]] | None, heights: list[tuple[int, str]] | None) -> str:
+    """Return the classes that a screen of this size gets from its breakpoints."""
+    chosen = [
+        [name for least, name in sorted(breakpoints or ()) if length >= least][-1:]
+        for length, breakpoints in ((size.width, widths), (size.height, heights))
+    ]
+    return " ".join(name for names in chosen for name in names)
 
 
 class WorkScreen(Screen[None]):

@@ -1,25 +1,30 @@
 """The first screen: learngenes, every depth with its cost and accuracy, the chosen descendant."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.widgets import Static
 
 from tleg.cost import Budget
 from tleg.errors import InputError
 from tleg.preview import Preview, preview
 from tleg_tui.actions import bindings
+from tleg_tui.budget import read_budget
 from tleg_tui.library import Entry, Tuned, find_entries, first_choice, open_entry, resolve_path, tuned_depths
 from tleg_tui.messages import BudgetChanged, DepthChosen, EntryChosen
-from tleg_tui.screens.base import WorkScreen
-from tleg_tui.widgets.budget_panel import BudgetPanel, read_budget
+from tleg_tui.screens.base import WorkScreen, classes_of
 from tleg_tui.widgets.depth_table import DepthHeader, DepthTable, depth_lines
-from tleg_tui.widgets.descendant_panel import Descendant, DescendantPanel, limits_exceeded
-from tleg_tui.widgets.learngene_list import LearngeneList
+from tleg_tui.widgets.key_bar import KeyBar
+
+if TYPE_CHECKING:
+    from tleg_tui.widgets.budget_panel import BudgetPanel
+    from tleg_tui.widgets.descendant_panel import Descendant, DescendantPanel
+    from tleg_tui.widgets.learngene_list import LearngeneList
 
 LEAST_DEPTHS = 24
 FIRST_DEPTH = 8
@@ -38,8 +43,9 @@ class WorkbenchScreen(WorkScreen):
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
 
-    def __init__(self, opened: Path | None = None) -> None:
-        super().__init__()
+    def __init__(self, opened: Path | None = None, size: Size | None = None) -> None:
+        # With its classes from the beginning nothing is styled twice before the first paint.
+        super().__init__(classes=None if size is None else classes_of(size, _WIDTHS, _HEIGHTS))
         self._to_open = opened
         self._entries: tuple[Entry, ...] = ()
         self._entry: Entry | None = None
@@ -48,23 +54,21 @@ class WorkbenchScreen(WorkScreen):
         self._tuned: dict[int, Tuned] = {}
         self._measured: dict[str, dict[int, float]] = {}  # By the hash of a learngene.
         self._pins: tuple[int, ...] = ()
+        self._completed = False
 
     def compose_body(self) -> ComposeResult:
-        """Three parts; the last two are one below the other where the terminal is narrow."""
+        """Three parts; the last two are one below the other where the terminal is narrow.
+
+        The table comes with the first paint, and what stands around it at once after.
+        """
         with Horizontal(id="bench"):
-            with Vertical(id="left"):
-                yield Static("Learngenes", classes="panel-title")
-                yield LearngeneList(id="learngenes")
-                yield Static("", id="left-gap")
-                yield BudgetPanel(dict(self.bench.settings.budget), id="budget")
+            yield Vertical(id="left")
             with Vertical(id="main"):
                 with Vertical(id="depths"):
                     yield DepthHeader(id="titles")
                     yield DepthTable(id="table")
                     yield Static(id="verdict")
-                with VerticalScroll(id="descendant-box", can_focus=False):
-                    yield DescendantPanel(id="descendant")
-        yield Static(_GREETING, id="greeting")
+                yield VerticalScroll(id="descendant-box", can_focus=False)
 
     def on_mount(self) -> None:
         """Show what was shown last."""
@@ -74,14 +78,35 @@ class WorkbenchScreen(WorkScreen):
             self._budget, self._batch = read_budget(dict(settings.budget))
         except InputError:
             self._budget, self._batch = Budget(), 1
-        self.query_one("#greeting").display = not settings.greeted
-        self._list()
-        if self._to_open is not None:
-            self.open_path(self._to_open)
-        elif (entry := first_choice(self._entries, settings.learngene)) is not None:
+        self._entries = find_entries(settings.learngenes, Path.cwd(), self.bench.runs)
+        if (entry := first_choice(self._entries, settings.learngene)) is not None:
             self._choose(entry)
         self.query_one(DepthTable).focus()
-        self.watch(self.app, "runs", self._take_runs, init=False)
+        self.call_after_refresh(self._complete)
+
+    async def _complete(self) -> None:
+        """Put up what stands around the table: loaded, made and styled after the first paint."""
+        from tleg_tui.widgets.budget_panel import BudgetPanel
+        from tleg_tui.widgets.descendant_panel import DescendantPanel
+        from tleg_tui.widgets.learngene_list import LearngeneList
+
+        with self.app.batch_update():
+            await self.query_one("#descendant-box").mount(DescendantPanel(id="descendant"))
+            await self.query_one("#left").mount(
+                Static("Learngenes", classes="panel-title"),
+                LearngeneList(id="learngenes"),
+                Static("", id="left-gap"),
+                BudgetPanel(dict(self.bench.settings.budget), id="budget"),
+            )
+            if not self.bench.settings.greeted:
+                await self.mount(Static(_GREETING, id="greeting"), before=self.query_one(KeyBar))
+            self._completed = True
+            self._list()
+            if self._entry is not None:
+                self._choose(self._entry)
+        if self._to_open is not None:
+            self.open_path(self._to_open)
+        self.watch(self.app, "runs", self._take_runs)
 
     # What is listed and chosen.
 
@@ -126,16 +151,23 @@ class WorkbenchScreen(WorkScreen):
 
     def _list(self) -> None:
         self._entries = find_entries(self.bench.settings.learngenes, Path.cwd(), self.bench.runs)
-        self.query_one(LearngeneList).show(self._entries, self._entry)
+        if self._completed:
+            cast("LearngeneList", self.query_one("#learngenes")).show(self._entries, self._entry)
+
+    @property
+    def _descendant_panel(self) -> "DescendantPanel":
+        return cast("DescendantPanel", self.query_one("#descendant"))
 
     def _choose(self, entry: Entry) -> None:
         self._entry = entry
-        self.query_one(LearngeneList).show(self._entries, entry)
+        if self._completed:
+            cast("LearngeneList", self.query_one("#learngenes")).show(self._entries, entry)
         table = self.query_one(DepthTable)
         if entry.file is None:
             self._preview = None
             table.show((), (), None)
-            self.query_one(DescendantPanel).refuse(entry.error or "")
+            if self._completed:
+                self._descendant_panel.refuse(entry.error or "")
             self.query_one("#verdict", Static).update("")
             self.refresh_bindings()
             return
@@ -187,6 +219,8 @@ class WorkbenchScreen(WorkScreen):
             return Content.styled("no budget: / sets one", "$foreground-muted")
         fitting = [row.depth for row in self._preview.rows if row.fits]
         if not fitting:
+            from tleg_tui.widgets.descendant_panel import limits_exceeded
+
             return Content.styled(f"no depth fits; depth 1 exceeds {limits_exceeded(self._preview.rows[0])}", "$warning")
         span = f"{fitting[0]}–{fitting[-1]}" if len(fitting) > 1 else str(fitting[0])
         return Content.assemble(
@@ -195,11 +229,14 @@ class WorkbenchScreen(WorkScreen):
 
     def _show_descendant(self) -> None:
         depth = self.depth
-        if self._entry is None or self._entry.file is None or not 1 <= depth <= len(self._rows):
+        usable = self._entry is not None and self._entry.file is not None and 1 <= depth <= len(self._rows)
+        if not usable or not self._completed:
             return
-        self.query_one(DescendantPanel).show(self._descendant(depth))
+        self._descendant_panel.show(self._descendant(depth))
 
-    def _descendant(self, depth: int) -> Descendant:
+    def _descendant(self, depth: int) -> "Descendant":
+        from tleg_tui.widgets.descendant_panel import Descendant
+
         assert self._entry is not None
         assert self._entry.file is not None
         row = self._rows[depth - 1]
@@ -210,7 +247,9 @@ class WorkbenchScreen(WorkScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What needs a learngene is offered with one alone, and so on."""
-        if action in ("build", "finetune", "evaluate", "pin", "budget"):
+        if action == "budget":
+            return self._completed and self._entry is not None
+        if action in ("build", "finetune", "evaluate", "pin"):
             return self._entry is not None and self._entry.file is not None
         if action == "compare":
             return len(self._pins) == 2
@@ -240,7 +279,7 @@ class WorkbenchScreen(WorkScreen):
 
     def action_budget(self) -> None:
         """Type limits."""
-        self.query_one(BudgetPanel).begin()
+        cast("BudgetPanel", self.query_one("#budget")).begin()
 
     def action_runs(self) -> None:
         """Show all runs."""
@@ -319,11 +358,11 @@ class WorkbenchScreen(WorkScreen):
 
     def on_key(self, event: Any) -> None:
         """Escape and Enter in the budget go back to the table."""
-        if event.key in ("escape", "enter") and self.query_one(BudgetPanel).has_focus_within:
+        if event.key in ("escape", "enter") and self._completed and self.query_one("#budget").has_focus_within:
             event.stop()
             self.query_one(DepthTable).focus()
 
     def _greeted(self) -> None:
         if not self.bench.settings.greeted:
             self.bench.remember(greeted=True)
-            self.query_one("#greeting").display = False
+            self.query("#greeting").set(display=False)

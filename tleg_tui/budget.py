@@ -1,0 +1,52 @@
+"""The limits of a deployment as people type them."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from tleg.cost import Budget
+from tleg.errors import InputError
+
+# Key, label, example.
+FIELDS: Final = (
+    ("parameters", "params ≤", "20M"),
+    ("macs", "GMACs  ≤", "3"),
+    ("size", "size   ≤", "50MB"),
+    ("memory", "memory ≤", "1GB"),
+    ("batch", "batch", "1"),
+)
+
+
+def read_budget(texts: Mapping[str, str]) -> tuple[Budget, int]:
+    """Return the budget and the batch that the texts mean. Raises InputError, its first word being the field's key."""
+    values: dict[str, int | None] = {}
+    for key, _, _ in FIELDS:
+        text = texts.get(key, "").strip().removeprefix("≤").strip()
+        try:
+            values[key] = None if text in ("", "-", "–") else _read(key, text)
+        except InputError as error:
+            raise InputError(f"{key}: {error}") from error
+    batch = values["batch"]
+    return Budget(values["parameters"], values["macs"], values["size"], values["memory"]), 1 if batch is None else batch
+
+
+def _read(key: str, text: str) -> int:
+    from tleg.quantities import parse_bytes, parse_count  # When there is something to read.
+
+    if key == "macs":
+        # A bare number is in GMACs, as the table shows them.
+        return int(float(text) * 1e9) if _is_number(text) else parse_count(text)
+    if key == "batch":
+        if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+            raise InputError(f"a batch is 1 to 1,000,000 images, not '{text}'")
+        return int(text)
+    if key == "parameters":
+        return parse_count(text)
+    # A bare number is in MB: nobody's budget is a few bytes.
+    return int(float(text) * 1e6) if _is_number(text) else parse_bytes(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return 0 <= float(text) < 1e9
+    except ValueError:
+        return False

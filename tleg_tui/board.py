@@ -13,8 +13,8 @@ from tleg.runs.listing import SkippedFolder, list_runs
 from tleg.runs.spec import read_spec
 from tleg_tui.run_list import RunList, RunRow
 
-# Of all histories together, at one look: about a quarter of a second. The newest runs are read first.
-_MOST_BYTES: Final = 8 << 20
+# Of all histories together, at one look: some tenths of a second. The newest runs are read first.
+_MOST_BYTES: Final = 4 << 20
 _BYTES_OF_EVENT: Final = 200  # Roughly; a step's report.
 LOSS_CELLS: Final = 48  # A number with many divisors: so many cells become 24, 16, 12 or 8 without a remainder.
 

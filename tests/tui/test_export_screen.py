@@ -312,6 +312,25 @@ def test_the_folder_is_remembered_and_the_command_is_copied(start: Start, monkey
     asyncio.run(flow())
 
 
+def test_the_mouse_ticks_and_builds(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = Replies(1, "no")
+    monkeypatch.setattr("tleg_tui.screens.export.run_tleg", replies)
+
+    async def flow() -> None:
+        async with start() as pilot:
+            await open_dialog(pilot)
+            await pilot.click("#kinds", offset=(1, 0))
+            await pilot.click("#kinds", offset=(len("[x] onnx  [ ] onnx-compact  [ ] onnx-elastic  [ ] py"), 0))
+            await pilot.click("#dtype", offset=(len("(x) float32  ( ) f"), 0))
+            await pilot.click("#layout", offset=(len("(x) auxiliary  ("), 0))
+            await pilot.click("ExportScreen KeyBar", offset=(2, 0))
+            await eventually(pilot, lambda: replies.calls)
+            words = ["build", NAME, "--depth", "8", "--export", "pytorch", "--dtype", "float16", "--layout", "official"]
+            assert replies.calls == [[*words, "--jsonl"]]
+
+    asyncio.run(flow())
+
+
 def test_a_source_that_is_gone_is_a_sentence(start: Start) -> None:
     async def flow() -> None:
         async with start() as pilot:

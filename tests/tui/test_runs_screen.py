@@ -116,7 +116,7 @@ def test_without_runs_it_says_how_to_start_one(start: Start) -> None:
         await pilot.press("enter", "D", "s", "x", "c", "space", "n", "R", "slash", "down", "end")
         assert isinstance(pilot.app.screen, RunsScreen)
         await pilot.press("escape")
-        assert isinstance(pilot.app.screen, WorkbenchScreen)
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
 
     driven(start, flow)
 
@@ -140,7 +140,7 @@ def test_each_run_is_a_line_with_its_figures(start: Start, copy_run: Copy) -> No
         assert "checkpoint  step-" in text
         assert "command     tleg learn" in text
         await pilot.press("down")
-        assert "says        top-1 50.00 %" in screen_text(pilot)
+        await eventually(pilot, lambda: "says        top-1 50.00 %" in screen_text(pilot))
         assert "result      /" in screen_text(pilot)
 
     driven(start, flow)
@@ -170,21 +170,25 @@ def test_typing_narrows_down_and_escape_widens(start: Start, copy_run: Copy, ope
     async def flow(pilot: Pilot[None]) -> None:
         await open_runs(pilot, 4)
         await pilot.press("slash", *"finished")
-        assert names(pilot) == ["run0", "run3"]
+        await eventually(pilot, lambda: names(pilot) == ["run0", "run3"])
+        await pilot.pause()
         assert "2 of 4" in screen_text(pilot)
         await pilot.press("space", "3")
-        assert names(pilot) == ["run3"]
+        await eventually(pilot, lambda: names(pilot) == ["run3"])
         assert chosen(pilot) == "run3"
         await pilot.press("x")
-        assert "No run has these words.  esc shows all of them again." in screen_text(pilot)
-        await pilot.press("backspace", "backspace", "backspace", "down", "enter")
+        await eventually(pilot, lambda: "No run has these words.  esc shows all of them again." in screen_text(pilot))
+        await pilot.press("backspace", "backspace", "backspace")
+        await eventually(pilot, lambda: names(pilot) == ["run0", "run3"])
+        await pilot.press("down", "enter")
         assert (chosen(pilot), opened.runs) == ("run3", [])
         await pilot.press("enter")
         assert opened.runs == [("run3", None)]
         await pilot.press("escape")
-        assert (names(pilot), chosen(pilot)) == (["run0", "run1", "run2", "run3"], "run3")
+        await eventually(pilot, lambda: names(pilot) == ["run0", "run1", "run2", "run3"])
+        assert chosen(pilot) == "run3"
         await pilot.press("escape")
-        assert isinstance(pilot.app.screen, WorkbenchScreen)
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
 
     driven(start, flow)
 
@@ -204,6 +208,22 @@ def test_two_runs_are_compared(start: Start, copy_run: Copy, opened: Opened) -> 
         await pilot.press(*"run1", "enter")
         await eventually(pilot, lambda: len(opened.runs) == 2)
         assert opened.runs[1] == ("run2", "run1")
+
+    driven(start, flow)
+
+
+def test_a_click_chooses_and_a_second_one_opens(start: Start, copy_run: Copy, opened: Opened) -> None:
+    for number in range(3):
+        copy_run(f"run{number}", age=number)
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await open_runs(pilot, 3)
+        await pilot.click(RunTable, offset=(20, 2))
+        assert (chosen(pilot), opened.runs) == ("run2", [])
+        await pilot.click(RunTable, offset=(20, 1), times=2)
+        await eventually(pilot, lambda: opened.runs == [("run1", None)])
+        await pilot.click(RunTable, offset=(20, 4))  # Below the last line.
+        assert chosen(pilot) == "run1"
 
     driven(start, flow)
 
@@ -381,6 +401,7 @@ def test_it_fits_every_size_in_ascii(start: Start, copy_run: Copy, size: tuple[i
         assert "? help" in text.splitlines()[-1]
         assert "failed" in text
         assert "2/2" in text
+        assert "1 min" in next(line for line in text.splitlines() if "2/2" in line)
 
     driven(start, flow, size, ascii=True)
 
@@ -439,7 +460,7 @@ def test_five_hundred_runs_are_fluent(start: Start, copy_run: Copy, runs_dir: Pa
         await pilot.press("end")
         assert chosen(pilot) == "run499"
         await pilot.press("slash", *"run25")
-        assert names(pilot) == [f"run{number}" for number in (*range(250, 260),)]
+        await eventually(pilot, lambda: names(pilot) == [f"run{number}" for number in range(250, 260)])
 
     driven(start, flow)
 

@@ -267,7 +267,7 @@ class ExportScreen(Dialog[Path]):
     def _finished(self) -> None:
         self._set_stage("done")
         first = self._lines[0].path
-        self._tell(f"{'verified: ' if self._verified else ''}{_absolute(first)}   y copies the path", "done")
+        self._tell(f"{'verified: ' if self._verified else ''}{_absolute(first)}", "done")
         self.query_one(ExportList).focus()
         self.refresh_bindings()
 

@@ -47,7 +47,7 @@ def columns(width: int) -> tuple[_Column, ...]:
         _Column("epochs", "epochs", 8, right=True),
         _Column("loss", " loss", 17 if huge else 13 if wide else 9),
         _Column("top-1", "top-1", 6, right=True),
-        _Column("left", "left", 6, right=True),
+        *([_Column("left", "left", 6, right=True)] if width >= 72 else []),
         _Column("age", "age", 6, right=True),
     ]
     rest = width - _POINTER - sum(column.width + 1 for column in shown)

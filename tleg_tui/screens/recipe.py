@@ -192,12 +192,12 @@ class RecipeScreen(WorkScreen):
         for each in self.query(RecipeField):
             name = each.spec.name
             shown = is_shown(self._kind, name, self._texts) and (name != REPLACE or exists)
-            if each.display != shown:
-                each.display = shown
+            each.set_class(not shown, "-absent")
             each.show_problem(problems.get(name, ""))
         texts = {name: text for name, text in self._texts.items() if is_shown(self._kind, name, self._texts)}
         for group in self.query(RecipeGroup):
-            group.show(texts, problems)
+            names = {spec.name for spec in group.specs if is_shown(self._kind, spec.name, self._texts)}
+            group.show(names, texts, problems)
         side = self.query_one(RecipeSide)
         side.show_command(self._reading)
         side.show_status(self._reading, problems, self._told, self._wrong)
@@ -228,14 +228,16 @@ class RecipeScreen(WorkScreen):
     def _field(self, spec: FieldSpec) -> RecipeField:
         suggests = spec.name in PICKED
         made = RecipeField(spec, self._texts.get(spec.name, ""), self.suggester.for_field(spec.name) if suggests else None)
-        made.display = spec.name != REPLACE and is_shown(self._kind, spec.name, self._texts)
+        made.set_class(spec.name == REPLACE or not is_shown(self._kind, spec.name, self._texts), "-absent")
         return made
 
-    async def on_group_title_toggled(self, message: GroupTitle.Toggled) -> None:
-        """Unfold a group, or fold it."""
-        group = next(each for each in self.query(RecipeGroup) if each.line is message.control)
-        await group.unfold(not group.unfolded if message.unfold is None else message.unfold)
+    def on_recipe_group_unfolded(self) -> None:
+        """What is wrong stands at the fields now."""
         self._show()
+
+    def _show_runs(self) -> None:
+        super()._show_runs()
+        self.refresh_bindings()
 
     # Moving.
 

@@ -48,6 +48,7 @@ class RecipeField(Widget):
 
     DEFAULT_CSS = """
     RecipeField { height: auto; layout: vertical; color: $text-muted; padding-left: 1; }
+    RecipeField.-absent { display: none; }
     RecipeField.-given { color: $foreground; }
     RecipeField.-wrong { color: $error; }
     RecipeField > Field, RecipeField > Choice { margin-left: 19; width: 1fr; }

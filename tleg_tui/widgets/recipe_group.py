@@ -1,6 +1,6 @@
 """Advanced fields, folded away: a line with their number, and the fields once it is unfolded."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -38,15 +38,16 @@ class GroupTitle(Widget, can_focus=True):
     unfolded: reactive[bool] = reactive(False)
     given: reactive[tuple[str, ...]] = reactive(())
     wrong: reactive[int] = reactive(0)
+    fields: reactive[int] = reactive(0)
 
     def __init__(self, title: str, fields: int) -> None:
         super().__init__()
         self._title = title
-        self._fields = fields
+        self.set_reactive(GroupTitle.fields, fields)
 
     def render(self) -> RenderResult:
         """An arrow, the name, how many fields, which of them are given, and how many are wrong."""
-        given = f"  {', '.join(self.given)}" if self.given else f"  {self._fields} field{'s' if self._fields > 1 else ''}"
+        given = f"  {', '.join(self.given)}" if self.given else f"  {self.fields} field{'s' if self.fields > 1 else ''}"
         wrong = f"  ✗ {self.wrong}" if self.wrong else ""
         return Content.assemble(
             ("▼ " if self.unfolded else "▸ ", "$accent"),
@@ -75,6 +76,9 @@ class RecipeGroup(Vertical):
     RecipeGroup.-folded RecipeField { display: none; }
     """
 
+    class Unfolded(Message):
+        """It was unfolded, or folded away."""
+
     def __init__(self, title: str, specs: Sequence[FieldSpec], make: Callable[[FieldSpec], RecipeField]) -> None:
         super().__init__(id=f"group-{title.lower()}", classes="-folded")
         self.specs = tuple(specs)
@@ -91,6 +95,12 @@ class RecipeGroup(Vertical):
         """Its line."""
         return self.query_one(GroupTitle)
 
+    async def on_group_title_toggled(self, message: GroupTitle.Toggled) -> None:
+        """Somebody asked for it."""
+        message.stop()
+        await self.unfold(not self.unfolded if message.unfold is None else message.unfold)
+        self.post_message(self.Unfolded())
+
     @property
     def unfolded(self) -> bool:
         """Whether its fields are shown."""
@@ -104,7 +114,8 @@ class RecipeGroup(Vertical):
             await self.mount(*(self._make(spec) for spec in self.specs))
         self.set_class(not unfold, "-folded")
 
-    def show(self, texts: Mapping[str, str], problems: Mapping[str, str]) -> None:
-        """Say on its line which of the fields are given, and how many are wrong."""
+    def show(self, names: Collection[str], texts: Mapping[str, str], problems: Mapping[str, str]) -> None:
+        """Say on its line how many fields there are among `names`, which of them are given, and how many are wrong."""
+        self.line.fields = sum(spec.name in names for spec in self.specs)
         self.line.given = tuple(spec.name for spec in self.specs if texts.get(spec.name))
         self.line.wrong = sum(spec.name in problems for spec in self.specs)

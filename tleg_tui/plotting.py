@@ -39,28 +39,41 @@ Points = Sequence[Point | None]
 
 
 def decimate(points: Points, first: float, last: float, count: int) -> dict[int, Column]:
-    """Return what each of `count` dot columns shows of the points from `first` to `last`. Empty columns are left out."""
+    """Return what each of `count` dot columns shows of the points from `first` to `last`. Empty columns are left out.
+
+    The points are in the order of the axis.
+    """
     columns: dict[int, Column] = {}
     if count < 1:
         return columns
     factor = (count - 1) / (last - first) if last > first else 0.0
-    joined = False
+    place, joined = -1, False
+    # The column that is being filled, in plain variables: this loop is what a refresh costs.
+    low = high = entry = leave = 0.0
+    entered = False
     for point in points[_start(points, first) :]:
         if point is None:
             joined = False
             continue
-        x, low, mean, high = point
+        x, least, mean, greatest = point
         if x < first:
             continue
         if x > last:
             break
-        place = int((x - first) * factor + 0.5)
-        known = columns.get(place)
-        if known is None:
-            columns[place] = Column(low, high, mean, mean, joined)
+        here = int((x - first) * factor + 0.5)
+        if here != place:
+            if place >= 0:
+                columns[place] = Column(low, high, entry, leave, entered)
+            place, low, high, entry, entered = here, least, greatest, mean, joined
         else:
-            columns[place] = Column(min(known[0], low), max(known[1], high), known[2], mean, known[4])
+            if least < low:
+                low = least
+            if greatest > high:
+                high = greatest
+        leave = mean
         joined = True
+    if place >= 0:
+        columns[place] = Column(low, high, entry, leave, entered)
     return columns
 
 

@@ -173,21 +173,27 @@ class Curve(Spans):
         return texts
 
     def _draw(self, cells: list[list[tuple[str, str]]], masks: list[int], other: bool) -> None:
+        """Put the letters of one curve where it has dots."""
         style = "other" if other else "own"
-        for y, row in enumerate(cells):
-            for x in range(len(row)):
-                letter = self._letter(masks, x, y, other)
-                if letter is not None:
-                    row[x] = letter, style
+        across, down = _DOTS[self.drawing]
+        full = (1 << down) - 1
+        for x in range(len(cells[0])):
+            left = masks[across * x]
+            right = masks[across * x + 1] if across == 2 else 0
+            both = left | right
+            if not both:
+                continue
+            for y in range(((both & -both).bit_length() - 1) // down, (both.bit_length() - 1) // down + 1):
+                bits = left >> down * y & full, right >> down * y & full
+                if bits != (0, 0):
+                    cells[y][x] = self._letter(*bits, other=other), style
 
-    def _letter(self, masks: list[int], x: int, y: int, other: bool) -> str | None:
+    def _letter(self, left: int, right: int, *, other: bool) -> str:
         if self.drawing == "braille":
-            bits = _LEFT[masks[2 * x] >> 4 * y & 15] | _RIGHT[masks[2 * x + 1] >> 4 * y & 15]
-            return chr(0x2800 + bits) if bits else None
+            return chr(0x2800 + (_LEFT[left] | _RIGHT[right]))
         if self.drawing == "block":
-            bits = masks[x] >> 2 * y & 3
-            return ("▒" if other else _BLOCKS[bits]) if bits else None
-        return ("+" if other else "*") if masks[x] >> y & 1 else None
+            return "▒" if other else _BLOCKS[left]
+        return "+" if other else "*"
 
     def _mark(self, cells: list[list[tuple[str, str]]], line: Line, bounds: Bounds) -> None:
         plot, rows, columns = self.plot, len(cells), len(cells[0])

@@ -204,6 +204,48 @@ def test_a_loss_that_is_not_finite_spares_the_checkpoints(
             assert torch.isfinite(value).all()
 
 
+class _StopsAnEvaluation(Recorder):
+    """Asks to stop in the middle of an evaluation: the one that begins after so many others."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+        self.in_time = False
+
+    def stage(self, name: str, text: str, done: int | None = None, total: int | None = None) -> None:
+        self.in_time = self.in_time or (name == "evaluation" and len(self.evaluations) >= self.after)
+
+    def stop_requested(self) -> bool:
+        return self.in_time
+
+
+def test_an_evaluation_that_was_left_is_made_up_for(
+    few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    # Else the best weights could be others than those of a run that was never stopped.
+    keeping = Keeping(evaluate_every=1, keep_last=9, result="best")
+    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=recipe(batch_size=32, epochs=3))
+    untouched = Recorder()
+    whole = learn(job, placement, observer=untouched, checkpoints=Checkpoints(tmp_path / "whole", keeping))
+    checkpoints = Checkpoints(tmp_path / "stopped", keeping)
+    seen: list[int] = []
+    # The first evaluation is left, again when the run goes on, then the second, then the last.
+    for after, step in ((0, 5), (0, 5), (1, 10), (1, 15)):
+        observer = _StopsAnEvaluation(after)
+        with pytest.raises(TrainingStoppedError, match=f"stopped after step {step} of 15"):
+            learn(job, placement, observer=observer, checkpoints=checkpoints)
+        seen += [at for at, _, _ in observer.evaluations]
+    last = Recorder()
+    resumed = learn(job, placement, observer=last, checkpoints=checkpoints)
+    assert seen + [at for at, _, _ in last.evaluations] == [at for at, _, _ in untouched.evaluations] == [5, 10, 15]
+    assert resumed.hash() == whole.hash()
+    scores = (
+        {path.name: read_progress(path).score for path in each.paths()}
+        for each in (checkpoints, Checkpoints(tmp_path / "whole"))
+    )
+    assert next(scores) == next(scores)
+
+
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,9 +76,17 @@ class _Loop:
         if self.plan.recipe.compile:
             _compile(self.student, len(self.student.shown_depths()))
         self.saved_step = self.reported_step = self.step
-        if self.step and self._is_evaluated_now() and not self.evaluated:
+        if self._is_evaluation_due():
             self._evaluate()  # It was stopped, or killed, before it could be.
             self._save()
+        if not self._is_evaluation_due():
+            self._do_steps()
+        self.student.eval()
+        complete = self.step == self.steps and not self._is_evaluation_due()
+        return Outcome(self.step, self.steps, self.state.result, complete)
+
+    def _do_steps(self) -> None:
+        """Do the steps that are left, or those until it is asked to stop."""
         device = self.plan.placement.device
         batches = Prefetcher(self._loader(), device, channels_last=device.type == "cuda")
         self.student.train()
@@ -101,10 +109,8 @@ class _Loop:
                 self._evaluate()
             if save:
                 self._save()
-            if stop:
+            if stop or self._is_evaluation_due():
                 break
-        self.student.eval()
-        return Outcome(self.step, self.steps, self.state.result)
 
     def _until_stopped(self, batches: Prefetcher) -> Iterator[Batch]:
         """A signal to the whole process group ends the workers as well: then what is done is saved, as for any other."""
@@ -217,6 +223,10 @@ class _Loop:
         return (
             self.plan.validation is not None and every > 0 and not rest and (epoch % every == 0 or self.step == self.steps)
         )
+
+    def _is_evaluation_due(self) -> bool:
+        """Whether an evaluation was left, or not begun, because it was asked to stop: it comes first when it goes on."""
+        return self.step > 0 and self._is_evaluated_now() and not self.evaluated
 
     def _evaluate(self) -> None:
         plan, step = self.plan, self.step

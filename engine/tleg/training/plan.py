@@ -45,16 +45,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a training ended: steps done, steps in all, and the model whose weights are the result (the average, with EMA)."""
+    """How a training ended.
+
+    step, steps  done, and in all
+    model        whose weights are the result (the average, with EMA)
+    complete     whether all steps were done, and evaluated where they are; else it was asked to stop
+    """
 
     step: int
     steps: int
     model: nn.Module
-
-    @property
-    def complete(self) -> bool:
-        """Whether all steps were done; else it was asked to stop."""
-        return self.step == self.steps
+    complete: bool
 
 
 def check_enough(images: int, batch_size: int) -> None:

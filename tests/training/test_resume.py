@@ -1,5 +1,6 @@
 """A training that was interrupted and goes on equals one that was not, to the bit."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -244,6 +245,28 @@ def test_an_evaluation_that_was_left_is_made_up_for(
         for each in (checkpoints, Checkpoints(tmp_path / "whole"))
     )
     assert next(scores) == next(scores)
+
+
+def test_a_kill_while_a_checkpoint_is_renewed_leaves_no_obstacle(
+    few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    keeping = Keeping(evaluate_every=1)
+    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
+    whole = learn(job, placement)
+    checkpoints = Checkpoints(tmp_path, keeping)
+    with pytest.raises(TrainingStoppedError):
+        learn(job, placement, observer=_StopsAnEvaluation(0), checkpoints=checkpoints)
+    (stopped,) = checkpoints.paths()
+    # Killed when the renewed one was complete, before it took its place; and at other times between the two.
+    for left in ((".new",), (".new", ".old"), (".old",)):
+        for suffix in left:
+            shutil.copytree(tmp_path / stopped.name, stopped.with_suffix(suffix))
+        if left == (".new", ".old"):
+            shutil.rmtree(stopped)
+        with pytest.raises(TrainingStoppedError):
+            learn(job, placement, observer=_StopsAnEvaluation(0), checkpoints=checkpoints)
+        assert [path.name for path in tmp_path.iterdir()] == [stopped.name]
+    assert learn(job, placement, checkpoints=checkpoints).hash() == whole.hash()
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(

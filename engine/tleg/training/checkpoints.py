@@ -109,15 +109,18 @@ class Checkpoints:
         progress = Progress(VERSION, step, epoch, milestone, score, optimizer, scaler, about, hashes)
         contents[PROGRESS] = (json.dumps(encode(progress), indent=1) + "\n").encode()
         # The same step again has the same weights; what differs is what is known of them.
-        aside = target.with_suffix(".old")
-        with new_folder(target if not target.exists() else target.with_suffix(".new")) as folder:
+        again, renewed, aside = target.exists(), target.with_suffix(".new"), target.with_suffix(".old")
+        if again:
+            _remove(renewed)  # A kill may have left it.
+        with new_folder(renewed if again else target) as folder:
             for name, content in contents.items():
                 (folder / name).write_bytes(content)
-        if (renewed := target.with_suffix(".new")).exists():
+        if again:
             _remove(aside)
             target.rename(aside)
             renewed.rename(target)
-            _remove(aside)
+        for leftover in (renewed, aside):
+            _remove(leftover)
         best = self.best()
         self._prune()
         size = sum(map(len, contents.values()))

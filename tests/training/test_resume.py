@@ -269,6 +269,26 @@ def test_a_kill_while_a_checkpoint_is_renewed_leaves_no_obstacle(
     assert learn(job, placement, checkpoints=checkpoints).hash() == whole.hash()
 
 
+def test_a_folder_that_became_read_only_costs_a_checkpoint_and_not_the_run(
+    few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping = Keeping(evaluate_every=0, checkpoint_steps=2, keep_last=9)
+    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
+    looks: list[bool] = []
+
+    def access(path: object, mode: int) -> bool:
+        looks.append(len(looks) != 1)
+        return looks[-1]
+
+    monkeypatch.setattr("tleg.atomic.os.access", access)
+    recorder = Recorder()
+    learn(job, placement, observer=recorder, checkpoints=Checkpoints(tmp_path, keeping))
+    assert [text for _, text in recorder.warnings] == [
+        f"no checkpoint of step 4: cannot write {tmp_path / 'step-000000004'}: no permission to write in {tmp_path}"
+    ]
+    assert [read_progress(path).step for path in Checkpoints(tmp_path).paths()] == [10, 8, 6, 2]
+
+
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

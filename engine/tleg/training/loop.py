@@ -17,7 +17,7 @@ from tleg.data.order import ShuffledBatches, TrainingImages, seed_everything
 from tleg.data.prefetch import Batch, Prefetcher
 from tleg.data.transforms import training_transform
 from tleg.data.unreadable import UnreadableImages
-from tleg.errors import DataError, ExportError, TlegError
+from tleg.errors import DataError, ExportError, InputError, TlegError
 from tleg.recipes.training import Recipe
 from tleg.training.checkpoints import Checkpoints
 from tleg.training.distributed import average_gradients, share_buffers
@@ -296,7 +296,7 @@ class _Loop:
                 scaler=self.state.scaler_state,
                 about=self.plan.about,
             )
-        except ExportError as error:
+        except (ExportError, InputError) as error:
             # What was kept before is still there, and the next attempt may find room.
             self.observer.warn("checkpoint", f"no checkpoint of step {step}: {error}", step)
             return

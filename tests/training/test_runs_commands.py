@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.conftest import clean_environment
+from tleg.header import Reached
 from tleg.recipes.document import from_values, to_values
 from tleg.runs.events import EventWriter
 from tleg.runs.folder import RunFolder, create_run
@@ -259,6 +261,8 @@ def test_an_interrupt_asks_and_the_run_outlives_its_viewer(running: Any, answer:
         os.write(terminal, answer)
         rest = read_until(terminal, "goes on")
         if code == 130:
+            # On a line of its own, also where the terminal has just written ^C.
+            assert f"\nrun {folder.id}" in rest
             assert f"tleg attach {folder.id}" in rest
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == code
@@ -266,6 +270,16 @@ def test_an_interrupt_asks_and_the_run_outlives_its_viewer(running: Any, answer:
         assert (process.poll() is None) == (state == "running")
     finally:
         os.close(terminal)
+
+
+def test_depths_are_reported_in_their_order(runs_dir: Path, run_cli: RunCli, tiny_learngene: Any) -> None:
+    folder = make(runs_dir)
+    result = folder.exports / "learngene.safetensors"
+    tiny_learngene(reached=Reached("digits", 9, {depth: 50.0 + depth for depth in (3, 4, 10, 12)})).save(result)
+    ended(folder, "finished", "top-1 62.00 %", 0, result=str(result))
+    lines = run_cli("attach", "last").stdout.splitlines()
+    assert lines[1:] == [f"depth {depth:>3}  top-1 {50 + depth}.00 %" for depth in (3, 4, 10, 12)]
+    assert list(json.loads(run_cli("attach", "last", "--json").stdout)["top1"]) == ["3", "4", "10", "12"]
 
 
 def test_two_may_watch_and_neither_matters(running: Any) -> None:
@@ -356,6 +370,27 @@ def test_a_dry_run_finds_what_is_wrong(digits_folder: Path, runs_dir: Path, run_
     assert not runs_dir.exists()
     shown = run_cli(*LEARN, "--data", digits_folder, "--dry-run").stdout
     assert "200 training and 50 validation images" in shown
+
+
+def test_a_dry_run_finds_a_full_disk(
+    digits_folder: Path, runs_dir: Path, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tleg.training.dry_run.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    result = run_cli(*LEARN, "--data", digits_folder, "--dry-run", "--json")
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert "GB of disk are needed and 0.0 GB are free" in problem
+    assert result.code == 1
+
+
+def test_a_printed_recipe_repeats_the_run(digits_folder: Path, runs_dir: Path, run_cli: RunCli, tmp_path: Path) -> None:
+    given = (*LEARN, "--data", digits_folder, "--epochs", 1, "--basis", "polynomial:2", "--mixup", 0.8, "--seed", 3)
+    printed = run_cli(*given, "--print-recipe")
+    assert not runs_dir.exists()
+    (tmp_path / "recipe.toml").write_text(printed.stdout)
+    for name, words in (("a", given), ("b", ("learn", "--recipe", tmp_path / "recipe.toml"))):
+        done = run_cli(*words, "--output", tmp_path / f"{name}.safetensors")
+        assert done.code == 0, done.stderr
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
 def test_slurm(

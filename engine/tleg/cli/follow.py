@@ -161,6 +161,7 @@ def _stays(folder: RunFolder) -> bool:
         print("\n[s] stop it and save   [l] leave it running   [c] continue watching: ", end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline().strip().lower()[:1]
     except KeyboardInterrupt:
+        print(file=sys.stderr)
         answer = "l"
     if answer == "s":
         request_stop(folder)

@@ -38,7 +38,7 @@ def _learned(result: Path) -> dict[str, Any]:
     from tleg.container import read_header
 
     reached = read_header(result).reached
-    return {"top1": {} if reached is None else dict(reached.top1)}
+    return {"top1": {} if reached is None else dict(sorted(reached.top1.items()))}
 
 
 def _tuned(result: Path) -> dict[str, Any]:

@@ -227,6 +227,7 @@ def test_torch_writer_equals_timm_and_ours(tiny_learngene: Any, tmp_path: Path, 
     expected = torch_logits(learngene, 3, images)
     path = tmp_path / "traced.onnx"
     write_torch(path, learngene.expand(3), learngene.header.architecture.input_size, metadata={"kind": "onnx"})
+    assert list(tmp_path.iterdir()) == [path]
     assert relative_error(onnx_logits(path, images), expected) < ROUNDING
     ours = write("plain", tmp_path / "plain.onnx", learngene, 3)
     assert relative_error(onnx_logits(ours, images), onnx_logits(path, images)) < ROUNDING

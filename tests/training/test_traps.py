@@ -1,6 +1,6 @@
 """What the official trainer does wrong (research code of TLEG, SWS and LeTs), and the test that ours does it right.
 
-The numbers are those of the list of traps that tleg keeps; each names the tests that would fail if we fell into it.
+Each trap names the tests that would fail if we fell into it.
 """
 
 import importlib
@@ -79,6 +79,49 @@ TRAPS = {
         "tests.training.test_optimisation:test_weight_decay_spares_vectors_embeddings_and_their_terms"
     ],
     "23 the terms start larger than a layer": ["tests.training.test_traps:test_all_layers_start_alike"],
+    "the descendant pools before it normalises, and is not the auxiliary": [
+        "tests.golden.test_official:test_descendant_at_the_auxiliary_depth_is_the_auxiliary",
+        "tests.core.test_expansion:test_layouts",
+    ],
+    "the stated epsilon is not the one that is used": ["tests.golden.test_official:test_sizes_are_read_from_the_tensors"],
+    "the auxiliary's depth is not stored": [
+        "tests.golden.test_official:test_auxiliary_depth_is_asked_for",
+        "tests.training.test_learn:test_the_header_says_what_was_done",
+    ],
+    "another coefficient than the paper's": [
+        "tests.core.test_basis:test_linear_is_the_paper",
+        "tests.core.test_expansion:test_the_papers_rule_to_the_bit",
+    ],
+    "other heads fit the same shapes, and mean something else": [
+        "tests.golden.test_official:test_heads_are_asked_for",
+        "tests.golden.test_official:test_heads_are_read_from_the_model_name_when_its_width_is_this_one",
+    ],
+    "layers beyond a list of sources stay random": [
+        "tests.training.test_baselines:test_layer_skip_takes_layers_of_the_auxiliary",
+        "tests.training.test_baselines:test_layer_skip_repeats_layers_when_it_is_deeper",
+    ],
+    "a layer is made from the terms of another": [
+        "tests.core.test_expansion:test_agrees_with_the_formula_in_double_precision",
+        "tests.core.test_expansion:test_gradient_of_expansion_is_the_formulas",
+    ],
+    "an evaluation overwrites what it evaluates": ["tests.training.test_traps:test_an_evaluation_changes_no_file"],
+    "fine-tuning throws the head away": [
+        "tests.core.test_expansion:test_head_is_kept_or_new",
+        "tests.training.test_traps:test_the_head_is_kept_for_the_same_classes",
+    ],
+    "no workers, or more than there are processors, change the result": [
+        "tests.data.test_order:test_workers_do_not_change_what_is_seen"
+    ],
+    "a traced export has a second file": ["tests.export.test_onnx:test_torch_writer_equals_timm_and_ours"],
+    "the batch of an export is frozen": ["tests.export.test_onnx:test_any_batch"],
+    "an export answers something else than the model": [
+        "tests.export.test_build:test_all_kinds_verified_with_manifests",
+        "tests.export.test_build:test_failed_verification_leaves_nothing",
+    ],
+    "counters leave attention out": [
+        "tests.core.test_cost:test_fvcore",
+        "tests.core.test_cost:test_torchs_own_counter_agrees_but_for_layer_norm",
+    ],
 }
 MakeRecipe = Callable[..., Recipe]
 
@@ -191,6 +234,30 @@ def test_drop_path_rises_over_every_depth(few: Data, tiny_learngene: Any, tmp_pa
     blocks = start_from_learngene(str(tmp_path / "gene.safetensors"), depth, 0.22)(few).model.blocks
     rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in blocks]  # type: ignore[union-attr]
     assert rates == pytest.approx([0.22 * layer / (depth - 1) for layer in range(depth)])
+
+
+def test_an_evaluation_changes_no_file(
+    few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, digits_folder: Path, run_cli: Any
+) -> None:
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    job = FinetuneJob(few, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1, batch_size=32))
+    finetune(job, placement, tmp_path / "m", checkpoints=Checkpoints(tmp_path / "checkpoints"))
+    before = contents()
+    assert run_cli("evaluate", tmp_path / "m", "--data", digits_folder).code == 0
+    assert contents() == before
+
+
+def test_the_head_is_kept_for_the_same_classes(few: Data, tiny_learngene: Any, tmp_path: Path) -> None:
+    arguments = {"img_size": 8, "patch_size": 4, "in_chans": 1}
+    for classes, policy in ((few.classes, "kept"), (tuple("abcdefghij"), "new")):
+        learngene = tiny_learngene(arguments=arguments, num_classes=10, classes=classes)
+        learngene.save(tmp_path / "gene.safetensors", overwrite=True)
+        start = start_from_learngene(str(tmp_path / "gene.safetensors"), 2)(few)
+        weight: Any = start.model.head
+        assert start.lineage["head"] == policy
+        assert torch.equal(weight.weight, torch.from_numpy(learngene.tensors["head.weight"])) == (policy == "kept")
 
 
 def test_all_layers_start_alike() -> None:

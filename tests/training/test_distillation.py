@@ -1,5 +1,6 @@
 """What a teacher's knowledge does to a student: soft, hard, feature and token distillation."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.learn import LearnJob, evaluate_learngene, learn
 from tleg.training.normaliser import Normaliser
 from tleg.training.objective import Objective
-from tleg.training.starts import start_from_timm
+from tleg.training.starts import start_from_learngene, start_from_timm
 from tleg.training.students import AuxiliaryStudent, PlainStudent
 from tleg.training.teacher import Teacher, TeacherReport
 
@@ -69,6 +70,27 @@ def test_a_student_learns_from_its_teacher_alone(
     assert learngene.header.learned["distillation"]["method"] == method
     last = recorder.reports[-1]
     assert last.distillation_loss == pytest.approx(last.loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["soft", "feature"])
+def test_a_descendant_is_fine_tuned_with_a_teacher(
+    digits: Data, placement: Placement, recipe: MakeRecipe, ancestor: Path, tmp_path: Path, method: str, tiny_learngene: Any
+) -> None:
+    # The labels are wrong on purpose, as above.
+    shuffled = ArrayImages(digits.train.images, np.roll(digits.train.labels, 1))  # type: ignore[attr-defined]
+    learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 2, "in_chans": 1}, num_classes=10)
+    learngene.save(tmp_path / "gene.safetensors")
+    job = FinetuneJob(
+        replace(digits, train=shuffled),
+        start_from_learngene(str(tmp_path / "gene.safetensors"), 3),
+        str(ancestor),
+        Distillation(method=method),
+        recipe(epochs=10, batch_size=32),
+    )
+    assert finetune(job, placement, tmp_path / "tuned").top1 > 35
+    record = json.loads((tmp_path / "tuned" / "training.json").read_text())
+    assert record["teacher"]["name"] == "resnet"
+    assert record["distillation"]["method"] == method
 
 
 def test_a_distillation_token_learns_from_the_teacher(

@@ -11,6 +11,7 @@ from PIL import Image
 
 import tleg
 from tests.training.conftest import ARGUMENTS, VIT
+from tleg.basis import parse_basis
 from tleg.data.dataset import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import DataError, InputError, TeacherError, TlegError
@@ -122,6 +123,17 @@ def test_depths_are_drawn_evenly_and_by_step() -> None:
     assert drawn == [depths_of_step(depths, 0, step) for step in range(4000)]
     assert all(900 < drawn.count((depth,)) < 1100 for depth in (4, 6, 8, 12))
     assert {depths_of_step(Depths(9), 0, step) for step in range(10)} == {(9,)}
+
+
+@pytest.mark.parametrize("basis", ["polynomial:2", "cosine:3", "piecewise:2"])
+def test_every_basis_learns(digits: Data, placement: Placement, recipe: MakeRecipe, basis: str) -> None:
+    chosen = recipe(epochs=10, batch_size=32, learning_rate=3e-3)
+    learning = job(digits, chosen, basis=parse_basis(basis, ("attention", "mlp")), depths=Depths(4, (2, 3, 4)))
+    learngene = evaluate_learngene(learn(learning, placement), digits, placement, (3, 4))
+    assert learngene.header.basis == learning.basis
+    assert learngene.header.reached is not None
+    # Guessing gives 10.
+    assert min(learngene.header.reached.top1.values()) > 40
 
 
 def test_images_too_few_for_a_batch(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:

@@ -207,7 +207,7 @@ def test_two_processes_make_the_steps_of_one(untouched: RunFolder, make_run: Mak
 
 
 def test_two_killed_processes_go_on_to_the_same_bits(make_run: MakeRun, started: list[subprocess.Popen[bytes]]) -> None:
-    whole, folder = make_run("whole", devices=2, accumulate=1), make_run("killed", devices=2, accumulate=1)
+    whole, folder = make_run("whole", devices=2), make_run("killed", devices=2)
     finish(whole, processes=2)
     process = start(folder, processes=2)
     started.append(process)

@@ -130,7 +130,9 @@ def test_workers_end_with_their_parent(child_environment: Callable[..., dict[str
 
 
 def test_a_killed_worker_is_explained(run_python: Callable[..., Any]) -> None:
-    done = run_python(PARENT.format(then="os.kill(int(labels[0]), 9)"))
+    done = run_python(PARENT.format(then="os.kill(int(labels[0]), 9); time.sleep(1); print('here')"))
     assert done.code == 1
+    # Not in the middle of a step.
+    assert done.stdout.strip().splitlines()[-1] == "here"
     last = done.stderr.strip().splitlines()[-1]
     assert last.endswith("a process that prepares images was killed, most likely for want of memory; give fewer --workers")

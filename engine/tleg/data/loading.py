@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -24,7 +25,7 @@ def batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     and the message itself is the last line. Raises DataError when a worker was killed.
     """
     try:
-        yield from loader
+        yield from _begin(loader)
     except TlegError as error:
         lines = str(error).splitlines()
         if len(lines) < 2:
@@ -36,6 +37,18 @@ def batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         raise DataError(
             "a process that prepares images was killed, most likely for want of memory; give fewer --workers"
         ) from error
+
+
+def _begin(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Without torch's handler of SIGCHLD, which raises in the middle of whatever this process does when a worker dies.
+
+    Then it is noticed where a batch is asked for, within seconds.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
+    return iterator
 
 
 def worker_options(workers: int) -> dict[str, Any]:

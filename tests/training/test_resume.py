@@ -1,5 +1,6 @@
 """A training that was interrupted and goes on equals one that was not, to the bit."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from tests.training.conftest import ARGUMENTS, VIT, Recorder
 from tleg.data.dataset import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
+from tleg.learngene import load
 from tleg.recipes.compute import Keeping
 from tleg.recipes.depths import Depths
 from tleg.recipes.training import Augmentation, Recipe
@@ -21,7 +23,7 @@ from tleg.training.checkpoints import Checkpoints, read_checkpoint, read_progres
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.kept import learngene_of_checkpoint, model_folder_of_checkpoint
-from tleg.training.learn import LearnJob, learn
+from tleg.training.learn import LearnJob, learn, learn_to_file
 from tleg.training.observer import TrainingStoppedError
 from tleg.training.starts import start_from_learngene, start_from_timm
 
@@ -245,6 +247,36 @@ def test_an_evaluation_that_was_left_is_made_up_for(
         for each in (checkpoints, Checkpoints(tmp_path / "whole"))
     )
     assert next(scores) == next(scores)
+
+
+def test_the_evaluation_of_a_result_can_be_stopped(
+    digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    # 397 images are two batches.
+    keeping = Keeping(evaluate_every=0)
+    chosen = recipe(epochs=1)
+    learning = LearnJob(digits, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=chosen)
+    tuning = FinetuneJob(digits, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=chosen, keeping=keeping)
+    gene, model = tmp_path / "gene.safetensors", tmp_path / "model"
+
+    def learn_it(observer: Recorder) -> None:
+        kept = Checkpoints(tmp_path / "a", keeping)
+        learn_to_file(learning, placement, gene, overwrite=True, depths=(1, 2), observer=observer, checkpoints=kept)
+
+    def tune_it(observer: Recorder) -> None:
+        kept = Checkpoints(tmp_path / "b", keeping)
+        finetune(tuning, placement, model, overwrite=True, observer=observer, checkpoints=kept)
+
+    for train, words in ((learn_it, "all depths"), (tune_it, "the result")):
+        with pytest.raises(TrainingStoppedError, match=f"stopped while evaluating {words}"):
+            train(_StopsAnEvaluation(0))
+        again = Recorder()
+        train(again)
+        assert (again.begun_at, again.reports) == (21, [])
+    reached = load(gene).header.reached
+    assert reached is not None
+    assert reached.images == 397
+    assert json.loads((model / "training.json").read_text())["reached"]["images"] == 397
 
 
 def test_a_kill_while_a_checkpoint_is_renewed_leaves_no_obstacle(

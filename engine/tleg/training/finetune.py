@@ -24,7 +24,7 @@ from tleg.training.freezing import freeze
 from tleg.training.kept import MODEL, KeptModel
 from tleg.training.loop import train
 from tleg.training.observer import QUIET, Observer
-from tleg.training.outcome import finished_model
+from tleg.training.outcome import finished_model, told
 from tleg.training.plan import Plan, check_enough
 from tleg.training.starts import Start
 from tleg.training.students import PlainStudent
@@ -144,7 +144,7 @@ def finetune(
         input_size=start.architecture.input_size,
         preprocessing=start.preprocessing,
         world=world,
-        progress=lambda done, total: observer.stage("evaluation", "evaluating", done, total),
+        progress=told(observer, "evaluating the result", world),
     )
     if world.is_main:
         with new_file(output / TRAINING_RECORD, overwrite=True) as file:

@@ -30,7 +30,7 @@ from tleg.training.evaluation import Score
 from tleg.training.kept import LEARNGENE
 from tleg.training.loop import train
 from tleg.training.observer import QUIET, Observer
-from tleg.training.outcome import finished_model
+from tleg.training.outcome import finished_model, told
 from tleg.training.plan import Plan, check_enough
 from tleg.training.students import AuxiliaryStudent
 from tleg.training.subjects import evaluate_subject, learngene_subject
@@ -199,7 +199,7 @@ def learn_to_file(
         depths,
         workers=job.recipe.workers,
         world=world,
-        progress=lambda done, total: observer.stage("evaluation", "evaluating all depths", done, total),
+        progress=told(observer, "evaluating all depths", world),
     )
     if world.is_main:
         learngene.save(output, overwrite=True)

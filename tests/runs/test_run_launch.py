@@ -218,6 +218,8 @@ except InputError as error:
     try:
         assert sorted(answers)[1:] == ["refused", "refused"]
         eventually(lambda: is_locked(placed) and observe(placed).state == "running")
+        # The stand-in says so after its state.
+        eventually(lambda: any(event.type == "started" for event in EventReader(placed).read()))
     finally:
         kill_run(placed)
     assert [event.type for event in EventReader(placed).read()].count("started") == 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tleg.atomic import check_file, check_folder
 from tleg.errors import InputError
@@ -68,11 +68,14 @@ def training_command(recipe: TrainingRecipe, output: str | None = None) -> tuple
     return words if output is None else (*words, "--output", output)
 
 
-def resume_training(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> str | None:
+def resume_training(
+    folder: RunFolder, changes: Mapping[str, Any] | None = None, place: SlurmOptions | Literal["here"] | None = None
+) -> str | None:
     """Start a run again from its last checkpoint; return the number of its batch job, or None where it runs by itself.
 
     changes  option name -> value, of what may change on the way: epochs, devices, accumulate, workers, max-restarts; noted
              in spec.json as an amendment
+    place    a batch job with these options, or 'here', on this machine; None is where it ran before
 
     Raises InputError for a run that is at work, that has nothing left to do, or for a change that makes no sense.
     """
@@ -86,7 +89,8 @@ def resume_training(folder: RunFolder, changes: Mapping[str, Any] | None = None)
         done = state.step * state.epochs / state.steps
         if changes["epochs"] < done:
             raise InputError(f"run {folder.id} has done {done:.1f} epochs already; give more --epochs than that")
-    if changes:
+    slurm = spec.launch.slurm if place is None else None if place == "here" else asdict(place)
+    if changes or slurm != spec.launch.slurm:
         recipe = from_values(spec.kind, {**spec.recipe, **changes})
         compute = recipe.compute
         write_spec(
@@ -94,11 +98,17 @@ def resume_training(folder: RunFolder, changes: Mapping[str, Any] | None = None)
             replace(
                 spec,
                 recipe=to_values(recipe),
-                launch=replace(spec.launch, devices=compute.devices, nodes=compute.nodes, max_restarts=compute.max_restarts),
+                launch=replace(
+                    spec.launch,
+                    devices=compute.devices,
+                    nodes=compute.nodes,
+                    max_restarts=compute.max_restarts,
+                    slurm=slurm,
+                ),
                 amendments=(*spec.amendments, {"step": state.step, "changes": changes}),
             ),
         )
-    if spec.launch.slurm is not None:
+    if slurm is not None:
         return submit(folder)
     launch(folder)
     return None

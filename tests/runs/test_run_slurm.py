@@ -369,3 +369,27 @@ def test_stop_of_a_run_on_this_machine(run: RunFolder, log: Path) -> None:
     stop(run)
     assert stop_requested(run)
     assert not (log / "scancel").exists()
+
+
+def test_a_run_moves_to_slurm_and_back(runs_dir: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tleg.launching import resume_training
+    from tleg.recipes.document import from_values, to_values
+
+    recipe = from_values("learn", {"architecture": "vit_tiny_patch16_224", "data": "digits", "epochs": 3, "device": "cpu"})
+    folder = create_run(runs_dir, kind="learn", recipe=to_values(recipe))
+    assert write_state(folder, RunState(state="stopped", step=5, steps=30, epochs=3))
+    assert resume_training(folder, {"devices": 2}, SlurmOptions(partition="gpu")) == "4711"
+    spec = read_spec(folder)
+    assert (spec.launch.devices, spec.launch.job_id) == (2, "4711")
+    assert spec.launch.slurm is not None
+    assert "#SBATCH --partition=gpu" in folder.job_file.read_text()
+    assert spec.amendments[-1] == {"step": 5, "changes": {"devices": 2}}
+    # As a job it goes on as a job, and on this machine when that is asked for.
+    assert write_state(folder, RunState(state="stopped", step=6, steps=30, epochs=3))
+    assert resume_training(folder) == "4711"
+    started: list[RunFolder] = []
+    monkeypatch.setattr("tleg.launching.launch", started.append)
+    assert write_state(folder, RunState(state="stopped", step=7, steps=30, epochs=3))
+    assert resume_training(folder, place="here") is None
+    assert started == [folder]
+    assert read_spec(folder).launch.slurm is None

@@ -69,12 +69,21 @@ def make_wishes(
     as_json: JsonOption = False,
 ) -> Wishes:
     """Return the wishes of a command's options. Raises InputError for options of a batch job without --slurm."""
-    job = None
+    if print_only and not slurm:
+        raise InputError("--print belongs to --slurm")
+    job = make_job(slurm, partition, time_limit, account, sbatch)
+    return Wishes(output, force, detach, print_recipe, dry_run, runs_dir, job, print_only, as_json)
+
+
+def make_job(
+    slurm: bool | None, partition: str | None, time_limit: str | None, account: str | None, sbatch: list[str] | None
+) -> "SlurmOptions | None":
+    """Return the batch job that options ask for; None without --slurm. Raises InputError for its options without it."""
     if slurm:
         from tleg.runs.slurm import SlurmOptions
 
         options = tuple(text if text.startswith("-") else f"--{text}" for text in sbatch or ())
-        job = SlurmOptions(partition=partition, time=time_limit, account=account, extra=options)
-    elif partition or time_limit or account or sbatch or print_only:
-        raise InputError("--partition, --time, --account, --sbatch and --print belong to --slurm")
-    return Wishes(output, force, detach, print_recipe, dry_run, runs_dir, job, print_only, as_json)
+        return SlurmOptions(partition=partition, time=time_limit, account=account, extra=options)
+    if partition or time_limit or account or sbatch:
+        raise InputError("--partition, --time, --account and --sbatch belong to --slurm")
+    return None

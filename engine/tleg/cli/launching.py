@@ -10,8 +10,8 @@ from tleg.exit_codes import ExitCode
 from tleg.launching import check_output, make_training
 from tleg.recipes.kinds import TrainingRecipe
 from tleg.recipes.toml_file import format_recipe
-from tleg.runs.layout import RunFolder
 from tleg.runs.launch import launch, node_command
+from tleg.runs.layout import RunFolder
 from tleg.runs.slurm import sbatch_script, submit
 from tleg.runs.spec import read_spec
 from tleg.runs.state import recall_state

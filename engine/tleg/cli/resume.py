@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tleg.cli.launch_options import AccountOption, PartitionOption, SbatchOption, TimeOption, make_job
 from tleg.cli.main import app
 from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import JsonOption, RunArgument, RunsDirOption, runs_folder_of
@@ -17,6 +18,13 @@ def resume(
     accumulate: Annotated[int | None, typer.Option(help="Parts of a step. The result is the same.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that prepare images. The result is the same.")] = None,
     max_restarts: Annotated[int | None, typer.Option(help="Starts after a process died.")] = None,
+    slurm: Annotated[
+        bool | None, typer.Option("--slurm/--no-slurm", help="Go on as a batch job, or on this machine. Default: as before.")
+    ] = None,
+    partition: PartitionOption = None,
+    time_limit: TimeOption = None,
+    account: AccountOption = None,
+    sbatch: SbatchOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Start, print the run's id and return.")] = False,
     runs_dir: RunsDirOption = None,
     as_json: JsonOption = False,
@@ -38,7 +46,9 @@ def resume(
         "workers": workers,
         "max-restarts": max_restarts,
     }
-    job = resume_training(folder, {name: value for name, value in given.items() if value is not None})
+    changes = {name: value for name, value in given.items() if value is not None}
+    batch_job = make_job(slurm, partition, time_limit, account, sbatch)
+    job = resume_training(folder, changes, "here" if slurm is False else batch_job)
     if job is not None:
         say(f"submitted as job {job}")
         _tell(folder.id, "queued", as_json)

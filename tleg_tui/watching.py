@@ -11,8 +11,8 @@ from tleg.runs.follower import RunFollower, RunLook
 from tleg.runs.layout import RunFolder
 from tleg.runs.spec import RunSpec, read_spec
 
-# Of the events at one look: some tens of milliseconds of reading, so that keys never wait for a long history.
-PIECE_BYTES: Final = 1 << 20
+# Of the events at one look: some ten milliseconds of reading, so that keys never wait for a long history.
+PIECE_BYTES: Final = 1 << 18
 # Of a log that is there already, and at one look.
 TAIL_BYTES: Final = 256 << 10
 _LONGEST_LINE: Final = 2000

@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-import shlex
-from collections.abc import Callable
+import time
 from dataclasses import replace
 from typing import ClassVar, Final
 
@@ -14,18 +13,13 @@ from textual.containers import Container
 from textual.content import Content
 
 from tleg.cli.output import printable
-from tleg.errors import TlegError
-from tleg.launching import resume_training
-from tleg.places import runs_folder
-from tleg.runs.control import kill_run
-from tleg.runs.follower import ENDED, RunLook
+from tleg.runs.follower import RunLook
 from tleg.runs.layout import RunFolder
-from tleg.runs.slurm import stop
 from tleg_tui.actions import bindings
 from tleg_tui.messages import RunLooked
 from tleg_tui.run_curves import View
 from tleg_tui.run_words import happenings
-from tleg_tui.screens.base import WorkScreen
+from tleg_tui.screens.run_control import RunControl, possible
 from tleg_tui.watching import RunWatch, Watched
 from tleg_tui.widgets.curve import Drawing
 from tleg_tui.widgets.device_lines import DeviceLines
@@ -39,11 +33,14 @@ from tleg_tui.widgets.title_bar import TitleBar
 PATIENCE_SECONDS: Final = 20.0
 # Between two looks at a run that ended: somebody may resume it.
 _SECONDS_WHEN_ENDED: Final = 1.0
+# While a long history is read: between two that are shown, and the breath after each piece that leaves room for keys.
+_SECONDS_WHEN_READING: Final = 0.5
+_BREATH_SECONDS: Final = 0.002
 # Terminals whose fonts lack braille.
 _PLAIN_TERMINALS: Final = ("linux", "vt100", "vt220")
 
 
-class RunScreen(WorkScreen):
+class RunScreen(RunControl):
     """One run as it is now. It only reads; whatever is shown here, the run goes on."""
 
     SCOPE = "run"
@@ -63,14 +60,11 @@ class RunScreen(WorkScreen):
     """
 
     def __init__(self, folder: RunFolder, compare: RunFolder | None = None) -> None:
-        super().__init__()
-        self.folder = folder
+        super().__init__(folder)
         self._compared = compare
-        self._seen: Watched | None = None
         self._other: Watched | None = None
         self._view = View()
         self._awake = asyncio.Event()
-        self._at_work = ""  # What is being done to the run: 'stop', 'kill' or 'resume'.
         self._hint = False
         self._patience_began = False
 
@@ -115,16 +109,22 @@ class RunScreen(WorkScreen):
         """Look at a run again and again, on a thread; what is new comes as a message."""
         watch = RunWatch(folder, log=folder is self.folder)
         look: RunLook | None = None
+        lines: list[str] = []
+        shown = float("-inf")
         while folder in (self.folder, self._compared):
             await self._awake.wait()
             seen = await asyncio.to_thread(watch.look)
             if seen is not None:
                 look = seen.look
-                self.post_message(RunLooked(seen))
+                lines += seen.lines
+                # A long history goes by faster than anybody looks.
+                if look.complete or time.monotonic() - shown >= _SECONDS_WHEN_READING:
+                    self.post_message(RunLooked(replace(seen, lines=tuple(lines))))
+                    lines, shown = [], time.monotonic()
             pause = self.bench.refresh_seconds
             if look is not None and (look.ended or look.gone):
                 pause = max(pause, _SECONDS_WHEN_ENDED)
-            await asyncio.sleep(pause if look is None or look.complete else 0)
+            await asyncio.sleep(pause if look is None or look.complete else _BREATH_SECONDS)
 
     def on_run_looked(self, message: RunLooked) -> None:
         """Show what is new."""
@@ -134,7 +134,7 @@ class RunScreen(WorkScreen):
             before, self._seen = self._seen, message.seen
             self._mind_the_stop()
             self._show(message.seen)
-            if _possible(before) != _possible(message.seen):
+            if possible(before) != possible(message.seen):
                 self.refresh_bindings()
         elif message.seen.look.folder == self._compared:
             self._other = message.seen
@@ -198,46 +198,17 @@ class RunScreen(WorkScreen):
 
     # What can be done.
 
-    @property
-    def look(self) -> RunLook | None:
-        """The run as it was seen last."""
-        return None if self._seen is None else self._seen.look
-
-    @property
-    def _state(self) -> str:
-        return "" if self._seen is None else "gone" if self._seen.look.gone else self._seen.look.state.state
-
-    @property
-    def _stopping(self) -> bool:
-        if self._seen is None or self._state not in ("queued", "starting", "running", "stopping"):
-            return False
-        return self._state == "stopping" or self._seen.asked_to_stop
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What makes sense now."""
-        state = self._state
-        if action == "stop":
-            return state in ("queued", "starting", "running") and not self._stopping and not self._at_work
-        if action == "kill":
-            return state in ("starting", "running", "stopping") and self._at_work in ("", "stop")
-        if action == "resume":
-            waits = state == "queued" and not (self._seen and self._seen.spec and self._seen.spec.launch.job_id)
-            return (state in ("stopped", "failed", "lost") or waits) and not self._at_work
-        if action == "export":
-            return self._seen is not None and self._seen.result is not None
         if action == "compare":
             return self._compared is not None or any(row.folder.path != self.folder.path for row in self.bench.runs.rows)
         if action == "next_charts":
             return self.is_mounted and self.query_one(RunCharts).turns
         if action in ("log_scale", "smooth", "zoom"):
             return self._seen is not None and bool(self._seen.look.snapshot.curve.points)
-        if action == "command":
-            return self._seen is not None and self._seen.spec is not None
-        if action == "copy_attach":
-            return state != "gone"
         if action == "follow":
             return self.is_mounted and not all(panel.tail.following for panel in self._panels)
-        return True
+        return super().check_action(action, parameters)
 
     @property
     def _panels(self) -> tuple[EventsPanel, LogPanel]:
@@ -277,20 +248,6 @@ class RunScreen(WorkScreen):
         for panel in self._panels:
             panel.tail.action_follow()
 
-    def action_copy_attach(self) -> None:
-        """Copy how one comes back."""
-        usual = self.folder.path.parent.absolute() == runs_folder().absolute()
-        command = shlex.join(["tleg", "attach", self.folder.id if usual else str(self.folder.path)])
-        self.app.copy_to_clipboard(command)
-        self.bench.tell(f"copied: {command}")
-
-    def action_command(self) -> None:
-        """Show what the run is."""
-        from tleg_tui.screens.run_about import RunAboutScreen
-
-        if self._seen is not None and self._seen.spec is not None:
-            self.app.push_screen(RunAboutScreen(self.folder, self._seen.spec))
-
     def action_compare(self) -> None:
         """Choose another run, or take it away."""
         if self._compared is not None:
@@ -309,81 +266,3 @@ class RunScreen(WorkScreen):
             self._compared = folder
             self._watch_run(folder)
             self.refresh_bindings()
-
-    def action_export(self) -> None:
-        """Export the result."""
-        if self._seen is not None and self._seen.result is not None:
-            self._export()
-
-    @work(exit_on_error=False)
-    async def _export(self) -> None:
-        assert self._seen is not None
-        path = self._seen.result
-        if path is None:
-            return
-        if path.is_dir():
-            self.bench.open_export(str(path), None)
-            return
-        from tleg.container import read_file
-
-        try:
-            header = (await asyncio.to_thread(read_file, path)).header
-        except (TlegError, OSError) as error:
-            self.bench.tell(str(error), wrong=True)
-            return
-        self.bench.open_export(str(path), header.auxiliary.depth, classes=header.architecture.num_classes)
-
-    # What is asked of the run; each may take a while, and may be refused.
-
-    def action_stop(self) -> None:
-        """Ask it to save and end."""
-        self._ask("stop", lambda: stop(self.folder), "asked to stop: it finishes its step, saves a checkpoint and ends")
-
-    def action_resume(self) -> None:
-        """Start it again."""
-        begins = "it goes on from its last checkpoint" if self._state != "queued" else "it starts"
-        self._ask("resume", lambda: resume_training(self.folder), begins)
-
-    def action_kill(self) -> None:
-        """Ask, and kill it."""
-        from tleg_tui.screens.confirm import ConfirmScreen
-
-        look = self.look
-        if look is None:
-            return
-        kept = look.snapshot.checkpoints
-        rest = (
-            f"What it did since its checkpoint of step {kept[-1].step} is lost."
-            if kept
-            else "It has no checkpoint: all is lost."
-        )
-        question = f"Kill run {printable(self.folder.id)} now? It saves nothing. {rest}"
-        self.app.push_screen(ConfirmScreen(question, "kill"), self._killed)
-
-    def _killed(self, yes: bool | None) -> None:
-        if yes and self._state not in ENDED:
-            self._ask("kill", lambda: kill_run(self.folder), "killed")
-
-    @work(exit_on_error=False)
-    async def _ask(self, what: str, ask: Callable[[], object], done: str) -> None:
-        if self._at_work and what != "kill":
-            return
-        self._at_work = what
-        self.refresh_bindings()
-        try:
-            await asyncio.to_thread(ask)
-        except (TlegError, OSError) as error:
-            self.bench.tell(str(error), wrong=True)
-        else:
-            self.bench.tell(done)
-        finally:
-            self._at_work = ""
-            self.refresh_bindings()
-
-
-def _possible(seen: Watched | None) -> object:
-    """What decides which actions are offered."""
-    if seen is None:
-        return None
-    look = seen.look
-    return look.state.state, look.gone, seen.asked_to_stop, seen.result, seen.spec, bool(look.snapshot.curve.points)

@@ -1,0 +1,172 @@
+"""What may be done to the run of a screen: stop it, kill it, resume it, export what it made, copy how one comes back."""
+
+import asyncio
+import shlex
+import time
+from collections.abc import Callable
+from typing import Final
+
+from textual import work
+
+from tleg.cli.output import printable
+from tleg.errors import TlegError
+from tleg.launching import resume_training
+from tleg.places import runs_folder
+from tleg.runs.control import kill_run
+from tleg.runs.follower import ENDED, RunLook
+from tleg.runs.layout import RunFolder
+from tleg.runs.lock import is_locked
+from tleg.runs.slurm import stop
+from tleg.runs.state import launcher_alive, observe, recall_state
+from tleg_tui.screens.base import WorkScreen
+from tleg_tui.watching import Watched
+
+# Between the last word of a trainer and the end of its process.
+_ENDING_SECONDS: Final = 10.0
+
+
+class RunControl(WorkScreen):
+    """A screen of one run, with the actions that ask something of it. Each is offered only when it makes sense."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self.folder = folder
+        self._seen: Watched | None = None
+        self._at_work = ""  # What is being done to the run: 'stop', 'kill' or 'resume'.
+
+    @property
+    def look(self) -> RunLook | None:
+        """The run as it was seen last."""
+        return None if self._seen is None else self._seen.look
+
+    @property
+    def _state(self) -> str:
+        return "" if self._seen is None else "gone" if self._seen.look.gone else self._seen.look.state.state
+
+    @property
+    def _stopping(self) -> bool:
+        if self._seen is None or self._state not in ("queued", "starting", "running", "stopping"):
+            return False
+        return self._state == "stopping" or self._seen.asked_to_stop
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What makes sense now."""
+        state, seen = self._state, self._seen
+        if action == "stop":
+            return state in ("queued", "starting", "running") and not self._stopping and not self._at_work
+        if action == "kill":
+            return state in ("starting", "running", "stopping") and self._at_work in ("", "stop")
+        if action == "resume":
+            waits = state == "queued" and not (seen and seen.spec and seen.spec.launch.job_id)
+            return (state in ("stopped", "failed", "lost") or waits) and not self._at_work
+        if action == "export":
+            return seen is not None and seen.result is not None
+        if action == "command":
+            return seen is not None and seen.spec is not None
+        if action == "copy_attach":
+            return state != "gone"
+        return True
+
+    def action_copy_attach(self) -> None:
+        """Copy how one comes back."""
+        usual = self.folder.path.parent.absolute() == runs_folder().absolute()
+        command = shlex.join(["tleg", "attach", self.folder.id if usual else str(self.folder.path)])
+        self.app.copy_to_clipboard(command)
+        self.bench.tell(f"copied: {command}")
+
+    def action_command(self) -> None:
+        """Show what the run is."""
+        from tleg_tui.screens.run_about import RunAboutScreen
+
+        if self._seen is not None and self._seen.spec is not None:
+            self.app.push_screen(RunAboutScreen(self.folder, self._seen.spec))
+
+    def action_export(self) -> None:
+        """Export the result."""
+        if self._seen is not None and self._seen.result is not None:
+            self._export()
+
+    @work(exit_on_error=False)
+    async def _export(self) -> None:
+        assert self._seen is not None
+        path = self._seen.result
+        if path is None:
+            return
+        if path.is_dir():
+            self.bench.open_export(str(path), None)
+            return
+        from tleg.container import read_file
+
+        try:
+            header = (await asyncio.to_thread(read_file, path)).header
+        except (TlegError, OSError) as error:
+            self.bench.tell(str(error), wrong=True)
+            return
+        self.bench.open_export(str(path), header.auxiliary.depth, classes=header.architecture.num_classes)
+
+    # What is asked of the run; each may take a while, and may be refused.
+
+    def action_stop(self) -> None:
+        """Ask it to save and end."""
+        self._ask("stop", lambda: stop(self.folder), "asked to stop: it finishes its step, saves a checkpoint and ends")
+
+    def action_resume(self) -> None:
+        """Start it again."""
+        begins = "it goes on from its last checkpoint" if self._state != "queued" else "it starts"
+        self._ask("resume", lambda: _resume(self.folder), begins)
+
+    def action_kill(self) -> None:
+        """Ask, and kill it."""
+        from tleg_tui.screens.confirm import ConfirmScreen
+
+        look = self.look
+        if look is None:
+            return
+        kept = look.snapshot.checkpoints
+        rest = (
+            f"What it did since its checkpoint of step {kept[-1].step} is lost."
+            if kept
+            else "It has no checkpoint: all is lost."
+        )
+        question = f"Kill run {printable(self.folder.id)} now? It saves nothing. {rest}"
+        self.app.push_screen(ConfirmScreen(question, "kill"), self._killed)
+
+    def _killed(self, yes: bool | None) -> None:
+        if yes and self._state not in ENDED:
+            self._ask("kill", lambda: kill_run(self.folder), "killed")
+
+    @work(exit_on_error=False)
+    async def _ask(self, what: str, ask: Callable[[], object], done: str) -> None:
+        if self._at_work and what != "kill":
+            return
+        self._at_work = what
+        self.refresh_bindings()
+        try:
+            await asyncio.to_thread(ask)
+        except (TlegError, OSError) as error:
+            self.bench.tell(str(error), wrong=True)
+        else:
+            self.bench.tell(done)
+        finally:
+            self._at_work = ""
+            self.refresh_bindings()
+
+
+def _resume(folder: RunFolder) -> None:
+    """Start a run again, once the trainer that said its last word has ended as well."""
+    end = time.monotonic() + _ENDING_SECONDS
+    while observe(folder).state in ENDED and _is_ending(folder) and time.monotonic() < end:
+        time.sleep(0.1)
+    resume_training(folder)
+
+
+def _is_ending(folder: RunFolder) -> bool:
+    return is_locked(folder) or launcher_alive(recall_state(folder))
+
+
+def possible(seen: Watched | None) -> object:
+    """What decides which actions are offered."""
+    if seen is None:
+        return None
+    look = seen.look
+    return look.state.state, look.gone, seen.asked_to_stop, seen.result, seen.spec, bool(look.snapshot.curve.points)

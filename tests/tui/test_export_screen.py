@@ -312,6 +312,22 @@ def test_the_folder_is_remembered_and_the_command_is_copied(start: Start, monkey
     asyncio.run(flow())
 
 
+def test_enter_counts_before_the_dialog_is_there(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = Replies(1, "no")
+    monkeypatch.setattr("tleg_tui.screens.export.run_tleg", replies)
+
+    async def flow() -> None:
+        async with start() as pilot:
+            screen = ExportScreen(NAME, 8)
+            for key in ("action_build", "action_copy_command"):
+                assert screen.check_action(key.removeprefix("action_"), ()) == (key == "action_build")
+            screen.action_build()
+            pilot.app.push_screen(screen)
+            await eventually(pilot, lambda: replies.calls)
+
+    asyncio.run(flow())
+
+
 def test_the_mouse_ticks_and_builds(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     replies = Replies(1, "no")
     monkeypatch.setattr("tleg_tui.screens.export.run_tleg", replies)

@@ -83,6 +83,7 @@ class ExportScreen(Dialog[Path]):
         self._order: Order | None = None
         self._lines: list[ExportLine] = []
         self._build: Worker[None] | None = None
+        self._hurried = False  # Enter came before the dialog was there.
 
     def compose(self) -> ComposeResult:
         """The questions, what comes of them, the keys."""
@@ -104,6 +105,8 @@ class ExportScreen(Dialog[Path]):
             self._tell(self._problem, "problem")
         else:
             self._read()
+            if self._hurried:
+                self._begin()
 
     # The questions.
 
@@ -117,7 +120,7 @@ class ExportScreen(Dialog[Path]):
 
     def on_key(self, event: Any) -> None:
         """Up and down go from line to line."""
-        if event.key in ("up", "down") and self.focused is not self.query_one(ExportList):
+        if event.key in ("up", "down") and not isinstance(self.focused, ExportList):
             event.stop()
             (self.focus_next if event.key == "down" else self.focus_previous)()
 
@@ -202,6 +205,12 @@ class ExportScreen(Dialog[Path]):
 
     def action_build(self) -> None:
         """Build what is chosen."""
+        if not self.is_mounted:
+            self._hurried = True
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
         self._read()
         if self._order is None:
             return

@@ -86,7 +86,7 @@ class RunsScreen(WorkScreen):
     def on_mount(self) -> None:
         """Follow the application's look at all runs."""
         super().on_mount()
-        self.query_one(RunTable).focus()
+        self.set_focus(self.query_one(RunTable))
         self.watch(self.app, "runs", self._take_runs, init=False)
         self._show()
 
@@ -154,7 +154,7 @@ class RunsScreen(WorkScreen):
     def action_filter(self) -> None:
         """Type words."""
         self.query_one("#filter-line").add_class("-shown")
-        self.query_one(Field).focus()
+        self.set_focus(self.query_one(Field))  # At once: the next letter is meant for it.
 
     def on_input_changed(self, event: Field.Changed) -> None:
         """Narrow the list down."""
@@ -163,7 +163,7 @@ class RunsScreen(WorkScreen):
 
     def on_key(self, event: Any) -> None:
         """While words are typed the arrows move the cursor of the table, and Enter goes there."""
-        if self.focused is not self.query_one(Field):
+        if not isinstance(self.focused, Field):
             return
         table = self.query_one(RunTable)
         moves: dict[str, Callable[[], None]] = {
@@ -180,15 +180,14 @@ class RunsScreen(WorkScreen):
         """Back to the table, with the list as it is."""
         if not self._words:
             self.query_one("#filter-line").remove_class("-shown")
-        self.query_one(RunTable).focus()
+        self.set_focus(self.query_one(RunTable))
 
     def action_back(self) -> None:
         """Show all runs again, or leave."""
-        line = self.query_one("#filter-line")
-        if line.has_class("-shown"):
+        if self.is_mounted and (line := self.query_one("#filter-line")).has_class("-shown"):
             line.remove_class("-shown")
             self.query_one(Field).value = ""
-            self.query_one(RunTable).focus()
+            self.set_focus(self.query_one(RunTable))
         else:
             super().action_back()
 
@@ -197,7 +196,7 @@ class RunsScreen(WorkScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What is possible for the chosen run, and nothing else."""
         if action == "filter":
-            return bool(self.bench.runs.rows) and not isinstance(self.focused, Field)
+            return self.is_mounted and bool(self.bench.runs.rows) and not isinstance(self.focused, Field)
         if action not in ("open", "mark", "compare", "stop", "resume", "export", "again", "delete"):
             return True
         if not self.is_mounted or (row := self.chosen) is None:

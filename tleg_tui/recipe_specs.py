@@ -11,6 +11,11 @@ from tleg_tui.recipe_form import NO, OUTPUT, PARTITION, REPLACE, SLURM, START, S
 from tleg_tui.widgets.recipe_field import FieldSpec
 
 PRESET: Final = "preset"
+# One line above the form.
+HINTS: Final[Mapping[Kind, str]] = {
+    "learn": "New here? → fills in an example, and F5 trains it in minutes.",
+    "finetune": "Choose a learngene, its depth and your data: F3 shows what there is.",
+}
 # What most people set; all else is folded away.
 MAIN: Final[Mapping[Kind, tuple[str, ...]]] = {
     "learn": (

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from textual import work
 from textual.app import ComposeResult
-from textual.containers import Container, VerticalScroll
+from textual.containers import Container
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
@@ -31,23 +31,15 @@ from tleg_tui.recipe_form import (
     texts_of_run,
 )
 from tleg_tui.recipe_places import Places, check_places
-from tleg_tui.recipe_specs import PRESET, folded_fields, main_fields, preset_help
+from tleg_tui.recipe_specs import HINTS, PRESET, folded_fields, main_fields, preset_help
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.widgets.name_suggester import NameSuggester
 from tleg_tui.widgets.recipe_field import FieldSpec, RecipeField
-from tleg_tui.widgets.recipe_group import GroupTitle, RecipeGroup
+from tleg_tui.widgets.recipe_group import Form, GroupTitle, RecipeGroup
 from tleg_tui.widgets.recipe_side import RecipeSide
 from tleg_tui.widgets.title_bar import TitleBar
 
 _PATIENCE = 0.2  # Seconds without a key, after which the disk is looked at.
-_HINTS: Mapping[Kind, str] = {
-    "learn": "New here? → fills in an example, and F5 trains it in minutes.",
-    "finetune": "Choose a learngene, its depth and your data: F3 shows what there is.",
-}
-
-
-class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """Scrolls with the wheel and with the focus alone: the arrows are for the fields."""
 
 
 class RecipeScreen(WorkScreen):
@@ -111,10 +103,16 @@ class RecipeScreen(WorkScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form and what stands beside or below it."""
+        # Textual would set these after all is made, and style everything a second time.
+        for breakpoints, size in (
+            (self.HORIZONTAL_BREAKPOINTS, self.app.size.width),
+            (self.VERTICAL_BREAKPOINTS, self.app.size.height),
+        ):
+            self.add_class(*[name for least, name in breakpoints or () if least <= size][-1:])
         with Container(id="train"):
             with Form(id="form"):
                 if not self._texts or self._kind == "finetune":
-                    yield Static(_HINTS[self._kind], id="newcomer")
+                    yield Static(HINTS[self._kind], id="newcomer")
                 for spec in self._specs:
                     yield self._field(spec)
                 yield Static("More", classes="panel-title", id="advanced")

@@ -6,13 +6,17 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult, RenderResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from tleg_tui.widgets.recipe_field import FieldSpec, RecipeField
+
+
+class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """All fields. It scrolls with the wheel and with the focus alone: the arrows move between fields."""
 
 
 class GroupTitle(Widget, can_focus=True):
@@ -73,6 +77,7 @@ class RecipeGroup(Vertical):
     RecipeGroup RecipeField { padding-left: 3; }
     RecipeGroup RecipeField > Field, RecipeGroup RecipeField > Choice { margin-left: 27; }
     RecipeGroup RecipeField > .problem { margin-left: 27; }
+    RecipeGroup.-absent { display: none; }
     RecipeGroup.-folded RecipeField { display: none; }
     """
 
@@ -117,5 +122,6 @@ class RecipeGroup(Vertical):
     def show(self, names: Collection[str], texts: Mapping[str, str], problems: Mapping[str, str]) -> None:
         """Say on its line how many fields there are among `names`, which of them are given, and how many are wrong."""
         self.line.fields = sum(spec.name in names for spec in self.specs)
+        self.set_class(not self.line.fields, "-absent")
         self.line.given = tuple(spec.name for spec in self.specs if texts.get(spec.name))
         self.line.wrong = sum(spec.name in problems for spec in self.specs)

@@ -20,6 +20,7 @@ from tleg_tui.actions import bindings
 from tleg_tui.ascii import AsciiFilter
 from tleg_tui.messages import RunsLooked
 from tleg_tui.run_list import RunList
+from tleg_tui.screens.base import WorkScreen
 from tleg_tui.screens.workbench import WorkbenchScreen
 from tleg_tui.settings import RecentName, Settings, load_settings, store_settings
 from tleg_tui.themes import DEFAULT, THEMES
@@ -43,7 +44,7 @@ class Workbench(App[None]):
 
     runs_dir  the folder of the runs
     opened    a learngene to begin with
-    run       a run to begin with; leaving it leaves the application
+    run       a run to begin with; the workbench is below it
     refresh   seconds between two looks at a run that is shown
     ascii     paint ASCII alone
     """
@@ -53,7 +54,7 @@ class Workbench(App[None]):
     COMMANDS: ClassVar[Any] = {_palette}
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
 
-    runs: reactive[RunList] = reactive(RunList())
+    runs: reactive[RunList] = reactive(RunList(), repaint=False)
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class Workbench(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         """The workbench."""
-        return WorkbenchScreen(self._opened, self.size)
+        return WorkbenchScreen(self._opened)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """With --ascii every painted line is translated."""
@@ -203,8 +204,19 @@ class Workbench(App[None]):
         return ()
 
     async def action_quit(self) -> None:
-        """Leave, and say how to come back to what goes on."""
-        self.exit(message=self.farewell())
+        """Leave, and say how to come back to what goes on; ask first where something would be lost."""
+        question = next((each.unsaved for each in self.screen_stack if isinstance(each, WorkScreen) and each.unsaved), None)
+        if question is None:
+            self.exit(message=self.farewell())
+            return
+        from tleg_tui.screens.confirm import ConfirmScreen
+
+        if not isinstance(self.screen, ConfirmScreen):
+            self.push_screen(ConfirmScreen(question, "leave"), self._leave)
+
+    def _leave(self, yes: bool | None) -> None:
+        if yes:
+            self.exit(message=self.farewell())
 
     def farewell(self) -> str | None:
         """How to come back to runs that were watched and go on; None when there are none."""

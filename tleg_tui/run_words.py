@@ -126,7 +126,9 @@ def happenings(snapshot: RunSnapshot, broken: int = 0) -> list[Happening]:
     for kept in snapshot.checkpoints:
         size = "" if kept.bytes is None else f", {format_bytes(kept.bytes)}"
         best = ", the best so far" if kept.best else ""
-        found.append(Happening(kept.t, "■", "$text-muted", f"checkpoint of step {grouped(kept.step)} saved{size}{best}"))
+        found.append(
+            Happening(kept.t, "■", "$foreground-muted", f"checkpoint of step {grouped(kept.step)} saved{size}{best}")
+        )
     found += [Happening(each.t, "!", "$warning", each.text) for each in snapshot.warnings]
     if (finish := snapshot.finish) is not None:
         colour = {"failed": "$error", "finished": "$success"}.get(finish.state, "$warning")

@@ -3,11 +3,12 @@
 The command line and the workbench start trainings through these functions, so both make the same runs.
 """
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from tleg.atomic import check_file, check_folder
 from tleg.errors import InputError
@@ -17,10 +18,13 @@ from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
 from tleg.runs.folder import RunFolder, create_run
 from tleg.runs.launch import launch
 from tleg.runs.listing import resolve_run
+from tleg.runs.lock import is_locked
 from tleg.runs.slurm import SlurmOptions, submit
 from tleg.runs.spec import Launch, read_spec, write_spec
-from tleg.runs.state import observe
+from tleg.runs.state import RunState, launcher_alive, observe
 from tleg.versions import versions
+
+_ENDING_SECONDS: Final = 10.0
 
 
 def check_output(recipe: TrainingRecipe, output: Path, *, overwrite: bool) -> None:
@@ -79,7 +83,7 @@ def resume_training(
 
     Raises InputError for a run that is at work, that has nothing left to do, or for a change that makes no sense.
     """
-    spec, state = read_spec(folder), observe(folder)
+    spec, state = read_spec(folder), _settled(folder)
     if state.state in ("starting", "running", "stopping"):
         raise InputError(f"run {folder.id} is {state.state}; `tleg attach {folder.id}` shows it")
     changes = {name: value for name, value in (changes or {}).items() if value != spec.recipe.get(name)}
@@ -112,6 +116,14 @@ def resume_training(
         return submit(folder)
     launch(folder)
     return None
+
+
+def _settled(folder: RunFolder) -> RunState:
+    """Where a run stands, once the trainer that said its last word has ended as well: what comes now would meet it."""
+    end = time.monotonic() + _ENDING_SECONDS
+    while (state := observe(folder)).terminal and (is_locked(folder) or launcher_alive(state)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return state
 
 
 def _with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:

@@ -169,3 +169,34 @@ async def test_quitting_says_nothing_when_nothing_goes_on(start: Start) -> None:
         assert app.farewell() is None
         await pilot.press("q")
     assert app.return_code == 0
+
+
+@drive
+async def test_leaving_asks_when_a_form_would_be_lost(start: Start) -> None:
+    async with start(SMALL) as pilot:
+        app = pilot.app
+        await pilot.press("l")
+        await eventually(pilot, lambda: type(app.screen).__name__ == "TrainScreen")
+        await pilot.press("right")  # A preset fills the form.
+        await pilot.press("ctrl+q")
+        await eventually(pilot, lambda: type(app.screen).__name__ == "ConfirmScreen")
+        assert "What was filled in is lost" in screen_text(pilot)
+        await pilot.press("n")
+        await eventually(pilot, lambda: type(app.screen).__name__ == "TrainScreen")
+        await pilot.press("ctrl+q")
+        await eventually(pilot, lambda: type(app.screen).__name__ == "ConfirmScreen")
+        await pilot.press("y")
+    assert app.return_code == 0
+
+
+@drive
+async def test_the_chosen_line_stands_out_by_its_background_too(start: Start) -> None:
+    async with start(SMALL) as pilot:
+        lines = pilot.app.screen._compositor.render_strips()
+        line = next(strip for strip in lines if "▸" in strip.text)
+        other = lines[lines.index(line) + 1]
+
+        def backgrounds(strip: Any) -> set[Any]:
+            return {segment.style.bgcolor for segment in strip if segment.style and "k" in segment.text}
+
+        assert backgrounds(line).isdisjoint(backgrounds(other))

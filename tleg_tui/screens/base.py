@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.geometry import Size
 from textual.screen import ModalScreen, Screen
 
 from tleg_tui.actions import bindings
@@ -18,15 +17,6 @@ Result = TypeVar("Result")
 # Names of classes by the width and height of the terminal.
 WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (110, "-wide"), (170, "-huge")]
 HEIGHTS: list[tuple[int, str]] | None = [(0, "-short"), (34, "-tall")]
-
-
-def classes_of(size: Size, widths: list[tuple[int, str]] | None, heights: list[tuple[int, str]] | None) -> str:
-    """Return the classes that a screen of this size gets from its breakpoints."""
-    chosen = [
-        [name for least, name in sorted(breakpoints or ()) if length >= least][-1:]
-        for length, breakpoints in ((size.width, widths), (size.height, heights))
-    ]
-    return " ".join(name for names in chosen for name in names)
 
 
 class WorkScreen(Screen[None]):
@@ -44,12 +34,19 @@ class WorkScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """The title, the body, the keys."""
+        self._take_classes()
         title = TitleBar()
         title.title = self.NAME
         title.runs = self.bench.runs
         yield title
         yield from self.compose_body()
         yield KeyBar()
+
+    def _take_classes(self) -> None:
+        """Take the classes of this size: Textual sets them after all is made, and would style everything a second time."""
+        size = self.app.size
+        for breakpoints, length in ((self.HORIZONTAL_BREAKPOINTS, size.width), (self.VERTICAL_BREAKPOINTS, size.height)):
+            self.add_class(*[name for least, name in sorted(breakpoints or ()) if length >= least][-1:])
 
     def compose_body(self) -> ComposeResult:
         """What stands between the two lines."""
@@ -59,9 +56,20 @@ class WorkScreen(Screen[None]):
         """Show which runs are at work."""
         self.watch(self.app, "runs", self._show_runs, init=False)
 
+    def on_screen_resume(self) -> None:
+        """Catch up on what happened below another screen."""
+        self._show_runs()
+
     def _show_runs(self) -> None:
+        if not self.is_current:  # What is painted below another screen costs as much as what is seen.
+            return
         for title in self.query(TitleBar):
             title.runs = self.bench.runs
+
+    @property
+    def unsaved(self) -> str | None:
+        """What would be lost by leaving, as a question; None when nothing would."""
+        return None
 
     def action_back(self) -> None:
         """Leave this screen for the one below."""

@@ -27,7 +27,7 @@ class HelpScreen(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """A filter and the list."""
-        with Vertical(classes="dialog", id="help"):
+        with Vertical(classes="dialog"):
             yield Static("Keys", classes="dialog-title")
             yield Field(placeholder="type to narrow down, by key or word", id="filter", compact=True)
             with VerticalScroll(id="keys", can_focus=False):

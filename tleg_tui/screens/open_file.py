@@ -47,7 +47,7 @@ class OpenFileScreen(Dialog[Path]):
     def on_mount(self) -> None:
         """Show the folder."""
         self._list()
-        self.query_one(Field).focus()
+        self.set_focus(self.query_one(Field))  # At once: a letter typed now belongs there.
 
     def on_input_changed(self, event: Field.Changed) -> None:
         """Show the folder that is being typed, narrowed down to what begins so."""

@@ -40,7 +40,7 @@ class PickRunScreen(Dialog[RunFolder]):
     def on_mount(self) -> None:
         """Show all."""
         self._show("")
-        self.query_one(Field).focus()
+        self.set_focus(self.query_one(Field))  # At once: a letter typed now belongs there.
 
     def on_input_changed(self, event: Field.Changed) -> None:
         """Narrow down."""

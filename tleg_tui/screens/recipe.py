@@ -103,12 +103,6 @@ class RecipeScreen(WorkScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form and what stands beside or below it."""
-        # Textual would set these after all is made, and style everything a second time.
-        for breakpoints, size in (
-            (self.HORIZONTAL_BREAKPOINTS, self.app.size.width),
-            (self.VERTICAL_BREAKPOINTS, self.app.size.height),
-        ):
-            self.add_class(*[name for least, name in breakpoints or () if least <= size][-1:])
         with Container(id="train"):
             with Form(id="form"):
                 if not self._texts or self._kind == "finetune":
@@ -122,7 +116,6 @@ class RecipeScreen(WorkScreen):
 
     def on_mount(self) -> None:
         """Read what is there already, and begin where something is to be filled in."""
-        super().on_mount()
         self.query_one(TitleBar).title = "learn a learngene" if self._kind == "learn" else "fine-tune"
         self.watch(self, "focused", self._show_help)
         self._read()

@@ -82,7 +82,6 @@ class RunScreen(RunControl):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        super().on_mount()
         self.query_one(TitleBar).title = f"run {printable(self.folder.id)}"
         self._awake.set()
         self._watch_run(self.folder)
@@ -187,7 +186,7 @@ class RunScreen(RunControl):
                     "this run   ",
                     (f"{dotted} ", "$warning"),
                     f"{printable(other.folder.id)} ",
-                    (f"({'gone' if other.gone else other.state.state}{reached})", "$text-muted"),
+                    (f"({'gone' if other.gone else other.state.state}{reached})", "$foreground-muted"),
                 )
             )
 

@@ -95,7 +95,7 @@ def _values(values: Mapping[str, Any]) -> list[Content]:
 
 
 def _line(name: str, text: str) -> Content:
-    return Content.assemble((f"{printable(name):<22} ", "$text-muted"), printable(text))
+    return Content.assemble((f"{printable(name):<22} ", "$foreground-muted"), printable(text))
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import shlex
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -15,9 +14,7 @@ from tleg.places import runs_folder
 from tleg.runs.control import kill_run
 from tleg.runs.follower import ENDED, RunLook
 from tleg.runs.layout import RunFolder
-from tleg.runs.lock import is_locked
 from tleg.runs.slurm import stop
-from tleg.runs.state import launcher_alive, observe, recall_state
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.watching import Watched
 
@@ -113,7 +110,7 @@ class RunControl(WorkScreen):
     def action_resume(self) -> None:
         """Start it again."""
         begins = "it goes on from its last checkpoint" if self._state != "queued" else "it starts"
-        self._ask("resume", lambda: _resume(self.folder), begins)
+        self._ask("resume", lambda: resume_training(self.folder), begins)
 
     def action_kill(self) -> None:
         """Ask, and kill it."""
@@ -150,18 +147,6 @@ class RunControl(WorkScreen):
         finally:
             self._at_work = ""
             self.refresh_bindings()
-
-
-def _resume(folder: RunFolder) -> None:
-    """Start a run again, once the trainer that said its last word has ended as well."""
-    end = time.monotonic() + _ENDING_SECONDS
-    while observe(folder).state in ENDED and _is_ending(folder) and time.monotonic() < end:
-        time.sleep(0.1)
-    resume_training(folder)
-
-
-def _is_ending(folder: RunFolder) -> bool:
-    return is_locked(folder) or launcher_alive(recall_state(folder))
 
 
 def possible(seen: Watched | None) -> object:

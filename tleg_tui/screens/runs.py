@@ -85,7 +85,6 @@ class RunsScreen(WorkScreen):
 
     def on_mount(self) -> None:
         """Follow the application's look at all runs."""
-        super().on_mount()
         self.set_focus(self.query_one(RunTable))
         self.watch(self.app, "runs", self._take_runs, init=False)
         self._show()

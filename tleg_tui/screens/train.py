@@ -137,9 +137,16 @@ class TrainScreen(RecipeScreen):
             if each.spec.name == name:
                 each.control.focus()
 
+    @property
+    def unsaved(self) -> str | None:
+        """What was filled in."""
+        changed = self._texts != self._first and any(self._texts.values())
+        return "Leave the form? What was filled in is lost." if changed else None
+
     def action_back(self) -> None:
         """Leave; ask when something was filled in."""
-        if self._texts == self._first or not any(self._texts.values()):
+        question = self.unsaved
+        if question is None:
             self.dismiss()
             return
 
@@ -147,4 +154,4 @@ class TrainScreen(RecipeScreen):
             if leave:
                 self.dismiss()
 
-        self.app.push_screen(ConfirmScreen("Leave the form? What was filled in is lost.", "leave"), then)
+        self.app.push_screen(ConfirmScreen(question, "leave"), then)

@@ -7,7 +7,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.geometry import Size
 from textual.widgets import Static
 
 from tleg.cost import Budget
@@ -17,7 +16,7 @@ from tleg_tui.actions import bindings
 from tleg_tui.budget import read_budget
 from tleg_tui.library import Entry, Tuned, find_entries, first_choice, open_entry, resolve_path, tuned_depths
 from tleg_tui.messages import BudgetChanged, DepthChosen, EntryChosen
-from tleg_tui.screens.base import WorkScreen, classes_of
+from tleg_tui.screens.base import WorkScreen
 from tleg_tui.widgets.depth_table import DepthHeader, DepthTable, depth_lines
 from tleg_tui.widgets.key_bar import KeyBar
 
@@ -43,9 +42,8 @@ class WorkbenchScreen(WorkScreen):
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
 
-    def __init__(self, opened: Path | None = None, size: Size | None = None) -> None:
-        # With its classes from the beginning nothing is styled twice before the first paint.
-        super().__init__(classes=None if size is None else classes_of(size, _WIDTHS, _HEIGHTS))
+    def __init__(self, opened: Path | None = None) -> None:
+        super().__init__()
         self._to_open = opened
         self._entries: tuple[Entry, ...] = ()
         self._entry: Entry | None = None
@@ -72,7 +70,6 @@ class WorkbenchScreen(WorkScreen):
 
     def on_mount(self) -> None:
         """Show what was shown last."""
-        super().on_mount()
         settings = self.bench.settings
         try:
             self._budget, self._batch = read_budget(dict(settings.budget))
@@ -81,7 +78,7 @@ class WorkbenchScreen(WorkScreen):
         self._entries = find_entries(settings.learngenes, Path.cwd(), self.bench.runs)
         if (entry := first_choice(self._entries, settings.learngene)) is not None:
             self._choose(entry)
-        self.query_one(DepthTable).focus()
+        self.set_focus(self.query_one(DepthTable))
         self.call_after_refresh(self._complete)
 
     async def _complete(self) -> None:
@@ -141,6 +138,8 @@ class WorkbenchScreen(WorkScreen):
 
     def _take_runs(self) -> None:
         """Runs may have made learngenes, and reached accuracies."""
+        if not self._completed or not self.is_current:
+            return
         self._list()
         if self._entry is not None:
             tuned = tuned_depths(self._entry, self.bench.runs)
@@ -148,6 +147,10 @@ class WorkbenchScreen(WorkScreen):
                 self._tuned = tuned
                 self._show_depths()
         self.refresh_bindings()
+
+    def on_screen_resume(self) -> None:
+        """Catch up on what happened below another screen."""
+        self._take_runs()
 
     def _list(self) -> None:
         self._entries = find_entries(self.bench.settings.learngenes, Path.cwd(), self.bench.runs)
@@ -360,7 +363,7 @@ class WorkbenchScreen(WorkScreen):
         """Escape and Enter in the budget go back to the table."""
         if event.key in ("escape", "enter") and self._completed and self.query_one("#budget").has_focus_within:
             event.stop()
-            self.query_one(DepthTable).focus()
+            self.set_focus(self.query_one(DepthTable))
 
     def _greeted(self) -> None:
         if not self.bench.settings.greeted:

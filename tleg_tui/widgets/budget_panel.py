@@ -49,4 +49,4 @@ class BudgetPanel(Vertical):
 
     def begin(self) -> None:
         """Go to the first field."""
-        self.query_one("#parameters", Field).focus()
+        self.screen.set_focus(self.query_one("#parameters", Field))  # At once: a digit typed now belongs there.

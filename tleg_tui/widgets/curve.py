@@ -143,12 +143,12 @@ class Curve(Spans):
         left = Content.assemble((plot.title, "bold"), ("  " if plot.value else "", ""), (plot.value, "bold $primary"))
         gap = width - 1 - left.cell_length - len(plot.note)
         note = f"{' ' * gap}{plot.note}" if plot.note and gap >= 2 else ""
-        return to_strip(self, Content.assemble(left, (note, "$text-muted")), width)
+        return to_strip(self, Content.assemble(left, (note, "$foreground-muted")), width)
 
     def _nothing(self, width: int, height: int) -> list[Strip]:
         """What is said while there is no point."""
         lines = [Strip.blank(width, self.rich_style)] * height
-        text = Content.styled(self.plot.empty.center(max(width - 2, 0)), "$text-muted")
+        text = Content.styled(self.plot.empty.center(max(width - 2, 0)), "$foreground-muted")
         lines[(height - 1) // 2] = to_strip(self, text, width)
         return lines
 

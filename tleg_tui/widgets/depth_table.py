@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import BindingType
 from textual.geometry import Region, Size
@@ -210,9 +211,11 @@ class DepthTable(ScrollView, can_focus=True):
             else:
                 segments.append(Segment(f"  {'over'[:room]:<{room}} ", over))
         strip = Strip(segments).adjust_cell_length(width, self.rich_style)
-        if chosen:
-            strip = strip.apply_style(self.get_component_rich_style("depth-table--cursor"))
-        return strip
+        if not chosen:
+            return strip
+        # Over the segments' own styles, which state a background as well.
+        cursor = self.get_component_rich_style("depth-table--cursor")
+        return Strip(Segment.apply_style(strip, post_style=Style(bgcolor=cursor.bgcolor, bold=True)), width)
 
 
 def _shown(width: int) -> list[tuple[str, int, int]]:

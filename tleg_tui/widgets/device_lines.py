@@ -31,7 +31,7 @@ def device_texts(sample: Mapping[str, Any], most: int) -> list[Content]:
     devices = [each for each in found if isinstance(each, Mapping)] if isinstance(found, Sequence) else []
     host = sample.get("host")
     if not devices and not isinstance(host, Mapping):
-        return [Content.styled("devices: nothing heard yet", "$text-muted")]
+        return [Content.styled("devices: nothing heard yet", "$foreground-muted")]
     shown = devices if len(devices) <= most else devices[: most - 1]
     lines = [_device(each) for each in shown]
     rest = devices[len(shown) :]
@@ -45,11 +45,11 @@ def device_texts(sample: Mapping[str, Any], most: int) -> list[Content]:
 def _device(device: Mapping[str, Any]) -> Content:
     """Figures first: a narrow terminal cuts the name."""
     busy = _number(device, "utilisation")
-    parts: list[str | tuple[str, str]] = [(f"GPU {device.get('index', '?')} ", "$text-muted"), _figure(busy, "% ")]
+    parts: list[str | tuple[str, str]] = [(f"GPU {device.get('index', '?')} ", "$foreground-muted"), _figure(busy, "% ")]
     parts += [*_bar(None if busy is None else busy / 100), "  ", *_memory(device)]
     for name, unit in (("temperature", "°C"), ("power", "W")):
         parts.append(f"  {_figure(_number(device, name), unit)}")
-    parts.append((f"  {printable(str(device.get('name') or ''))}", "$text-muted"))
+    parts.append((f"  {printable(str(device.get('name') or ''))}", "$foreground-muted"))
     return Content.assemble(*parts)
 
 
@@ -58,14 +58,16 @@ def _rest(devices: Sequence[Mapping[str, Any]]) -> Content:
     warm = [value for each in devices if (value := _number(each, "temperature")) is not None]
     mean = f"  busy {sum(busy) / len(busy):.0f} % in the mean" if busy else ""
     most = f"  {max(warm):.0f} °C at most" if warm else ""
-    return Content.styled(f"{len(devices)} more{mean}{most}", "$text-muted")
+    return Content.styled(f"{len(devices)} more{mean}{most}", "$foreground-muted")
 
 
 def _host(host: Mapping[str, Any], *, any_device: bool) -> Content:
     load = _number(host, "load")
-    parts: list[str | tuple[str, str]] = [("host  memory " if any_device else "no GPU, on the host: memory ", "$text-muted")]
+    parts: list[str | tuple[str, str]] = [
+        ("host  memory " if any_device else "no GPU, on the host: memory ", "$foreground-muted")
+    ]
     parts += _memory(host)
-    parts += [("  load ", "$text-muted"), "  –" if load is None else f"{load:>5.2f}"]
+    parts += [("  load ", "$foreground-muted"), "  –" if load is None else f"{load:>5.2f}"]
     return Content.assemble(*parts)
 
 
@@ -73,12 +75,12 @@ def _memory(values: Mapping[str, Any]) -> list[str | tuple[str, str]]:
     used, total = _number(values, "memory_used"), _number(values, "memory_total")
     if used is None or not total:
         return ["–" if used is None else format_bytes(used)]
-    return [f"{format_bytes(used):>8}", (f" of {format_bytes(total)} ", "$text-muted"), *_bar(used / total)]
+    return [f"{format_bytes(used):>8}", (f" of {format_bytes(total)} ", "$foreground-muted"), *_bar(used / total)]
 
 
 def _bar(share: float | None) -> list[tuple[str, str]]:
     filled = 0 if share is None else min(_BAR, max(0, round(share * _BAR)))
-    return [("█" * filled, "$primary"), ("░" * (_BAR - filled), "$text-disabled")]
+    return [("█" * filled, "$primary"), ("░" * (_BAR - filled), "$foreground-disabled")]
 
 
 def _figure(value: float | None, unit: str) -> str:

@@ -53,12 +53,12 @@ class GrowingPanel(Vertical):
         tail = self.tail
         parts: list[tuple[str, str]] = [(self._title, "bold $primary")]
         if not tail.lines:
-            parts.append((f"  {self._empty}", "$text-muted"))
+            parts.append((f"  {self._empty}", "$foreground-muted"))
         elif tail.pending:
             lines = "1 new line" if tail.pending == 1 else f"{tail.pending} new lines"
             parts.append((f"  {lines} below, end follows", "bold $accent"))
         elif not tail.following:
-            parts.append(("  scrolled up, end follows", "$text-muted"))
+            parts.append(("  scrolled up, end follows", "$foreground-muted"))
         self.query_one(TextLines).say(Content.assemble(*parts))
 
 
@@ -89,5 +89,5 @@ class LogPanel(GrowingPanel):
 
 def _event(each: Happening) -> Content:
     return Content.assemble(
-        (f"{clock(each.t)} ", "$text-muted"), (f"{each.glyph} ", each.colour), (printable(each.text), each.colour)
+        (f"{clock(each.t)} ", "$foreground-muted"), (f"{each.glyph} ", each.colour), (printable(each.text), each.colour)
     )

@@ -36,7 +36,7 @@ class StatusLine(TextLines):
     def show(self, look: RunLook, *, asked_to_stop: bool, kill_hint: bool) -> None:
         """Show where a run stands."""
         state = "lost" if look.gone else look.state.state
-        colour = STATE_COLOURS.get(state, "$text-muted")
+        colour = STATE_COLOURS.get(state, "$foreground-muted")
         words: list[str] = []
         figures: list[str] = []
         for piece in status(look, asked_to_stop=asked_to_stop, kill_hint=kill_hint):
@@ -69,10 +69,10 @@ class ProgressLine(Horizontal):
         state = "gone" if look.gone else look.state.state
         share, whole, part, within = totals(look)
         left, right = self.query_one("#run-done", TextLines), self.query_one("#epoch-done", TextLines)
-        head = (f"{state:<8} ", STATE_COLOURS.get(state, "$text-muted"))
+        head = (f"{state:<8} ", STATE_COLOURS.get(state, "$foreground-muted"))
         if not whole:
             text = "" if look.complete else "reading its history…"
-            left.say(Content.assemble(head, (text, "$text-muted")))
+            left.say(Content.assemble(head, (text, "$foreground-muted")))
             right.say()
             return
         letters = "=." if getattr(self.app, "ascii", False) else "━─"
@@ -88,7 +88,7 @@ class ProgressLine(Horizontal):
 def _bar(share: float, length: int, letters: str) -> list[tuple[str, str]]:
     length = max(length, 0)
     filled = min(length, int(share * length))
-    return [(letters[0] * filled, "$primary"), (letters[1] * (length - filled), "$text-disabled")]
+    return [(letters[0] * filled, "$primary"), (letters[1] * (length - filled), "$foreground-disabled")]
 
 
 class FiguresLine(Horizontal):
@@ -120,7 +120,7 @@ class FiguresLine(Horizontal):
             text = f"{'–' if value is None else quantity.write(value):>{width}}"
             room = min(part.size.width - len(text) - len(name) - 2, _LONGEST_SPARK)
             spark = f" {_spark(quantity, snapshot, room)}" if room >= _SHORTEST_SPARK else ""
-            part.say(Content.assemble(text, (f" {name}", "$text-muted"), (spark, "$primary")))
+            part.say(Content.assemble(text, (f" {name}", "$foreground-muted"), (spark, "$primary")))
         others = self.query_one("#others", TextLines)
         text = "  ".join(_others(step)) if step is not None else ""
         if others.styles.width is None or others.styles.width.value != len(text):

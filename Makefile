@@ -23,10 +23,10 @@ test:
 	$(PYTHON) -m pytest
 
 slow:
-	$(PYTHON) -m pytest -m slow
+	$(PYTHON) -m pytest -m slow -n 0
 
 gpu:
-	$(PYTHON) -m pytest -m gpu
+	$(PYTHON) -m pytest -m gpu -n 0
 
 benchmarks:
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks

@@ -69,7 +69,8 @@ async def export(pilot: Pilot[None]) -> None:
     for _ in range(240):
         await pilot.pause(0.5)
         lines = pilot.app.screen._compositor.render_strips()
-        if any("100 %" in strip.text for strip in lines):
+        text = "\n".join(strip.text for strip in lines)
+        if "100 %" in text and "gives up" not in text:
             return
 
 

@@ -249,7 +249,7 @@ def test_an_interrupt_asks_and_the_run_outlives_its_viewer(running: Any, answer:
     if pid == 0:
         os.execve(
             sys.executable,
-            [sys.executable, "-m", "tleg.cli", "attach", str(folder.path)],
+            [sys.executable, "-m", "tleg.cli", "attach", "--plain", str(folder.path)],
             {**clean_environment(), "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"},
         )
     try:

@@ -67,6 +67,13 @@ def tmux(tmp_path: Path, child_environment: Callable[..., dict[str, str]], runs_
     place.unlink(missing_ok=True)
 
 
+def wait_for_state(folder: RunFolder, state: str, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while observe(folder).state != state:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def installed() -> str:
     """The console script, beside the interpreter."""
     script = Path(sys.executable).with_name("tleg-tui")
@@ -103,13 +110,14 @@ def test_keys_screen_and_resize(tmux: Tmux) -> None:
 
 def test_the_terminal_is_killed_and_the_run_goes_on(tmux: Tmux, start_run: Callable[..., RunFolder]) -> None:
     folder = start_run(epochs=4000, checkpoint_steps=200)
+    wait_for_state(folder, "running")
     script = Path(sys.executable).with_name("tleg")
     tmux.open(f"{script} attach last")
     tmux.wait_for("img/s")
     tmux.kill()  # With everything that ran in it, as when a connection is lost.
     time.sleep(0.5)
     before = observe(folder)
-    assert before.state in ("starting", "running")
+    assert before.state == "running"
     tmux.open(f"{script} attach last; echo LEFT WITH $?; sleep 60")
     tmux.wait_for("img/s")
     tmux.press("q")
@@ -123,4 +131,4 @@ def test_the_terminal_is_killed_and_the_run_goes_on(tmux: Tmux, start_run: Calla
     tmux.wait_for("img/s")
     tmux.press("s")
     tmux.wait_for("stopped")
-    assert observe(folder).state == "stopped"
+    wait_for_state(folder, "stopped")

@@ -1,5 +1,6 @@
 """The chosen descendant: its layers on the line, its cost by part, memory, accuracy, lineage."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +30,18 @@ class Descendant:
     tuned: Tuned | None
 
 
+class _Drawn(Static):
+    """A text that is written anew when it gets another width: the line of layers fills it, and texts wrap."""
+
+    def __init__(self, draw: Callable[[], None], *, id: str) -> None:  # noqa: A002  # Textual's name.
+        super().__init__(id=id)
+        self._draw_text = draw
+
+    def on_resize(self) -> None:
+        """Write it anew, once the size is settled: a change of height in the middle of it would be lost."""
+        self.call_after_refresh(self._draw_text)
+
+
 class DescendantPanel(Horizontal):
     """Drawn anew with every depth. Seven lines where the terminal is short; else the figures, and what the file says."""
 
@@ -44,8 +57,8 @@ class DescendantPanel(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Two texts: of the depth, and of the learngene."""
-        yield Static(id="figures")
-        yield Static(id="facts")
+        yield _Drawn(self._draw, id="figures")
+        yield _Drawn(self._draw_facts, id="facts")
 
     def show(self, descendant: Descendant) -> None:
         """Show another descendant."""
@@ -60,11 +73,6 @@ class DescendantPanel(Horizontal):
         self._shown = None
         self.query_one("#figures", Static).update(Content.assemble(("This cannot be used. ", "$error"), why))
         self.query_one("#facts", Static).update("")
-
-    def on_resize(self) -> None:
-        """The line of layers is as long as there is room, and texts wrap."""
-        self._draw()
-        self._draw_facts()
 
     def _draw_facts(self) -> None:
         panel = self.query_one("#facts", Static)
@@ -107,7 +115,7 @@ def describe(shown: Descendant, width: int) -> Content:
         *_parts(header, row, width),
         Content(""),
         _accuracy(shown),
-        _memory(shown),
+        *_memories(shown),
     ]
     if not row.fits:
         lines.append(_exceeds(shown))
@@ -190,6 +198,14 @@ def _accuracy(shown: Descendant) -> Content:
         )
         parts += [("   fine-tuned", "$foreground-muted"), f" {shown.tuned.top1:.2f} %{epochs}"]
     return Content.assemble(*parts)
+
+
+def _memories(shown: Descendant) -> list[Content]:
+    cost = shown.row.cost
+    return [
+        Content.assemble((f"{what}, batch {shown.batch} ", "$foreground-muted"), format_bytes(value))
+        for what, value in (("inference", cost.inference_memory), ("fine-tuning", cost.training_memory))
+    ]
 
 
 def _memory(shown: Descendant) -> Content:

@@ -5,9 +5,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tleg_tui.terminal import is_remote, why_not
+
+if TYPE_CHECKING:
+    from tleg.runs.layout import RunFolder
 
 LEAST_REFRESH: Final = 0.1
 
@@ -43,6 +46,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
+    for name in ("COLUMNS", "LINES"):  # Exported, they would hold the size for ever, whatever the terminal becomes.
+        os.environ.pop(name, None)
     remote = is_remote()
     if remote:
         os.environ.setdefault("TEXTUAL_FPS", "15")  # Before Textual is imported, which reads it then.
@@ -73,7 +78,7 @@ def _show(options: argparse.Namespace) -> int:
     return app.return_code or 0
 
 
-def _open(text: str | None, runs_dir: Path):  # type: ignore[no-untyped-def]
+def _open(text: str | None, runs_dir: Path) -> "tuple[Path | None, RunFolder | None]":
     """A learngene or a run to begin with. Raises InputError for what is neither."""
     if text is None:
         return None, None

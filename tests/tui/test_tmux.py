@@ -57,6 +57,7 @@ def tmux(tmp_path: Path, child_environment: Callable[..., dict[str, str]], runs_
     environment = child_environment(
         TLEG_SETTINGS=str(tmp_path / "settings"), TLEG_RUNS=str(runs_dir), PYTHONWARNINGS="ignore", LC_ALL="C.UTF-8"
     )
+    environment |= {"COLUMNS": "80", "LINES": "24"}  # As some shells export them; the terminal's own size counts.
     for name in ("TMUX", "NO_COLOR", "SSH_CONNECTION", "SSH_TTY"):
         environment.pop(name, None)
     # A socket's path may have about a hundred letters, which the folder of a test can exceed.

@@ -38,7 +38,8 @@ class _Drawn(Static):
         self._draw_text = draw
 
     def on_resize(self) -> None:
-        """Write it anew, once the size is settled: a change of height in the middle of it would be lost."""
+        """Write it anew; and again once the size is settled, because a change of height in the middle of it is lost."""
+        self._draw_text()
         self.call_after_refresh(self._draw_text)
 
 

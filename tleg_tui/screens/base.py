@@ -61,7 +61,7 @@ class WorkScreen(Screen[None]):
         self._show_runs()
 
     def _show_runs(self) -> None:
-        if not self.is_current:  # What is painted below another screen costs as much as what is seen.
+        if self.app.screen is not self:  # What is painted below another screen costs as much as what is seen.
             return
         for title in self.query(TitleBar):
             title.runs = self.bench.runs

@@ -138,7 +138,7 @@ class WorkbenchScreen(WorkScreen):
 
     def _take_runs(self) -> None:
         """Runs may have made learngenes, and reached accuracies."""
-        if not self._completed or not self.is_current:
+        if not self._completed or self.app.screen is not self:
             return
         self._list()
         if self._entry is not None:
@@ -212,7 +212,7 @@ class WorkbenchScreen(WorkScreen):
         deepest = self._preview.deepest
         lines = depth_lines(self._preview, self._tuned, self._known())
         self.query_one(DepthTable).show(lines, self._pins, None if deepest is None else deepest.depth)
-        self.query_one("#verdict", Static).update(self._verdict())
+        self.query_one("#verdict", Static).update(self._verdict(), layout=False)
         self._show_descendant()
         self.refresh_bindings()
 

@@ -55,6 +55,7 @@ class DescendantPanel(Horizontal):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name.
         super().__init__(id=id)
         self._shown: Descendant | None = None
+        self._lines = -1
 
     def compose(self) -> ComposeResult:
         """Two texts: of the depth, and of the learngene."""
@@ -71,7 +72,7 @@ class DescendantPanel(Horizontal):
 
     def refuse(self, why: str) -> None:
         """Say why there is nothing to show."""
-        self._shown = None
+        self._shown, self._lines = None, -1
         self.query_one("#figures", Static).update(Content.assemble(("This cannot be used. ", "$error"), why))
         self.query_one("#facts", Static).update("")
 
@@ -85,7 +86,11 @@ class DescendantPanel(Horizontal):
         if self._shown is None or figures.content_size.width <= 0:
             return
         roomy = self.screen.has_class("-wide") or self.screen.has_class("-tall")
-        figures.update((describe if roomy else brief)(self._shown, figures.content_size.width))
+        text = (describe if roomy else brief)(self._shown, figures.content_size.width)
+        # A text of as many lines as before needs no new layout, which would cost a frame at every key.
+        lines = text.plain.count("\n")
+        figures.update(text, layout=lines != self._lines)
+        self._lines = lines
 
 
 def brief(shown: Descendant, width: int) -> Content:

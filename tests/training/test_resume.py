@@ -238,6 +238,8 @@ def test_an_evaluation_that_was_left_is_made_up_for(
         with pytest.raises(TrainingStoppedError, match=f"stopped after step {step} of 15"):
             learn(job, placement, observer=observer, checkpoints=checkpoints)
         seen += [at for at, _, _ in observer.evaluations]
+        # The last step is told, whatever was told a moment before: what a viewer shows is what was saved.
+        assert not observer.reports or observer.reports[-1].step == step
     last = Recorder()
     resumed = learn(job, placement, observer=last, checkpoints=checkpoints)
     assert seen + [at for at, _, _ in last.evaluations] == [at for at, _, _ in untouched.evaluations] == [5, 10, 15]

@@ -109,7 +109,10 @@ class _Loop:
                 self._evaluate()
             if save:
                 self._save()
-            if stop or self._is_evaluation_due():
+            left = self._is_evaluation_due()
+            if left and not (report or stop):
+                self._report(batches.waited)  # The last step is told, also when the request came during its evaluation.
+            if stop or left:
                 break
 
     def _until_stopped(self, batches: Prefetcher) -> Iterator[Batch]:

@@ -101,7 +101,7 @@ def totals(look: RunLook) -> tuple[float, str, float | None, str]:
     if not epochs or steps % epochs:
         return done / steps, whole, None, ""
     length = steps // epochs
-    within = length if done == steps else done % length
+    within = (done - 1) % length + 1 if done else 0  # The last step of an epoch is still its own.
     return done / steps, whole, within / length, f"{grouped(within):>{len(grouped(length))}} of {grouped(length)}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from tests.training.conftest import digits_folder as digits_folder  # A data set that trains in seconds.
 from tleg.launching import make_training
@@ -70,6 +71,9 @@ def start(runs_dir: Path) -> Start:
     async def open_workbench(size: tuple[int, int] = SMALL, **options: Any) -> AsyncIterator[Pilot[None]]:
         app = Workbench(options.pop("runs_dir", runs_dir), **options)
         async with app.run_test(size=size) as pilot:
+            # What stands around the table comes after the first paint.
+            bench = app.screen_stack[0]
+            await eventually(pilot, lambda: any(str(each.content) for each in bench.query("#figures").results(Static)))
             await pilot.pause()
             yield pilot
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tleg.cli.output import printable
-from tleg.cli.run_text import GLYPHS
+from tleg.cli.run_text import GLYPHS, format_progress
 from tleg.runs.state import RunState
 from tleg_tui.run_list import RunRow
 
@@ -76,11 +76,7 @@ def origin_of(row: RunRow) -> str:
 
 def format_epochs(state: RunState) -> str:
     """How far a run is: '3.2/20', in epochs; nothing before its first step."""
-    if not state.steps or state.step is None:
-        return ""
-    if state.epochs is None:
-        return f"{100 * state.step / state.steps:.0f} %"
-    return f"{round(state.step * state.epochs / state.steps, 1):g}/{state.epochs}"
+    return format_progress(state).removesuffix(" epochs")
 
 
 def coarse(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """How screens look: SVG pictures kept beside the tests, at the smallest usual size and at a large one.
 
-After a change that is meant, `TLEG_UPDATE_GOLDEN=1 pytest tests/tui/test_snapshots.py -n 0` makes them anew. Look at them before
-committing: they open in any browser.
+After a change that is meant, `TLEG_UPDATE_GOLDEN=1 pytest tests/tui/test_snapshots.py -n 0` makes them anew. Look at them
+before committing: they open in any browser.
 """
 
 import os

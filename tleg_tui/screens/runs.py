@@ -100,7 +100,13 @@ class RunsScreen(WorkScreen):
     def _row(self, key: Path | None) -> RunRow | None:
         return next((row for row in self.bench.runs.rows if row.folder.path == key), None)
 
+    def on_screen_resume(self) -> None:
+        """Catch up on what happened below another screen."""
+        self._show()
+
     def _take_runs(self) -> None:
+        if self.app.screen is not self:
+            return
         self._show()
         if not self.bench.runs.complete:
             # Long histories are read in pieces; whoever looks at the list should not wait for the next regular look.

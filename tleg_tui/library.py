@@ -1,5 +1,6 @@
 """The learngenes that the workbench offers, and what is known of their accuracy."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def find_entries(opened: Iterable[str], folder: Path, runs: RunList) -> tuple[En
             add(entry)
     for row in runs.rows:
         if row.spec.kind == "learn" and row.result is not None and row.result.suffix == SUFFIX:
-            entry = open_entry(row.result, "run", row.result.name if row.spec.output else row.id)
+            entry = open_entry(row.result, "run", row.result.name if row.spec.output else _name_of_run(row.id))
             if entry.file is not None:
                 add(entry)
     return tuple(entries.values())
@@ -118,6 +119,11 @@ def _files(folder: Path) -> list[Path]:
         return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.is_file())[:_MOST_IN_FOLDER]
     except OSError:
         return []
+
+
+def _name_of_run(run: str) -> str:
+    """A run's id without the date in front, which would fill the list."""
+    return re.sub(r"^\d{6}-\d{6}-", "", run)
 
 
 def first_choice(entries: Iterable[Entry], wanted: str | None) -> Entry | None:

@@ -330,3 +330,48 @@ async def test_a_resize_storm_and_a_terminal_that_is_too_small(start: Start) -> 
         assert "too small" in " ".join(screen_text(pilot).split())
         await pilot.press("q")
     assert pilot.app.return_code == 0
+
+
+@drive
+async def test_results_of_runs_are_listed_on_one_line_each(start: Start, finished_runs: Path) -> None:
+    (run,) = finished_runs.iterdir()
+    async with start(SMALL, runs_dir=finished_runs) as pilot:
+        listed = pilot.app.screen.query_one(LearngeneList)
+        await eventually(pilot, lambda: listed.option_count == 2)
+        await pilot.pause()
+        assert listed.size.height == 2
+        assert run.name[14:30] in screen_text(pilot)  # Its id without the date.
+        listed.focus()
+        await pilot.press("down")
+        await pilot.pause()
+        entry = bench(pilot).entry
+        assert entry is not None
+        assert entry.path.parent == run / "exports"
+        reached = read_file(entry.path).header.reached
+        assert reached is not None
+        assert f"zero-shot {reached.top1[4]:.2f} %" in await at_depth(pilot, 4)
+
+
+async def at_depth(pilot: Any, depth: int) -> str:
+    pilot.app.screen.query_one(DepthTable).depth = depth
+    await pilot.pause()
+    return screen_text(pilot)
+
+
+@drive
+async def test_accuracies_of_fine_tuning_are_shown_beside_those_without(start: Start, start_run: Any) -> None:
+    from dataclasses import replace
+
+    from tleg.runs.events import EventWriter
+    from tleg.runs.state import recall_state, write_state
+
+    folder = start_run("finetune", learngene="fashion-mnist", depth=5, begin=False)
+    with EventWriter(folder) as events:
+        events.write("started", {"step": 0, "steps": 10, "epochs": 1})
+        scores = [{"depth": None, "top1": 91.25, "images": 100}]
+        events.write("evaluation", {"step": 10, "epoch": 1, "weights": "model", "scores": scores})
+    write_state(folder, replace(recall_state(folder), state="stopped"))
+    async with start((120, 40)) as pilot:
+        await eventually(pilot, lambda: "91.2" in line_of(pilot, 5))
+        assert "fine-tuned 91.25 % after 1 epoch" in " ".join((await at_depth(pilot, 5)).split())
+        assert "fine-tuned" not in await at_depth(pilot, 6)

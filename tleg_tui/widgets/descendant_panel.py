@@ -120,7 +120,7 @@ def describe(shown: Descendant, width: int) -> Content:
         Content(""),
         *_parts(header, row, width),
         Content(""),
-        _accuracy(shown),
+        *_accuracies(shown),
         *_memories(shown),
     ]
     if not row.fits:
@@ -196,14 +196,17 @@ def _parts(header: LearngeneHeader, row: PreviewRow, width: int) -> list[Content
 
 
 def _accuracy(shown: Descendant) -> Content:
+    return Content("   ").join(_accuracies(shown))
+
+
+def _accuracies(shown: Descendant) -> list[Content]:
     known = "not measured" if shown.top1 is None else f"{shown.top1:.2f} %"
-    parts: list[str | tuple[str, str]] = [("zero-shot ", "$foreground-muted"), known]
+    found = [Content.assemble(("zero-shot ", "$foreground-muted"), known)]
     if shown.tuned is not None:
-        epochs = (
-            "" if shown.tuned.epoch is None else f" after {shown.tuned.epoch} epoch{'s' if shown.tuned.epoch != 1 else ''}"
-        )
-        parts += [("   fine-tuned", "$foreground-muted"), f" {shown.tuned.top1:.2f} %{epochs}"]
-    return Content.assemble(*parts)
+        epoch = shown.tuned.epoch
+        after = "" if epoch is None else f" after {epoch} epoch{'s' if epoch != 1 else ''}"
+        found.append(Content.assemble(("fine-tuned ", "$foreground-muted"), f"{shown.tuned.top1:.2f} %{after}"))
+    return found
 
 
 def _memories(shown: Descendant) -> list[Content]:

@@ -15,6 +15,7 @@ class LearngeneList(OptionList):
     DEFAULT_CSS = """
     LearngeneList { height: auto; max-height: 8; border: none; background: transparent; padding: 0; }
     LearngeneList:focus { border: none; }
+    LearngeneList { text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name.

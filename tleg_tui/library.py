@@ -58,31 +58,45 @@ def open_entry(path: Path, origin: Origin = "opened", name: str | None = None) -
         return Entry(shown, path, origin, None, " ".join(str(error).split()))
 
 
-def find_entries(opened: Iterable[str], folder: Path, runs: RunList) -> tuple[Entry, ...]:
-    """Return what is shipped, was opened, lies in a folder or came out of runs; each file once, in this order.
+class Library:
+    """The learngenes that are offered. A header is read again when its file changed, and not before."""
 
-    A file of the folder that is no learngene is passed over; one that the user opened is shown with its error.
-    """
-    entries: dict[Path, Entry] = {}
+    def __init__(self) -> None:
+        self._read: dict[tuple[Path, Origin], tuple[tuple[int, int], Entry]] = {}
 
-    def add(entry: Entry) -> None:
-        entries.setdefault(entry.path.resolve(), entry)
+    def find(self, opened: Iterable[str], folder: Path, runs: RunList) -> tuple[Entry, ...]:
+        """Return what is shipped, was opened, lies in a folder or came out of runs; each file once, in this order.
 
-    names = sorted(shipped().items(), key=lambda item: (item[0] != DEFAULT_LEARNGENE, item[0]))
-    for name, path in names:
-        add(open_entry(path, "shipped", name))
-    for text in opened:
-        add(open_entry(Path(text), "opened"))
-    for path in _files(folder):
-        entry = open_entry(path, "folder")
-        if entry.file is not None:
-            add(entry)
-    for row in runs.rows:
-        if row.spec.kind == "learn" and row.result is not None and row.result.suffix == SUFFIX:
-            entry = open_entry(row.result, "run", row.result.name if row.spec.output else _name_of_run(row.id))
-            if entry.file is not None:
-                add(entry)
-    return tuple(entries.values())
+        A file of the folder that is no learngene is passed over; one that the user opened is shown with its error.
+        """
+        entries: dict[Path, Entry] = {}
+
+        def add(entry: Entry, *, passed_over: bool = False) -> None:
+            if not passed_over or entry.file is not None:
+                entries.setdefault(entry.path.resolve(), entry)
+
+        for name, path in sorted(shipped().items(), key=lambda item: (item[0] != DEFAULT_LEARNGENE, item[0])):
+            add(self._entry(path, "shipped", name))
+        for text in opened:
+            add(self._entry(Path(text), "opened"))
+        for path in _files(folder):
+            add(self._entry(path, "folder"), passed_over=True)
+        for row in runs.rows:
+            if row.spec.kind == "learn" and row.result is not None and row.result.suffix == SUFFIX:
+                name = row.result.name if row.spec.output else _name_of_run(row.id)
+                add(self._entry(row.result, "run", name), passed_over=True)
+        return tuple(entries.values())
+
+    def _entry(self, path: Path, origin: Origin, name: str | None = None) -> Entry:
+        try:
+            facts = path.stat()
+            stamp = (facts.st_mtime_ns, facts.st_size)
+        except OSError:
+            stamp = (0, 0)
+        known = self._read.get((path, origin))
+        if known is None or known[0] != stamp:
+            known = self._read[path, origin] = (stamp, open_entry(path, origin, name))
+        return known[1]
 
 
 def tuned_depths(entry: Entry, runs: RunList) -> dict[int, Tuned]:

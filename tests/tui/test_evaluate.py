@@ -1,0 +1,68 @@
+"""Measuring accuracies from the workbench: the same command as on the command line, and its figures in the table."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from textual.widgets import Input, Static
+
+from tests.tui.conftest import SMALL, Start, drive, eventually, screen_text
+from tleg.container import read_file
+from tleg_tui.screens.evaluate import EvaluateScreen
+from tleg_tui.screens.workbench import WorkbenchScreen
+from tleg_tui.widgets.depth_table import DepthTable
+from tleg_tui.widgets.tick import Tick
+
+
+def told(pilot: Any) -> str:
+    return str(pilot.app.screen.query_one("#told", Static).content)
+
+
+@drive
+async def test_what_is_wrong_is_said_before_anything_is_measured(start: Start) -> None:
+    async with start(SMALL) as pilot:
+        await pilot.press("e")
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, EvaluateScreen))
+        assert not pilot.app.screen.query(Tick)  # A shipped file is not written into.
+        pilot.app.screen.query_one("#depths", Input).value = "8-4"
+        await pilot.press("enter")
+        await eventually(pilot, lambda: told(pilot))
+        assert "8-4" in told(pilot)
+        pilot.app.screen.query_one("#depths", Input).value = "4"
+        pilot.app.screen.query_one("#data", Input).value = "nowhere/at-all"
+        assert await eventually(
+            pilot, lambda: "tleg evaluate fashion-mnist --data nowhere/at-all --depths 4" in screen_text(pilot)
+        )
+        await pilot.press("enter")
+        await eventually(pilot, lambda: "nowhere/at-all" in told(pilot), 60)
+        await pilot.press("escape")
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
+
+
+@drive
+async def test_figures_come_into_the_table_and_on_request_into_the_file(
+    start: Start, finished_runs: Path, digits_folder: Path
+) -> None:
+    (result,) = finished_runs.glob("*/exports/*.safetensors")
+    shutil.copy(result, "mine.safetensors")
+    before = read_file(Path("mine.safetensors")).header.reached
+    assert before is not None
+    assert 5 not in before.top1
+    async with start(SMALL, opened=Path("mine.safetensors")) as pilot:
+        await pilot.press("e")
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, EvaluateScreen))
+        pilot.app.screen.query_one("#data", Input).value = str(digits_folder)
+        pilot.app.screen.query_one("#depths", Input).value = "4,5"
+        pilot.app.screen.query_one("#record", Tick).value = True
+        await pilot.press("enter")
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen), 90)
+        kept = read_file(Path("mine.safetensors")).header.reached
+        assert kept is not None
+        assert set(kept.top1) >= {4, 5}
+        assert kept.top1[4] == before.top1[4]
+        table = pilot.app.screen.query_one(DepthTable)
+        table.depth = 5
+        await eventually(pilot, lambda: f"zero-shot {kept.top1[5]:.2f} %" in screen_text(pilot))
+        entry = pilot.app.screen.entry  # type: ignore[attr-defined]
+        assert entry.file.header.reached == kept  # Read again, because it was written.
+        assert pilot.app.settings.data[0] == str(digits_folder)  # type: ignore[attr-defined]

@@ -1,0 +1,111 @@
+"""Which learngenes are offered, and what is known of their accuracy."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import make_learngene
+from tleg.errors import InputError
+from tleg_tui import library
+from tleg_tui.board import RunBoard
+from tleg_tui.library import Library, first_choice, open_entry, resolve_path, tuned_depths
+from tleg_tui.run_list import RunList
+
+
+def test_each_file_is_offered_once_and_in_order(finished_runs: Path) -> None:
+    make_learngene().save("b.safetensors")
+    make_learngene(seed=3).save("a.safetensors")
+    Path("linked.safetensors").symlink_to("a.safetensors")
+    runs = RunBoard().look([finished_runs])
+    found = Library().find([str(Path("b.safetensors").absolute()), "gone.safetensors"], Path.cwd(), runs)
+    assert [(entry.name, entry.origin) for entry in found] == [
+        ("fashion-mnist", "shipped"),
+        ("b.safetensors", "opened"),
+        ("gone.safetensors", "opened"),
+        ("a.safetensors", "folder"),
+        (runs.rows[0].id[14:], "run"),
+    ]
+    assert found[2].file is None
+    assert "cannot read gone.safetensors" in str(found[2].error)
+    assert found[3].argument == "a.safetensors"
+    assert found[0].argument == "fashion-mnist"
+
+
+def test_a_header_is_read_again_when_its_file_changed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_learngene().save("a.safetensors")
+    reads: list[Path] = []
+    real = library.read_file
+    monkeypatch.setattr(library, "read_file", lambda path: (reads.append(Path(path)), real(path))[1])
+    known = Library()
+    first = known.find([], Path.cwd(), RunList())
+    assert known.find([], Path.cwd(), RunList()) == first
+    assert reads.count(Path("a.safetensors").absolute()) == 1
+    make_learngene(seed=5).save("a.safetensors", overwrite=True)
+    os.utime("a.safetensors", ns=(1, 1))
+    second = known.find([], Path.cwd(), RunList())
+    assert second != first
+    assert reads.count(Path("a.safetensors").absolute()) == 2
+
+
+def test_the_choice_of_the_last_time_comes_first() -> None:
+    make_learngene().save("a.safetensors")
+    found = Library().find([], Path.cwd(), RunList())
+    assert first_choice(found, None) == found[0]
+    assert first_choice(found, str(found[1].path)) == found[1]
+    assert first_choice(found, "fashion-mnist") == found[0]
+    assert first_choice(found, "gone") == found[0]
+    assert first_choice((), None) is None
+    broken = open_entry(Path("nowhere"))
+    assert first_choice((broken, found[1]), None) == found[1]
+
+
+def test_what_fine_tuning_reached_is_found_by_learngene_and_depth(
+    start_run: Any, finished_runs: Path, runs_dir: Path
+) -> None:
+    from tleg.runs.events import EventWriter
+
+    shutil.copytree(next(finished_runs.iterdir()), runs_dir / "learned", symlinks=True)
+    result = next((runs_dir / "learned" / "exports").glob("*.safetensors"))
+    given = [
+        ("fashion-mnist", 4, 80.0, {}),
+        ("fashion-mnist", 4, 85.0, {}),
+        ("fashion-mnist", 4, 99.0, {"init": "scratch"}),  # No accuracy of the learngene's.
+        ("fashion-mnist", 8, 70.0, {}),
+        (str(runs_dir / "learned"), 3, 60.0, {}),
+    ]
+    for learngene, depth, top1, more in given:
+        folder = start_run("finetune", learngene=learngene, depth=depth, begin=False, **more)
+        with EventWriter(folder) as events:
+            scores = [{"depth": None, "top1": top1, "images": 10}]
+            events.write("evaluation", {"step": 1, "epoch": 2, "weights": "model", "scores": scores})
+    runs = RunBoard().look([runs_dir])
+    shipped = first_choice(Library().find([], Path.cwd(), RunList()), None)
+    assert shipped is not None
+    assert {depth: tuned.top1 for depth, tuned in tuned_depths(shipped, runs).items()} == {4: 85.0, 8: 70.0}
+    assert {depth: (tuned.top1, tuned.epoch) for depth, tuned in tuned_depths(open_entry(result), runs).items()} == {
+        3: (60.0, 2)
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a b.safetensors", "a b.safetensors"),
+        ("'/tmp/a b.pth'", "/tmp/a b.pth"),
+        ('"x"', "x"),
+        ("/tmp/a\\ b", "/tmp/a b"),
+        ("file:///tmp/a%20b", "/tmp/a b"),
+        (" ~/x ", os.path.expanduser("~/x")),
+    ],
+)
+def test_paths_as_terminals_paste_them(text: str, expected: str) -> None:
+    assert resolve_path(text) == Path(expected)
+
+
+def test_nothing_is_no_path() -> None:
+    for text in ("", "  ", "''"):
+        with pytest.raises(InputError, match="name a file"):
+            resolve_path(text)

@@ -16,7 +16,7 @@ from tleg.container import read_file
 from tleg.errors import InputError
 from tleg.header import LAYOUTS
 from tleg.ranges import parse_depths
-from tleg_tui.library import resolve_path
+from tleg_tui.learngenes import resolve_path
 
 ELASTIC: Final = "onnx-elastic"
 KINDS: Final[Mapping[str, str]] = MappingProxyType(

@@ -8,7 +8,7 @@ from typing import Final
 
 from tleg.catalogue import SUFFIX
 from tleg.recipes.kinds import Kind
-from tleg_tui.library import Library
+from tleg_tui.learngenes import Learngenes
 from tleg_tui.model_names import FIRST, ModelNames
 from tleg_tui.recipe_places import FASHION_MNIST, VALIDATION_NAMES
 from tleg_tui.run_list import RunList
@@ -40,7 +40,7 @@ def offers_of(name: str, kind: Kind, settings: Settings, runs: RunList, models: 
     if name == "data":
         found = _data(settings)
     elif name == "learngene":
-        entries = Library().find(settings.learngenes, Path.cwd(), runs)
+        entries = Learngenes().find(settings.learngenes, Path.cwd(), runs)
         found = (
             *(Offer(each.argument, each.origin) for each in entries if each.file is not None),
             *(Offer(str(row.folder.path), f"run, {row.state}") for row in runs.rows if row.spec.kind == "learn"),

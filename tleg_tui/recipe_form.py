@@ -18,7 +18,7 @@ from tleg.recipes.fields import Option, check_value, options_of
 from tleg.recipes.kinds import RECIPES, Kind, TrainingRecipe
 from tleg.runs.slurm import SlurmOptions
 from tleg.runs.spec import RunSpec
-from tleg_tui.library import resolve_path
+from tleg_tui.learngenes import resolve_path
 
 YES, NO = "yes", "no"
 START: Final = "start"

@@ -14,7 +14,7 @@ from tleg.errors import InputError
 from tleg.preview import Preview, preview
 from tleg_tui.actions import bindings
 from tleg_tui.budget import read_budget
-from tleg_tui.library import Entry, Library, Tuned, first_choice, open_entry, resolve_path, tuned_depths
+from tleg_tui.learngenes import Entry, Learngenes, Tuned, first_choice, open_entry, resolve_path, tuned_depths
 from tleg_tui.messages import BudgetChanged, DepthChosen, EntryChosen
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.widgets.depth_table import DepthHeader, DepthTable, depth_lines
@@ -45,7 +45,7 @@ class WorkbenchScreen(WorkScreen):
     def __init__(self, opened: Path | None = None) -> None:
         super().__init__()
         self._to_open = opened
-        self._library = Library()
+        self._learngenes = Learngenes()
         self._entries: tuple[Entry, ...] = ()
         self._entry: Entry | None = None
         self._preview: Preview | None = None
@@ -76,7 +76,7 @@ class WorkbenchScreen(WorkScreen):
             self._budget, self._batch = read_budget(dict(settings.budget))
         except InputError:
             self._budget, self._batch = Budget(), 1
-        self._entries = self._library.find(settings.learngenes, Path.cwd(), self.bench.runs)
+        self._entries = self._learngenes.find(settings.learngenes, Path.cwd(), self.bench.runs)
         if (entry := first_choice(self._entries, settings.learngene)) is not None:
             self._choose(entry)
         self.set_focus(self.query_one(DepthTable))
@@ -154,7 +154,7 @@ class WorkbenchScreen(WorkScreen):
         self._take_runs()
 
     def _list(self) -> None:
-        self._entries = self._library.find(self.bench.settings.learngenes, Path.cwd(), self.bench.runs)
+        self._entries = self._learngenes.find(self.bench.settings.learngenes, Path.cwd(), self.bench.runs)
         if not self._completed:
             return
         cast("LearngeneList", self.query_one("#learngenes")).show(self._entries, self._entry)

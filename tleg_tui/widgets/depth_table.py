@@ -17,7 +17,7 @@ from textual.widget import Widget
 from tleg.cli.output import format_bytes, format_count
 from tleg.preview import Preview, PreviewRow
 from tleg_tui.actions import bindings
-from tleg_tui.library import Tuned
+from tleg_tui.learngenes import Tuned
 from tleg_tui.messages import DepthChosen
 from tleg_tui.widgets.bar import bar_text
 

@@ -12,7 +12,7 @@ from textual.widgets import Static
 from tleg.cli.output import format_bytes, format_count
 from tleg.header import LearngeneHeader
 from tleg.preview import PreviewRow
-from tleg_tui.library import Tuned
+from tleg_tui.learngenes import Tuned
 from tleg_tui.widgets.bar import bar_text
 from tleg_tui.widgets.learngene_facts import describe_lineage, facts
 

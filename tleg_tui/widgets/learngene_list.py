@@ -5,7 +5,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tleg.cli.output import printable
-from tleg_tui.library import Entry
+from tleg_tui.learngenes import Entry
 from tleg_tui.messages import EntryChosen
 
 

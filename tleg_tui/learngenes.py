@@ -58,7 +58,7 @@ def open_entry(path: Path, origin: Origin = "opened", name: str | None = None) -
         return Entry(shown, path, origin, None, " ".join(str(error).split()))
 
 
-class Library:
+class Learngenes:
     """The learngenes that are offered. A header is read again when its file changed, and not before."""
 
     def __init__(self) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from tests.conftest import make_learngene
 from tleg.errors import InputError
-from tleg_tui import library
+from tleg_tui import learngenes
 from tleg_tui.board import RunBoard
-from tleg_tui.library import Library, first_choice, open_entry, resolve_path, tuned_depths
+from tleg_tui.learngenes import Learngenes, first_choice, open_entry, resolve_path, tuned_depths
 from tleg_tui.run_list import RunList
 
 
@@ -20,7 +20,7 @@ def test_each_file_is_offered_once_and_in_order(finished_runs: Path) -> None:
     make_learngene(seed=3).save("a.safetensors")
     Path("linked.safetensors").symlink_to("a.safetensors")
     runs = RunBoard().look([finished_runs])
-    found = Library().find([str(Path("b.safetensors").absolute()), "gone.safetensors"], Path.cwd(), runs)
+    found = Learngenes().find([str(Path("b.safetensors").absolute()), "gone.safetensors"], Path.cwd(), runs)
     assert [(entry.name, entry.origin) for entry in found] == [
         ("fashion-mnist", "shipped"),
         ("b.safetensors", "opened"),
@@ -37,9 +37,9 @@ def test_each_file_is_offered_once_and_in_order(finished_runs: Path) -> None:
 def test_a_header_is_read_again_when_its_file_changed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     make_learngene().save("a.safetensors")
     reads: list[Path] = []
-    real = library.read_file
-    monkeypatch.setattr(library, "read_file", lambda path: (reads.append(Path(path)), real(path))[1])
-    known = Library()
+    real = learngenes.read_file
+    monkeypatch.setattr(learngenes, "read_file", lambda path: (reads.append(Path(path)), real(path))[1])
+    known = Learngenes()
     first = known.find([], Path.cwd(), RunList())
     assert known.find([], Path.cwd(), RunList()) == first
     assert reads.count(Path("a.safetensors").absolute()) == 1
@@ -52,7 +52,7 @@ def test_a_header_is_read_again_when_its_file_changed_alone(monkeypatch: pytest.
 
 def test_the_choice_of_the_last_time_comes_first() -> None:
     make_learngene().save("a.safetensors")
-    found = Library().find([], Path.cwd(), RunList())
+    found = Learngenes().find([], Path.cwd(), RunList())
     assert first_choice(found, None) == found[0]
     assert first_choice(found, str(found[1].path)) == found[1]
     assert first_choice(found, "fashion-mnist") == found[0]
@@ -82,7 +82,7 @@ def test_what_fine_tuning_reached_is_found_by_learngene_and_depth(
             scores = [{"depth": None, "top1": top1, "images": 10}]
             events.write("evaluation", {"step": 1, "epoch": 2, "weights": "model", "scores": scores})
     runs = RunBoard().look([runs_dir])
-    shipped = first_choice(Library().find([], Path.cwd(), RunList()), None)
+    shipped = first_choice(Learngenes().find([], Path.cwd(), RunList()), None)
     assert shipped is not None
     assert {depth: tuned.top1 for depth, tuned in tuned_depths(shipped, runs).items()} == {4: 85.0, 8: 70.0}
     assert {depth: (tuned.top1, tuned.epoch) for depth, tuned in tuned_depths(open_entry(result), runs).items()} == {

@@ -42,6 +42,7 @@ ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = MappingProxyType(
             Action("command_palette", "ctrl+p", "palette", "Look up everything that can be done now", palette=False),
             Action("change_theme", "f9", "theme", "Choose the colours", bar=False),
             Action("help_keys", "question_mark,f1", "help", "Show the keys of this screen", palette=False),
+            Action("suspend_process", "ctrl+z", "suspend", "Go to the shell for a while; fg comes back", bar=False),
             Action("quit", "q,ctrl+q", "quit", "Leave; runs go on", bar=False),
         ),
         "workbench": (

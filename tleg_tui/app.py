@@ -99,6 +99,8 @@ class Workbench(App[None]):
     def on_mount(self) -> None:
         """Begin to look at runs."""
         self.theme_changed_signal.subscribe(self, lambda theme: self.remember(theme=theme.name))
+        # A shell that brought it back has left an empty screen.
+        self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         self.set_interval(_SECONDS_BETWEEN_LOOKS, self.look_at_runs)
         self.call_after_refresh(self.look_at_runs)
         if self._first_run is not None:

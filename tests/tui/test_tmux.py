@@ -133,3 +133,18 @@ def test_the_terminal_is_killed_and_the_run_goes_on(tmux: Tmux, start_run: Calla
     tmux.press("s")
     tmux.wait_for("stopped")
     wait_for_state(folder, "stopped")
+
+
+def test_a_shell_takes_it_aside_and_brings_it_back(tmux: Tmux) -> None:
+    tmux.open("bash --norc")
+    tmux.press(f"{installed()}", "Enter")
+    tmux.wait_for("every layer is")
+    tmux.press("j")
+    tmux.wait_for("Depth 9 ─")
+    tmux.press("C-z")
+    tmux.wait_for("Stopped")
+    tmux.press("fg", "Enter")
+    tmux.wait_for("Depth 9 ─")
+    tmux.press("j")
+    tmux.wait_for("Depth 10 ─")
+    tmux.press("q")

@@ -309,6 +309,9 @@ def test_every_size_shows_table_descendant_and_help(start: Start, size: tuple[in
             text = screen_text(pilot)
             assert "fashion-mnist" in text
             assert "Depth 8 ─" in text
+            # Beside the table where both have room, else below it.
+            beside = next(line for line in text.splitlines() if "Depth 8 ─" in line)
+            assert ("aux" in text and "Params" in beside) == (size[0] >= 136)
             assert "▸" in text
             assert text.splitlines()[-1].rstrip().endswith("? help")
             assert max(map(len, text.splitlines())) <= size[0]

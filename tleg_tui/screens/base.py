@@ -1,9 +1,10 @@
 """What all screens share: a title above, keys below, classes by size."""
 
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.events import Resize
 from textual.screen import ModalScreen, Screen
 
 from tleg_tui.actions import bindings
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 # Names of classes by the width and height of the terminal.
-WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (110, "-wide"), (170, "-huge")]
+WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (110, "-wide")]
+# From here on a screen is huge, and wide as well: of Textual's breakpoints one alone counts.
+HUGE: Final = 170
 HEIGHTS: list[tuple[int, str]] | None = [(0, "-short"), (34, "-tall")]
 
 
@@ -47,6 +50,11 @@ class WorkScreen(Screen[None]):
         size = self.app.size
         for breakpoints, length in ((self.HORIZONTAL_BREAKPOINTS, size.width), (self.VERTICAL_BREAKPOINTS, size.height)):
             self.add_class(*[name for least, name in sorted(breakpoints or ()) if length >= least][-1:])
+        self.set_class(size.width >= HUGE, "-huge")
+
+    def on_resize(self, event: Resize) -> None:
+        """Be huge, or not any more."""
+        self.set_class(event.size.width >= HUGE, "-huge")
 
     def compose_body(self) -> ComposeResult:
         """What stands between the two lines."""

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.content import Content
+from textual.events import Resize
 
 from tleg.cli.output import printable
 from tleg.runs.follower import RunLook
@@ -190,7 +191,7 @@ class RunScreen(RunControl):
                 )
             )
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """What depends on the size is made anew."""
         if self._seen is not None:
             self.call_after_refresh(self._show, self._seen)

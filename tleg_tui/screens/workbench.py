@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LEAST_DEPTHS = 24
 FIRST_DEPTH = 8
-_WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (136, "-wide"), (180, "-huge")]
+_WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (136, "-wide")]
 _HEIGHTS: list[tuple[int, str]] | None = [(0, "-tiny"), (21, "-short"), (34, "-tall")]
 _GREETING = "New here? Press b, then Enter: this depth becomes a verified ONNX file."
 

@@ -132,6 +132,7 @@ class DepthTable(ScrollView, can_focus=True):
         self._lines, self._pins, self._deepest = tuple(lines), pins, deepest
         if changed:
             self.virtual_size = Size(0, len(lines))
+            self.styles.max_height = max(len(lines), 1)  # What is said about the budget stands right below.
         self.refresh()
 
     def watch_depth(self, old: int, new: int) -> None:

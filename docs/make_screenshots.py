@@ -5,6 +5,7 @@ A training is started for them (a small ViT on Fashion-MNIST, a few minutes on a
 
 import asyncio
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -84,16 +85,21 @@ async def take_all(runs_dir: Path) -> None:
 
 def main() -> None:
     """Write the pictures to assets/."""
+    # A folder whose name anybody might have: the pictures show it.
+    work = Path(tempfile.gettempdir()) / "vits"
+    work.mkdir()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TLEG_SETTINGS"] = f"{folder}/settings"
         os.environ["TLEG_RUNS"] = f"{folder}/runs"
-        os.chdir(folder)
+        os.chdir(work)
         run = start_training(Path(folder) / "runs")
         try:
             asyncio.run(take_all(Path(folder) / "runs"))
         finally:
             if RunFollower(run).look().state.state not in ENDED:
                 kill_run(run)
+            os.chdir("/")
+            shutil.rmtree(work)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,6 @@ class OpenFileScreen(Dialog[Path]):
         self._paths = (folder / "..", *shown)
         choices.add_options([Option(_line(path)) for path in self._paths])
         choices.highlighted = 1 if len(self._paths) > 1 else 0
-        choices.border_title = None
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import BindingType
 from textual.geometry import Region, Size
@@ -20,6 +19,7 @@ from tleg_tui.actions import bindings
 from tleg_tui.learngenes import Tuned
 from tleg_tui.messages import DepthChosen
 from tleg_tui.widgets.bar import bar_text
+from tleg_tui.widgets.cursor_line import with_cursor
 
 # Title, width, from which width of the table on it is shown.
 _COLUMNS: Final = (
@@ -199,9 +199,11 @@ class DepthTable(ScrollView, can_focus=True):
             Segment(pin, mark),
         ]
         used = _DEPTH
-        for (title, column, _), cell in zip(_COLUMNS, line.cells, strict=True):
-            if (title, column) not in {(each[0], each[1]) for each in _shown(width)}:
+        shown = _shown(width)
+        for column_shown, cell in zip(_COLUMNS, line.cells, strict=True):
+            if column_shown not in shown:
                 continue
+            title, column, _ = column_shown
             style = mark if title == "Top-1" and line.best and line.fits else text
             segments.append(Segment(f"{cell:>{column + 1}}", style))
             used += column + 1
@@ -212,11 +214,7 @@ class DepthTable(ScrollView, can_focus=True):
             else:
                 segments.append(Segment(f"  {'over'[:room]:<{room}} ", over))
         strip = Strip(segments).adjust_cell_length(width, self.rich_style)
-        if not chosen:
-            return strip
-        # Over the segments' own styles, which state a background as well.
-        cursor = self.get_component_rich_style("depth-table--cursor")
-        return Strip(Segment.apply_style(strip, post_style=Style(bgcolor=cursor.bgcolor, bold=True)), width)
+        return with_cursor(strip, self.get_component_rich_style("depth-table--cursor")) if chosen else strip
 
 
 def _shown(width: int) -> list[tuple[str, int, int]]:

@@ -19,6 +19,7 @@ from textual.widget import Widget
 
 from tleg_tui.actions import bindings
 from tleg_tui.run_lines import RunLine
+from tleg_tui.widgets.cursor_line import with_cursor
 from tleg_tui.widgets.sparkline import sparkline
 
 _POINTER: Final = 3  # ' ▸ ', or a mark
@@ -154,12 +155,6 @@ class RunTable(ScrollView, can_focus=True):
         if self.chosen != chosen:
             self.post_message(self.Chosen(self.chosen))
 
-    def choose(self, key: Path) -> None:
-        """Move the cursor to a run, when it is shown."""
-        for place, line in enumerate(self._lines):
-            if line.key == key:
-                self._move_to(place)
-
     def action_move(self, count: int) -> None:
         """Move the cursor."""
         self._move_to(self._place + count)
@@ -212,7 +207,7 @@ class RunTable(ScrollView, can_focus=True):
             segments.append(self._cell(column, line, styles))
             segments.append(Segment(" ", styles["plain"]))
         strip = Strip(segments).adjust_cell_length(width, self.rich_style)
-        return Strip(Segment.apply_style(strip, post_style=_background(styles["cursor"])), width) if chosen else strip
+        return with_cursor(strip, styles["cursor"]) if chosen else strip
 
     def _cell(self, column: _Column, line: RunLine, styles: Mapping[str, Style]) -> Segment:
         if column.cell == "loss":
@@ -224,11 +219,6 @@ class RunTable(ScrollView, can_focus=True):
         if column.cell in ("kind", "data", "from"):
             name = "muted"
         return Segment(fit(text, column.width), styles[name])
-
-
-def _background(style: Style) -> Style:
-    """What of a style goes over colours that are there already."""
-    return Style(bgcolor=style.bgcolor, bold=True)
 
 
 def fit(text: str, width: int) -> str:

@@ -1,9 +1,9 @@
 """The installed `tleg-tui` in a real terminal: keys in, screen out, the terminal killed in the middle, and back again."""
 
-import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +17,20 @@ pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is no
 
 
 class Tmux:
-    """A tmux server of its own with one pane of 80x24."""
+    """A tmux server of its own with one pane of 80x24.
 
-    def __init__(self, socket: Path, environment: dict[str, str]) -> None:
-        self._socket = socket
+    A server that loses its last session leaves a moment later, and a session opened in that moment is lost with it:
+    so every session gets a server, and a socket, that nobody used before.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._folder = folder
+        self._opened = 0
         self._environment = environment
+
+    @property
+    def _socket(self) -> Path:
+        return self._folder / str(self._opened)
 
     def call(self, *words: str, check: bool = True) -> str:
         command = ["tmux", "-f", "/dev/null", "-S", str(self._socket), *words]
@@ -30,6 +39,8 @@ class Tmux:
         return done.stdout
 
     def open(self, command: str) -> None:
+        self.kill()
+        self._opened += 1
         self.call("new-session", "-d", "-x", "80", "-y", "24", command)
 
     def press(self, *keys: str) -> None:
@@ -61,11 +72,10 @@ def tmux(tmp_path: Path, child_environment: Callable[..., dict[str, str]], runs_
     for name in ("TMUX", "NO_COLOR", "SSH_CONNECTION", "SSH_TTY"):
         environment.pop(name, None)
     # A socket's path may have about a hundred letters, which the folder of a test can exceed.
-    place = Path(os.environ.get("TMPDIR", "/tmp")) / f"tleg-test-{os.getpid()}"
-    terminal = Tmux(place, environment)
-    yield terminal
-    terminal.kill()
-    place.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tleg-test-") as folder:
+        terminal = Tmux(Path(folder), environment)
+        yield terminal
+        terminal.kill()
 
 
 def wait_for_state(folder: RunFolder, state: str, seconds: float = 60.0) -> None:
@@ -127,7 +137,6 @@ def test_the_terminal_is_killed_and_the_run_goes_on(tmux: Tmux, start_run: Calla
     after = observe(folder)
     assert after.state == "running"
     assert (after.step or 0) > (before.step or 0)
-    tmux.call("kill-session")
     tmux.open(f"{script} attach last; echo LEFT WITH $?; sleep 60")
     tmux.wait_for("img/s")
     tmux.press("s")

@@ -4,13 +4,16 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import IO, Any, Final
 
-_PATIENCE_SECONDS: Final = 5.0
+# A long call of torch or ONNX Runtime answers a signal only when it is over.
+_PATIENCE_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.02
 _LONGEST_LINE: Final = 32 << 20
 
 
@@ -40,7 +43,7 @@ class ChildResult:
 async def run_tleg(
     words: Sequence[str], on_line: Callable[[str], None] | None = None, on_talk: Callable[[str], None] | None = None
 ) -> ChildResult:
-    """Run `tleg WORDS` and return how it ended. Cancelling interrupts it, as Ctrl-C does, and kills it if it stays.
+    """Run `tleg WORDS` and return how it ended. Cancelling terminates it, and kills it if it stays.
 
     A cancelled call returns when the command is gone, however often it is cancelled: leaving the workbench cancels all that
     is under way, and a command that is not waited for would be killed half way, with what it has half written.
@@ -48,18 +51,13 @@ async def run_tleg(
     """
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TERM": "dumb"}
     environment.setdefault("OMP_NUM_THREADS", "1")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "tleg.cli",
-        *words,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    # asyncio's own subprocess is never done when it is cancelled while it starts (its pending calls are never made).
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "tleg.cli", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=environment,
-        limit=_LONGEST_LINE,
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -67,42 +65,39 @@ async def run_tleg(
     talk: list[str] = []
     try:
         await asyncio.gather(_read(process.stdout, output, on_line), _read(process.stderr, talk, on_talk))
-        code = await process.wait()
-    except asyncio.CancelledError:
+        while process.poll() is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+    except BaseException:
         await _end(process)
         raise
+    finally:
+        process.stdout.close()
+        process.stderr.close()
     last = next((line for line in reversed(talk) if line.strip()), "")
-    return ChildResult(code, "\n".join(output), last.removeprefix("tleg: "))
+    return ChildResult(process.returncode, "\n".join(output), last.removeprefix("tleg: "))
 
 
-async def _read(stream: asyncio.StreamReader, lines: list[str], tell: Callable[[str], None] | None) -> None:
-    async for raw in stream:
-        line = raw.decode("utf-8", "replace").rstrip("\n")
-        lines.append(line)
-        if tell is not None:
-            tell(line)
+async def _read(pipe: IO[bytes], lines: list[str], tell: Callable[[str], None] | None) -> None:
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    try:
+        async for raw in reader:
+            line = raw.decode("utf-8", "replace").rstrip("\n")
+            lines.append(line)
+            if tell is not None:
+                tell(line)
+    finally:
+        transport.close()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Interrupt a process, and kill it if that does not end it in time. Cancelling does not shorten this."""
+async def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Terminate a process, and kill it if that does not end it in time. Cancelling does not shorten this."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            process.send_signal(number)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        process.send_signal(number)
         end = loop.time() + _PATIENCE_SECONDS
-        while (left := end - loop.time()) > 0:
-            try:
-                await asyncio.wait_for(_drain(process), left)
-            except TimeoutError:
-                break
-            except asyncio.CancelledError:
-                continue
-            else:
-                return
-
-
-async def _drain(process: asyncio.subprocess.Process) -> None:
-    """Wait for a process, and for the ends of its pipes."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    await asyncio.gather(process.stdout.read(), process.stderr.read(), process.wait())
+        while process.poll() is None and loop.time() < end:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(_LOOK_SECONDS)
+        if process.returncode is not None:
+            return

@@ -7,8 +7,8 @@ leaves the old file as it was.
 import ctypes
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -72,24 +72,21 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     and ExportError when the operating system refuses to write.
     """
     check_file(target, overwrite=overwrite)
+    temporary = _temporary_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(target)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        os.close(handle)
-    except OSError as error:
-        raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
-    temporary = Path(name)
-    try:
+        temporary.touch(mode=0o600, exist_ok=False)
         yield temporary
-        # mkstemp makes files that only their owner reads; an output is as readable as any other file.
+        # Half written it is its owner's alone; an output is as readable as any other file.
         os.chmod(temporary, 0o666 & ~_umask())
         _flush_to_disk(temporary)
         os.replace(temporary, target)
     except OSError as error:
         raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # It may never have come to be: a name that is too long, a read-only file system.
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -99,14 +96,12 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     An existing folder is swapped for the new one, and removed after that. Raises as `new_file` does.
     """
     check_folder(target, overwrite=overwrite)
+    temporary = _temporary_name(target)
+    replaced = temporary.with_suffix(".old")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(target)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    except OSError as error:
-        raise ExportError(f"cannot write {target}: {describe_os_error(error)}") from error
-    replaced = temporary.with_suffix(".old")
-    try:
+        temporary.mkdir(mode=0o700)
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
         for path in temporary.rglob("*"):
@@ -127,6 +122,11 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if target.exists():
             shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _temporary_name(target: Path) -> Path:
+    """Chosen before anything is made under it: a signal may come at any moment, and what is made must have its remover."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
 
 
 def _exchange(new: Path, old: Path) -> bool:

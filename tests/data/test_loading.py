@@ -123,7 +123,7 @@ def test_workers_end_with_their_parent(child_environment: Callable[..., dict[str
     assert all(alive(worker) for worker in workers)
     parent.kill()
     parent.communicate()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 120
     while any(alive(worker) for worker in workers):
         assert time.monotonic() < end
         time.sleep(0.02)

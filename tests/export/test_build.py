@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,11 +235,20 @@ def test_no_permission(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     # Not by chmod: root, as whom tests run in containers, may write everywhere.
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
-    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     done = run_cli("build", learngene_file, "--depth", 1, "--export", kind, "--output", tmp_path, "--no-verify")
     assert done.code == 1
     assert "Permission denied" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pytorch"])
+def test_a_name_that_no_file_can_have(kind: str, learngene_file: Path, tmp_path: Path, run_cli: Cli) -> None:
+    file = shutil.copy(learngene_file, tmp_path / f"{'g' * 240}.safetensors")
+    done = run_cli("build", file, "--depth", 1, "--export", kind, "--output", tmp_path / "o", "--no-verify")
+    assert done.code == 1
+    assert "File name too long" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -53,7 +53,7 @@ def program() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 def eventually() -> Callable[[Callable[[], Any]], Any]:
     """Wait until a condition holds, and return it; an AssertionError after ten seconds."""
 
-    def wait(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    def wait(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
         end = time.monotonic() + seconds
         while not (value := condition()):
             assert time.monotonic() < end, "it did not happen"

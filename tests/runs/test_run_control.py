@@ -95,7 +95,7 @@ def test_kill_ends_launcher_trainers_and_workers(run: RunFolder, program: Progra
     note(run, launcher.pid, pid=trainer, started=start_ticks(trainer))
     assert is_locked(run)
     kill_run(run)
-    assert launcher.wait(timeout=10) == -signal.SIGKILL
+    assert launcher.wait(timeout=120) == -signal.SIGKILL
     assert [find_process(pid) for pid in (launcher.pid, trainer, worker, second)] == [None] * 4
     assert not is_locked(run)
     assert launcher.stdout.read() == "", "no trainer was started again"
@@ -111,7 +111,7 @@ def test_kill_finds_the_trainer_when_its_launcher_is_gone(run: RunFolder, progra
     started = start_ticks(trainer.pid)
     note(run, 2**22 + 1, launcher_started=1, pid=trainer.pid, started=started)
     kill_run(run)
-    assert trainer.wait(timeout=10) == -signal.SIGKILL
+    assert trainer.wait(timeout=120) == -signal.SIGKILL
 
 
 def test_kill_ends_a_process_that_does_not_listen(run: RunFolder, program: Program) -> None:
@@ -125,7 +125,7 @@ def test_kill_ends_a_process_that_does_not_listen(run: RunFolder, program: Progr
     deaf.stdout.readline()
     note(run, deaf.pid)
     kill_run(run)
-    assert deaf.wait(timeout=10) == -signal.SIGKILL
+    assert deaf.wait(timeout=120) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("change", [{"launcher_started": 1}, {"launcher_started": None}, {"boot": "another"}])
@@ -146,7 +146,7 @@ def test_processes_beside_the_run_are_spared(run: RunFolder, program: Program) -
     assert os.getpgid(trainer.pid) == os.getpgid(neighbour.pid) == os.getpgrp()
     note(run, trainer.pid)
     kill_run(run)
-    assert trainer.wait(timeout=10) == -signal.SIGKILL
+    assert trainer.wait(timeout=120) == -signal.SIGKILL
     assert neighbour.poll() is None
 
 
@@ -174,7 +174,7 @@ def test_kill_keeps_the_last_word_of_a_trainer_that_hangs_at_its_end(run: RunFol
     process = program("input()", start_new_session=True)
     state = note(run, process.pid, state="finished", message="done", exit_code=0)
     kill_run(run)
-    assert process.wait(timeout=10) == -signal.SIGKILL
+    assert process.wait(timeout=120) == -signal.SIGKILL
     assert read_state(run) == state
     assert not run.events_file.exists()
 

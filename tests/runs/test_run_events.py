@@ -206,7 +206,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM
 writer.write("log", {"text": "after"})
 print(lost, small, big)
 """
-    lost, small, big = program(code, run.path).communicate(timeout=30)[0].split()
+    lost, small, big = program(code, run.path).communicate(timeout=120)[0].split()
     events = EventReader(run).read()
     assert int(lost) > 15
     assert len(events) == 30 - int(lost) + 2

@@ -121,7 +121,7 @@ def test_looking_at_its_own_lock_does_not_free_it(run: RunFolder, program: Progr
     assert is_locked(RunFolder(run.path / ".." / run.id))
     assert not RunLock(run).acquire(timeout=0)
     other = HOLD.replace("lock.acquire()", "is_locked(folder), lock.acquire(timeout=0.05)")
-    assert program(other, run.path).communicate(timeout=30)[0] == "True False\n"
+    assert program(other, run.path).communicate(timeout=120)[0] == "True False\n"
     lock.release()
     assert not is_locked(run)
 
@@ -145,7 +145,7 @@ def test_acquire_waits_for_a_holder_that_ends(run: RunFolder, program: Program) 
     timer = threading.Timer(0.3, end, [process])
     timer.start()
     lock = RunLock(run)
-    assert lock.acquire(timeout=10)
+    assert lock.acquire(timeout=120)
     lock.release()
     timer.join()
 

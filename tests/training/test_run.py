@@ -99,14 +99,14 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     for pid in doomed:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    process.wait(timeout=20)
+    process.wait(timeout=120)
     while any(find_process(pid) for pid in doomed):
         time.sleep(0.005)
     # A process counts as ended with its first thread; its files and locks are given up with its last.
     time.sleep(0.2)
 
 
-def wait_for(folder: RunFolder, step: int, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
+def wait_for(folder: RunFolder, step: int, process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
     """Wait until a run has a checkpoint of this step or a later one."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -269,7 +269,7 @@ def test_a_killed_process_of_two_fails_the_run_or_starts_it_again(
     (other,) = (pid for pid in worker_pids(folder) if pid != main)
     os.kill(other, signal.SIGKILL)
     if restarts:
-        end = time.monotonic() + 90
+        end = time.monotonic() + 120
         while len(events(folder, "started")) < 2:
             assert time.monotonic() < end, folder.log_file.read_text()
             time.sleep(0.1)
@@ -279,7 +279,7 @@ def test_a_killed_process_of_two_fails_the_run_or_starts_it_again(
         assert "starting again (1 of 1)" in events(folder, "warning")[-1]["text"]
         assert observe(folder).state == "running"
         return
-    assert process.wait(timeout=90) != 0
+    assert process.wait(timeout=120) != 0
     state = observe(folder)
     assert (state.state, state.exit_code) == ("failed", 1)
     assert state.message is not None
@@ -292,14 +292,14 @@ def test_a_signal_saves_and_ends(make_run: MakeRun, started: list[subprocess.Pop
     folder = make_run(epochs=2000, checkpoint_steps=100000, evaluate_every=0)
     process = start(folder)
     started.append(process)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not events(folder, "step"):
         assert time.monotonic() < end, folder.log_file.read_text()
         time.sleep(0.05)
     process.send_signal(signal.SIGHUP)
     process.send_signal(number)
     later = number == signal.SIGUSR1
-    assert process.wait(timeout=60) == (75 if later else 0)
+    assert process.wait(timeout=120) == (75 if later else 0)
     state = observe(folder)
     assert state.state == ("queued" if later else "stopped")
     (path,) = Checkpoints(folder.checkpoints).paths()
@@ -322,7 +322,7 @@ def test_a_second_trainer_is_refused(make_run: MakeRun, started: list[subprocess
 
 def test_a_run_that_cannot_start_says_why(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run(data=str(tmp_path / "nowhere"))
-    assert start(folder).wait(timeout=60) == 2
+    assert start(folder).wait(timeout=120) == 2
     state = observe(folder)
     assert (state.state, state.exit_code) == ("failed", 2)
     assert "there is no folder and no known data set" in (state.message or "")
@@ -332,7 +332,7 @@ def test_an_output_that_appeared_meanwhile_is_not_replaced(make_run: MakeRun, tm
     output = tmp_path / "gene.safetensors"
     folder = make_run(output=output, epochs=1, evaluate_depths="none")
     output.write_text("somebody else's")
-    assert start(folder).wait(timeout=60) == 1
+    assert start(folder).wait(timeout=120) == 1
     message = observe(folder).message or ""
     assert "exists already" in message
     assert f"The result is in {folder.exports / 'learngene.safetensors'}" in message

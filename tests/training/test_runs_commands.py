@@ -84,7 +84,7 @@ def begin(folder: RunFolder, manner: str = "obeys") -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-c", TRAINER, str(folder.path), manner], env=clean_environment(), start_new_session=True
     )
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while observe(folder).state != "running":
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -161,7 +161,7 @@ def test_stop_waits_until_the_run_has_saved(running: Any, run_cli: RunCli) -> No
     result = run_cli("stop", folder.id[:16])
     assert result.code == 0
     assert result.stdout == f"{folder.id}  stopped after step 7\n"
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=120) == 0
     again = run_cli("stop", "last", "--json")
     assert json.loads(again.stdout)["state"] == "stopped"
     assert "is stopped already" in again.stderr
@@ -174,7 +174,7 @@ def test_stop_kills_what_does_not_end(runs_dir: Path, run_cli: RunCli) -> None:
         result = run_cli("stop", "last", "--kill-after", "0.3")
         assert result.code == 0
         assert "it has not ended after 0.3 s; killing it" in result.stderr
-        assert process.wait(timeout=10) == -signal.SIGKILL
+        assert process.wait(timeout=120) == -signal.SIGKILL
         assert observe(folder).state == "stopped"
     finally:
         process.kill()
@@ -230,7 +230,7 @@ def test_runs_in_another_folder(tmp_path: Path, run_cli: RunCli) -> None:
     assert run_cli("attach", folder.path).code == 0
 
 
-def read_until(terminal: int, words: str, seconds: float = 20) -> str:
+def read_until(terminal: int, words: str, seconds: float = 120.0) -> str:
     """Read a terminal until it shows these words."""
     text, end = "", time.monotonic() + seconds
     while words not in text:
@@ -294,7 +294,7 @@ def test_two_may_watch_and_neither_matters(running: Any) -> None:
     viewers[0].communicate()
     assert process.poll() is None
     folder.stop_file.touch()
-    stdout, stderr = viewers[1].communicate(timeout=20)
+    stdout, stderr = viewers[1].communicate(timeout=120)
     assert (viewers[1].returncode, stdout) == (0, "")
     assert "\x1b" not in stderr
     assert "step 1/100, loss 2.5000, 7 images/s" in stderr
@@ -315,7 +315,7 @@ def test_a_folder_that_vanishes_is_a_sentence(running: Any) -> None:
     process.kill()
     process.wait()
     shutil.rmtree(folder.path)
-    _, stderr = viewer.communicate(timeout=20)
+    _, stderr = viewer.communicate(timeout=120)
     assert viewer.returncode == 1
     assert "Traceback" not in stderr
 
@@ -334,7 +334,7 @@ def test_a_run_from_start_to_result(runs_dir: Path, digits_folder: Path, run_tle
     assert begun.code == 0, begun.stderr
     run = begun.stdout.strip()
     folder = RunFolder(runs_dir / run)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while observe(folder).state != "running" or not (observe(folder).step or 0) > 1:
         assert time.monotonic() < end, folder.log_file.read_text()
         time.sleep(0.1)

@@ -90,7 +90,7 @@ def drive(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]
     return run
 
 
-async def eventually(pilot: Pilot[None], condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+async def eventually(pilot: Pilot[None], condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Wait until a condition holds, and return it; an AssertionError after some seconds."""
     end = asyncio.get_running_loop().time() + seconds
     while not (value := condition()):

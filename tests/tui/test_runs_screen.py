@@ -87,7 +87,7 @@ async def open_runs(pilot: Pilot[None], count: int | None = None) -> None:
         await look(pilot, lambda: len(names(pilot)) == count)
 
 
-async def look(pilot: Pilot[None], condition: Callable[[], Any], seconds: float = 30.0) -> None:
+async def look(pilot: Pilot[None], condition: Callable[[], Any], seconds: float = 120.0) -> None:
     """Look at the runs again and again until a condition holds."""
 
     def again() -> Any:

@@ -41,7 +41,7 @@ def served(child_environment: Callable[..., dict[str, str]], tmp_path: Path) -> 
         assert process.stderr is not None
         said = process.stderr.readline()
         assert f"http://127.0.0.1:{port}" in said
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -49,11 +49,11 @@ def served(child_environment: Callable[..., dict[str, str]], tmp_path: Path) -> 
             time.sleep(0.05)
         yield port, process
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=120)
 
 
 def ask(port: int, path: str = "/", **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
@@ -72,7 +72,7 @@ def test_its_own_page_is_served_and_no_other_page_reaches_it(served: tuple[int, 
     assert ask(port, "/ws", Origin="http://example.org", **upgrade)[0] == 403
     assert ask(port, "/", Host=f"example.org:{port}")[0] == 403
     process.send_signal(2)
-    assert process.wait(timeout=20) in (0, 130, -2)
+    assert process.wait(timeout=120) in (0, 130, -2)
 
 
 def test_it_listens_on_this_machine_alone(served: tuple[int, Any]) -> None:
@@ -126,7 +126,7 @@ class Browser:
         self._session = f"/session/{self.call('POST', '/session', wanted)['sessionId']}"
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
         answer = json.loads(connection.getresponse().read())["value"]
         connection.close()
@@ -156,7 +156,7 @@ def test_a_browser_shows_the_workbench(served: tuple[int, Any], tmp_path: Path) 
     with subprocess.Popen(
         ["chromedriver", f"--port={driver_port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as driver:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while True:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", driver_port), timeout=1).close()
@@ -165,7 +165,7 @@ def test_a_browser_shows_the_workbench(served: tuple[int, Any], tmp_path: Path) 
             time.sleep(0.1)
         browser = Browser(driver_port)
         browser.open(f"http://127.0.0.1:{port}/")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not browser.run("return document.body.classList.contains('-first-byte')"):
             assert time.monotonic() < end
             time.sleep(0.2)

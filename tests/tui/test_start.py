@@ -61,7 +61,7 @@ def test_without_a_terminal_it_is_one_line_and_2(child_environment: Callable[...
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 2

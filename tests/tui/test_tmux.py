@@ -34,7 +34,7 @@ class Tmux:
 
     def call(self, *words: str, check: bool = True) -> str:
         command = ["tmux", "-f", "/dev/null", "-S", str(self._socket), *words]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=120, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
 
@@ -49,7 +49,7 @@ class Tmux:
     def screen(self) -> str:
         return self.call("capture-pane", "-p")
 
-    def wait_for(self, text: str, seconds: float = 60.0) -> str:
+    def wait_for(self, text: str, seconds: float = 120.0) -> str:
         end = time.monotonic() + seconds
         while text not in (shown := self.call("capture-pane", "-p", check=False)):
             assert time.monotonic() < end, f"'{text}' did not appear:\n{shown}"
@@ -78,7 +78,7 @@ def tmux(tmp_path: Path, child_environment: Callable[..., dict[str, str]], runs_
         terminal.kill()
 
 
-def wait_for_state(folder: RunFolder, state: str, seconds: float = 60.0) -> None:
+def wait_for_state(folder: RunFolder, state: str, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while observe(folder).state != state:
         assert time.monotonic() < end

@@ -88,16 +88,20 @@ class WorkbenchScreen(WorkScreen):
         from tleg_tui.widgets.descendant_panel import DescendantPanel
         from tleg_tui.widgets.learngene_list import LearngeneList
 
+        descendant, learngenes = DescendantPanel(id="descendant"), LearngeneList(id="learngenes")
+        box, left, keys = self.query_one("#descendant-box"), self.query_one("#left"), self.query_one(KeyBar)
         with self.app.batch_update():
-            await self.query_one("#descendant-box").mount(DescendantPanel(id="descendant"))
-            await self.query_one("#left").mount(
+            await box.mount(descendant)
+            await left.mount(
                 Static("Learngenes", classes="panel-title"),
-                LearngeneList(id="learngenes"),
+                learngenes,
                 Static("", id="left-gap"),
                 BudgetPanel(dict(self.bench.settings.budget), id="budget"),
             )
-            if not self.bench.settings.greeted:
-                await self.mount(Static(_GREETING, id="greeting"), before=self.query_one(KeyBar))
+            if not self.bench.settings.greeted and keys.is_attached:
+                await self.mount(Static(_GREETING, id="greeting"), before=keys)
+            if not (descendant.is_attached and learngenes.is_attached):
+                return  # The workbench was left meanwhile.
             self._completed = True
             self._list()
             if self._entry is not None:

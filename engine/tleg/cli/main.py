@@ -5,10 +5,12 @@ Commands import what they need when they run, so that `tleg --help` and `tleg pr
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -45,9 +47,34 @@ def options(
     """Options of every command."""
 
 
+class _Ended(BaseException):
+    """A signal asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    raise _Ended(number)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 the job failed, 2 usage or bad input, 130 interrupted."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    """Run the command line and exit: 0 done, 1 the job failed, 2 usage or bad input, 130 interrupted.
+
+    SIGTERM and SIGHUP end it, after what it has half written is removed.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup, for one, has it ignored.
+            signal.signal(number, _end)
+    try:
+        code: int = run(sys.argv[1:] if arguments is None else arguments)
+    except _Ended as end:
+        code = -end.number
+    if code < 0:
+        # Whoever waits is told what ended it. Not above, where the exception still holds what is to be tidied.
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> ExitCode:

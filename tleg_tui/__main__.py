@@ -16,7 +16,7 @@ LEAST_REFRESH: Final = 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the workbench and exit: 0 left, 2 usage or a terminal that cannot show it."""
+    """Run the workbench and exit: 0 left, 1 it failed, 2 usage or a terminal that cannot show it."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -75,6 +75,8 @@ def _show(options: argparse.Namespace) -> int:
         hint = did_you_mean(options.theme, known)
         raise InputError(f"there is no theme '{options.theme}': choose one of {', '.join(known)}.{hint}")
     app.run()
+    if app.trouble is not None:
+        print(app.trouble, file=sys.stderr)
     return app.return_code or 0
 
 

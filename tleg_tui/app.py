@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import work
 from textual.app import App
@@ -16,6 +16,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from tleg.cli.output import printable
+from tleg.places import settings_folder
 from tleg_tui.actions import bindings
 from tleg_tui.ascii import AsciiFilter
 from tleg_tui.messages import RunsLooked
@@ -24,6 +25,7 @@ from tleg_tui.screens.base import WorkScreen
 from tleg_tui.screens.workbench import WorkbenchScreen
 from tleg_tui.settings import RecentName, Settings, load_settings, store_settings
 from tleg_tui.themes import DEFAULT, THEMES
+from tleg_tui.trouble import is_void, report
 
 if TYPE_CHECKING:
     from tleg.runs.layout import RunFolder
@@ -47,6 +49,8 @@ class Workbench(App[None]):
     run       a run to begin with; the workbench is below it
     refresh   seconds between two looks at a run that is shown
     ascii     paint ASCII alone
+
+    `trouble` is what to say, once the terminal is as it was, when an error that nobody foresaw ended it.
     """
 
     CSS_PATH = "tleg.tcss"
@@ -79,6 +83,7 @@ class Workbench(App[None]):
         self._left: dict[str, None] = {}  # Runs that were watched, in order.
         self._board: RunBoard | None = None  # Loaded with the first look.
         self._looking = False
+        self.trouble: str | None = None
         self._ascii_filter = AsciiFilter()
         for each in THEMES:
             self.register_theme(each)
@@ -116,6 +121,28 @@ class Workbench(App[None]):
             self.push_screen(TooSmallScreen(LEAST_SIZE))
         elif shown and not too_small:
             self.pop_screen()
+
+    def action_command_palette(self) -> None:
+        """Offer what can be done now."""
+        from tleg_tui.palette import Palette
+
+        if not Palette.is_open(cast("App[object]", self)):
+            self.push_screen(Palette(id="--command-palette"))
+
+    # Textual has no public place for these two.
+
+    def _handle_exception(self, error: Exception) -> None:
+        """End with what went wrong; but what was still wanted of widgets while the workbench is being left is void."""
+        if (self._exit or not self._running) and is_void(error):
+            return
+        if self.trouble is None:  # Others follow from the first.
+            said = printable(report(error, self._settings_folder or settings_folder()))
+            self.trouble = "\n".join(filter(None, [said, self.farewell()]))
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Close; what went wrong is told by `trouble`, and not as a traceback."""
+        self._close_messages_no_wait()
 
     # Runs.
 

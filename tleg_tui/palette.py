@@ -1,12 +1,21 @@
 """The command palette: what can be done now, and nothing else."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from tleg_tui.actions import action_of, key_name
+
+
+class Palette(CommandPalette):
+    """Textual's, whose list fails when it is moved by a page before its first line was laid out."""
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(KeyError):
+            super()._action_command_list(action)
 
 
 class ActionsProvider(Provider):

@@ -7,7 +7,7 @@ from typing import Any, Final
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from tleg.cli.output import format_bytes, printable
@@ -15,6 +15,7 @@ from tleg.errors import InputError, describe_os_error, did_you_mean
 from tleg_tui.learngenes import resolve_path
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
+from tleg_tui.widgets.option_list import OptionList
 
 SUFFIXES: Final = (".safetensors", ".pth", ".pt")
 _MOST: Final = 500

@@ -10,13 +10,14 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from tleg.cli.output import printable
 from tleg_tui.offers import Offer, walk
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
+from tleg_tui.widgets.option_list import OptionList
 
 _MOVES = {"down": "cursor_down", "up": "cursor_up", "pagedown": "page_down", "pageup": "page_up"}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from tleg.cli.output import printable
@@ -14,6 +14,7 @@ from tleg.runs.layout import RunFolder
 from tleg_tui.run_list import RunRow
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
+from tleg_tui.widgets.option_list import OptionList
 
 
 class PickRunScreen(Dialog[RunFolder]):

@@ -1,12 +1,12 @@
 """The learngenes on the left."""
 
 from textual.content import Content
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tleg.cli.output import printable
 from tleg_tui.learngenes import Entry
 from tleg_tui.messages import EntryChosen
+from tleg_tui.widgets.option_list import OptionList
 
 
 class LearngeneList(OptionList):

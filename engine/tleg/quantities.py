@@ -1,4 +1,4 @@
-"""Quantities as people type them: '20M' values, '1.5GiB'. Standard library only."""
+"""Quantities as people type and read them: '20M' values, '1.5GiB'. Standard library only."""
 
 import re
 from collections.abc import Mapping
@@ -30,6 +30,14 @@ def parse_bytes(text: str) -> int:
     Fractions of one are cut off. Raises InputError.
     """
     return _parse(text, BYTE_UNITS, "a size such as 800kB, 50MB or 1.5GiB")
+
+
+def format_bytes(value: float) -> str:
+    """Write bytes in decimal units, as file managers do: 5717032 -> '5.7 MB'."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= limit:
+            return f"{value / limit:.1f} {unit}"
+    return f"{value:.0f} B"
 
 
 def _parse(text: str, units: Mapping[str, int], wanted: str) -> int:

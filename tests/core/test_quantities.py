@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tleg.basis import MAX_DEPTH
 from tleg.errors import DepthError, InputError
-from tleg.quantities import parse_bytes, parse_count
+from tleg.quantities import format_bytes, parse_bytes, parse_count
 from tleg.ranges import parse_depths
 
 
@@ -84,3 +84,10 @@ def test_depths_out_of_range_are_refused(text: str) -> None:
 def test_what_is_no_list_of_depths_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_depths(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 B"), (999, "999 B"), (98_304, "98.3 kB"), (8_300_000, "8.3 MB"), (14 * 10**9, "14.0 GB")]
+)
+def test_sizes_are_written_in_the_unit_that_fits(value: int, text: str) -> None:
+    assert format_bytes(value) == text

@@ -135,6 +135,9 @@ def test_advice_says_what_to_change() -> None:
     advice = advise(crowded, 8 * 10**9)
     assert advice is not None
     assert "about 14.0 GB are needed and 8.0 GB are available: give --accumulate 2" in advice
+    small = advise(replace(crowded, activations=0), 98_304)
+    assert small is not None
+    assert "4.0 GB are needed and 98.3 kB are available" in small
     heavy = advise(replace(crowded, activations=0), 2 * 10**9)
     assert heavy is not None
     assert "choose a smaller model" in heavy

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tleg.quantities import format_bytes as format_bytes  # Here as well, beside what else is written for people.
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -53,14 +55,6 @@ def format_count(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.2f} {unit}"
     return f"{value:.0f}"
-
-
-def format_bytes(value: float) -> str:
-    """Write bytes in decimal units, as file managers do: 5717032 -> '5.7 MB'."""
-    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if abs(value) >= limit:
-            return f"{value / limit:.1f} {unit}"
-    return f"{value:.0f} B"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from tleg.quantities import format_bytes
 from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe, TrainingRecipe
 from tleg.training.device import Placement, choose_placement
 from tleg.training.devices import sample_host
@@ -105,7 +106,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
     disk = checkpoints + 2 * 4 * shown
     problems = [text for text in (advise(memory, available),) if text]
     if disk > free:
-        problems.append(f"{disk / 1e9:.1f} GB of disk are needed and {free / 1e9:.1f} GB are free in {runs_dir}")
+        problems.append(f"{format_bytes(disk)} of disk are needed and {format_bytes(free)} are free in {runs_dir}")
     steps = len(data.train) // recipe.recipe.batch_size * recipe.recipe.epochs
     return DryRun(
         data=data.name,

@@ -5,6 +5,7 @@ from typing import Final
 
 from tleg.cost import CostModel
 from tleg.header import Structure
+from tleg.quantities import format_bytes
 
 # States of the size of the weights that an optimiser keeps.
 _STATES: Final = {"adamw": 2, "adam": 2, "nadamw": 2, "adopt": 2, "lamb": 2, "lion": 1, "sgd": 1, "momentum": 1}
@@ -98,7 +99,7 @@ def advise(estimate: MemoryEstimate, available: int) -> str | None:
     """Return what to change when an estimate is more than the memory that is available, else None."""
     if estimate.total <= available:
         return None
-    needed = f"about {estimate.total / 1e9:.1f} GB are needed and {available / 1e9:.1f} GB are available"
+    needed = f"about {format_bytes(estimate.total)} are needed and {format_bytes(available)} are available"
     if (estimate.activations or 0) > estimate.total / 3:
         return (
             f"{needed}: give --accumulate 2 or more (the same result), --gradient-checkpointing, or a smaller --batch-size"

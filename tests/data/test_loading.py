@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -115,6 +115,8 @@ def test_workers_end_with_their_parent(child_environment: Callable[..., dict[str
     assert parent.stdout is not None
     workers = [int(parent.stdout.readline()) for _ in range(2)]
     assert len(set(workers)) == 2
+    # torchrun ends whole groups; the trainer needs its workers until it saved.
+    assert [os.getpgid(worker) for worker in workers] == workers
     for worker in workers:
         # What a group is sent is the parent's to answer.
         os.kill(worker, signal.SIGINT)
@@ -127,6 +129,16 @@ def test_workers_end_with_their_parent(child_environment: Callable[..., dict[str
     while any(alive(worker) for worker in workers):
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("text", ["DataLoader worker (pid 7) exited unexpectedly", "Pin memory thread exited unexpectedly"])
+def test_whatever_notices_that_a_worker_died_it_is_one_line(text: str) -> None:
+    class Dying:
+        def __iter__(self) -> Iterator[Any]:
+            raise RuntimeError(text)
+
+    with pytest.raises(DataError, match="was killed, most likely for want of memory; give fewer --workers"):
+        list(batches(cast(Any, Dying())))
 
 
 def test_a_killed_worker_is_explained(run_python: Callable[..., Any]) -> None:

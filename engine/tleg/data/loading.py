@@ -16,6 +16,7 @@ from tleg.errors import DataError, TlegError
 
 _PREFETCHED: Final = 4
 _PR_SET_PDEATHSIG: Final = 1
+_WORKER_DIED: Final = ("DataLoader worker", "Pin memory thread exited")
 
 
 def batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -32,7 +33,8 @@ def batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
             raise
         raise type(error)(lines[-1].partition(": ")[2]) from None
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        # With pinned memory it is the thread between this process and the workers that notices first.
+        if not any(word in str(error) for word in _WORKER_DIED):
             raise
         raise DataError(
             "a process that prepares images was killed, most likely for want of memory; give fewer --workers"
@@ -61,9 +63,12 @@ def worker_options(workers: int) -> dict[str, Any]:
 def settle_worker(_: int) -> None:
     """Make a worker use one core, leave signals to its parent, and end with it however that ends.
 
-    SIGTERM stays torch's, whose loader ends its workers with it.
+    It gets a process group of its own: torchrun ends whole groups, and the parent needs its workers until it saved. SIGTERM
+    stays torch's, whose loader ends its workers with it.
     """
     torch.set_num_threads(1)
+    with suppress(OSError):
+        os.setpgid(0, 0)
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     parent = os.getppid()

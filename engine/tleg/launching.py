@@ -53,11 +53,13 @@ def make_training(
         check_output(recipe, Path(output), overwrite=overwrite)
     recipe = _with_paths(recipe, runs_dir)
     compute = recipe.compute
+    name, ending = _name(recipe)
     return create_run(
         runs_dir,
         kind=recipe.kind,
         recipe=to_values(recipe),
-        name=_name(recipe),
+        name=name,
+        ending=ending,
         command=training_command(recipe, output),
         versions=versions("tleg", "torch", "timm"),
         output=output,
@@ -139,12 +141,11 @@ def _with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:
     return replace(recipe, **changes)
 
 
-def _name(recipe: TrainingRecipe) -> str:
-    """What a person would call it: the model, and the depth where there is one."""
+def _name(recipe: TrainingRecipe) -> tuple[str, str]:
+    """What a person would call it: the model, and then what tells apart runs of one model, the depth where there is one."""
     if isinstance(recipe, LearnRecipe):
-        return recipe.architecture
+        return recipe.architecture, ""
     if recipe.learngene is not None:
         path = Path(recipe.learngene)
-        source = "" if path.is_dir() else f"{path.stem}-"
-        return f"{source}{recipe.init or ''}-depth{recipe.depth}"
-    return recipe.model or Path((recipe.checkpoint or "").partition(":")[0]).stem
+        return "" if path.is_dir() else path.stem, f"{recipe.init or ''}-depth{recipe.depth}"
+    return recipe.model or Path((recipe.checkpoint or "").partition(":")[0]).stem, ""

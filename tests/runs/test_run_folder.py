@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tleg.errors import InputError, TlegError
+from tleg.launching import make_training
 from tleg.places import runs_folder
+from tleg.recipes.document import from_values
 from tleg.runs.folder import RunFolder, create_run
 from tleg.runs.spec import Launch, read_spec
 from tleg.runs.state import read_state
@@ -48,6 +50,29 @@ def test_an_id_names_time_kind_and_model_and_is_easy_to_type(runs_dir: Path) -> 
     run = make(runs_dir, "ViT_Small/16 (äöü) " + "very-" * 20)
     assert re.fullmatch(r"\d{6}-\d{6}-finetune-vit-small-16(-[a-z-]*[a-z])?", run.id)
     assert len(run.id) <= 6 + 1 + 6 + 1 + 8 + 1 + 17
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "called"),
+    [
+        ("fashion-mnist", "-depth8", "fashion-mnist-depth8"),
+        ("fashion-mnist", "layer-skip-depth12", "fash-layer-skip-depth12"),
+        ("A very long name of a learngene", "-depth1024", "a-very-long-depth1024"),
+        ("gene", "", "gene"),
+        ("", "-depth12", "depth12"),
+    ],
+)
+def test_a_long_name_is_cut_and_its_ending_never(name: str, ending: str, called: str, runs_dir: Path) -> None:
+    run = create_run(runs_dir, kind="finetune", recipe={}, name=name, ending=ending)
+    assert re.fullmatch(rf"\d{{6}}-\d{{6}}-finetune-{called}", run.id)
+
+
+def test_trainings_of_one_learngene_at_several_depths_are_told_apart_by_their_ids(runs_dir: Path) -> None:
+    given = {"learngene": "fashion-mnist", "data": "fashion-mnist"}
+    plain = [make_training(from_values("finetune", {**given, "depth": depth}), runs_dir).id[14:] for depth in (4, 8, 12)]
+    assert plain == [f"finetune-fashion-mnist-depth{depth}" for depth in (4, 8, 12)]
+    baseline = make_training(from_values("finetune", {**given, "depth": 12, "init": "mimetic"}), runs_dir)
+    assert baseline.id[14:] == "finetune-fashi-mimetic-depth12"
 
 
 def test_ids_sort_by_time(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from tleg_tui.screens.export import ExportScreen
 from tleg_tui.screens.pick_run import PickRunScreen
 from tleg_tui.screens.runs import RunsScreen
 from tleg_tui.screens.workbench import WorkbenchScreen
-from tleg_tui.widgets.run_table import RunTable
+from tleg_tui.widgets.run_table import RunTable, fit_ends
 from tleg_tui.widgets.sparkline import sparkline
 
 
@@ -493,3 +493,28 @@ def test_names_are_what_a_person_gave() -> None:
 )
 def test_sparklines(values: tuple[float | None, ...], cells: int, plain: bool, text: str) -> None:
     assert sparkline(values, cells, plain=plain) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "fitted"),
+    [
+        ("learn-digits", 14, "learn-digits  "),
+        ("learn-digits", 12, "learn-digits"),
+        ("finetune-fashion-mnist-depth12", 24, "finetune-fa…nist-depth12"),
+        ("漢字漢字漢字", 8, "漢 …漢字"),
+    ],
+)
+def test_a_long_name_keeps_both_ends(text: str, width: int, fitted: str) -> None:
+    assert fit_ends(text, width) == fitted
+
+
+def test_depths_are_told_apart_in_the_smallest_table(start: Start, copy_run: Copy) -> None:
+    for second, depth in enumerate((4, 8, 12)):
+        copy_run(f"261120-10101{second}-finetune-fashion-mnist-depth{depth}", age=60)
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await open_runs(pilot, 3)
+        text = screen_text(pilot)
+        assert all(f"mnist-depth{depth} " in text for depth in (4, 8, 12)), text
+
+    driven(start, flow)

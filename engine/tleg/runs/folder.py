@@ -18,7 +18,10 @@ from tleg.runs.state import RunState, store_state
 
 __all__ = ["RunFolder", "create_run"]
 
+# Letters of an id beside time and kind. Ids fill the first column of `tleg runs`, which must fit 80 columns.
 _LONGEST_NAME: Final = 17
+_LONGEST_WITH_ENDING: Final = 21
+_SHORTEST_NAME: Final = 4  # Of what is cut, beside an ending that is long.
 
 
 def create_run(
@@ -27,6 +30,7 @@ def create_run(
     kind: str,
     recipe: Mapping[str, Any],
     name: str = "",
+    ending: str = "",
     command: Sequence[str] = (),
     folder: Path | None = None,
     versions: Mapping[str, str] | None = None,
@@ -38,7 +42,8 @@ def create_run(
     """Make the folder of a new run, with spec.json and the state 'queued'. The fields are those of RunSpec.
 
     The id is '261124-035312-learn-deit-small': local date and time, kind and `name`, so that names sort by time; a second
-    run of the same second ends in '-2'. `folder` is the working folder, by default the current one.
+    run of the same second ends in '-2'. A long name is cut; `ending`, which tells apart what has the same name, such as
+    'depth8', never is. `folder` is the working folder, by default the current one.
     Raises InputError when a value cannot be stored, and TlegError when the operating system refuses.
     """
     created = time.time()
@@ -57,7 +62,8 @@ def create_run(
         lineage=lineage or {},
         launch=launch or Launch(),
     )
-    base = "-".join(filter(None, (time.strftime("%y%m%d-%H%M%S", time.localtime(created)), kind, _slug(name))))
+    date = time.strftime("%y%m%d-%H%M%S", time.localtime(created))
+    base = "-".join(filter(None, (date, kind, _called(name, ending))))
     runs_dir = runs_dir.absolute()
     # Made under a hidden name and renamed: no viewer ever sees half a run. A rename onto a run fails, so it also decides
     # who has a name when two start at once.
@@ -91,6 +97,13 @@ def create_run(
         shutil.rmtree(hidden.path, ignore_errors=True)
 
 
-def _slug(name: str) -> str:
-    """What of a name is easy to type: small letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_NAME].strip("-")
+def _called(name: str, ending: str) -> str:
+    """A name and its ending, the name cut so that both together stay short."""
+    last = _slug(ending)
+    room = min(_LONGEST_NAME, max(_LONGEST_WITH_ENDING - len(last) - 1, _SHORTEST_NAME)) if last else _LONGEST_NAME
+    return "-".join(filter(None, (_slug(name)[:room].strip("-"), last)))
+
+
+def _slug(text: str) -> str:
+    """What of a text is easy to type: small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

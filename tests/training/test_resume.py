@@ -174,6 +174,39 @@ def test_the_last_the_best_and_the_milestones_are_kept(
     assert flags[-1] == best
 
 
+def test_checkpoints_of_epochs_need_no_evaluation(
+    few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    kept = Keeping(evaluate_every=0, checkpoint_minutes=0, keep_last=1, keep_every=1)
+    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=kept, recipe=recipe(batch_size=32, epochs=3))
+    learn(job, placement, checkpoints=Checkpoints(tmp_path, kept))
+    assert [read_progress(path).step for path in Checkpoints(tmp_path).paths()] == [15, 10, 5]
+
+
+def test_what_is_worth_it_is_saved_before_an_evaluation(
+    few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Several processes cannot leave an evaluation, and a batch job may end during it.
+    monkeypatch.setattr("tleg.training.occasions._SECONDS_AT_RISK", 0.0)
+    keeping = Keeping(evaluate_every=1, result="best")
+    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
+    whole = learn(job, placement, checkpoints=Checkpoints(tmp_path / "whole", keeping))
+
+    class Ended(Recorder):
+        def stage(self, name: str, text: str, done: int | None = None, total: int | None = None) -> None:
+            if name == "evaluation":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(job, placement, observer=Ended(), checkpoints=Checkpoints(tmp_path / "ended", keeping))
+    (path,) = Checkpoints(tmp_path / "ended").paths()
+    assert (read_progress(path).step, read_progress(path).score) == (5, None)
+    again = Recorder()
+    resumed = learn(job, placement, observer=again, checkpoints=Checkpoints(tmp_path / "ended", keeping))
+    assert [step for step, _, _ in again.evaluations] == [5, 10]
+    assert resumed.hash() == whole.hash()
+
+
 def test_a_damaged_checkpoint_is_passed_over(few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     keeping = Keeping(evaluate_every=0, checkpoint_steps=3, keep_last=5)
     job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=recipe(batch_size=32))

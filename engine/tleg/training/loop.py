@@ -25,6 +25,7 @@ from tleg.training.evaluation import Score, evaluate
 from tleg.training.normaliser import Normaliser
 from tleg.training.objective import Losses, Objective, mean_losses
 from tleg.training.observer import QUIET, Observer, StepReport
+from tleg.training.occasions import Occasions
 from tleg.training.plan import Outcome, Plan, check_enough
 from tleg.training.state import TrainingState
 from tleg.training.students import Student
@@ -55,6 +56,7 @@ class _Loop:
         self.student = plan.student.to(device)
         self.steps_per_epoch = len(plan.images) // recipe.batch_size
         self.steps = self.steps_per_epoch * recipe.epochs
+        self.occasions = Occasions(plan.keeping, self.steps, self.steps_per_epoch)
         self.state = TrainingState(plan.student, recipe, plan.placement, self.steps_per_epoch, plan.layer_decay)
         self.mixup = _mixup(recipe, plan.num_classes)
         self.objective = Objective(recipe, plan.distillation, plan.teacher)
@@ -96,8 +98,11 @@ class _Loop:
             self._step(pixels, labels)
             self.step += 1
             self.evaluated = {}
-            stop, save, report = self.plan.world.any(
-                self.observer.stop_requested(), self._is_saved_now(), self._is_reported_now()
+            stop, save, report, first = self.plan.world.any(
+                self.observer.stop_requested(),
+                self._is_saved_now(),
+                self._is_reported_now(),
+                self.occasions.saves_first(time.monotonic() - self.saved_at),
             )
             evaluate = self._is_evaluated_now() and not stop
             save = save or stop or evaluate or self.step == self.steps
@@ -106,6 +111,8 @@ class _Loop:
             if report or stop:
                 self._report(batches.waited)
             if evaluate:
+                if first:
+                    self._save()
                 self._evaluate()
             if save:
                 self._save()
@@ -221,11 +228,7 @@ class _Loop:
     # Evaluation
 
     def _is_evaluated_now(self) -> bool:
-        every = self.plan.keeping.evaluate_every
-        epoch, rest = divmod(self.step, self.steps_per_epoch)
-        return (
-            self.plan.validation is not None and every > 0 and not rest and (epoch % every == 0 or self.step == self.steps)
-        )
+        return self.plan.validation is not None and self.occasions.evaluates(self.step)
 
     def _is_evaluation_due(self) -> bool:
         """Whether an evaluation was left, or not begun, because it was asked to stop: it comes first when it goes on."""
@@ -272,28 +275,22 @@ class _Loop:
     # Checkpoints
 
     def _is_saved_now(self) -> bool:
-        keeping = self.plan.keeping
-        if self.checkpoints is None:
-            return False
-        if keeping.checkpoint_steps is not None:
-            return self.step - self.saved_step >= keeping.checkpoint_steps
-        return 0 < keeping.checkpoint_minutes <= (time.monotonic() - self.saved_at) / 60
+        seconds = time.monotonic() - self.saved_at
+        return self.checkpoints is not None and self.occasions.saves(self.step, self.saved_step, seconds)
 
     def _save(self) -> None:
         step = self.step
         self.saved_at, self.saved_step = time.monotonic(), step
         if self.checkpoints is None or not self.plan.world.is_main:
             return
-        epoch, rest = divmod(step, self.steps_per_epoch)
-        every = self.plan.keeping.keep_every
         groups, numbers = self.state.contents()
         shown = self.evaluated.get("ema") or self.evaluated.get("model") or {}
         try:
             saved = self.checkpoints.save(
                 step,
-                epoch,
+                step // self.steps_per_epoch,
                 groups,
-                milestone=every > 0 and not rest and epoch % every == 0,
+                milestone=self.occasions.keeps(step),
                 score=sum(score.top1 for score in shown.values()) / len(shown) if shown else None,
                 optimizer=numbers,
                 scaler=self.state.scaler_state,

@@ -75,8 +75,8 @@ def _show(options: argparse.Namespace) -> int:
         hint = did_you_mean(options.theme, known)
         raise InputError(f"there is no theme '{options.theme}': choose one of {', '.join(known)}.{hint}")
     app.run()
-    if app.trouble is not None:
-        print(app.trouble, file=sys.stderr)
+    if app.last_words is not None:  # Not by Textual, which would break long lines.
+        print(app.last_words, file=sys.stderr)
     return app.return_code or 0
 
 

@@ -57,6 +57,13 @@ ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = MappingProxyType(
             Action("compare", "c", "compare", "Compare the two pinned depths", bar=False),
             Action("last_run", "a", "last run", "Watch the newest run", bar=False),
             Action("forget", "delete", "forget", "Take the chosen learngene off the list; its file stays", bar=False),
+            Action("next_panel", "tab", "next panel", "Go on: depths, learngenes, budget", bar=False, palette=False),
+        ),
+        "learngenes": (
+            Action("cursor_up", "up,k", "up", "The learngene above", bar=False, palette=False),
+            Action("cursor_down", "down,j", "down", "The learngene below", bar=False, palette=False),
+            Action("first", "home,g", "first", "The first learngene", bar=False, palette=False),
+            Action("last", "end,G", "last", "The last learngene", bar=False, palette=False),
         ),
         "depths": (
             Action("move(-1)", "up,k", "up", "One depth less", bar=False, palette=False),
@@ -152,6 +159,20 @@ def bindings(scope: str) -> list[Binding]:
         )
         for action in ACTIONS[scope]
     ]
+
+
+# What a dialog keeps of what works everywhere, for Textual cuts it off from the application. No letters: one may type there.
+_ABOVE: Final = frozenset({"ctrl+p", "f1", "f9", "ctrl+z", "ctrl+q"})
+
+
+def bindings_above() -> list[Binding]:
+    """Return the application's bindings for a dialog."""
+    found = []
+    for action in ACTIONS["app"]:
+        keys = ",".join(key for key in action.keys.split(",") if key in _ABOVE)
+        name = f"{PREFIX}app.{action.name}"
+        found.append(Binding(keys, f"app.{action.name}", action.label, show=False, tooltip=action.about, id=name))
+    return found
 
 
 def action_of(binding: Binding) -> tuple[str, Action] | None:

@@ -50,7 +50,7 @@ class Workbench(App[None]):
     refresh   seconds between two looks at a run that is shown
     ascii     paint ASCII alone
 
-    `trouble` is what to say, once the terminal is as it was, when an error that nobody foresaw ended it.
+    `last_words` is what to say once the terminal is as it was: how to come back, or what went wrong.
     """
 
     CSS_PATH = "tleg.tcss"
@@ -80,10 +80,10 @@ class Workbench(App[None]):
         self._settings_folder = settings_folder
         self._opened = opened
         self._first_run = run
-        self._left: dict[str, None] = {}  # Runs that were watched, in order.
+        self._watched: dict[Path, RunFolder] = {}  # In order.
         self._board: RunBoard | None = None  # Loaded with the first look.
         self._looking = False
-        self.trouble: str | None = None
+        self.last_words: str | None = None
         self._ascii_filter = AsciiFilter()
         for each in THEMES:
             self.register_theme(each)
@@ -135,13 +135,13 @@ class Workbench(App[None]):
         """End with what went wrong; but what was still wanted of widgets while the workbench is being left is void."""
         if (self._exit or not self._running) and is_void(error):
             return
-        if self.trouble is None:  # Others follow from the first.
+        if self._exception is None:  # Others follow from the first.
             said = printable(report(error, self._settings_folder or settings_folder()))
-            self.trouble = "\n".join(filter(None, [said, self.farewell()]))
+            self.last_words = "\n".join(filter(None, [said, self.farewell()]))
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        """Close; what went wrong is told by `trouble`, and not as a traceback."""
+        """Close; what went wrong is told by `last_words`, and not as a traceback."""
         self._close_messages_no_wait()
 
     # Runs.
@@ -196,7 +196,7 @@ class Workbench(App[None]):
         """Watch a run."""
         from tleg_tui.screens.run import RunScreen
 
-        self._left[folder.id] = None
+        self._watched[folder.path.absolute()] = folder
         if folder.path.parent.absolute() not in {place.absolute() for place in self.places}:
             self.remember_recent("runs_folders", str(folder.path.parent.absolute()))
         self.push_screen(RunScreen(folder, compare))
@@ -236,7 +236,7 @@ class Workbench(App[None]):
         """Leave, and say how to come back to what goes on; ask first where something would be lost."""
         question = next((each.unsaved for each in self.screen_stack if isinstance(each, WorkScreen) and each.unsaved), None)
         if question is None:
-            self.exit(message=self.farewell())
+            self._leave(True)
             return
         from tleg_tui.screens.confirm import ConfirmScreen
 
@@ -245,18 +245,16 @@ class Workbench(App[None]):
 
     def _leave(self, yes: bool | None) -> None:
         if yes:
-            self.exit(message=self.farewell())
+            self.last_words = self.farewell()
+            self.exit()
 
     def farewell(self) -> str | None:
         """How to come back to runs that were watched and go on; None when there are none."""
-        running = {row.id: row for row in self.runs.at_work}
-        going_on = [run for run in self._left if run in running] or [
-            row.id for row in self.runs.at_work if row.id in self._left
-        ]
-        if not going_on:
-            return None
-        lines = [f"training goes on: tleg attach {printable(run)}" for run in going_on]
-        return "\n".join(lines)
+        from tleg_tui.coming_back import attach_command
+
+        running = {row.folder.path.absolute() for row in self.runs.at_work}
+        going_on = [folder for path, folder in self._watched.items() if path in running]
+        return "\n".join(f"training goes on: {printable(attach_command(each))}" for each in going_on) or None
 
     def tell(self, text: str, *, wrong: bool = False) -> None:
         """Say something in the corner for a while."""

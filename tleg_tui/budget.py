@@ -16,17 +16,22 @@ FIELDS: Final = (
 )
 
 
-def read_budget(texts: Mapping[str, str]) -> tuple[Budget, int]:
-    """Return the budget and the batch that the texts mean. Raises InputError, its first word being the field's key."""
+def read_budget(texts: Mapping[str, str]) -> tuple[Budget, int, str | None]:
+    """Return the budget and the batch that the texts mean, and what is wrong with the first that means nothing.
+
+    Such a text is no limit. What is said of it begins with the field's key.
+    """
     values: dict[str, int | None] = {}
+    problem = None
     for key, _, _ in FIELDS:
         text = texts.get(key, "").strip().removeprefix("≤").strip()
         try:
             values[key] = None if text in ("", "-", "–") else _read(key, text)
         except InputError as error:
-            raise InputError(f"{key}: {error}") from error
-    batch = values["batch"]
-    return Budget(values["parameters"], values["macs"], values["size"], values["memory"]), 1 if batch is None else batch
+            values[key] = None
+            problem = problem or f"{key}: {error}"
+    batch = values["batch"] or 1
+    return Budget(values["parameters"], values["macs"], values["size"], values["memory"]), batch, problem
 
 
 def _read(key: str, text: str) -> int:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
+from tleg.errors import describe_os_error
+
 # A long call of torch or ONNX Runtime answers a signal only when it is over.
 _PATIENCE_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.02
@@ -47,18 +49,22 @@ async def run_tleg(
 
     A cancelled call returns when the command is gone, however often it is cancelled: leaving the workbench cancels all that
     is under way, and a command that is not waited for would be killed half way, with what it has half written.
-    `on_line` gets each line of standard output as it comes, `on_talk` each line of standard error.
+    `on_line` gets each line of standard output as it comes, `on_talk` each line of standard error. A command that cannot be
+    started is one that failed.
     """
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TERM": "dumb"}
     environment.setdefault("OMP_NUM_THREADS", "1")
     # asyncio's own subprocess is never done when it is cancelled while it starts (its pending calls are never made).
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "tleg.cli", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "tleg.cli", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+    except OSError as error:
+        return ChildResult(1, "", f"tleg could not be started: {describe_os_error(error)}")
     assert process.stdout is not None
     assert process.stderr is not None
     output: list[str] = []

@@ -16,6 +16,7 @@ from tleg.container import read_file
 from tleg.errors import InputError
 from tleg.header import LAYOUTS
 from tleg.ranges import parse_depths
+from tleg.runs.results import name_of
 from tleg_tui.learngenes import resolve_path
 
 ELASTIC: Final = "onnx-elastic"
@@ -107,13 +108,13 @@ def open_source(argument: str) -> ExportSource:
     """Look at what is to be exported. Raises InputError when it is none. Reads a header at most."""
     path = resolve(argument)
     if path.is_dir():
-        return ExportSource(argument, path.resolve().name, folder=True, kinds=("onnx",))
+        return ExportSource(argument, name_of(path), folder=True, kinds=("onnx",))
     header = read_file(path).header
     plain = header.architecture.structure is not None
     pools = header.architecture.arguments.get("global_pool") == "avg"
     return ExportSource(
         argument=argument,
-        name=path.stem,
+        name=name_of(path),
         folder=False,
         kinds=tuple(kind for kind in KINDS if plain or kind in ("onnx", "pytorch")),
         layouts=LAYOUTS if pools else LAYOUTS[:1],
@@ -129,8 +130,9 @@ def read_choices(source: ExportSource, choices: Choices) -> Order:
     classes = _classes(source, choices.classes)
     try:
         output = resolve_path(choices.output)
-    except InputError:
-        raise FieldError("output", "name a folder for the exports, such as exports") from None
+    except InputError as error:
+        said = str(error) if choices.output.strip() else "name a folder for the exports, such as exports"
+        raise FieldError("output", said) from None
     layout = choices.layout if source.layouts and choices.layout != source.layouts[0] else None
     argument = f"./{source.argument}" if source.argument.startswith("-") else source.argument
     words = ["build", argument]

@@ -1,5 +1,6 @@
 """The learngenes that the workbench offers, and what is known of their accuracy."""
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,9 +36,10 @@ class Entry:
         if self.origin == "shipped":
             return self.name
         try:
-            return str(self.path.relative_to(Path.cwd()))
-        except ValueError:
+            text = str(self.path.relative_to(Path.cwd()))
+        except (ValueError, OSError):
             return str(self.path)
+        return f"./{text}" if text.startswith("-") else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def first_choice(entries: Iterable[Entry], wanted: str | None) -> Entry | None:
 def resolve_path(text: str) -> Path:
     """Return the path that a person typed or dragged in: quotes, escaped blanks, 'file://' and '~' are understood.
 
-    Raises InputError when it is empty.
+    Raises InputError when it is empty, or names the home of a user that there is not.
     """
     cleaned = text.strip()
     if len(cleaned) > 1 and cleaned[0] == cleaned[-1] and cleaned[0] in "'\"":
@@ -165,4 +167,7 @@ def resolve_path(text: str) -> Path:
         cleaned = unquote(cleaned.removeprefix("file://"))
     if not cleaned:
         raise InputError("name a file")
-    return Path(cleaned).expanduser()
+    try:
+        return Path(cleaned).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"there is no user {cleaned[1:].split(os.sep)[0]}") from error

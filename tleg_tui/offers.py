@@ -71,7 +71,10 @@ def walk(text: str, name: str) -> tuple[Offer, ...]:
     """Return the folders (and, for a learngene, its files) that a path which is being typed leads to."""
     if not (text.startswith(("~", ".")) or os.sep in text):
         return ()
-    place = Path(text).expanduser()
+    try:
+        place = Path(text).expanduser()
+    except RuntimeError:  # No such user, or not yet: the name is being typed.
+        return ()
     folder, start = (place, "") if text.endswith(os.sep) or text == "~" else (place.parent, place.name)
     found = [
         Offer(str(path), "train/ and val/", walk=False) if is_data(path) else Offer(str(path), "folder", walk=True)

@@ -8,9 +8,10 @@ from typing import Any
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from tleg_tui.actions import action_of, key_name
+from tleg_tui.screens.leaving import Leaving
 
 
-class Palette(CommandPalette):
+class Palette(Leaving, CommandPalette):
     """Textual's, whose list fails when it is moved by a page before its first line was laid out."""
 
     def _action_command_list(self, action: str) -> None:

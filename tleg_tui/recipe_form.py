@@ -99,7 +99,11 @@ def read_form(kind: Kind, texts: Mapping[str, str], more: Sequence[str] = ()) ->
             problems[each.name] = str(error)
     missing = tuple(name for name in required_of(kind, texts) if name not in values and name not in problems)
     job = _read_job(texts, problems)
-    output = _clean_place(texts.get(OUTPUT, "").strip()) or None
+    output = None
+    try:
+        output = _clean_place(texts.get(OUTPUT, "").strip()) or None
+    except InputError as error:
+        problems[OUTPUT] = str(error)
     overwrite = output is not None and texts.get(REPLACE) == YES
     recipe, command = None, None
     if not problems:

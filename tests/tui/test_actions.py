@@ -18,6 +18,7 @@ OWNERS = {
     "app": "tleg_tui.app:Workbench",
     "workbench": "tleg_tui.screens.workbench:WorkbenchScreen",
     "depths": "tleg_tui.widgets.depth_table:DepthTable",
+    "learngenes": "tleg_tui.widgets.learngene_list:LearngeneList",
     "train": "tleg_tui.screens.train:TrainScreen",
     "run": "tleg_tui.screens.run:RunScreen",
     "runs": "tleg_tui.screens.runs:RunsScreen",
@@ -39,7 +40,7 @@ def test_every_action_is_a_method_of_its_owner_with_a_key_and_a_sentence(scope: 
     keys: list[str] = []
     for action in ACTIONS[scope]:
         method = action.name.partition("(")[0]
-        assert inspect.isfunction(inspect.getattr_static(owner, f"action_{method}")), action
+        assert callable(inspect.getattr_static(owner, f"action_{method}", None)), action
         assert action.about[0].isupper()
         assert not action.about.endswith(".")
         keys += action.keys.split(",")

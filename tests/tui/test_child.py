@@ -122,6 +122,12 @@ def test_a_command_can_be_given_up_while_it_starts(tmp_path: Path, monkeypatch: 
     assert all(process.returncode is not None for process in begun)
 
 
+def test_a_command_that_cannot_be_started_is_one_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tleg_tui.child.sys.executable", str(tmp_path / "nothing"))
+    result = run("preview")
+    assert (result.code, result.sentence) == (1, "tleg could not be started: No such file or directory")
+
+
 def test_a_listener_that_fails_ends_the_command() -> None:
     def fail(line: str) -> None:
         raise LookupError(line)

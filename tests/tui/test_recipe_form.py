@@ -125,6 +125,8 @@ def test_the_example_is_a_complete_form() -> None:
         ("learn", {"schedule": "cosin"}, "schedule", "Did you mean 'cosine'?"),
         ("learn", {"model-arg": "patch"}, "model-arg", "takes KEY=VALUE, not 'patch'"),
         ("learn", {"model-arg": "a='b"}, "model-arg", "a quotation mark that is not closed"),
+        ("learn", {"teacher": "~nobody-of-this-name/x"}, "teacher", "there is no user nobody-of-this-name"),
+        ("learn", {"output": "~nobody-of-this-name/x"}, "output", "there is no user nobody-of-this-name"),
         # Contradictions.
         ("learn", {"warmup-epochs": "31"}, "warmup-epochs", "from 0 to 30, the epochs, not 31"),
         ("learn", {"batch-size": "63", "mixup": "0.1"}, "batch-size", "must be even"),

@@ -35,7 +35,7 @@ def test_an_unforeseen_error_is_a_sentence_and_a_file(start: Start, tmp_path: Pa
     with pytest.raises(KeyError, match="gone"):  # As tests are told of it.
         asyncio.run(check())
     file = tmp_path / "settings" / "error.log"
-    assert apps[0].trouble == f"tleg-tui: unexpected KeyError: 'gone' ({file} says where)"
+    assert apps[0].last_words == f"tleg-tui: unexpected KeyError: 'gone' ({file} says where)"
     assert apps[0].return_code == 1
     assert apps[0]._exit_renderables == []
     assert file.read_text().startswith("Traceback")

@@ -162,8 +162,36 @@ async def test_the_batch_changes_the_memory(start: Start) -> None:
 def test_budgets_as_people_type_them(texts: dict[str, str], expected: tuple[Any, ...]) -> None:
     from tleg_tui.budget import read_budget
 
-    budget, batch = read_budget(texts)
+    budget, batch, problem = read_budget(texts)
+    assert problem is None
     assert (budget.parameters, budget.macs, budget.size, budget.inference_memory, batch) == expected
+
+
+@drive
+async def test_a_text_that_means_nothing_is_no_limit(start: Start) -> None:
+    from tleg_tui.budget import read_budget
+
+    budget, batch, problem = read_budget({"parameters": "30x", "size": "5 MB", "batch": "0"})
+    assert (budget.parameters, budget.size, batch) == (None, 5_000_000, 1)
+    assert problem is not None
+    assert problem.startswith("parameters: ")
+    async with start(SMALL) as pilot:
+        await pilot.press("slash", *"30")
+        await eventually(pilot, lambda: "over" in screen_text(pilot))
+        await pilot.press("x")
+        await eventually(pilot, lambda: "over" not in screen_text(pilot))
+        assert "30x" in str(pilot.app.screen.query_one("#problem", Static).content)
+
+
+@drive
+async def test_a_budget_of_the_last_time_picks_the_deepest_that_fits_at_once(start: Start) -> None:
+    async with start(SMALL) as pilot:
+        await pilot.press("slash", *"300k", "escape")
+        await eventually(pilot, lambda: bench(pilot).depth == 5)
+        await pilot.press("j", "j")
+        assert bench(pilot).depth == 7  # One may look at what does not fit.
+    async with start(SMALL) as pilot:
+        assert bench(pilot).depth == 5
 
 
 @drive

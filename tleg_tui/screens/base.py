@@ -1,13 +1,14 @@
 """What all screens share: a title above, keys below, classes by size."""
 
-from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, cast
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.screen import ModalScreen, Screen
 
-from tleg_tui.actions import bindings
+from tleg_tui.actions import bindings, bindings_above
+from tleg_tui.screens.leaving import Leaving
 from tleg_tui.widgets.key_bar import KeyBar
 from tleg_tui.widgets.title_bar import TitleBar
 
@@ -22,7 +23,7 @@ HUGE: Final = 170
 HEIGHTS: list[tuple[int, str]] | None = [(0, "-short"), (34, "-tall")]
 
 
-class WorkScreen(Screen[None]):
+class WorkScreen(Leaving, Screen[None]):
     """A screen that fills the terminal. SCOPE names its actions in `tleg_tui.actions`, NAME stands in the title line."""
 
     SCOPE: ClassVar[str]
@@ -85,10 +86,14 @@ class WorkScreen(Screen[None]):
             self.dismiss()
 
 
-class Dialog(ModalScreen[Result | None], Generic[Result]):
+class Dialog(Leaving, ModalScreen[Result | None]):
     """A box over a screen, which Escape closes without a result."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings("dialog")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("dialog"),
+        *bindings_above(),
+        Binding("ctrl+c", "app.help_quit", "how to quit", show=False),
+    ]
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
 

@@ -1,10 +1,12 @@
 """Measure what every depth reaches on a data set, by `tleg evaluate`."""
 
 import shlex
+import time
 
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
 from textual.widgets import Button, Label, Static
 
 from tleg.cli.output import printable
@@ -32,6 +34,8 @@ class EvaluateScreen(Dialog[dict[int, float]]):
         super().__init__()
         self._learngene = learngene
         self._writable = writable
+        self._clock: Timer | None = None  # Ticks while it measures.
+        self._began = 0.0
 
     def compose(self) -> ComposeResult:
         """Two questions, and whether the file shall remember the answer."""
@@ -78,6 +82,8 @@ class EvaluateScreen(Dialog[dict[int, float]]):
         self.query_one("#command", Static).update(printable(f"tleg {shlex.join(self._words())}"))
 
     def _begin(self) -> None:
+        if self._clock is not None:
+            return
         words = self._words()
         try:
             parse_depths(words[5])
@@ -87,12 +93,20 @@ class EvaluateScreen(Dialog[dict[int, float]]):
         if not words[3]:
             self._tell("name a data set: fashion-mnist, or a folder with val/CLASS/*", wrong=True)
             return
-        self._tell("measuring; esc gives up …", wrong=False)
+        self._began = time.monotonic()
+        self._clock = self.set_interval(1.0, self._show_waiting)
+        self._show_waiting()
         self._measure(words)
+
+    def _show_waiting(self) -> None:
+        self._tell(f"measuring, {int(time.monotonic() - self._began)} s; esc gives up", wrong=False)
 
     @work(exclusive=True, group="evaluate")
     async def _measure(self, words: list[str]) -> None:
         result = await run_tleg([*words, "--json"])
+        if self._clock is not None:
+            self._clock.stop()
+            self._clock = None
         document = result.document
         if result.code != 0 or not isinstance(document, dict):
             self._tell(result.sentence, wrong=True)

@@ -233,10 +233,7 @@ class ExportScreen(Dialog[Path]):
         except asyncio.CancelledError:
             self.post_message(self.BuildEnded(None))
             raise
-        except OSError as error:
-            self.post_message(self.BuildEnded(ChildResult(1, "", f"tleg could not be started: {error.strerror or error}")))
-        else:
-            self.post_message(self.BuildEnded(result))
+        self.post_message(self.BuildEnded(result))
 
     def on_export_screen_build_reported(self, message: BuildReported) -> None:
         """Show where the build is."""

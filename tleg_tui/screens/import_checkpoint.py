@@ -8,7 +8,9 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Label, Static
 
 from tleg.cli.output import printable
+from tleg.errors import InputError
 from tleg_tui.child import ChildResult, run_tleg
+from tleg_tui.learngenes import resolve_path
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
 from tleg_tui.widgets.tick import Tick
@@ -28,6 +30,7 @@ class ImportScreen(Dialog[Path]):
     def __init__(self, checkpoint: Path) -> None:
         super().__init__()
         self._checkpoint = checkpoint
+        self._importing = False
 
     def compose(self) -> ComposeResult:
         """The questions; only the first needs an answer."""
@@ -57,19 +60,27 @@ class ImportScreen(Dialog[Path]):
         self._begin()
 
     def _begin(self) -> None:
-        output = self.query_one("#output", Field).value.strip()
-        words = ["import", str(self._checkpoint), "--output", output or " ", "--json"]
+        if self._importing:
+            return
+        try:
+            output = resolve_path(self.query_one("#output", Field).value).absolute()
+        except InputError as error:
+            self._tell(str(error), wrong=True)
+            return
+        words = ["import", str(self._checkpoint), "--output", str(output), "--json"]
         for key in ("heads", "architecture", "auxiliary-depth"):
             if text := self.query_one(f"#{key}", Field).value.strip():
                 words += [f"--{key}", text]
         if self.query_one("#force", Tick).value:
             words.append("--force")
+        self._importing = True
         self._tell("reading the checkpoint …", wrong=False)
-        self._import(words, Path(output).absolute())
+        self._import(words, output)
 
     @work(exclusive=True, group="import")
     async def _import(self, words: list[str], output: Path) -> None:
         result: ChildResult = await run_tleg(words)
+        self._importing = False
         if result.code == 0:
             self.bench.tell(f"imported {output.name}")
             self.dismiss(output)

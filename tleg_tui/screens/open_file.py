@@ -1,6 +1,7 @@
 """Pick a learngene, or a checkpoint to import: type a path, or walk through folders."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +66,8 @@ class OpenFileScreen(Dialog[Path]):
     def on_input_submitted(self, event: Field.Submitted) -> None:
         """Open what was typed, or else what the cursor is on."""
         place = self.query_one(OptionList).highlighted
-        if event.value.strip() and (typed := self._typed(event.value)) is not None and typed.exists():
+        typed = self._typed(event.value) if event.value.strip() else None
+        if typed is not None and _exists(typed):
             self._take(typed)
         elif place is not None and place < len(self._paths) and (place > 0 or not event.value.strip()):
             self._take(self._paths[place])
@@ -87,24 +89,27 @@ class OpenFileScreen(Dialog[Path]):
             self.dismiss(path)
 
     def _refuse(self, text: str) -> None:
-        typed = self._typed(text)
-        near = did_you_mean(typed.name, [path.name for path in _entries(typed.parent)]) if typed is not None else ""
+        typed, near = self._typed(text), ""
+        with suppress(OSError):
+            near = did_you_mean(typed.name, [path.name for path in _entries(typed.parent)]) if typed is not None else ""
         self.query_one("#problem", Static).update(f"there is no file {printable(text.strip())}.{near}")
 
     def _typed(self, text: str) -> Path | None:
         try:
             return self._folder / resolve_path(text)
-        except (InputError, ValueError, RuntimeError):
+        except InputError:
             return None
 
     def _list(self, text: str = "") -> None:
         typed = self._typed(text) if text.strip() else None
         folder, start = self._folder, ""
-        if typed is not None:
-            folder, start = (typed, "") if typed.is_dir() else (typed.parent, typed.name)
         choices = self.query_one(OptionList)
         choices.clear_options()
         try:
+            if typed is not None:
+                folder, start = typed.parent, typed.name
+                if typed.is_dir():
+                    folder, start = typed, ""
             found = [path for path in _entries(folder) if path.is_dir() or path.suffix in self._suffixes]
         except OSError as error:
             found = []
@@ -113,6 +118,13 @@ class OpenFileScreen(Dialog[Path]):
         self._paths = (folder / "..", *shown)
         choices.add_options([Option(_line(path)) for path in self._paths])
         choices.highlighted = 1 if len(self._paths) > 1 else 0
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # A name that is too long, or no way to it.
+        return False
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -126,9 +138,9 @@ def _entries(folder: Path) -> list[Path]:
 def _line(path: Path) -> Content:
     if path.name == "..":
         return Content.styled(f"../   {printable(str(path.parent))}", "$foreground-muted")
-    if path.is_dir():
-        return Content.assemble((f"{printable(path.name)}/", "$primary"))
     try:
+        if path.is_dir():
+            return Content.assemble((f"{printable(path.name)}/", "$primary"))
         size = format_bytes(path.stat().st_size)
     except OSError:
         size = "?"

@@ -1,7 +1,6 @@
 """What may be done to the run of a screen: stop it, kill it, resume it, export what it made, copy how one comes back."""
 
 import asyncio
-import shlex
 from collections.abc import Callable
 from typing import Final
 
@@ -10,11 +9,11 @@ from textual import work
 from tleg.cli.output import printable
 from tleg.errors import TlegError
 from tleg.launching import resume_training
-from tleg.places import runs_folder
 from tleg.runs.control import kill_run
 from tleg.runs.follower import ENDED, RunLook
 from tleg.runs.layout import RunFolder
 from tleg.runs.slurm import stop
+from tleg_tui.coming_back import attach_command
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.watching import Watched
 
@@ -66,8 +65,7 @@ class RunControl(WorkScreen):
 
     def action_copy_attach(self) -> None:
         """Copy how one comes back."""
-        usual = self.folder.path.parent.absolute() == runs_folder().absolute()
-        command = shlex.join(["tleg", "attach", self.folder.id if usual else str(self.folder.path)])
+        command = attach_command(self.folder)
         self.app.copy_to_clipboard(command)
         self.bench.tell(f"copied: {command}")
 

@@ -7,8 +7,10 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tleg_tui.screens.leaving import Leaving
 
-class TooSmallScreen(ModalScreen[None]):
+
+class TooSmallScreen(Leaving, ModalScreen[None]):
     """One sentence. It goes away by itself when the terminal grows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q,ctrl+q,ctrl+c", "app.quit", "quit", show=False)]
@@ -24,6 +26,11 @@ class TooSmallScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The sentence."""
         yield Static(id="sentence")
+
+    def on_screen_resume(self) -> None:
+        """The terminal may have grown while something lay above this."""
+        if self.app.size.width >= self._least[0] and self.app.size.height >= self._least[1]:
+            self.dismiss()
 
     def on_resize(self) -> None:
         """Name both sizes."""

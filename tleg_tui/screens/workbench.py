@@ -72,14 +72,14 @@ class WorkbenchScreen(WorkScreen):
     def on_mount(self) -> None:
         """Show what was shown last."""
         settings = self.bench.settings
-        try:
-            self._budget, self._batch = read_budget(dict(settings.budget))
-        except InputError:
-            self._budget, self._batch = Budget(), 1
+        self._budget, self._batch, _ = read_budget(dict(settings.budget))
         self._entries = self._learngenes.find(settings.learngenes, Path.cwd(), self.bench.runs)
         if (entry := first_choice(self._entries, settings.learngene)) is not None:
             self._choose(entry)
-        self.set_focus(self.query_one(DepthTable))
+        table = self.query_one(DepthTable)
+        if self._budget != Budget():
+            table.action_deepest()
+        self.set_focus(table)
         self.call_after_refresh(self._complete)
 
     async def _complete(self) -> None:
@@ -348,6 +348,10 @@ class WorkbenchScreen(WorkScreen):
             self._measured.setdefault(self._entry.file.header.sha256, {}).update(found)
             self._show_depths()
 
+    def action_next_panel(self) -> None:
+        """From the depths to the learngenes, to the budget, and round."""
+        self.focus_next()
+
     def action_forget(self) -> None:
         """Take a learngene off the list."""
         assert self._entry is not None
@@ -362,7 +366,9 @@ class WorkbenchScreen(WorkScreen):
         """A path that is dragged into a terminal arrives as pasted text."""
         try:
             path = resolve_path(event.text.splitlines()[0] if event.text.strip() else "")
-        except InputError:
+        except InputError as error:
+            if event.text.strip():
+                self.bench.tell(str(error), wrong=True)
             return
         event.stop()
         if path.suffix in (".pth", ".pt"):

@@ -5,7 +5,6 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Label, Static
 
-from tleg.errors import InputError
 from tleg_tui.budget import FIELDS, read_budget
 from tleg_tui.messages import BudgetChanged
 from tleg_tui.widgets.field import Field
@@ -39,12 +38,8 @@ class BudgetPanel(Vertical):
         """Read all fields again."""
         event.stop()
         self._texts[str(event.input.id)] = event.value
-        try:
-            budget, batch = read_budget(self._texts)
-        except InputError as error:
-            self.query_one("#problem", Static).update(Content(str(error)))
-            return
-        self.query_one("#problem", Static).update("")
+        budget, batch, problem = read_budget(self._texts)
+        self.query_one("#problem", Static).update(Content(problem or ""))
         self.post_message(BudgetChanged(budget, batch, dict(self._texts)))
 
     def begin(self) -> None:

@@ -1,9 +1,13 @@
 """The learngenes on the left."""
 
+from typing import ClassVar
+
+from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets.option_list import Option
 
 from tleg.cli.output import printable
+from tleg_tui.actions import bindings
 from tleg_tui.learngenes import Entry
 from tleg_tui.messages import EntryChosen
 from tleg_tui.widgets.option_list import OptionList
@@ -12,6 +16,7 @@ from tleg_tui.widgets.option_list import OptionList
 class LearngeneList(OptionList):
     """A list of learngenes; the cursor chooses. One that cannot be used is marked and says why when it is chosen."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("learngenes")]
     DEFAULT_CSS = """
     LearngeneList { height: auto; max-height: 8; border: none; background: transparent; padding: 0; }
     LearngeneList:focus { border: none; }

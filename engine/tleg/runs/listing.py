@@ -91,8 +91,14 @@ def resolve_run(text: str, runs_dir: Path) -> RunFolder:
 
 
 def _at_path(text: str) -> RunFolder:
-    folder = RunFolder(Path(text).expanduser().absolute())
-    if not folder.path.is_dir():
+    try:
+        folder = RunFolder(Path(text).expanduser().absolute())
+        found = folder.path.is_dir()
+    except RuntimeError as error:
+        raise InputError(f"{text} is no folder: there is no such user") from error
+    except OSError as error:
+        raise InputError(f"cannot read {text}: {describe_os_error(error)}") from error
+    if not found:
         raise InputError(f"{text} is no folder; name a run by its id, the beginning of its id, 'last', or its folder")
     # Without '..' and a slash at the end, so that the id is the folder's own name.
     folder = RunFolder(Path(os.path.normpath(folder.path)))

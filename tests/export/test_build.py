@@ -24,6 +24,9 @@ from tleg.export.manifest import read_manifest
 from tleg.export.plan import BuildRequest
 from tleg.export.runtime import open_export
 from tleg.learngene import load
+from tleg.runs.folder import create_run
+from tleg.runs.results import LEARNGENE
+from tleg_tui.export_form import open_source
 
 Cli = Callable[..., CommandResult]
 ALL_KINDS = ("--export", "onnx", "--export", "onnx-compact", "--export", "onnx-elastic", "--export", "pytorch")
@@ -124,6 +127,19 @@ def test_variants_are_named(learngene_file: Path, tmp_path: Path) -> None:
     items = build_exports(request)
     assert [item.path.name for item in items] == ["tiny-depth2-official-float16.onnx", "tiny-depth2-official-float16"]
     assert all(item.manifest.verification and 0 < item.manifest.verification.relative_error < 1e-2 for item in items)
+
+
+def test_the_results_of_two_runs_have_exports_of_their_own(learngene_file: Path, tmp_path: Path, run_cli: Cli) -> None:
+    runs = [create_run(tmp_path / "runs", kind="learn", recipe={}, name="vit_tiny") for _ in range(2)]
+    for run in runs:
+        shutil.copy(learngene_file, run.exports / LEARNGENE)
+        words = ("--depth", 2, "--export", "onnx", "--output", tmp_path / "exports", "--no-verify", "--json")
+        done = run_cli("build", run.exports / LEARNGENE, *words)
+        assert done.code == 0, done.stderr
+        assert json.loads(done.stdout)["learngene"] == run.id
+        assert open_source(str(run.exports / LEARNGENE)).name == run.id  # So the workbench calls it.
+    made = {path.name for path in (tmp_path / "exports").glob("*.onnx")}
+    assert made == {f"{run.id}-depth2.onnx" for run in runs}
 
 
 def test_an_architecture_that_only_timm_builds(tiny_learngene: Any, tmp_path: Path, run_cli: Cli) -> None:

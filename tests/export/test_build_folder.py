@@ -22,6 +22,9 @@ from tleg.export.runtime import open_export
 from tleg.export.timm_folder import load_timm_folder, save_timm_folder
 from tleg.header import Architecture, Layout, Preprocessing
 from tleg.names import official_layout_name
+from tleg.runs.folder import create_run
+from tleg.runs.results import MODEL
+from tleg_tui.export_form import open_source
 
 Cli = Callable[..., CommandResult]
 CLASSES = ("shirt", "shoe", "bag", "coat", "dress", "boot", "hat")
@@ -117,6 +120,14 @@ def test_fine_tuned_descendant(tuned: Path, tmp_path: Path, run_cli: Cli) -> Non
     weights = {item.name: numpy_helper.to_array(item) for item in onnx.load(path).graph.initializer}
     state = load_timm_folder(tuned).state_dict()
     assert np.array_equal(weights["blocks.2.mlp.fc1.weight"].T, state["blocks.2.mlp.fc1.weight"].numpy())
+
+
+def test_a_model_in_the_folder_of_its_run_is_called_by_the_run(tuned: Path, tmp_path: Path) -> None:
+    run = create_run(tmp_path / "runs", kind="finetune", recipe={}, name="tiny", ending="depth3")
+    folder = shutil.copytree(tuned, run.exports / MODEL)
+    (item,) = build_exports(BuildRequest(folder, ("onnx",), output=tmp_path / "exports", verify=False))
+    assert item.path.name == f"{run.id}.onnx"
+    assert open_source(str(folder)).name == run.id  # So the workbench calls it.
 
 
 def test_manifest_and_metadata_say_where_it_comes_from(tuned: Path, tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from tleg.runs.layout import RunFolder
 from tleg.runs.spec import read_spec
 from tleg.runs.state import observe
 from tleg_tui.app import Workbench
+from tleg_tui.fitting import fit_ends
 from tleg_tui.run_lines import coarse, short_name
 from tleg_tui.screens.confirm import ConfirmScreen
 from tleg_tui.screens.export import ExportScreen
 from tleg_tui.screens.pick_run import PickRunScreen
 from tleg_tui.screens.runs import RunsScreen
 from tleg_tui.screens.workbench import WorkbenchScreen
-from tleg_tui.widgets.run_table import RunTable, fit_ends
+from tleg_tui.widgets.run_table import RunTable
 from tleg_tui.widgets.sparkline import sparkline
 
 
@@ -252,7 +253,7 @@ def test_a_learngene_is_exported_at_its_auxiliary_depth(start: Start, copy_run: 
         await eventually(pilot, lambda: isinstance(pilot.app.screen, ExportScreen))
         await pilot.pause()
         text = screen_text(pilot)
-        assert f"{result.stem}-depth4.onnx" in text
+        assert f"{folder.id}-depth4.onnx" in text
         assert "classes   10" in text
         await pilot.press("escape", "down", "x")
         await eventually(pilot, lambda: "the result of two is no longer at /nowhere" in toasts(pilot))

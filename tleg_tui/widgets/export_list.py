@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from tleg.cli.output import format_bytes, printable
 from tleg_tui.export_form import Figures
+from tleg_tui.fitting import fit_ends
 
 _SIZE: Final = 9
 _ERROR: Final = 14
@@ -106,5 +107,5 @@ def _line(line: ExportLine, width: int) -> Content:
         same = "" if found.agreement is None else f"{100 * found.agreement:.0f} %"
         tail = f"{format_bytes(found.bytes):>{_SIZE}}{error:>{_ERROR}}{same:>{_SAME}}"
     room = max(width - 2 - len(tail), 8)
-    name = Content(printable(line.path.name)).truncate(room, ellipsis=True)
-    return Content.assemble((f"{glyph} ", colour), name.plain.ljust(room), (tail, colour if found is None else ""))
+    name = fit_ends(printable(line.path.name), room)
+    return Content.assemble((f"{glyph} ", colour), name, (tail, colour if found is None else ""))

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -18,6 +17,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tleg_tui.actions import bindings
+from tleg_tui.fitting import fit, fit_ends
 from tleg_tui.run_lines import RunLine
 from tleg_tui.widgets.cursor_line import with_cursor
 from tleg_tui.widgets.sparkline import sparkline
@@ -218,24 +218,5 @@ class RunTable(ScrollView, can_focus=True):
         name = _STYLES.get(line.state, "muted") if column.cell == "state" else "plain"
         if column.cell in ("kind", "data", "from"):
             name = "muted"
-        # Names that begin alike end in what tells them apart: '-depth8', 'at depth 8', '-2'.
         cut = fit_ends if column.cell in ("name", "run", "from") else fit
         return Segment(cut(text, column.width), styles[name])
-
-
-def fit(text: str, width: int) -> str:
-    """Return a text in exactly so many cells; what is cut off leaves '…'."""
-    fitted = set_cell_size(text, width)
-    return fitted if fitted.startswith(text) else set_cell_size(text, width - 1) + "…"
-
-
-def fit_ends(text: str, width: int) -> str:
-    """Return a text in exactly so many cells; what is cut out of its middle leaves '…'."""
-    if cell_len(text) <= width:
-        return set_cell_size(text, width)
-    room = width // 2
-    end = len(text)
-    while end and cell_len(text[end - 1 :]) <= room:
-        end -= 1
-    last = text[end:]
-    return set_cell_size(text, width - 1 - cell_len(last)) + "…" + last

@@ -11,6 +11,7 @@ from tleg.export.formats import export_name
 from tleg.export.manifest import FOLDER_MANIFEST, MAX_BYTES, LearngeneRecord, hash_file, read_manifest
 from tleg.export.plan import BuildRequest, PlannedExport, check_targets, chosen_kinds
 from tleg.export.timm_folder import WEIGHTS, read_config
+from tleg.runs.results import name_of
 
 TRAINING_RECORD: Final = "training.json"
 _MAX_GENERATIONS: Final = 100  # Folders trained from folders.
@@ -60,9 +61,9 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
         )
     sha256 = _hash_weights(path)
     training = _read_training(path)
-    name = path.resolve().name
     exports = tuple(
-        PlannedExport(kind, None, request.output / export_name(name, kind, None, request.precision)) for kind in kinds
+        PlannedExport(kind, None, request.output / export_name(name_of(path), kind, None, request.precision))
+        for kind in kinds
     )
     check_targets(request, exports)
     return FolderPlan(request, path, config, sha256, training, _learngene_of(path, sha256, training), exports)

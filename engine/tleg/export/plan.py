@@ -14,6 +14,7 @@ from tleg.export.onnx_file import check_size
 from tleg.export.timm_folder import timm_config
 from tleg.head import Head, choose_head
 from tleg.header import Architecture, Layout, LearngeneHeader
+from tleg.runs.results import name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class BuildPlan:
         return self.file.header
 
     @property
+    def name(self) -> str:
+        """What the learngene is called."""
+        return name_of(self.file.path)
+
+    @property
     def layout(self) -> Layout:
         """The descendants' layout."""
         return self.request.layout or "auxiliary"
@@ -90,7 +96,7 @@ class BuildPlan:
     def learngene_record(self) -> LearngeneRecord:
         """The learngene, as manifests name it."""
         return LearngeneRecord(
-            name=self.file.path.stem,
+            name=self.name,
             file=self.file.path.name,
             sha256=self.header.sha256,
             auxiliary_depth=self.header.auxiliary.depth,
@@ -128,7 +134,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
         request,
         file,
         choose_head(header.architecture.num_classes, request.num_classes),
-        tuple(_planned(request, file.path.stem, kind, depth) for kind in kinds for depth in _depths_of(kind, depths)),
+        tuple(_planned(request, name_of(file.path), kind, depth) for kind in kinds for depth in _depths_of(kind, depths)),
     )
     for export in plan.exports:
         _check_export(plan, export)

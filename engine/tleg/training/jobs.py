@@ -6,13 +6,13 @@ from pathlib import Path
 from tleg.data.dataset import Data, open_data
 from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe, TrainingRecipe
 from tleg.runs.folder import RunFolder
+from tleg.runs.results import LEARNGENE, MODEL
 from tleg.training.checkpoints import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.learn import LearnJob, learn_to_file
 from tleg.training.observer import QUIET, Observer
-from tleg.training.references import LEARNGENE, MODEL
 from tleg.training.starts import Start, start_from_checkpoint, start_from_learngene, start_from_timm
 
 

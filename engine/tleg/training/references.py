@@ -10,12 +10,9 @@ from tleg.places import runs_folder
 from tleg.runs.control import is_run
 from tleg.runs.folder import RunFolder
 from tleg.runs.listing import resolve_run
+from tleg.runs.results import LEARNGENE, MODEL
 from tleg.runs.state import recall_state
 from tleg.training.timm_weights import split_reference
-
-# What a run leaves in its own folder.
-LEARNGENE = "learngene.safetensors"
-MODEL = "model"
 
 
 def resolve_model(text: str) -> str:

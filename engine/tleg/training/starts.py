@@ -20,6 +20,7 @@ from tleg.export.timm_folder import WEIGHTS, load_timm_folder, preprocessing_of,
 from tleg.head import choose_head, new_head
 from tleg.header import Architecture, Preprocessing
 from tleg.learngene import Learngene, load
+from tleg.runs.results import name_of
 from tleg.training.baselines import baseline
 from tleg.training.defaults import check_channels, input_size_of, model_arguments, preprocessing_for
 from tleg.training.kept import learngene_of_checkpoint
@@ -82,7 +83,7 @@ def _open_learngene(path_or_name: str) -> tuple[Learngene, str]:
     """The learngene that a text names, and what to call it."""
     run = find_run(path_or_name)
     if run is None:
-        return load(path_or_name), Path(path_or_name).stem
+        return load(path_or_name), name_of(Path(path_or_name))
     result = finished_learngene(run)
     return (learngene_of_checkpoint(run.path) if result is None else load(result)), run.id
 

@@ -114,8 +114,11 @@ class Happening(NamedTuple):
     text: str
 
 
-def happenings(snapshot: RunSnapshot, broken: int = 0) -> list[Happening]:
-    """Return what happened in a run, oldest first: starts, evaluations, checkpoints, warnings, and how it ended."""
+def happenings(snapshot: RunSnapshot, broken: int = 0, broken_at: float | None = None) -> list[Happening]:
+    """Return what happened in a run, oldest first: starts, evaluations, checkpoints, warnings, and how it ended.
+
+    broken, broken_at  how many lines of the events could not be read, and when the last of them was written
+    """
     found: list[Happening] = []
     if snapshot.start is not None and not snapshot.resumptions:
         found.append(Happening(snapshot.start.t, "▶", "$success", _start(snapshot)))
@@ -137,7 +140,7 @@ def happenings(snapshot: RunSnapshot, broken: int = 0) -> list[Happening]:
         found.append(Happening(finish.t, "✗" if finish.state == "failed" else "■", colour, text))
     if broken:
         lines = "1 line" if broken == 1 else f"{broken} lines"
-        found.append(Happening(snapshot.t or 0.0, "!", "$warning", f"{lines} of the events could not be read"))
+        found.append(Happening(broken_at or 0.0, "!", "$warning", f"{lines} of the events could not be read"))
     found.sort(key=lambda each: each.t)
     return found[-_MOST_EVENTS:]
 

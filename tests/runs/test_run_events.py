@@ -365,6 +365,30 @@ def test_a_file_that_is_not_there_yet(run: RunFolder) -> None:
     assert reader.restarts == 0
 
 
+def test_a_broken_line_has_the_time_of_what_stands_before_it(run: RunFolder) -> None:
+    def add(text: str) -> None:
+        with run.events_file.open("a") as file:
+            file.write(text)
+
+    def line(seq: int) -> str:
+        return json.dumps({"v": 1, "seq": seq, "t": 10.0 + seq, "type": "log", "payload": {}}) + "\n"
+
+    reader = EventReader(run)
+    before = time.time()
+    add("torn\n")
+    reader.read()
+    assert reader.broken_at is not None
+    assert before <= reader.broken_at <= time.time()
+    again = EventReader(run)
+    add("".join(map(line, range(3))))
+    again.read()
+    assert (again.broken, again.broken_at) == (1, 10.0)  # Nothing stands before it.
+    for text, broken, at in (("torn\n", 2, 12.0), (line(3), 2, 12.0), (line(4) + "torn\n" + line(5), 3, 14.0)):
+        add(text)
+        again.read()
+        assert (again.broken, again.broken_at) == (broken, at)
+
+
 @pytest.mark.parametrize("replaced", ["shorter", "longer"])
 def test_a_file_that_was_replaced_is_read_from_its_beginning(run: RunFolder, replaced: str) -> None:
     run.events_file.write_text("".join(LINE.format(seq, seq) for seq in range(5)) + "torn\n")

@@ -280,6 +280,11 @@ def test_torn_and_broken_events(start: Start, trainer: Trainer) -> None:
                 file.write('{"v":1,"seq":1000,"t":\n')
             events = pilot.app.screen.query_one(EventsPanel).tail
             await eventually(pilot, lambda: any("1 line of the events could not be read" in line for line in events.lines))
+            # It stays where it is while the run goes on.
+            shown = [line for line in events.lines if "could not be read" in line]
+            trainer.tell("warning", code="data", text="later")
+            await eventually(pilot, lambda: "later" in events.lines[-1])
+            assert [line for line in events.lines if "could not be read" in line] == shown
 
     asyncio.run(check())
 

@@ -161,7 +161,7 @@ class RunScreen(RunControl):
         self.query_one(StatusLine).show(look, asked_to_stop=self._stopping, kill_hint=self._hint)
         self.query_one(ProgressLine).show(look)
         self.query_one(DeviceLines).show(look.snapshot.device, tall=self.has_class("-tall"))
-        self.query_one(EventsPanel).show(happenings(look.snapshot, look.broken))
+        self.query_one(EventsPanel).show(happenings(look.snapshot, look.broken, look.broken_at))
         self.query_one(LogPanel).add(seen.lines)
         self._seen = replace(seen, lines=())
         self._show_curves()

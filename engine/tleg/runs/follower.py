@@ -1,7 +1,7 @@
 """One look after another at a run, for whoever shows it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tleg.runs.events import Event
@@ -21,6 +21,7 @@ class RunLook:
     complete  whether all events were read; a long run may be read in pieces
     gone      whether its folder is there no more
     broken    lines of the events that could not be read
+    broken_at when the last of them was written, as `EventReader` knows it
     """
 
     folder: RunFolder
@@ -30,6 +31,7 @@ class RunLook:
     complete: bool = True
     gone: bool = False
     broken: int = 0
+    broken_at: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -48,7 +50,7 @@ class RunFollower:
     def look(self, most_bytes: int | None = None) -> RunLook:
         """Return the run as it is now. With `most_bytes` a long history is read in pieces, one a look."""
         if not self.folder.path.is_dir():
-            return RunLook(self.folder, observe(self.folder), self._snapshot, gone=True, broken=self._reader.broken)
+            return replace(self._look(observe(self.folder)), gone=True)
         restarts, before = self._reader.restarts, self._reader.offset
         # The state first: what it says has been written to the events before.
         state = observe(self.folder)
@@ -57,4 +59,8 @@ class RunFollower:
             self._snapshot, before = RunSnapshot(), 0
         self._snapshot = fold(self._snapshot, events)
         complete = most_bytes is None or self._reader.offset - before < most_bytes
-        return RunLook(self.folder, state, self._snapshot, events, complete, broken=self._reader.broken)
+        return replace(self._look(state), events=events, complete=complete)
+
+    def _look(self, state: RunState) -> RunLook:
+        broken, at = self._reader.broken, self._reader.broken_at
+        return RunLook(self.folder, state, self._snapshot, broken=broken, broken_at=at)

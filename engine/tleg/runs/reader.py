@@ -1,6 +1,7 @@
 """Following a run's events while they are written."""
 
 import os
+import time
 from json import JSONDecoder
 from typing import Final
 
@@ -16,15 +17,18 @@ class EventReader:
     """Reads what was appended since the last time. Any number of readers may follow one run.
 
     A last line without its end is left for the next time. Lines that are torn, or of another version, are counted in
-    `broken` and left out. A file that got shorter, was replaced, or vanished and came back is read from its beginning;
-    `restarts` counts that, and what was made of the earlier events is then void.
+    `broken` and left out; `broken_at` is when the last of them was written, as far as is known: the time of the event before
+    it, else of the one after, else when it was read. A file that got shorter, was replaced, or vanished and came back is
+    read from its beginning; `restarts` counts that, and what was made of the earlier events is then void.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._path = folder.events_file
         self._offset = 0
         self._head = b""  # How the file begins; it never changes in a file that is only appended to.
+        self._last_t: float | None = None
         self.broken = 0
+        self.broken_at: float | None = None
         self.restarts = 0
 
     @property
@@ -63,13 +67,19 @@ class EventReader:
             pass  # A file server that went away: the next call tries again.
         finally:
             os.close(descriptor)
+        if self.broken and self.broken_at is None:
+            self.broken_at = events[0].t if events else time.time()
+        if events:
+            self._last_t = events[-1].t
         return events
 
     def _check_same(self, descriptor: int) -> None:
         if os.fstat(descriptor).st_size < self._offset or os.pread(descriptor, len(self._head), 0) != self._head:
             self._offset = 0
             self._head = b""
+            self._last_t = None
             self.broken = 0
+            self.broken_at = None
             self.restarts += 1
 
     def _parse(self, data: bytes, events: list[Event]) -> None:
@@ -81,9 +91,13 @@ class EventReader:
                 document, end = _DECODE(line)
                 event = Event(document["v"], document["seq"], document["t"], document["type"], document["payload"])
             except (ValueError, RecursionError, KeyError, TypeError):
-                self.broken += 1
+                self._count_broken(events)
                 continue
             if end == len(line) and is_sound(event):
                 append(event)
             else:
-                self.broken += 1
+                self._count_broken(events)
+
+    def _count_broken(self, events: list[Event]) -> None:
+        self.broken += 1
+        self.broken_at = events[-1].t if events else self._last_t

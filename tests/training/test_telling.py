@@ -11,11 +11,9 @@ import pytest
 import torch
 
 from tests.conftest import clean_environment
-from tleg.errors import ExportError, InputError, TlegError
-from tleg.exit_codes import ExitCode
-from tleg.runs.folder import create_run
+from tleg.errors import ExportError, TlegError
 from tleg.training.devices import DeviceSampler
-from tleg.training.failures import advice, read_failure, write_failure
+from tleg.training.failures import advice
 from tleg.training.observer import StepReport
 from tleg.training.publish import publish
 from tleg.training.watch import Watch
@@ -60,15 +58,6 @@ def test_waiting_for_images_is_noticed() -> None:
 def test_failures_say_what_to_change(error: Exception, words: str) -> None:
     assert words in advice(error)
     assert "\n" not in advice(error)
-
-
-def test_a_process_leaves_word_for_the_main_one(tmp_path: Path) -> None:
-    folder = create_run(tmp_path, kind="learn", recipe={})
-    assert read_failure(folder) is None
-    write_failure(folder, InputError("the class 'cat' is empty"))
-    write_failure(folder, TlegError("later"))
-    assert read_failure(folder) == (ExitCode.USAGE, "the class 'cat' is empty")
-    assert read_failure(folder) is None
 
 
 def test_the_machine_is_sampled_without_a_gpu() -> None:

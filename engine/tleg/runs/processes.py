@@ -1,6 +1,7 @@
 """Processes of this machine, told apart from later ones that were given the same number. From /proc, without the clock."""
 
 import os
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,6 +55,14 @@ def start_ticks(pid: int) -> int | None:
     """When a living process started, in clock ticks since boot; None when there is no such process."""
     process = find_process(pid)
     return None if process is None else process.started
+
+
+def started_at(pid: int) -> float | None:
+    """When a living process started, as Unix time by the clock as it is now; None when there is no such process."""
+    ticks = start_ticks(pid)
+    if ticks is None:
+        return None
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def is_alive(pid: int | None, started: int | None) -> bool:

@@ -38,15 +38,16 @@ class Placement:
         return f"{self.device} in {self.precision} ({self.reason})"
 
 
-def choose_placement(device: str = "auto", precision: str = "auto", local_rank: int = 0) -> Placement:
+def choose_placement(device: str = "auto", precision: str = "auto", local_rank: int = 0, local_size: int = 1) -> Placement:
     """Choose a device ('auto', 'cpu', 'cuda', 'cuda:1', …) and a precision ('auto' or one of `Precision`).
 
     Automatic precision is bfloat16 where the GPU computes with it, otherwise float32. Of several processes on a machine,
-    each takes the device of its local rank. Raises InputError for a device that is not there, or an unknown precision.
+    each takes the device of its local rank; all of the local size see whether there are enough. Raises InputError for a
+    device that is not there, or an unknown precision.
     """
     if precision not in ("auto", *_TYPES):
         raise InputError(f"unknown precision '{precision}': choose auto, {', '.join(_TYPES)}")
-    chosen = _choose_device(device, local_rank)
+    chosen = _choose_device(device, local_rank, local_size)
     if precision != "auto":
         if precision == "float16" and chosen.type == "cpu":
             raise InputError("float16 trains on GPUs alone; choose float32 or bfloat16 on the CPU")
@@ -59,7 +60,7 @@ def choose_placement(device: str = "auto", precision: str = "auto", local_rank: 
     return Placement(chosen, "float32", f"sm_{major}{minor} has no bfloat16 units; --precision float16 is faster")
 
 
-def _choose_device(device: str, local_rank: int) -> torch.device:
+def _choose_device(device: str, local_rank: int, local_size: int) -> torch.device:
     available = torch.cuda.is_available()
     if device == "auto":
         device = "cuda" if available else "cpu"
@@ -73,6 +74,12 @@ def _choose_device(device: str, local_rank: int) -> torch.device:
         return chosen
     if not available:
         raise InputError(f"'{device}' was asked for, but torch sees no CUDA device; `tleg doctor` says more")
+    if local_size > torch.cuda.device_count():
+        # Each process says so: one that found its own device would wait for those that did not.
+        raise InputError(
+            f"{local_size} devices were asked for, and torch sees {torch.cuda.device_count()} CUDA devices on this machine; "
+            f"lower --devices, or give --device cpu"
+        )
     if ":" not in device:
         chosen = torch.device("cuda", local_rank)
     if chosen.index >= torch.cuda.device_count():

@@ -1,11 +1,12 @@
 """Several processes that train one model: who this one is, and what they tell each other, under torchrun."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -13,11 +14,28 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from tleg.errors import InputError
+from tleg.errors import InputError, TlegError
 
 _BUCKET_VALUES: Final = 8 * 2**20
 # A process that waits longer for the others has lost them; the first evaluation and a slow disk are well within it.
 TIMEOUT: Final = timedelta(minutes=15)
+_TEXT_BYTES: Final = 2048
+
+
+class LostProcessError(TlegError):
+    """Another process of the run is gone, or says nothing any more. What went wrong, it knows itself."""
+
+
+@contextmanager
+def _with_others() -> Iterator[None]:
+    """Around what processes do together. Raises LostProcessError when it fails: by itself it cannot."""
+    try:
+        yield
+    except RuntimeError as error:
+        # Not its subclasses for what this process's own memory and device do.
+        if type(error) is RuntimeError or isinstance(error, dist.DistError):
+            raise LostProcessError(" ".join(str(error).split())) from error
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +59,57 @@ class World:
         """Return the sum of a CPU tensor over all processes, the same in each."""
         if self.size > 1:
             values = values.clone()
-            dist.all_reduce(values, group=self.control)
+            with _with_others():
+                dist.all_reduce(values, group=self.control)
         return values
 
     def most(self, values: Tensor) -> Tensor:
         """Return the largest of a CPU tensor's values over all processes, the same in each."""
         if self.size > 1:
             values = values.clone()
-            dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.control)
+            with _with_others():
+                dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.control)
         return values
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Return for each flag whether it is set in any process, the same answer in each."""
         if self.size == 1:
             return flags
-        values = torch.tensor(flags, dtype=torch.int32)
-        dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.control)
-        return tuple(bool(value) for value in values.tolist())
+        return tuple(bool(value) for value in self.most(torch.tensor(flags, dtype=torch.int32)).tolist())
 
-    def barrier(self) -> None:
+    def from_main(self, value: int) -> int:
+        """Return the main process's value in each."""
+        if self.size == 1:
+            return value
+        values = torch.tensor([value], dtype=torch.int64)
+        with _with_others():
+            dist.broadcast(values, src=0, group=self.control)
+        return int(values.item())
+
+    def first(self, text: str) -> str:
+        """Return the text of the first process, by rank, that has one, the same in each; empty when none has."""
+        if self.size == 1:
+            return text
+        # Cut at a whole character.
+        encoded = text.encode()[:_TEXT_BYTES].decode(errors="ignore").encode()
+        mine = torch.tensor([*encoded, *bytes(_TEXT_BYTES - len(encoded))], dtype=torch.uint8)
+        everybody = [torch.empty_like(mine) for _ in range(self.size)]
+        with _with_others():
+            dist.all_gather(everybody, mine, group=self.control)
+        texts = (bytes(each.tolist()).rstrip(b"\0").decode() for each in everybody)
+        return next((each for each in texts if each), "")
+
+    def share(self, tensor: Tensor) -> None:
+        """Put the main process's values into a tensor on this process's device, in place."""
+        if self.size > 1:
+            with _with_others():
+                dist.broadcast(tensor, src=0)
+
+    def barrier(self, timeout: timedelta = TIMEOUT) -> None:
         """Wait for all processes."""
         if self.size > 1:
-            dist.barrier(group=self.control)
+            with _with_others():
+                dist.monitored_barrier(self.control, timeout)
 
 
 SINGLE: Final = World()
@@ -74,11 +121,15 @@ def is_distributed() -> bool:
 
 
 @contextmanager
-def join_world(device: torch.device) -> Iterator[World]:
+def join_world(device: torch.device, together: tuple[type[Exception], ...] = ()) -> Iterator[World]:
     """Join the other processes that torchrun started, and leave them at the end. Alone, there is nothing to join.
 
-    The processes average gradients with NCCL between GPUs and with gloo between CPUs. Raises InputError when torchrun's
-    variables are incomplete.
+    The processes average gradients with NCCL between GPUs and with gloo between CPUs.
+
+    together  the exceptions that all processes raise at the same step. After any other, the rest of them may be gone or wait
+              for this one, and NCCL would wait for them in turn: then nothing is undone, and `leave` ends the process.
+
+    Raises InputError when torchrun's variables are incomplete, LostProcessError when the others do not come.
     """
     if not is_distributed():
         yield SINGLE
@@ -88,16 +139,36 @@ def join_world(device: torch.device) -> Iterator[World]:
         local_rank = int(os.environ["LOCAL_RANK"])
     except (KeyError, ValueError) as error:
         raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}") from error
-    store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
-    # torchrun keeps its store when it starts the processes again, with the addresses of those that died.
-    attempt = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{size}", store)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=attempt, rank=rank, world_size=size, timeout=TIMEOUT)
-    control = dist.new_group(backend="gloo", timeout=TIMEOUT)
+    with _with_others():
+        try:
+            store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
+        except ValueError as error:  # MASTER_ADDR or MASTER_PORT is missing.
+            raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}") from error
+        # torchrun keeps its store when it starts the processes again, with the addresses of those that died.
+        attempt = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{size}", store)
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=attempt, rank=rank, world_size=size, timeout=TIMEOUT)
+        control = dist.new_group(backend="gloo", timeout=TIMEOUT)
     try:
         yield World(rank, size, local_rank, control)
-    finally:
+    except together:
         dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code: at once when it fails among others, whose connections must close now.
+
+    The interpreter would take the group of processes apart on its way out, where NCCL waits for those that are gone.
+    Whatever there is to tell has been written before.
+    """
+    if dist.is_initialized():
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def average_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:
@@ -114,7 +185,8 @@ def average_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:
             parameter.grad = torch.zeros_like(parameter)
     for bucket in _buckets([parameter.grad for parameter in parameters if parameter.grad is not None]):
         flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
-        dist.all_reduce(flat)
+        with _with_others():
+            dist.all_reduce(flat)
         flat /= world.size
         for gradient, mean in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
             gradient.copy_(mean.view_as(gradient))
@@ -122,9 +194,8 @@ def average_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:
 
 def share_buffers(model: nn.Module, world: World) -> None:
     """Give every process the main one's running statistics, which follow the images that a process saw."""
-    if world.size > 1:
-        for buffer in model.buffers():
-            dist.broadcast(buffer, src=0)
+    for buffer in model.buffers():
+        world.share(buffer)
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:

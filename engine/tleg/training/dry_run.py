@@ -76,7 +76,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
     Raises whatever would keep the training from starting.
     """
     notes = _Notes()
-    placement = choose_placement(recipe.compute.device, recipe.compute.precision)
+    placement = choose_placement(recipe.compute.device, recipe.compute.precision, local_size=recipe.compute.devices or 1)
     data = open_data_of(recipe, observer=notes)
     if isinstance(recipe, LearnRecipe):
         learning = prepare_learn(LearnJob.of(recipe, data), placement)

@@ -1,17 +1,16 @@
-"""What to say when a training fails, and how one process tells the main one."""
+"""What to say when a training fails, by the main process and by any other."""
 
-import json
-from contextlib import suppress
-from typing import Final
+import os
+import traceback
 
 import torch
 
-from tleg.atomic import new_file
 from tleg.errors import TlegError
 from tleg.exit_codes import ExitCode, exit_code_of
+from tleg.runs.failures import read_failure, store_failure
 from tleg.runs.folder import RunFolder
-
-_FILE: Final = "failure.json"
+from tleg.training.distributed import LostProcessError
+from tleg.training.run_observer import RunObserver
 
 
 def advice(error: BaseException) -> str:
@@ -32,18 +31,31 @@ def advice(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}: {text[:300]}. The log has the place"
 
 
-def write_failure(folder: RunFolder, error: BaseException) -> None:
-    """Leave word for the main process of why this one fails. The first one counts."""
-    with suppress(TlegError), new_file(folder.path / _FILE) as file:
-        file.write_text(json.dumps({"code": int(exit_code_of(error)), "reason": advice(error)}))
+def tell_failure(folder: RunFolder, error: BaseException, observer: RunObserver) -> ExitCode:
+    """Say why the main process fails, in the log with the traceback, and whether torchrun will try again.
+
+    When it fails because another process does, that one's reason is the reason.
+    """
+    traceback.print_exc()
+    code, reason = exit_code_of(error), advice(error)
+    if isinstance(error, LostProcessError):
+        died = f"another process of the run died ({reason[:300]}); its last words are in train.log"
+        code, reason = read_failure(folder) or (code, died)
+    if observer.state.step:
+        reason = f"{reason}. `tleg resume {folder.id}` goes on from the last checkpoint"
+    restart, most = (int(os.environ.get(f"TORCHELASTIC_{name}", "0")) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    if restart < most and code != ExitCode.USAGE:
+        observer.warn("restart", f"{reason}; starting again ({restart + 1} of {most})")
+        return code
+    observer.finish("failed", reason, code)
+    return code
 
 
-def read_failure(folder: RunFolder) -> tuple[ExitCode, str] | None:
-    """Return and remove what another process left, or None."""
-    path = folder.path / _FILE
-    try:
-        document = json.loads(path.read_text())
-        path.unlink()
-        return ExitCode(document["code"]), str(document["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def leave_word(folder: RunFolder, error: BaseException) -> ExitCode:
+    """Say why another process than the main one fails: in the log, and where the main one and viewers look."""
+    traceback.print_exc()
+    code = exit_code_of(error)
+    # That another one went away, that one explains.
+    if not isinstance(error, LostProcessError):
+        store_failure(folder, code, advice(error))
+    return code

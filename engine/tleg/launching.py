@@ -16,11 +16,12 @@ from tleg.recipes.command_line import command_words
 from tleg.recipes.document import from_values, to_values
 from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
 from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.launch import launch
+from tleg.runs.launch import launch, make_ready
 from tleg.runs.listing import resolve_run
 from tleg.runs.lock import is_locked
+from tleg.runs.published import is_published
 from tleg.runs.slurm import SlurmOptions, submit
-from tleg.runs.spec import Launch, read_spec, write_spec
+from tleg.runs.spec import Launch, RunSpec, read_spec, write_spec
 from tleg.runs.state import RunState, launcher_alive, observe
 from tleg.versions import versions
 
@@ -51,6 +52,7 @@ def make_training(
     """
     if output is not None:
         check_output(recipe, Path(output), overwrite=overwrite)
+    _check_restarts(recipe, slurm)
     recipe = _with_paths(recipe, runs_dir)
     compute = recipe.compute
     name, ending = _name(recipe)
@@ -75,15 +77,23 @@ def training_command(recipe: TrainingRecipe, output: str | None = None) -> tuple
 
 
 def resume_training(
-    folder: RunFolder, changes: Mapping[str, Any] | None = None, place: SlurmOptions | Literal["here"] | None = None
+    folder: RunFolder,
+    changes: Mapping[str, Any] | None = None,
+    place: SlurmOptions | Literal["here"] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> str | None:
     """Start a run again from its last checkpoint; return the number of its batch job, or None where it runs by itself.
 
-    changes  option name -> value, of what may change on the way: epochs, devices, accumulate, workers, max-restarts; noted
-             in spec.json as an amendment
-    place    a batch job with these options, or 'here', on this machine; None is where it ran before
+    A run on several machines gets ready alone: `tleg.runs.launch.node_command` is what a person starts on each.
 
-    Raises InputError for a run that is at work, that has nothing left to do, or for a change that makes no sense.
+    changes    option name -> value, of what may change on the way: epochs, devices, accumulate, workers, max-restarts; noted
+               in spec.json as an amendment
+    place      a batch job with these options, or 'here', on this machine; None is where it ran before
+    overwrite  replace what is at the output, also where this run did not put it there
+
+    Raises InputError for a run that is at work, that has nothing left to do, or whose output may not be replaced, and for a
+    change that makes no sense.
     """
     spec, state = read_spec(folder), _settled(folder)
     if state.state in ("starting", "running", "stopping"):
@@ -96,9 +106,14 @@ def resume_training(
         if changes["epochs"] < done:
             raise InputError(f"run {folder.id} has done {done:.1f} epochs already; give more --epochs than that")
     slurm = spec.launch.slurm if place is None else None if place == "here" else asdict(place)
+    recipe = from_values(spec.kind, {**spec.recipe, **changes})
+    compute = recipe.compute
+    _check_restarts(recipe, slurm)
+    spec = replace(spec, overwrite=spec.overwrite or overwrite)
+    _check_output_again(folder, spec, recipe)
+    if overwrite:
+        write_spec(folder, spec)
     if changes or slurm != spec.launch.slurm:
-        recipe = from_values(spec.kind, {**spec.recipe, **changes})
-        compute = recipe.compute
         write_spec(
             folder,
             replace(
@@ -116,8 +131,28 @@ def resume_training(
         )
     if slurm is not None:
         return submit(folder)
-    launch(folder)
+    if compute.nodes > 1:
+        make_ready(folder)
+    else:
+        launch(folder)
     return None
+
+
+def _check_restarts(recipe: TrainingRecipe, slurm: object) -> None:
+    """SLURM starts the processes, and torchrun, which would start them again, is not there."""
+    if slurm is not None and recipe.compute.max_restarts:
+        raise InputError(
+            "--max-restarts is torchrun's, and SLURM starts a job without it; give --max-restarts 0 with --slurm"
+        )
+
+
+def _check_output_again(folder: RunFolder, spec: RunSpec, recipe: TrainingRecipe) -> None:
+    """Refuse, before the work, an output that somebody else put there while the run was away."""
+    work = Path(spec.folder)
+    if spec.output is None or not work.is_dir():  # A folder that is gone is told of when the run starts.
+        return
+    output = work / spec.output
+    check_output(recipe, output, overwrite=spec.overwrite or is_published(folder, output))
 
 
 def _settled(folder: RunFolder) -> RunState:

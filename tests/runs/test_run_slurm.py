@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import stat
 import subprocess
 from dataclasses import asdict, replace
@@ -13,17 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tleg.errors import FileFormatError, InputError, TlegError
-from tleg.runs.control import request_stop, stop_requested
+from tleg.runs.control import remove_run, request_stop, stop_requested
 from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.launch import launch
 from tleg.runs.lock import RunLock
-from tleg.runs.slurm import SlurmOptions, cancel, sbatch_script, stop, submit
+from tleg.runs.slurm import SlurmOptions, sbatch_script, stop, submit
+from tleg.runs.slurm_programs import cancel, job_cancelled, job_waits
 from tleg.runs.spec import Launch, read_spec
 from tleg.runs.state import RunState, observe, read_state, write_state
+from tleg.training.stop_signals import StopSignals
 
 # srun starts the command once for each task and returns the greatest exit code, as SLURM's does.
 PROGRAMS = {
     "sbatch": 'echo "$@" >>"$LOG/sbatch"; cat "$LOG/answer"',
     "scancel": 'echo "$@" >>"$LOG/scancel"',
+    "squeue": 'cat "$LOG/queue" 2>/dev/null',
     "scontrol": 'echo "$@" >>"$LOG/scontrol"; if [ "$1" = show ]; then printf "node7\\nnode8\\n"; fi',
     "srun": """
 echo "$1 $2 $3" >"$LOG/srun"
@@ -36,7 +41,7 @@ done
 exit $worst""",
     # The trainer: it tells what it was given and exits as it is told.
     "python": """
-echo "$RANK/$WORLD_SIZE/$LOCAL_RANK $MASTER_ADDR:$MASTER_PORT $OMP_NUM_THREADS $*" >>"$LOG/trainer"
+echo "$RANK/$WORLD_SIZE/$LOCAL_RANK/$LOCAL_WORLD_SIZE $MASTER_ADDR:$MASTER_PORT $OMP_NUM_THREADS $*" >>"$LOG/trainer"
 exit $(cat "$LOG/code")""",
 }
 
@@ -123,6 +128,18 @@ def test_gpus(runs_dir: Path, options: dict[str, Any], gpus: list[str]) -> None:
     assert [line for line in asked(sbatch_script(run, read_spec(run))) if line.startswith("--gpus")] == gpus
 
 
+@pytest.mark.parametrize(
+    ("options", "cpus"),
+    [({}, ["--cpus-per-task=7"]), ({"cpus_per_task": 2}, ["--cpus-per-task=2"]), ({"extra": ("-c 9",)}, []),
+     ({"extra": ("--cpus-per-task=9",)}, ["--cpus-per-task=9"])],
+)  # fmt: skip
+def test_processors_are_those_of_the_workers(runs_dir: Path, options: dict[str, Any], cpus: list[str]) -> None:
+    # Without them a cluster gives one, and six workers share it.
+    launch = Launch(2, 1, 0, asdict(SlurmOptions(**options)))
+    run = create_run(runs_dir, kind="learn", recipe={"workers": 6}, launch=launch)
+    assert [line for line in asked(sbatch_script(run, read_spec(run))) if line.startswith("--cpus")] == cpus
+
+
 def test_without_options_the_cluster_decides(runs_dir: Path) -> None:
     run = create_run(runs_dir, kind="learn", recipe={})
     lines = asked(sbatch_script(run, read_spec(run)))
@@ -206,7 +223,12 @@ def run_script(run: RunFolder, log: Path, monkeypatch: pytest.MonkeyPatch, code:
     monkeypatch.setattr("sys.executable", str(log.parent / "programs" / "python"))
     (log / "code").write_text(str(code))
     script = sbatch_script(run, read_spec(run))
-    variables = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "node[7-8]", "SLURM_NTASKS": "4", **environment}
+    variables = {
+        "SLURM_JOB_ID": "4711",
+        "SLURM_JOB_NODELIST": "node[7-8]",
+        "SLURM_NTASKS": "4",
+        "SLURM_NTASKS_PER_NODE": "2",
+    } | environment
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(["bash", "-c", script], env=inherited | variables, capture_output=True, text=True, check=False)
     assert done.stderr == ""
@@ -221,10 +243,18 @@ def test_a_trainer_that_asks_to_be_continued_is(
     assert run_script(run, log, monkeypatch, code) == code
     told = (log / "trainer").read_text().splitlines()
     address = f"node7:{20000 + 4711}"
-    assert told == [f"{rank}/4/{rank % 2} {address} 1 -m tleg.training {run.path}" for rank in range(4)]
+    assert told == [f"{rank}/4/{rank % 2}/2 {address} 1 -m tleg.training {run.path}" for rank in range(4)]
     asked_of = (log / "scontrol").read_text().splitlines()
     assert asked_of == ["show hostnames node[7-8]", *(["requeue 4711"] if requeued else [])]
     assert (log / "srun").read_text() == "--kill-on-bad-exit=0 --wait=300 /bin/bash\n"
+
+
+def test_the_script_outlives_a_preemption(runs_dir: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # SLURM sends SIGTERM to the script as well; the trainer saves, and the job is put back into the queue.
+    replace_program(log.parent / "programs" / "srun", 'kill -TERM "$PPID"; sleep 0.1; exit 75')
+    run = make(runs_dir)
+    assert run_script(run, log, monkeypatch, 0) == 75
+    assert (log / "scontrol").read_text().splitlines()[-1] == "requeue 4711"
 
 
 def test_threads_and_processors_of_the_job_are_kept(runs_dir: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +278,19 @@ def test_ports_of_jobs_are_valid(runs_dir: Path, log: Path, monkeypatch: pytest.
 def test_submit(runs_dir: Path, log: Path) -> None:
     run = make(runs_dir)
     write_state(
-        run, RunState(state="stopped", step=40, pid=1, started=1, launcher_pid=1, launcher_started=1, message="asked")
+        run,
+        RunState(
+            state="failed",
+            step=40,
+            pid=1,
+            started=1,
+            launcher_pid=1,
+            launcher_started=1,
+            message="out of memory",
+            exit_code=1,
+            result="somewhere",
+            eta=7.0,
+        ),
     )
     request_stop(run)
     assert submit(run) == "4711"
@@ -257,7 +299,7 @@ def test_submit(runs_dir: Path, log: Path) -> None:
     assert read_spec(run).launch.job_id == "4711"
     assert not stop_requested(run)
     state = observe(run)
-    assert (state.state, state.step, state.pid, state.launcher_pid) == ("queued", 40, None, None)
+    assert state == RunState(state="queued", step=40)
     with pytest.raises(InputError, match=f"run {run.id} waits already as job 4711; stop it first"):
         submit(run)
 
@@ -289,7 +331,7 @@ def test_a_job_that_is_not_taken(
 
 def test_a_program_that_does_not_answer(runs_dir: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_program(log.parent / "programs" / "sbatch", "exec sleep 30")
-    monkeypatch.setattr("tleg.runs.slurm._PROGRAM_SECONDS", 0.2)
+    monkeypatch.setattr("tleg.runs.slurm_programs._PROGRAM_SECONDS", 0.2)
     with pytest.raises(TlegError, match=r"sbatch did not answer within 0\.2 seconds; try again"):
         submit(make(runs_dir))
 
@@ -369,6 +411,83 @@ def test_stop_of_a_run_on_this_machine(run: RunFolder, log: Path) -> None:
     stop(run)
     assert stop_requested(run)
     assert not (log / "scancel").exists()
+
+
+# --- what SLURM does by itself
+
+
+@pytest.mark.parametrize("state", ["PENDING", "REQUEUED", "CONFIGURING"])
+def test_a_run_whose_job_slurm_put_back(runs_dir: Path, log: Path, state: str) -> None:
+    run = make(runs_dir)
+    submit(run)
+    assert write_state(run, RunState(state="stopped", step=5))
+    (log / "queue").write_text(f"{state}\n")
+    with pytest.raises(InputError, match="is stopped, and its job 4711 waits already; stop it first"):
+        submit(run)
+    with pytest.raises(InputError, match="is stopped, but its job 4711 is in SLURM's queue; stop it first"):
+        remove_run(run)
+    with pytest.raises(InputError, match="waits for its turn as job 4711; stop it first"):
+        launch(run)
+    assert run.path.is_dir()
+    stop(run)
+    assert (log / "scancel").read_text() == "4711\n"
+    assert not stop_requested(run)
+    (log / "queue").write_text("")
+    stop(run)
+    assert (log / "scancel").read_text() == "4711\n"
+    assert submit(run) == "4711"
+
+
+def test_what_slurm_says_of_a_job(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for state, waits in (("PENDING", True), ("RUNNING", False), ("COMPLETING", False), ("", False)):
+        (log / "queue").write_text(f"{state}\n")
+        assert job_waits("12") is waits
+    assert not job_waits(None)
+    assert not job_waits("-u me")
+    for text, cancelled in (("JobState=CANCELLED Reason=None", True), ("JobState=PREEMPTED", False)):
+        replace_program(log.parent / "programs" / "scontrol", f"echo 'JobId=12 JobName=x'; echo '   {text}'")
+        assert job_cancelled("12") is cancelled
+    monkeypatch.setenv("PATH", str(log))
+    assert not job_waits("12")
+    assert not job_cancelled("12")
+
+
+@pytest.mark.parametrize(
+    ("number", "batch_job", "state", "continues"),
+    [
+        (signal.SIGUSR1, True, "RUNNING", True),
+        (signal.SIGUSR1, False, "RUNNING", True),
+        (signal.SIGTERM, True, "PREEMPTED", True),
+        (signal.SIGTERM, True, "CANCELLED", False),
+        (signal.SIGTERM, False, "RUNNING", False),
+        (signal.SIGINT, True, "RUNNING", False),
+    ],
+)
+def test_a_preempted_trainer_continues(
+    log: Path, monkeypatch: pytest.MonkeyPatch, number: int, batch_job: bool, state: str, continues: bool
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    replace_program(log.parent / "programs" / "scontrol", f"echo '   JobState={state} Reason=None'")
+    signals = StopSignals()
+    signals.received = number
+    assert signals.continues(batch_job=batch_job) is continues
+
+
+def test_restarts_are_not_for_a_job(runs_dir: Path, log: Path) -> None:
+    from tleg.launching import make_training, resume_training
+    from tleg.recipes.document import from_values, to_values
+
+    values = {"architecture": "vit_tiny_patch16_224", "data": "digits", "epochs": 3, "max-restarts": 2}
+    recipe = from_values("learn", values)
+    message = "--max-restarts is torchrun's, and SLURM starts a job without it; give --max-restarts 0 with --slurm"
+    with pytest.raises(InputError, match=message):
+        make_training(recipe, runs_dir, slurm=SlurmOptions())
+    assert not runs_dir.exists()
+    folder = create_run(runs_dir, kind="learn", recipe=to_values(recipe))
+    assert write_state(folder, RunState(state="stopped", step=5, steps=30, epochs=3))
+    with pytest.raises(InputError, match=message):
+        resume_training(folder, place=SlurmOptions())
+    assert resume_training(folder, {"max-restarts": 0}, SlurmOptions()) == "4711"
 
 
 def test_a_run_moves_to_slurm_and_back(runs_dir: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from tests.conftest import clean_environment
 from tleg.errors import ExportError, TlegError
+from tleg.runs.layout import RunFolder
 from tleg.training.devices import DeviceSampler
 from tleg.training.failures import advice
 from tleg.training.observer import StepReport
@@ -68,21 +69,30 @@ def test_the_machine_is_sampled_without_a_gpu() -> None:
 
 
 def test_a_result_is_published_whole_and_once(tmp_path: Path) -> None:
-    folder = tmp_path / "run" / "model"
+    run, output = RunFolder(tmp_path / "run"), tmp_path / "out"
+    folder = run.exports / "model"
     folder.mkdir(parents=True)
     for name in ("config.json", "model.safetensors", "training.json"):
         (folder / name).write_text(name)
-    publish(folder, tmp_path / "out", overwrite=False)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.json", "model.safetensors", "training.json"}
-    before = (tmp_path / "out" / "config.json").stat().st_ino
+    publish(run, folder, output, overwrite=False)
+    assert {path.name for path in output.iterdir()} == {"config.json", "model.safetensors", "training.json"}
+    before = (output / "config.json").stat().st_ino
     # The run was killed after it had published: the same again is no conflict.
-    publish(folder, tmp_path / "out", overwrite=False)
-    assert (tmp_path / "out" / "config.json").stat().st_ino == before
+    publish(run, folder, output, overwrite=False)
+    assert (output / "config.json").stat().st_ino == before
+    # It was made longer: what it put there itself is replaced.
     (folder / "training.json").write_text("newer")
+    publish(run, folder, output, overwrite=False)
+    assert (output / "training.json").read_text() == "newer"
+    # What somebody changed, or another run put there, is not.
+    (output / "config.json").write_text("changed by hand")
     with pytest.raises(ExportError, match=rf"exists already.*The result is in {folder}"):
-        publish(folder, tmp_path / "out", overwrite=False)
-    publish(folder, tmp_path / "out", overwrite=True)
-    assert (tmp_path / "out" / "training.json").read_text() == "newer"
+        publish(run, folder, output, overwrite=False)
+    publish(run, folder, output, overwrite=True)
+    assert (output / "config.json").read_text() == "config.json"
+    (folder / "training.json").write_text("newest")
+    with pytest.raises(ExportError, match="exists already"):
+        publish(RunFolder(tmp_path), folder, output, overwrite=False)
 
 
 def test_a_full_disk_does_not_end_what_speaks_into_a_log(run_python: Callable[..., Any]) -> None:

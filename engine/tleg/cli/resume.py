@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tleg.cli.launch_options import AccountOption, PartitionOption, SbatchOption, TimeOption, make_job
+from tleg.cli.launch_options import AccountOption, ForceOption, PartitionOption, SbatchOption, TimeOption, make_job
 from tleg.cli.main import app
 from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import JsonOption, RunArgument, RunsDirOption, runs_folder_of
@@ -25,6 +25,7 @@ def resume(
     time_limit: TimeOption = None,
     account: AccountOption = None,
     sbatch: SbatchOption = None,
+    force: ForceOption = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Start, print the run's id and return.")] = False,
     runs_dir: RunsDirOption = None,
     as_json: JsonOption = False,
@@ -36,7 +37,9 @@ def resume(
     """
     from tleg.cli.launching import follow_to_end
     from tleg.launching import resume_training
+    from tleg.runs.launch import node_command
     from tleg.runs.listing import resolve_run
+    from tleg.runs.spec import read_spec
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
     given: dict[str, Any] = {
@@ -48,9 +51,14 @@ def resume(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     batch_job = make_job(slurm, partition, time_limit, account, sbatch)
-    job = resume_training(folder, changes, "here" if slurm is False else batch_job)
+    job = resume_training(folder, changes, "here" if slurm is False else batch_job, overwrite=force)
     if job is not None:
         say(f"submitted as job {job}")
+        _tell(folder.id, "queued", as_json)
+        return
+    spec = read_spec(folder)
+    if spec.launch.nodes > 1:
+        say(f"on each machine, run: {node_command(folder, spec)}")
         _tell(folder.id, "queued", as_json)
         return
     if detach:

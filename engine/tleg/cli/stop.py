@@ -30,6 +30,7 @@ def stop(
     folder = resolve_run(run, runs_folder_of(runs_dir))
     state = observe(folder)
     if state.state in ENDED:
+        request(folder)  # SLURM may have put its job back into the queue.
         say(f"run {folder.id} is {state.state} already")
     else:
         request(folder)

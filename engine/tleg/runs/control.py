@@ -16,13 +16,14 @@ from tleg.runs.events import EventWriter
 from tleg.runs.layout import RunFolder
 from tleg.runs.lock import RunLock, is_locked
 from tleg.runs.processes import Process, all_processes, boot_id, find_process, hostname
+from tleg.runs.slurm_programs import job_waits
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, home_of, observe, recall_state, write_state
 
 _PATIENCE_SECONDS: Final = 10.0
 _STALE_SECONDS: Final = 24 * 3600
 _OWN_FILES: Final = frozenset(
-    {"spec.json", "events.jsonl", "state.json", "run.lock", "train.log", "stop", "job.sh", "failure.json"}
+    {"spec.json", "events.jsonl", "state.json", "run.lock", "train.log", "stop", "job.sh", "failure.json", "published.json"}
 )
 _OWN_FOLDERS: Final = frozenset({"checkpoints", "exports"})
 
@@ -99,6 +100,8 @@ def remove_run(folder: RunFolder) -> None:
         raise InputError(f"run {folder.id} waits for its turn as job {job_id}; stop it first")
     if state.state not in ("queued", "lost") and not state.terminal:
         raise InputError(f"run {folder.id} is {state.state}; stop it first")
+    if job_waits(job_id := _job_of(folder)):
+        raise InputError(f"run {folder.id} is {state.state}, but its job {job_id} is in SLURM's queue; stop it first")
     lock = RunLock(folder)
     if not lock.acquire(timeout=0.5):
         raise InputError(f"run {folder.id} is running; stop it first")

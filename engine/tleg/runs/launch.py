@@ -12,12 +12,12 @@ from typing import Final
 
 from tleg.errors import InputError, TlegError, describe_os_error
 from tleg.runs.control import clear_stop
-from tleg.runs.failures import clear_failure
 from tleg.runs.layout import RunFolder
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import boot_id, hostname, start_ticks
+from tleg.runs.slurm_programs import job_waits
 from tleg.runs.spec import RunSpec, read_spec, write_spec
-from tleg.runs.state import RunState, home_of, launcher_alive, observe, recall_state, store_state
+from tleg.runs.state import RunState, going_on, home_of, launcher_alive, observe, recall_state, store_state
 
 TRAINER_MODULE: Final = "tleg.training"
 RENDEZVOUS_PORT: Final = 29400  # torchrun's own choice.
@@ -60,6 +60,26 @@ def node_command(folder: RunFolder, spec: RunSpec, host: str | None = None, port
     return shlex.join([*words, "-m", TRAINER_MODULE, str(folder.path.absolute())])
 
 
+def make_ready(folder: RunFolder) -> None:
+    """Put a run that ended back to 'queued', for trainers that a person starts: on several machines, with `node_command`.
+
+    An earlier request to stop is taken back. Raises InputError when the run is at work, and TlegError when the operating
+    system refuses.
+    """
+    lock = RunLock(folder)
+    if not lock.acquire(timeout=1.0):
+        raise InputError(f"run {folder.id} is running, or is just ending; try again in a moment")
+    try:
+        clear_stop(folder)
+        state = recall_state(folder)
+        try:
+            store_state(folder, replace(going_on(state), heartbeat=time.time()))
+        except OSError as error:
+            raise TlegError(f"cannot write {folder.state_file}: {describe_os_error(error)}") from error
+    finally:
+        lock.release()
+
+
 def launch(folder: RunFolder) -> int:
     """Start the run's trainer, or start it again to go on from its last checkpoint. Return the number of its process.
 
@@ -86,11 +106,10 @@ def launch(folder: RunFolder) -> int:
                 f"process {state.launcher_pid} of run {folder.id} has not ended yet; wait for it, or kill the run"
             )
         if spec.launch.job_id is not None:
-            if state.state == "queued":
+            if state.state == "queued" or job_waits(spec.launch.job_id):
                 raise InputError(f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first")
             write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=None)))  # No job of SLURM any more.
         clear_stop(folder)
-        clear_failure(folder)
         return _start(folder, spec, state, work)
     finally:
         lock.release()
@@ -115,20 +134,14 @@ def _start(folder: RunFolder, spec: RunSpec, state: RunState, work: Path) -> int
     threading.Thread(target=process.wait, name=f"wait-{process.pid}", daemon=True).start()
     assert process.stdin is not None
     started = replace(
-        state,
+        going_on(state),
         state="starting",
-        pid=None,
-        started=None,
         host=hostname(),
         boot=boot_id(),
         launcher_pid=process.pid,
         launcher_started=start_ticks(process.pid),
-        eta=None,
         heartbeat=time.time(),
         world_size=spec.launch.processes,
-        message=None,
-        exit_code=None,
-        result=None,
     )
     try:
         store_state(folder, started)

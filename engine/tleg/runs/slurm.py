@@ -1,11 +1,9 @@
-"""Runs as batch jobs of SLURM: the script, and the programs sbatch and scancel."""
+"""Runs as batch jobs of SLURM: the script, and how they are submitted and stopped."""
 
 import re
 import shlex
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,9 +12,9 @@ from tleg.errors import InputError, TlegError, describe_os_error
 from tleg.runs.control import clear_stop, request_stop
 from tleg.runs.launch import TRAINER_MODULE
 from tleg.runs.layout import RunFolder
-from tleg.runs.processes import hostname
+from tleg.runs.slurm_programs import NUMBER, cancel, job_waits, run_program
 from tleg.runs.spec import RunSpec, read_spec, write_spec
-from tleg.runs.state import RunState, observe, store_state
+from tleg.runs.state import RunState, going_on, observe, store_state
 from tleg.schema import decode
 
 # What a trainer exits with when it saved and asks to be continued (EX_TEMPFAIL of sysexits.h).
@@ -25,9 +23,7 @@ CONTINUE_CODE: Final = 75
 _WARNING_SECONDS: Final = 120
 # After the first process ended; the others write what is left, or wait for one that crashed.
 _WAIT_SECONDS: Final = 300
-_PROGRAM_SECONDS: Final = 60
 _TIME: Final = re.compile(r"\d+|\d+:\d{2}|\d+:\d{2}:\d{2}|\d+-\d{1,2}(:\d{2}){0,2}", re.ASCII)
-_NUMBER: Final = re.compile(r"\d+", re.ASCII)
 _NAME: Final = re.compile(r"[\w.,:@%+=-]+", re.ASCII)
 
 
@@ -38,7 +34,7 @@ class SlurmOptions:
     partition, account  names; several partitions have commas
     time                as SLURM writes it: minutes, 'HH:MM:SS' or 'days-HH:MM:SS'
     gpus_per_node       None is one for each process, or none on CPUs
-    cpus_per_task       processors for each process: its workers and itself
+    cpus_per_task       processors for each process; None is one for each of its workers and one for itself
     extra               more options of sbatch, such as '--constraint=a100'
     """
 
@@ -79,6 +75,13 @@ def sbatch_script(folder: RunFolder, spec: RunSpec) -> str:
     gpus = options.gpus_per_node
     if gpus is None:
         gpus = 0 if spec.recipe.get("device") == "cpu" else tasks
+    cpus, workers = options.cpus_per_task, spec.recipe.get("workers")
+    if (
+        cpus is None
+        and isinstance(workers, int)
+        and not any(re.match(r"-c|--cpus-per-task", line) for line in options.extra)
+    ):
+        cpus = workers + 1
     log = str(folder.log_file.absolute()).replace("%", "%%")  # '%j' would be the number of the job.
     asked = [
         f"--job-name={shlex.quote('tleg-' + folder.id)}",
@@ -96,7 +99,7 @@ def sbatch_script(folder: RunFolder, spec: RunSpec) -> str:
         ("partition", options.partition),
         ("time", options.time),
         ("account", options.account),
-        ("cpus-per-task", options.cpus_per_task),
+        ("cpus-per-task", cpus),
     ):
         if value is not None:
             asked.append(f"--{name}={value}")
@@ -104,9 +107,11 @@ def sbatch_script(folder: RunFolder, spec: RunSpec) -> str:
     return "\n".join(["#!/bin/bash", *(f"#SBATCH {line}" for line in (*asked, *options.extra)), "", _BODY % trainer])
 
 
+# What ends the job early, preemption or scancel, sends SIGTERM to this script as well: it waits for srun's answer.
 # srun returns the greatest exit code of its processes, so a process that it killed must not hide the 75 of the others: it
 # waits instead of killing at the first code that is not 0, whatever the cluster's configuration says.
 _BODY: Final = f"""\
+trap : TERM
 export MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"
 export MASTER_PORT=$((20000 + SLURM_JOB_ID %% 20000))
 export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-1}}" PYTHONSAFEPATH=1
@@ -116,6 +121,7 @@ fi
 
 srun --kill-on-bad-exit=0 --wait={_WAIT_SECONDS} /bin/bash -c '
 export RANK="$SLURM_PROCID" WORLD_SIZE="$SLURM_NTASKS" LOCAL_RANK="$SLURM_LOCALID"
+export LOCAL_WORLD_SIZE="${{SLURM_NTASKS_PER_NODE:-1}}"
 exec "$@"
 ' tleg %s
 code=$?
@@ -138,16 +144,18 @@ def submit(folder: RunFolder) -> str:
         raise InputError(f"run {folder.id} waits already as job {spec.launch.job_id}; stop it first")
     if state.state not in ("queued", "lost") and not state.terminal:
         raise InputError(f"run {folder.id} is {state.state} already; stop it first")
+    if job_waits(spec.launch.job_id):
+        raise InputError(f"run {folder.id} is {state.state}, and its job {spec.launch.job_id} waits already; stop it first")
     script = sbatch_script(folder, spec)
     clear_stop(folder)
     with new_file(folder.job_file, overwrite=True) as temporary:
         temporary.write_text(script, "utf-8")
     # Before the job can start: what the trainer says about itself must come later.
-    _store(folder, replace(state, state="queued", pid=None, started=None, launcher_pid=None, launcher_started=None))
+    _store(folder, going_on(state))
     try:
-        answer = _run(["sbatch", "--parsable", str(folder.job_file.absolute())])
+        answer = run_program(["sbatch", "--parsable", str(folder.job_file.absolute())])
         job_id = answer.strip().partition(";")[0]  # Behind it may be the name of the cluster.
-        if not _NUMBER.fullmatch(job_id):
+        if not NUMBER.fullmatch(job_id):
             raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}")
     except TlegError:
         _store(folder, state)
@@ -159,21 +167,20 @@ def submit(folder: RunFolder) -> str:
     return job_id
 
 
-def cancel(job_id: str) -> None:
-    """Take a job out of SLURM's queue, or end it. Raises TlegError when scancel is missing or refuses."""
-    if not _NUMBER.fullmatch(job_id):
-        raise InputError(f"a job of SLURM has a number, not {job_id!r}")
-    _run(["scancel", job_id])
-
-
 def stop(folder: RunFolder) -> None:
     """Ask a run to stop; one that still waits in SLURM's queue is taken out of it, and is then stopped.
 
+    A run that ended stays as it ended, and loses the job that SLURM put back by itself.
     Raises TlegError when the operating system or scancel refuses.
     """
-    request_stop(folder)
     state = observe(folder)
     job_id = read_spec(folder).launch.job_id
+    if state.terminal or state.state == "lost":
+        if job_id is not None and job_waits(job_id):
+            cancel(job_id)
+        return
+    request_stop(folder)
+    state = observe(folder)
     if state.state != "queued" or job_id is None:
         return
     try:
@@ -192,21 +199,3 @@ def _store(folder: RunFolder, state: RunState) -> None:
         store_state(folder, state)
     except OSError as error:
         raise TlegError(f"cannot write {folder.state_file}: {describe_os_error(error)}") from error
-
-
-def _run(words: Sequence[str]) -> str:
-    """Return what a program of SLURM prints."""
-    try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_PROGRAM_SECONDS
-        )
-    except FileNotFoundError as error:
-        raise TlegError(f"there is no {words[0]} on {hostname()}; log in to a machine of the cluster") from error
-    except subprocess.TimeoutExpired as error:
-        raise TlegError(f"{words[0]} did not answer within {_PROGRAM_SECONDS} seconds; try again") from error
-    except OSError as error:
-        raise TlegError(f"cannot run {words[0]}: {describe_os_error(error)}") from error
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise TlegError(f"{words[0]} refused: {lines[0] if lines else f'exit code {done.returncode}'}")
-    return done.stdout

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tleg.errors import FileFormatError, InputError, describe_os_error
-from tleg.runs.failures import read_failure
 from tleg.runs.layout import RunFolder
 from tleg.runs.lock import is_locked
 from tleg.runs.plain_json import to_json
@@ -63,6 +62,22 @@ class RunState:
     def terminal(self) -> bool:
         """Whether the run ended: finished, stopped or failed."""
         return self.state in TERMINAL
+
+
+def going_on(state: RunState) -> RunState:
+    """Return the state of a run that is to go on: how far it came, and nothing of the process and the end that it had."""
+    return replace(
+        state,
+        state="queued",
+        pid=None,
+        started=None,
+        launcher_pid=None,
+        launcher_started=None,
+        eta=None,
+        message=None,
+        exit_code=None,
+        result=None,
+    )
 
 
 def store_state(folder: RunFolder, state: RunState) -> None:
@@ -147,17 +162,11 @@ def _judge(folder: RunFolder, state: RunState) -> RunState:
     if home == hostname():
         if launcher_alive(state):
             return state
-        return _lost(folder, state, "its process is gone without a last word")
+        return replace(state, state="lost", eta=None, message="its process is gone without a last word")
     silence = _silence(folder, state)
     if silence <= SILENCE_SECONDS:
         return state
-    return _lost(folder, state, f"nothing heard from {home} for {silence:.0f} seconds")
-
-
-def _lost(folder: RunFolder, state: RunState, seen: str) -> RunState:
-    """What another process than the trainer left says more than what can be seen."""
-    failure = read_failure(folder)
-    return replace(state, state="lost", eta=None, message=seen if failure is None else failure[1])
+    return replace(state, state="lost", eta=None, message=f"nothing heard from {home} for {silence:.0f} seconds")
 
 
 def _silence(folder: RunFolder, state: RunState) -> float:

@@ -17,13 +17,17 @@ def main() -> None:
     # Where it crashes, and where it is when somebody asks with kill -USR2, goes into the log.
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2)
+    from tleg.training.stop_signals import StopSignals
+
+    signals = StopSignals()
+    signals.install()
     from tleg.training.distributed import leave
     from tleg.training.log_stream import tolerate_full_disks
     from tleg.training.run import run_trainer
 
     tolerate_full_disks()
 
-    leave(run_trainer(Path(sys.argv[1])))
+    leave(run_trainer(Path(sys.argv[1]), signals))
 
 
 if __name__ == "__main__":

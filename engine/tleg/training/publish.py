@@ -1,41 +1,33 @@
 """From the run's folder to where the user wants the result."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
-from tleg.atomic import FOLDER_FILES, new_file, new_folder
+from tleg.atomic import new_file, new_folder
 from tleg.errors import ExportError, InputError
+from tleg.runs.layout import RunFolder
+from tleg.runs.published import contents, is_published, note_published
 
 
-def publish(result: Path, output: Path, *, overwrite: bool) -> None:
-    """Copy a result, a file or a folder, to its output. An output that is this result already stays as it is.
+def publish(folder: RunFolder, result: Path, output: Path, *, overwrite: bool) -> None:
+    """Copy a run's result, a file or a folder, to its output. An output that is this result already stays as it is.
 
-    Raises ExportError, saying where the result is, when it cannot be written or may not be replaced.
+    What the run put there before, when it was shorter, is replaced as well. Raises ExportError, saying where the result is,
+    when it cannot be written or may not be replaced.
     """
     try:
-        if _contents(output) == _contents(result):
+        made = contents(result)
+        overwrite = overwrite or is_published(folder, output)
+        if made is not None:
+            note_published(folder, made)
+        if contents(output) == made:
             return
         if result.is_dir():
-            with new_folder(output, overwrite=overwrite) as folder:
+            with new_folder(output, overwrite=overwrite) as target:
                 for path in result.iterdir():
-                    shutil.copyfile(path, folder / path.name)
+                    shutil.copyfile(path, target / path.name)
         else:
             with new_file(output, overwrite=overwrite) as file:
                 shutil.copyfile(result, file)
     except (ExportError, InputError, OSError) as error:
         raise ExportError(f"{error}. The result is in {result}") from error
-
-
-def _contents(path: Path) -> dict[str, str] | None:
-    """The hashes of a result's files; None for what is not there."""
-    if path.is_file():
-        return {"": _hash(path)}
-    if path.is_dir():
-        return {each.name: _hash(each) for each in path.iterdir() if each.name in FOLDER_FILES and each.is_file()}
-    return None
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

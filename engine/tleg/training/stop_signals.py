@@ -1,7 +1,13 @@
-"""The signals that ask a trainer to save and end."""
+"""The signals that ask a trainer to save and end.
 
+Nothing of torch is imported here: the signals are handled before that, which takes seconds.
+"""
+
+import os
 import signal
 from typing import Final
+
+from tleg.runs.slurm_programs import job_cancelled
 
 # Save, and ask to be started again: what a SLURM job gets some time before its end.
 CONTINUE_LATER: Final = signal.SIGUSR1
@@ -21,3 +27,14 @@ class StopSignals:
 
     def _remember(self, number: int, frame: object) -> None:
         self.received = self.received or number
+
+    def continues(self, *, batch_job: bool) -> bool:
+        """Whether what was received means that the run is to be started again.
+
+        A SIGTERM to a batch job is SLURM's, not the user's, unless the job was cancelled: it is preempted, or its machine is
+        needed. Whoever asks through the run's folder sends no signal.
+        """
+        if self.received == CONTINUE_LATER:
+            return True
+        job_id = os.environ.get("SLURM_JOB_ID")
+        return batch_job and self.received == signal.SIGTERM and job_id is not None and not job_cancelled(job_id)

@@ -122,7 +122,7 @@ class Checkpoints:
         for leftover in (renewed, aside):
             _remove(leftover)
         best = self.best()
-        self._prune()
+        self._prune(step)
         size = sum(map(len, contents.values()))
         return Saved(target.name, size, time.monotonic() - started, best is not None and best.name == target.name)
 
@@ -139,10 +139,14 @@ class Checkpoints:
             return []
         found = {}
         for path in sorted(entries, key=lambda path: path.suffix == ""):
-            match = _NAME.fullmatch(path.name.removesuffix(".new").removesuffix(".old"))
-            if match and path.is_dir():
-                found[int(match[1])] = path
+            step = _step(path)
+            if step is not None and path.is_dir():
+                found[step] = path
         return [found[step] for step in sorted(found, reverse=True)]
+
+    def at(self, step: int) -> Path:
+        """The folder of a step's checkpoint: where it is, or where it should be."""
+        return next((path for path in self.paths() if _step(path) == step), self.folder / checkpoint_name(step))
 
     def latest(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the latest checkpoint that is whole, and a sentence for each later one that is not."""
@@ -160,15 +164,18 @@ class Checkpoints:
         scored = [(score, path) for path in self.paths() if (score := _score(path)) is not None]
         return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
-    def _prune(self) -> None:
-        """Remove all but the latest, the best and the milestones."""
+    def _prune(self, step: int) -> None:
+        """Remove all but the latest up to this step, the best and the milestones.
+
+        What cannot be read stays: the disk may be back in a moment, or a later tleg may have written it. So does what is
+        later than this step: it was passed over, and must not push out what was just saved.
+        """
         best = self.best()
-        for path in self.paths()[self.keeping.keep_last :]:
-            try:
+        earlier = [path for path in self.paths() if (_step(path) or 0) <= step]
+        for path in earlier[self.keeping.keep_last :]:
+            with suppress(FileFormatError):
                 if path != best and not read_progress(path).milestone:
                     _remove(path)
-            except FileFormatError:
-                _remove(path)
 
 
 def checkpoint_name(step: int) -> str:
@@ -185,10 +192,11 @@ def read_progress(folder: Path) -> Progress:
         raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
     except ValueError as error:
         raise FileFormatError(f"{path} is damaged") from error
-    progress = decode(Progress, document, str(path))
-    if progress.version != VERSION:
-        raise FileFormatError(f"{path} has version {progress.version}; this version of tleg reads {VERSION}")
-    return progress
+    version = document.get("version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version != VERSION:
+        # Before anything else is looked at, which another version may call by other names.
+        raise FileFormatError(f"{path} has version {version}; this version of tleg reads {VERSION}")
+    return decode(Progress, document, str(path))
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -216,6 +224,12 @@ def _remove(folder: Path) -> None:
     with suppress(OSError):
         folder.rename(hidden)
     shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _step(folder: Path) -> int | None:
+    """The step in a folder's name, also while it is replaced; None for a folder that is no checkpoint."""
+    match = _NAME.fullmatch(folder.name.removesuffix(".new").removesuffix(".old"))
+    return int(match[1]) if match else None
 
 
 def _score(folder: Path) -> float | None:

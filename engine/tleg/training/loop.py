@@ -27,6 +27,7 @@ from tleg.training.objective import Losses, Objective, mean_losses
 from tleg.training.observer import QUIET, Observer, StepReport
 from tleg.training.occasions import Occasions
 from tleg.training.plan import Outcome, Plan, check_enough
+from tleg.training.restoring import restore
 from tleg.training.state import TrainingState
 from tleg.training.students import Student
 from tleg.training.watch import Watch
@@ -304,17 +305,9 @@ class _Loop:
 
     def _restore(self) -> None:
         """Continue from the latest checkpoint that is whole."""
-        if self.checkpoints is None:
+        progress = restore(self.state, self.checkpoints, self.steps, self.plan.world, self.observer)
+        if progress is None:
             return
-        checkpoint, problems = self.checkpoints.latest()
-        for problem in problems:
-            self.observer.warn("checkpoint", f"{problem}; an earlier one is used")
-        if checkpoint is None:
-            return
-        progress = checkpoint.progress
-        if progress.step > self.steps:
-            raise TlegError(f"the checkpoint is of step {progress.step}, and the recipe has {self.steps} steps")
-        self.state.load(checkpoint)
         self.step = progress.step
         if progress.score is not None:
             self.evaluated = {"model": {}}

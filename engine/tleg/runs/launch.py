@@ -12,6 +12,7 @@ from typing import Final
 
 from tleg.errors import InputError, TlegError, describe_os_error
 from tleg.runs.control import clear_stop
+from tleg.runs.failures import clear_failure
 from tleg.runs.layout import RunFolder
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import boot_id, hostname, start_ticks
@@ -110,6 +111,7 @@ def launch(folder: RunFolder) -> int:
                 raise InputError(f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first")
             write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=None)))  # No job of SLURM any more.
         clear_stop(folder)
+        clear_failure(folder)
         return _start(folder, spec, state, work)
     finally:
         lock.release()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tleg.errors import FileFormatError, InputError, describe_os_error
+from tleg.runs.failures import read_failure
 from tleg.runs.layout import RunFolder
 from tleg.runs.lock import is_locked
 from tleg.runs.plain_json import to_json
@@ -162,11 +163,17 @@ def _judge(folder: RunFolder, state: RunState) -> RunState:
     if home == hostname():
         if launcher_alive(state):
             return state
-        return replace(state, state="lost", eta=None, message="its process is gone without a last word")
+        return _lost(folder, state, "its process is gone without a last word")
     silence = _silence(folder, state)
     if silence <= SILENCE_SECONDS:
         return state
-    return replace(state, state="lost", eta=None, message=f"nothing heard from {home} for {silence:.0f} seconds")
+    return _lost(folder, state, f"nothing heard from {home} for {silence:.0f} seconds")
+
+
+def _lost(folder: RunFolder, state: RunState, seen: str) -> RunState:
+    """What another process than the trainer left says more than what can be seen."""
+    failure = read_failure(folder)
+    return replace(state, state="lost", eta=None, message=seen if failure is None else failure[1])
 
 
 def _silence(folder: RunFolder, state: RunState) -> float:

@@ -6,31 +6,27 @@ that is finished as it is. So whoever starts it, a person, torchrun after a fail
 
 import os
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
-
-from tleg.errors import InputError, TlegError
+from tleg.errors import TlegError
 from tleg.exit_codes import ExitCode, exit_code_of
 from tleg.recipes.document import from_values
 from tleg.recipes.kinds import TrainingRecipe
 from tleg.runs.control import clear_stop, stop_requested
 from tleg.runs.events import EventWriter
+from tleg.runs.failures import clear_failure
 from tleg.runs.folder import RunFolder
 from tleg.runs.lock import RunLock
-from tleg.runs.processes import hostname
+from tleg.runs.processes import hostname, started_at
 from tleg.runs.spec import RunSpec, read_spec
 from tleg.runs.state import recall_state
-from tleg.training.device import Placement, choose_placement
+from tleg.training.device import Placement
 from tleg.training.devices import DeviceSampler
-from tleg.training.distributed import World, join_world
-from tleg.training.failures import advice, read_failure, write_failure
+from tleg.training.distributed import World
+from tleg.training.failures import leave_word, tell_failure
 from tleg.training.jobs import run_job
 from tleg.training.observer import Observer, TrainingStoppedError
+from tleg.training.placing import placed
 from tleg.training.publish import publish
 from tleg.training.run_observer import RunObserver
 from tleg.training.stop_signals import CONTINUE_LATER, StopSignals
@@ -65,6 +61,8 @@ def run_trainer(path: Path, signals: StopSignals) -> ExitCode:
         return ExitCode.USAGE
     try:
         _take_back_stop(folder)
+        # Of an earlier trainer; another process of this one may have failed already.
+        clear_failure(folder, before=started_at(os.getpid()))
         with EventWriter(folder) as writer:
             observer = RunObserver(folder, writer, signals, world_size=_world_size(), batch_size=recipe.recipe.batch_size)
             return _train(folder, spec, recipe, observer, signals)
@@ -87,7 +85,7 @@ def _train(
 ) -> ExitCode:
     """The main process: train, put the result where it belongs, and say how it ended."""
     try:
-        with _placed(recipe) as (placement, world):
+        with placed(recipe) as (placement, world):
             observer.watch_devices(DeviceSampler(placement.device, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
             observer.describe(_describe(placement, world))
             os.chdir(_working_folder(spec, observer))
@@ -103,7 +101,7 @@ def _train(
         observer.finish("queued" if later else "stopped", reason, code)
         return code
     except BaseException as error:
-        return _fail(folder, error, observer)
+        return tell_failure(folder, error, observer)
     observer.finish("finished", reached, ExitCode.DONE, str(result.absolute()))
     return ExitCode.DONE
 
@@ -112,18 +110,14 @@ def _follow_main(folder: RunFolder, spec: RunSpec, recipe: TrainingRecipe, signa
     """Any other process: the same steps on other images, writing nothing."""
     observer = _Stoppable(signals)
     try:
-        with _placed(recipe) as (placement, world):
+        with placed(recipe) as (placement, world):
             os.chdir(_working_folder(spec, observer))
             run_job(folder, recipe, placement, world, observer)
     except TrainingStoppedError:
         later = signals.received == CONTINUE_LATER and not stop_requested(folder)
         return ExitCode.CONTINUE if later else ExitCode.DONE
     except BaseException as error:
-        traceback.print_exc()
-        # What is left is that another process went away, which that process explains.
-        if isinstance(error, TlegError | OSError | MemoryError | torch.OutOfMemoryError):
-            write_failure(folder, error)
-        return exit_code_of(error)
+        return leave_word(folder, error)
     return ExitCode.DONE
 
 
@@ -135,23 +129,6 @@ class _Stoppable(Observer):
 
     def stop_requested(self) -> bool:
         return self._signals.received is not None
-
-
-@contextmanager
-def _placed(recipe: TrainingRecipe) -> Iterator[tuple[Placement, World]]:
-    """The device and precision of this process, joined with the others."""
-    compute = recipe.compute
-    placement = choose_placement(compute.device, compute.precision, int(os.environ.get("LOCAL_RANK", "0")))
-    if placement.device.type == "cuda":
-        torch.cuda.set_device(placement.device)
-    with join_world(placement.device) as world:
-        parts = world.size * recipe.recipe.accumulate
-        if recipe.recipe.batch_size % parts:
-            raise InputError(
-                f"batch-size {recipe.recipe.batch_size} does not divide into {parts} equal parts "
-                f"({world.size} processes times accumulate)"
-            )
-        yield placement, world
 
 
 def _working_folder(spec: RunSpec, observer: Observer) -> str:
@@ -173,25 +150,6 @@ def _describe(placement: Placement, world: World) -> dict[str, object]:
         "reason": placement.reason,
         "versions": versions("tleg", "torch", "timm"),
     }
-
-
-def _fail(folder: RunFolder, error: BaseException, observer: RunObserver) -> ExitCode:
-    """Say why, in the log with the traceback, and whether torchrun will try again."""
-    traceback.print_exc()
-    code, reason = exit_code_of(error), advice(error)
-    other = read_failure(folder)
-    if other is not None:
-        code, reason = other
-    elif _world_size() > 1 and type(error) in (RuntimeError, dist.DistBackendError, dist.DistNetworkError):
-        reason = f"another process of the run died ({reason}); its last words are in train.log"
-    if observer.state.step:
-        reason = f"{reason}. `tleg resume {folder.id}` goes on from the last checkpoint"
-    restart, most = (int(os.environ.get(f"TORCHELASTIC_{name}", "0")) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
-    if restart < most and code != ExitCode.USAGE:
-        observer.warn("restart", f"{reason}; starting again ({restart + 1} of {most})")
-        return code
-    observer.finish("failed", reason, code)
-    return code
 
 
 def _world_size() -> int:

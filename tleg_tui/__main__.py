@@ -1,6 +1,7 @@
 """`tleg-tui`: reads its options, refuses what cannot be shown, and opens the workbench."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -27,8 +28,12 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     from tleg.errors import InputError
+    from tleg.places import check_working_folder
 
     try:
+        check_working_folder()
+        if options.refresh is not None and not math.isfinite(options.refresh):
+            raise InputError(f"--refresh {options.refresh} is no time: give seconds, such as --refresh 0.5")
         if options.serve:
             from tleg_tui.serve import serve
 
@@ -86,24 +91,41 @@ def _open(text: str | None, runs_dir: Path) -> "tuple[Path | None, RunFolder | N
         return None, None
     from tleg.catalogue import resolve
     from tleg.container import read_file
-    from tleg.errors import InputError
+    from tleg.errors import InputError, describe_os_error
     from tleg.runs.listing import resolve_run
 
     path = Path(text)
-    if path.is_dir() or (not path.exists() and os.sep not in text and not path.suffix):
-        try:
-            return None, resolve_run(text, runs_dir)
-        except InputError as error:
-            if path.is_dir():
-                raise
-            try:
-                return resolve(text), None
-            except InputError:
-                raise error from None
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"cannot open {text}: {describe_os_error(error)}") from error
+    if is_folder:
+        return None, resolve_run(text, runs_dir)
+    if not is_there and os.sep not in text and not path.suffix:
+        return _named(text, runs_dir)
     file = resolve(text)
     if file.suffix not in (".pth", ".pt"):
         read_file(file)
     return file, None
+
+
+def _named(name: str, runs_dir: Path) -> "tuple[Path | None, RunFolder | None]":
+    """The run or the shipped learngene of a name. Raises InputError, with the closest of either."""
+    from tleg.catalogue import shipped
+    from tleg.errors import InputError, did_you_mean
+    from tleg.runs.listing import LAST, list_runs, resolve_run
+
+    try:
+        return None, resolve_run(name, runs_dir)
+    except InputError:
+        learngenes = shipped()
+        if name in learngenes:
+            return learngenes[name], None
+        ids = [run.id for run in list_runs(runs_dir)]
+        if name == LAST or any(each.startswith(name) for each in ids):
+            raise  # There is none yet, or more than one.
+        hint = did_you_mean(name, [*learngenes, *ids])
+        raise InputError(f"there is no learngene, file or run '{name}'.{hint}") from None
 
 
 def _words_without_serving(arguments: Sequence[str]) -> list[str]:

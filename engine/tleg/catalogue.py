@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from tleg.errors import InputError, did_you_mean
+from tleg.errors import InputError, describe_os_error, did_you_mean
 
 DEFAULT_LEARNGENE: Final = "fashion-mnist"
 SUFFIX: Final = ".safetensors"
@@ -32,7 +32,9 @@ def resolve(path_or_name: str | os.PathLike[str]) -> Path:
     try:
         if path.exists():
             return path
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"cannot read {text!r}: {describe_os_error(error)}") from error
+    except ValueError as error:
         raise InputError(f"cannot read {text!r}: {error}") from error
     names = shipped()
     if text in names:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from tleg.errors import InputError
+
 
 def data_folder() -> Path:
     """The folder for downloaded data: TLEG_DATA, else $XDG_DATA_HOME/tleg, else ~/.local/share/tleg. It need not exist."""
@@ -26,3 +28,11 @@ def settings_folder() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "tleg"
+
+
+def check_working_folder() -> None:
+    """Raise InputError when the working folder was removed: relative paths mean nothing there, and torch does not load."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError("the folder that you are in was removed; go to one that exists, such as with `cd ~`") from error

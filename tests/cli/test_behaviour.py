@@ -39,6 +39,7 @@ def failure(done: Any, code: int, says: str) -> None:
         (["preview", "FILE", "--max-params", "20 MB"], "is not a count such as"),
         (["preview", "FILE", "--pick"], "--pick needs a budget"),
         (["preview", "nonsense"], "no shipped learngene 'nonsense'"),
+        (["preview", "x" * 300], "x" * 300),
         (["preview", "FOLDER"], "is a folder; name a file"),
         (["preview", "FOLDER/absent.safetensors"], "there is no file"),
         (["preview", "FOLDER/tinny.safetensors"], "Did you mean 'tiny.safetensors'?"),
@@ -214,3 +215,17 @@ def test_tables_fit_80_columns(run_cli: Any, tiny_learngene: Any, tmp_path: Path
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "auxiliary, deepest" in done.stdout
     assert max(map(len, run_cli("inspect", path).stdout.splitlines()[1:])) <= 80
+
+
+@pytest.mark.parametrize("arguments", [["preview"], ["learn", "--preset", "example", "--dry-run"], ["doctor"], ["runs"]])
+def test_a_working_folder_that_was_removed_is_one_line(
+    arguments: list[str], run_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    done = run_cli(*arguments)
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr == "tleg: the folder that you are in was removed; go to one that exists, such as with `cd ~`\n"
+    assert run_cli("--version").code == 0

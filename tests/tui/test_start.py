@@ -12,6 +12,8 @@ import pytest
 
 from tests.conftest import make_learngene
 from tests.tui.conftest import SMALL, Start, drive, screen_text
+from tleg.places import runs_folder
+from tleg.runs.folder import create_run
 from tleg.runs.layout import RunFolder
 from tleg_tui.__main__ import run
 from tleg_tui.settings import Settings, load_settings, store_settings
@@ -74,7 +76,16 @@ def test_without_a_terminal_it_is_one_line_and_2(child_environment: Callable[...
     ("arguments", "expected"),
     [
         (["nowhere.safetensors"], "there is no file nowhere.safetensors"),
-        (["no-such-run"], "no run 'no-such-run'"),
+        (["no-such-run"], "there is no learngene, file or run 'no-such-run'.\n"),
+        (["fashion-minst"], "there is no learngene, file or run 'fashion-minst'. Did you mean 'fashion-mnist'?\n"),
+        (["261124-learn-digits"], "run '261124-learn-digits'. Did you mean '261124-053016-learn-digits'?\n"),
+        (["2611"], "'2611' could be 261124-053016-learn-digits, 261124-053015-learn-digits; type more of the id"),
+        (["last", "--runs-dir", "none"], "there are no runs in none"),
+        (["x" * 300], "x" * 300),
+        (["folder/" + "x" * 300], "folder/" + "x" * 300),
+        (["--refresh", "inf"], "--refresh inf is no time"),
+        (["--refresh=-inf"], "--refresh -inf is no time"),
+        (["--refresh", "nan", "--serve"], "--refresh nan is no time"),
         (["--theme", "tleg-dusk"], "there is no theme 'tleg-dusk'"),
         (["--theme", "tleg-drak"], "Did you mean 'tleg-dark'?"),
         (["folder"], "folder is not a run: it has no spec.json"),
@@ -86,11 +97,26 @@ def test_what_cannot_be_opened_is_said_before_the_screen(
 ) -> None:
     Path("folder").mkdir()
     Path("empty.safetensors").touch()
+    for second in (5, 6):
+        monkeypatch.setattr("tleg.runs.folder.time.strftime", lambda *_, second=second: f"261124-05301{second}")
+        create_run(runs_folder(), kind="learn", recipe={}, name="digits")
     monkeypatch.setattr("tleg_tui.__main__.why_not", lambda *_: None)
     assert run(arguments) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert expected in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["--serve"]])
+def test_a_working_folder_that_was_removed_is_said_before_the_screen(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr("tleg_tui.__main__.why_not", lambda *_: None)
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.startswith("tleg-tui: the folder that you are in was removed; go to one that exists")
 
 
 @pytest.mark.parametrize("arguments", [["--refresh", "fast"], ["--nonsense"], ["a", "b"]])

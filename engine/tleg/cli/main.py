@@ -18,6 +18,7 @@ from tleg import __version__
 from tleg.cli.output import printable, say
 from tleg.errors import TlegError
 from tleg.exit_codes import ExitCode, exit_code_of
+from tleg.places import check_working_folder
 
 # Newer versions of Typer bring their own copy of click, older ones use the package: the error class of whichever it is.
 UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
@@ -87,7 +88,10 @@ def run(arguments: Sequence[str]) -> ExitCode:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        register_commands(_command_of(words))
+        command = _command_of(words)
+        if command is not None:
+            check_working_folder()
+        register_commands(command)
         status = app(args=words or ["--help"], prog_name="tleg", standalone_mode=False)
         sys.stdout.flush()
         if not words:

@@ -19,6 +19,8 @@ from tleg.errors import InputError, TlegError
 _BUCKET_VALUES: Final = 8 * 2**20
 # A process that waits longer for the others has lost them; the first evaluation and a slow disk are well within it.
 TIMEOUT: Final = timedelta(minutes=15)
+# While the main process downloads a data set and unpacks it.
+PREPARATION_TIMEOUT: Final = timedelta(days=1)
 _TEXT_BYTES: Final = 2048
 
 

@@ -128,7 +128,7 @@ def finetune(
         world=world,
         about={MODEL: encode(KeptModel(start.architecture, start.depth, start.preprocessing, job.data.classes, record))},
     )
-    model = finished_model(train(plan, observer, checkpoints), checkpoints)
+    model = finished_model(train(plan, observer, checkpoints), checkpoints, world)
     tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
     if world.is_main:
         with new_folder(output, overwrite=overwrite) as folder:

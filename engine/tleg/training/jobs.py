@@ -9,7 +9,7 @@ from tleg.runs.folder import RunFolder
 from tleg.runs.results import LEARNGENE, MODEL
 from tleg.training.checkpoints import Checkpoints
 from tleg.training.device import Placement
-from tleg.training.distributed import SINGLE, World
+from tleg.training.distributed import PREPARATION_TIMEOUT, SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.learn import LearnJob, learn_to_file
 from tleg.training.observer import QUIET, Observer
@@ -88,7 +88,7 @@ def open_data_of(recipe: TrainingRecipe, world: World = SINGLE, observer: Observ
     data = None
     if world.is_main:
         data = open_data(recipe.data, recipe.validation_split, recipe.recipe.seed)
-    world.barrier()
+    world.barrier(PREPARATION_TIMEOUT)
     if data is None:
         data = open_data(recipe.data, recipe.validation_split, recipe.recipe.seed)
     for note in data.notes:

@@ -148,7 +148,7 @@ def learn(
         world=world,
         about={LEARNGENE: encode(header)},
     )
-    model = finished_model(train(plan, observer, checkpoints), checkpoints)
+    model = finished_model(train(plan, observer, checkpoints), checkpoints, world)
     assert isinstance(model, AuxiliaryModel)
     return Learngene(header, model.tensors())
 

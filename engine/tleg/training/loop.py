@@ -20,13 +20,14 @@ from tleg.data.unreadable import UnreadableImages
 from tleg.errors import DataError, ExportError, InputError, TlegError
 from tleg.recipes.training import Recipe
 from tleg.training.checkpoints import Checkpoints
-from tleg.training.distributed import average_gradients, share_buffers
+from tleg.training.distributed import average_gradients
 from tleg.training.evaluation import Score, evaluate
 from tleg.training.normaliser import Normaliser
 from tleg.training.objective import Losses, Objective, mean_losses
 from tleg.training.observer import QUIET, Observer, StepReport
 from tleg.training.occasions import Occasions
 from tleg.training.plan import Outcome, Plan, check_enough
+from tleg.training.ready import make_ready
 from tleg.training.restoring import restore
 from tleg.training.state import TrainingState
 from tleg.training.students import Student
@@ -239,9 +240,8 @@ class _Loop:
         plan, step = self.plan, self.step
         assert plan.validation is not None
         began = time.monotonic()
-        share_buffers(plan.student, plan.world)
-        models = self.state.models
         self.student.eval()
+        models = {name: make_ready(model, plan.world) for name, model in self.state.models.items()}
         depths = plan.student.shown_depths()
         predictors = {(name, depth): self._predictor(model, depth) for name, model in models.items() for depth in depths}
         try:

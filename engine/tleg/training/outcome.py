@@ -4,23 +4,34 @@ from collections.abc import Callable
 
 from torch import nn
 
-from tleg.training.checkpoints import Checkpoints, read_checkpoint
+from tleg.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
 from tleg.training.distributed import World
 from tleg.training.kept import kept_state
 from tleg.training.observer import Observer, TrainingStoppedError
 from tleg.training.plan import Outcome
+from tleg.training.ready import make_ready
+from tleg.training.restoring import same_checkpoint
 
 
-def finished_model(outcome: Outcome, checkpoints: Checkpoints | None) -> nn.Module:
+def finished_model(outcome: Outcome, checkpoints: Checkpoints | None, world: World) -> nn.Module:
     """Return the model whose weights are the result, in eval mode: the last, or the best when the run keeps the best.
 
-    Raises TrainingStoppedError when there are steps left, FileFormatError when the best checkpoint is damaged.
+    It is the same in every process. Raises TrainingStoppedError when there are steps left, TlegError when the best
+    checkpoint is damaged.
     """
     if not outcome.complete:
         raise TrainingStoppedError(f"stopped after step {outcome.step} of {outcome.steps}")
-    if checkpoints is not None and checkpoints.keeping.result == "best" and (best := checkpoints.best()) is not None:
-        outcome.model.load_state_dict(kept_state(read_checkpoint(best)), strict=True)
-    return outcome.model.eval()
+    if checkpoints is not None and checkpoints.keeping.result == "best":
+        # The main process may still be writing the last one, which can be the best, when the others come here.
+        best = same_checkpoint(checkpoints, world, lambda: _best(checkpoints))
+        if best is not None:
+            outcome.model.load_state_dict(kept_state(best), strict=True)
+    return make_ready(outcome.model, world)
+
+
+def _best(checkpoints: Checkpoints) -> Checkpoint | None:
+    path = checkpoints.best()
+    return None if path is None else read_checkpoint(path)
 
 
 def told(observer: Observer, text: str, world: World) -> Callable[[int, int], None]:

@@ -55,6 +55,24 @@ def test_a_saved_optimiser_goes_on_to_the_bit(recipe: MakeRecipe, name: str, lay
     assert any(not torch.equal(value, moved[key]) for key, value in whole.state_dict().items())
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_goes_where_its_optimiser_keeps_it(recipe: MakeRecipe, name: str) -> None:
+    # A device that is not the CPU, and a parameter that is one number, as timm's NFNets have: its averages are no counters.
+    model = torch.nn.Module()
+    model.weight = torch.nn.Parameter(torch.ones(4, 3, device="meta"))
+    model.gain = torch.nn.Parameter(torch.ones((), device="meta"))
+    parameters = dict(model.named_parameters())
+    kept, loaded = make_optimizer(model, recipe(optimizer=name)), make_optimizer(model, recipe(optimizer=name))
+    for value in parameters.values():
+        value.grad = torch.zeros_like(value)
+    kept.step()
+    tensors, numbers = optimizer_tensors(kept, parameters)
+    stored = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in tensors.items()}
+    load_optimizer_tensors(loaded, stored, numbers, parameters)
+    places = {key: value.device for key, value in optimizer_tensors(loaded, parameters)[0].items()}
+    assert places == {key: value.device for key, value in tensors.items()}
+
+
 def test_a_state_for_other_parameters_is_refused(recipe: MakeRecipe) -> None:
     model = small_vit()
     optimizer = make_optimizer(model, recipe())

@@ -12,6 +12,8 @@ from tleg.recipes.training import Recipe
 # Between the name of a parameter and that of its state; no parameter's name has it.
 _SEPARATOR = "|"
 _GROUP = "group "
+# What optimisers keep on the CPU, whatever the device of a parameter: counters, and products of numbers alone.
+_ON_THE_CPU = frozenset({"step", "mu_product", "exp_avg_lr_1", "exp_avg_lr_2"})
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, layer_decay: float = 1.0) -> torch.optim.Optimizer:
@@ -110,11 +112,9 @@ def load_optimizer_tensors(
         if parameter is None or id(parameter) not in trained:
             raise FileFormatError(f"the checkpoint's optimiser has a state for '{name}', which is not trained here")
         if isinstance(value, Tensor):
-            # Counters are single numbers, and stay on the CPU as torch's optimisers have them.
-            single = value.dim() == 0
-            if not single and parameter.dim() and value.shape[0] not in (1, parameter.shape[0]):
+            if value.dim() and parameter.dim() and value.shape[0] not in (1, parameter.shape[0]):
                 raise FileFormatError(f"the checkpoint's optimiser has another size for '{name}'")
-            value = value.clone() if single else value.to(parameter.device)
+            value = value.clone() if key in _ON_THE_CPU else value.to(parameter.device)
         optimizer.state[parameter][key] = value
 
 

@@ -101,6 +101,20 @@ def test_stages_give_way_to_steps_and_come_back() -> None:
     assert snapshot.step is not None
 
 
+def test_the_best_is_of_the_weights_that_are_kept() -> None:
+    # With an average that is what becomes the result, however good the model's own weights are.
+    pairs = [
+        (evaluation(2, 90.0), evaluation(2, 70.0, weights="ema")),
+        (evaluation(4, 95.0), evaluation(4, 80.0, weights="ema")),
+    ]
+    both = fold(RunSnapshot(), events(*pairs[0], *pairs[1]))
+    assert both.best is not None
+    assert (both.best.step, both.best.weights, both.best.top1) == (4, "ema", 80.0)
+    again = fold(both, events(started(2)))
+    assert again.best is not None
+    assert (again.best.step, again.best.top1) == (2, 70.0)
+
+
 def test_going_on_forgets_what_comes_again() -> None:
     first = [
         started(0),

@@ -44,7 +44,8 @@ class RunSnapshot:
     step           the latest report of a step; None before the first one since the run began or went back before it
     curve          loss, gradient norm, images per second and learning rate by step
     evaluations    oldest first
-    best           the evaluation with the highest mean top1 over its depths; of equals the first
+    best           the evaluation of the weights that are kept (their average, where there is one) with the highest mean top1
+                   over its depths; of equals the first
     checkpoints    oldest first
     warnings, warning_count  the latest ones, and how many there were in all
     log            the latest lines
@@ -186,7 +187,8 @@ _HANDLERS: Final = {
 
 def _best(evaluations: Iterable[EvaluationReport]) -> EvaluationReport | None:
     best: EvaluationReport | None = None
-    for each in evaluations:
+    every = list(evaluations)
+    for each in [each for each in every if each.weights == "ema"] or every:
         if each.top1 is not None and (best is None or best.top1 is None or each.top1 > best.top1):
             best = each
     return best

@@ -16,6 +16,7 @@ from PIL import Image
 from tleg.data.dataset import Data, open_data
 from tleg.data.fashion_mnist import SYSTEM_FOLDER, ArrayImages
 from tleg.data.splitting import split
+from tleg.data.timm_names import TimmImages
 from tleg.errors import DataError
 
 
@@ -108,6 +109,15 @@ def test_archives(tmp_path: Path) -> None:
         open_data(f"tar:{tmp_path / 'train.tar'}")
     with pytest.raises(DataError, match="there is no"):
         open_data("tar:nowhere.tar")
+
+
+def test_images_of_sixteen_bits_keep_their_upper_eight() -> None:
+    pixels = np.array([[0, 255, 256], [32768, 65535, 4660]], dtype=np.uint16)
+    pair = (Image.fromarray(pixels), 0), (Image.fromarray(pixels.astype(np.float32)), 0)
+    images = TimmImages(list(pair))
+    assert np.asarray(images.image(0).convert("L")).tolist() == [[0, 0, 1], [128, 255, 18]]
+    with pytest.raises(DataError, match="image 1 holds floating-point values; convert it to 8 bits"):
+        images.image(1)
 
 
 @pytest.mark.skipif(not SYSTEM_FOLDER.is_dir(), reason="needs Debian's package dataset-fashion-mnist")

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from PIL import Image
 
 from tleg.data.dataset import Data
+from tleg.data.eight_bits import to_eight_bits
 from tleg.errors import DataError, describe_os_error
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -25,7 +25,7 @@ class FolderImages:
         return len(self.files)
 
     def image(self, index: int) -> Image.Image:
-        """Decode the file. Raises DataError naming it when it is no image."""
+        """Decode the file. Raises DataError naming it when it is no image, or holds floating-point values."""
         path = self.files[index]
         try:
             with Image.open(path) as image:
@@ -33,12 +33,7 @@ class FolderImages:
         except Exception as error:  # Decoders of damaged files raise many kinds.
             reason = describe_os_error(error) if isinstance(error, OSError) else str(error) or type(error).__name__
             raise DataError(f"cannot read the image {path}: {' '.join(reason.split())}") from error
-        if image.mode == "F":
-            raise DataError(f"the image {path} holds floating-point values; convert it to 8 bits")
-        if image.mode.startswith("I"):
-            # Pillow would clip 16 bits to white; keep the upper eight.
-            return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
-        return image
+        return to_eight_bits(image, f"the image {path}")
 
     def label(self, index: int) -> int:
         """The index of its class."""

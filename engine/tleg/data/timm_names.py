@@ -6,6 +6,7 @@ from typing import Any, Final
 from PIL import Image
 
 from tleg.data.dataset import Data
+from tleg.data.eight_bits import to_eight_bits
 from tleg.errors import DataError, did_you_mean
 from tleg.places import data_folder
 
@@ -25,7 +26,7 @@ class TimmImages:
         return len(self._dataset)
 
     def image(self, index: int) -> Image.Image:
-        """The image. Raises DataError when it cannot be decoded."""
+        """The image. Raises DataError when it cannot be decoded, or holds floating-point values."""
         try:
             reader = getattr(self._dataset, "reader", None)
             # timm's own data set passes over what it cannot decode, so that an image would stand for another.
@@ -33,7 +34,7 @@ class TimmImages:
             image.load()
         except Exception as error:  # Decoders and readers raise many kinds.
             raise DataError(f"cannot read {self.name(index)}: {_first_line(error)}") from error
-        return image
+        return to_eight_bits(image, self.name(index))
 
     def label(self, index: int) -> int:
         """The index of its class."""

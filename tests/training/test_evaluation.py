@@ -13,7 +13,7 @@ from tleg.errors import DataError
 from tleg.header import Preprocessing
 from tleg.training.device import Placement
 from tleg.training.distributed import World
-from tleg.training.evaluation import Score, evaluate
+from tleg.training.evaluation import Predictor, Score, evaluate
 
 CPU = Placement(torch.device("cpu"), "float32", "")
 
@@ -39,9 +39,9 @@ def predict(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.flatten(1) @ weights
 
 
-def score(images: Any, **options: Any) -> Score:
+def score(images: Any, model: Predictor = predict, **options: Any) -> Score:
     common: dict[str, Any] = {"input_size": (1, 6, 6), "preprocessing": Preprocessing((0.5,), (0.5,))}
-    return evaluate({"m": predict}, images, CPU, **{"batch_size": 4, **common, **options})["m"]
+    return evaluate({"m": model}, images, CPU, **{"batch_size": 4, **common, **options})["m"]
 
 
 def processes(count: int, run: Callable[[World], Score]) -> list[Score]:
@@ -112,6 +112,28 @@ def test_batches_and_workers_do_not_matter() -> None:
     some = Some(23)
     one, other = score(some, batch_size=23), score(some, batch_size=3, workers=2)
     assert (one.images, one.top1, one.top5, one.per_class) == (other.images, other.top1, other.top5, other.per_class)
+
+
+def test_too_little_memory_means_smaller_parts() -> None:
+    some = Some(50)
+    seen: list[int] = []
+
+    def small(pixels: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pixels))
+        if len(pixels) > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict(pixels)
+
+    whole = score(some, batch_size=40)
+    parts = score(some, batch_size=40, model=small)
+    assert (parts.images, parts.top1, parts.top5, parts.per_class) == (whole.images, whole.top1, whole.top5, whole.per_class)
+    assert seen == [40, 20, 10, *[5] * 10]
+
+    def never(pixels: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        score(some, batch_size=40, model=never)
 
 
 def test_unreadable_images_do_not_count() -> None:

@@ -60,9 +60,10 @@ def evaluate(
 ) -> dict[Key, Score]:
     """Return the score of every predictor, the same in every process. The data is decoded once.
 
-    limit     look at so many images only, spread evenly over the set
-    world     the processes that share the work: each sees other images, none twice, and their counts are added
-    progress  called with (images done, images in all) of this process
+    batch_size  images at once; fewer where the memory of a GPU does not hold them
+    limit       look at so many images only, spread evenly over the set
+    world       the processes that share the work: each sees other images, none twice, and their counts are added
+    progress    called with (images done, images in all) of this process
 
     Raises DataError when there are no images, or too many that cannot be read.
     """
@@ -74,23 +75,38 @@ def evaluate(
     mine = chosen[world.rank :: world.size]
     loader = DataLoader(Subset(dataset, mine), batch_size=batch_size, **worker_options(workers))
     tallies = {key: _Tally() for key in predictors}
-    unreadable, done, began = UnreadableImages(images), 0, time.monotonic()
+    unreadable, done, size, began = UnreadableImages(images), 0, batch_size, time.monotonic()
     for pixels, labels, broken in batches(loader) if len(mine) else ():
         unreadable.add(broken.tolist())
         done += len(labels)
         readable = broken == READABLE
         if not readable.all():
             pixels, labels = pixels[readable], labels[readable]
-        if len(labels):
-            pixels, labels = pixels.to(placement.device), labels.to(placement.device)
-            for key, predict in predictors.items():
-                with placement.autocast():
-                    logits = predict(pixels).float()
-                tallies[key].add(logits, labels)
+        while len(labels):
+            some = labels[:size].to(placement.device)
+            try:
+                answers = _predict(predictors, pixels[:size], placement)
+            except torch.OutOfMemoryError:
+                # Training may leave less memory than so many images at once take, however many a step has.
+                if (size := min(size, len(labels)) // 2) == 0:
+                    raise
+                torch.cuda.empty_cache()
+                continue
+            for key, logits in answers.items():
+                tallies[key].add(logits, some)
+            pixels, labels = pixels[size:], labels[size:]
         if progress is not None:
             progress(done, len(mine))
     elapsed = time.monotonic() - began
     return {key: tally.score(world, len(unreadable), count / max(elapsed, 1e-9)) for key, tally in tallies.items()}
+
+
+def _predict(predictors: Mapping[Key, Predictor], pixels: Tensor, placement: Placement) -> dict[Key, Tensor]:
+    pixels, answers = pixels.to(placement.device), {}
+    for key, predict in predictors.items():
+        with placement.autocast():
+            answers[key] = predict(pixels).float()
+    return answers
 
 
 class _Tally:

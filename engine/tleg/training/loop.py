@@ -16,21 +16,21 @@ from tleg.data.loading import worker_options
 from tleg.data.order import ShuffledBatches, TrainingImages, seed_everything
 from tleg.data.prefetch import Batch, Prefetcher
 from tleg.data.transforms import training_transform
-from tleg.data.unreadable import UnreadableImages
 from tleg.errors import DataError, ExportError, InputError, TlegError
 from tleg.recipes.training import Recipe
 from tleg.training.checkpoints import Checkpoints
+from tleg.training.compiling import compile_student
 from tleg.training.distributed import average_gradients
 from tleg.training.evaluation import Score, evaluate
 from tleg.training.normaliser import Normaliser
 from tleg.training.objective import Losses, Objective, mean_losses
 from tleg.training.observer import QUIET, Observer, StepReport
 from tleg.training.occasions import Occasions
+from tleg.training.passed_over import PassedOver
 from tleg.training.plan import Outcome, Plan, check_enough
 from tleg.training.ready import make_ready
 from tleg.training.restoring import restore
 from tleg.training.state import TrainingState
-from tleg.training.students import Student
 from tleg.training.watch import Watch
 
 _SECONDS_BETWEEN_REPORTS = 0.5
@@ -63,7 +63,7 @@ class _Loop:
         self.mixup = _mixup(recipe, plan.num_classes)
         self.objective = Objective(recipe, plan.distillation, plan.teacher)
         self.normalise = Normaliser(plan.preprocessing).to(device)
-        self.unreadable = UnreadableImages(plan.images)
+        self.passed_over = PassedOver(plan.images, plan.world, observer)
         self.watch = Watch()
         # On the device, so that looking for what is not finite makes no GPU wait.
         self.finite = torch.ones((), dtype=torch.bool, device=device)
@@ -78,7 +78,7 @@ class _Loop:
         self._restore()
         self.observer.started(self.step, self.steps, self.plan.recipe.epochs)
         if self.plan.recipe.compile:
-            _compile(self.student, len(self.student.shown_depths()))
+            compile_student(self.student)
         self.saved_step = self.reported_step = self.step
         if self._is_evaluation_due():
             self._evaluate()  # It was stopped, or killed, before it could be.
@@ -96,7 +96,7 @@ class _Loop:
         self.student.train()
         self.reported_at = time.monotonic()
         for pixels, labels, unreadable in self._until_stopped(batches):
-            self._note_unreadable(unreadable)
+            self.passed_over.note(unreadable, self.step + 1)
             self._step(pixels, labels)
             self.step += 1
             self.evaluated = {}
@@ -211,6 +211,7 @@ class _Loop:
         )
         self.reported_at, self.reported_step, self.waited = now, step, waited
         self.observer.stepped(report)
+        self.passed_over.share(step)
         for code, text in self.watch.look(report):
             self.observer.warn(code, text, step)
 
@@ -222,10 +223,6 @@ class _Loop:
             value = "not finite" if self.losses is None or self.finite else f"{float(self.losses.total):g}"
             kept = "" if self.checkpoints is None else f"; the last checkpoint is of step {self.saved_step}"
             raise TlegError(f"the loss became {value} by step {self.step}; try a lower --lr or a longer warm-up{kept}")
-
-    def _note_unreadable(self, indices: Tensor) -> None:
-        for name in self.unreadable.add(indices.tolist()):
-            self.observer.warn("unreadable", f"cannot read {name}; another image takes its place", self.step + 1)
 
     # Evaluation
 
@@ -319,9 +316,3 @@ def _mixup(recipe: Recipe, num_classes: int) -> Any | None:
     from timm.data import Mixup
 
     return Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=num_classes)
-
-
-def _compile(student: Student, depths: int) -> None:
-    # Each depth is compiled by itself; torch gives up after eight otherwise.
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 4 * depths + 64)
-    student.compile()

@@ -45,6 +45,10 @@ class Student(nn.Module):
         """The depths whose accuracy is measured during training."""
         raise NotImplementedError
 
+    def make_ready(self) -> tuple[int | None, ...]:
+        """Make what the depths of all steps need, on the device where the student is; return those depths."""
+        raise NotImplementedError
+
     def forward(self, images: Tensor, depth: int | None, features: bool = False) -> Output:
         """Normalised images (N, C, H, W) at a depth -> Output, with features when they are wanted."""
         raise NotImplementedError
@@ -81,6 +85,13 @@ class AuxiliaryStudent(Student):
         """The shallowest, the auxiliary's own and the deepest."""
         choices = self._depths.choices
         return tuple(sorted({min(choices), self._depths.auxiliary, max(choices)}))
+
+    def make_ready(self) -> tuple[int, ...]:
+        """Coefficients that are made while a forward pass is compiled would have it compiled again."""
+        depths = tuple(sorted({*self._depths.choices, *self.shown_depths()}))
+        for depth in depths:
+            self._at(depth)
+        return depths
 
     def forward(self, images: Tensor, depth: int | None, features: bool = False) -> Output:
         """Images at a depth -> Output."""
@@ -135,6 +146,10 @@ class PlainStudent(Student):
 
     def shown_depths(self) -> tuple[None]:
         """One, always the same."""
+        return (None,)
+
+    def make_ready(self) -> tuple[None]:
+        """It needs nothing."""
         return (None,)
 
     def forward(self, images: Tensor, depth: int | None = None, features: bool = False) -> Output:

@@ -53,7 +53,7 @@ def make_training(
     if output is not None:
         check_output(recipe, Path(output), overwrite=overwrite)
     _check_restarts(recipe, slurm)
-    recipe = _with_paths(recipe, runs_dir)
+    recipe = with_paths(recipe, runs_dir)
     compute = recipe.compute
     name, ending = _name(recipe)
     return create_run(
@@ -163,7 +163,7 @@ def _settled(folder: RunFolder) -> RunState:
     return state
 
 
-def _with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:
+def with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:
     """Runs that the recipe names by id, as paths: an id means something in one folder of runs alone."""
     changes: dict[str, Any] = {}
     for name in ("learngene", "checkpoint", "teacher"):

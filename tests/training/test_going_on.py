@@ -136,6 +136,18 @@ def test_a_run_on_several_machines_prints_its_line(make: Callable[..., RunFolder
     assert (state.state, state.step, state.message, state.exit_code) == ("queued", 5, None, None)
 
 
+def test_a_dry_run_finds_the_runs_that_a_training_would(
+    make: Callable[..., RunFolder], run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make("finished")
+    monkeypatch.delenv("TLEG_RUNS")
+    seen: list[Any] = []
+    monkeypatch.setattr("tleg.cli.dry_run.show_dry_run", lambda recipe, *_, **__: seen.append(recipe.checkpoint))
+    words = ("finetune", "--checkpoint", folder.id, "--data", "digits", "--dry-run", "--runs-dir", str(tmp_path / "runs"))
+    assert run_cli(*words).code == 0
+    assert seen == [str(folder.path)]
+
+
 # --- signals
 
 

@@ -7,7 +7,7 @@ from tleg.cli.launch_options import Wishes
 from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import runs_folder_of
 from tleg.exit_codes import ExitCode
-from tleg.launching import check_output, make_training
+from tleg.launching import check_output, make_training, with_paths
 from tleg.recipes.kinds import TrainingRecipe
 from tleg.recipes.toml_file import format_recipe
 from tleg.runs.launch import launch, node_command
@@ -87,4 +87,5 @@ def _tell(folder: RunFolder, wishes: Wishes, state: str, **more: Any) -> None:
 def _dry_run(recipe: TrainingRecipe, wishes: Wishes) -> None:
     from tleg.cli.dry_run import show_dry_run
 
-    show_dry_run(recipe, runs_folder_of(wishes.runs_dir), as_json=wishes.as_json)
+    runs_dir = runs_folder_of(wishes.runs_dir)
+    show_dry_run(with_paths(recipe, runs_dir), runs_dir, as_json=wishes.as_json)

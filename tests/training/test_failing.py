@@ -1,6 +1,8 @@
 """One process of several fails: the others must not wait for it, and its reason must be the one that is told."""
 
+import faulthandler
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,6 +112,21 @@ def test_without_others_a_process_ends_as_any(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SystemExit) as ended:
         distributed.leave(75)
     assert ended.value.code == 75
+
+
+def test_a_trainer_ends_by_way_of_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tleg.training import __main__ as trainer
+    from tleg.training import log_stream
+
+    left: list[int] = []
+    monkeypatch.setattr(sys, "argv", ["tleg.training", str(tmp_path)])
+    for module, name in ((faulthandler, "enable"), (faulthandler, "register"), (log_stream, "tolerate_full_disks")):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(StopSignals, "install", lambda _: None)
+    monkeypatch.setattr(run, "run_trainer", lambda *_: 3)
+    monkeypatch.setattr(distributed, "leave", left.append)
+    trainer.main()
+    assert left == [3]
 
 
 def test_only_what_processes_do_together_counts_as_a_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,8 @@ def _end(look: RunLook) -> str:
 def _lost(look: RunLook) -> str:
     kept = look.snapshot.checkpoints
     last = f"its last checkpoint is of step {grouped(kept[-1].step)}" if kept else "it has no checkpoint yet"
+    if look.state.exit_code is not None and look.state.message:  # Another process of the run left its reason.
+        return f"{printable(look.state.message)}; {last}"
     return f"the trainer ended without a word; {last}"
 
 

@@ -195,7 +195,7 @@ def test_a_run_that_is_lost_says_what_another_process_left(folder: RunFolder, ca
     assert observe(folder).message == "its process is gone without a last word"
     store_failure(folder, ExitCode.USAGE, "there is no 'cuda:4'")
     state = observe(folder)
-    assert (state.state, state.message) == ("lost", "there is no 'cuda:4'")
+    assert (state.state, state.message, state.exit_code) == ("lost", "there is no 'cuda:4'", 2)
     assert explain_end(folder, state, RunSnapshot()) == ExitCode.FAILED
     said = capsys.readouterr().err
     assert "ended (there is no 'cuda:4')" in said

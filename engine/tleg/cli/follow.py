@@ -14,7 +14,6 @@ from tleg.cli.run_text import format_evaluation, format_step
 from tleg.exit_codes import ExitCode
 from tleg.runs.control import request_stop
 from tleg.runs.events import Event
-from tleg.runs.failures import read_failure
 from tleg.runs.follower import RunFollower
 from tleg.runs.layout import RunFolder
 from tleg.runs.reports import read_evaluation, read_step, read_warning
@@ -110,8 +109,9 @@ def explain_end(folder: RunFolder, state: RunState, snapshot: RunSnapshot) -> Ex
     if state.state == "lost":
         last = snapshot.checkpoints[-1].step if snapshot.checkpoints else None
         kept = "it has no checkpoint yet" if last is None else f"its last checkpoint is of step {last}"
-        failure = read_failure(folder)
-        how = "without a word (killed, out of memory, or a power cut)" if failure is None else f"({printable(failure[1])})"
+        how = "without a word (killed, out of memory, or a power cut)"
+        if state.exit_code is not None and state.message:  # Another process of the run left its reason.
+            how = f"({printable(state.message)})"
         say(f"tleg: the trainer of run {folder.id} ended {how}; {kept}. `tleg resume {folder.id}` goes on")
         _show_log(folder, snapshot)
         return ExitCode.FAILED

@@ -171,9 +171,9 @@ def _judge(folder: RunFolder, state: RunState) -> RunState:
 
 
 def _lost(folder: RunFolder, state: RunState, seen: str) -> RunState:
-    """What another process than the trainer left says more than what can be seen."""
-    failure = read_failure(folder)
-    return replace(state, state="lost", eta=None, message=seen if failure is None else failure[1])
+    """What another process than the trainer left says more than what can be seen; then there is an exit code as well."""
+    code, reason = read_failure(folder) or (None, seen)
+    return replace(state, state="lost", eta=None, message=reason, exit_code=code)
 
 
 def _silence(folder: RunFolder, state: RunState) -> float:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tleg.launching import make_training
+from tleg.launching import make_training, resume_training
 from tleg.runs.launch import launch, node_command
 from tleg.runs.layout import RunFolder
 from tleg.runs.slurm import submit
@@ -30,3 +30,11 @@ def start_training(reading: Reading, runs_dir: Path) -> Started:
         return Started(folder, line=node_command(folder, read_spec(folder)))
     launch(folder)
     return Started(folder)
+
+
+def resume(folder: RunFolder) -> str | None:
+    """Let a run go on; return the line to type on each of several machines. Raises TlegError, as a sentence."""
+    if resume_training(folder) is not None:
+        return None
+    spec = read_spec(folder)
+    return node_command(folder, spec) if spec.launch.nodes > 1 else None

@@ -52,7 +52,7 @@ def make_training(
     """
     if output is not None:
         check_output(recipe, Path(output), overwrite=overwrite)
-    _check_restarts(recipe, slurm)
+    _check_restarts(recipe.compute.max_restarts, slurm)
     recipe = with_paths(recipe, runs_dir)
     compute = recipe.compute
     name, ending = _name(recipe)
@@ -106,14 +106,14 @@ def resume_training(
         if changes["epochs"] < done:
             raise InputError(f"run {folder.id} has done {done:.1f} epochs already; give more --epochs than that")
     slurm = spec.launch.slurm if place is None else None if place == "here" else asdict(place)
-    recipe = from_values(spec.kind, {**spec.recipe, **changes})
-    compute = recipe.compute
-    _check_restarts(recipe, slurm)
+    _check_restarts(changes.get("max-restarts", spec.launch.max_restarts), slurm)
     spec = replace(spec, overwrite=spec.overwrite or overwrite)
-    _check_output_again(folder, spec, recipe)
+    _check_output_again(folder, spec)
     if overwrite:
         write_spec(folder, spec)
     if changes or slurm != spec.launch.slurm:
+        recipe = from_values(spec.kind, {**spec.recipe, **changes})
+        compute = recipe.compute
         write_spec(
             folder,
             replace(
@@ -131,28 +131,29 @@ def resume_training(
         )
     if slurm is not None:
         return submit(folder)
-    if compute.nodes > 1:
+    if spec.launch.nodes > 1:
         make_ready(folder)
     else:
         launch(folder)
     return None
 
 
-def _check_restarts(recipe: TrainingRecipe, slurm: object) -> None:
+def _check_restarts(restarts: int, slurm: object) -> None:
     """SLURM starts the processes, and torchrun, which would start them again, is not there."""
-    if slurm is not None and recipe.compute.max_restarts:
+    if slurm is not None and restarts:
         raise InputError(
             "--max-restarts is torchrun's, and SLURM starts a job without it; give --max-restarts 0 with --slurm"
         )
 
 
-def _check_output_again(folder: RunFolder, spec: RunSpec, recipe: TrainingRecipe) -> None:
+def _check_output_again(folder: RunFolder, spec: RunSpec) -> None:
     """Refuse, before the work, an output that somebody else put there while the run was away."""
     work = Path(spec.folder)
     if spec.output is None or not work.is_dir():  # A folder that is gone is told of when the run starts.
         return
     output = work / spec.output
-    check_output(recipe, output, overwrite=spec.overwrite or is_published(folder, output))
+    check = check_file if spec.kind == "learn" else check_folder
+    check(output, overwrite=spec.overwrite or is_published(folder, output))
 
 
 def _settled(folder: RunFolder) -> RunState:

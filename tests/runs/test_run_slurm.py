@@ -483,7 +483,7 @@ def test_restarts_are_not_for_a_job(runs_dir: Path, log: Path) -> None:
     with pytest.raises(InputError, match=message):
         make_training(recipe, runs_dir, slurm=SlurmOptions())
     assert not runs_dir.exists()
-    folder = create_run(runs_dir, kind="learn", recipe=to_values(recipe))
+    folder = create_run(runs_dir, kind="learn", recipe=to_values(recipe), launch=Launch(max_restarts=2))
     assert write_state(folder, RunState(state="stopped", step=5, steps=30, epochs=3))
     with pytest.raises(InputError, match=message):
         resume_training(folder, place=SlurmOptions())

@@ -8,13 +8,14 @@ from textual import work
 
 from tleg.cli.output import printable
 from tleg.errors import TlegError
-from tleg.launching import resume_training
 from tleg.runs.control import kill_run
 from tleg.runs.follower import ENDED, RunLook
 from tleg.runs.layout import RunFolder
 from tleg.runs.slurm import stop
 from tleg_tui.coming_back import attach_command
 from tleg_tui.screens.base import WorkScreen
+from tleg_tui.screens.node_line import NodeLineScreen
+from tleg_tui.starting import resume
 from tleg_tui.watching import Watched
 
 # Between the last word of a trainer and the end of its process.
@@ -108,7 +109,7 @@ class RunControl(WorkScreen):
     def action_resume(self) -> None:
         """Start it again."""
         begins = "it goes on from its last checkpoint" if self._state != "queued" else "it starts"
-        self._ask("resume", lambda: resume_training(self.folder), begins)
+        self._ask("resume", lambda: resume(self.folder), begins)
 
     def action_kill(self) -> None:
         """Ask, and kill it."""
@@ -137,11 +138,14 @@ class RunControl(WorkScreen):
         self._at_work = what
         self.refresh_bindings()
         try:
-            await asyncio.to_thread(ask)
+            line = await asyncio.to_thread(ask)
         except (TlegError, OSError) as error:
             self.bench.tell(str(error), wrong=True)
         else:
-            self.bench.tell(done)
+            if isinstance(line, str):
+                self.app.push_screen(NodeLineScreen(line))
+            else:
+                self.bench.tell(done)
         finally:
             self._at_work = ""
             self.refresh_bindings()

@@ -256,11 +256,11 @@ class RunsScreen(WorkScreen):
 
     def action_resume(self) -> None:
         """Go on with the chosen run."""
-        from tleg.launching import resume_training
+        from tleg_tui.starting import resume
 
         row = self.chosen
         assert row is not None
-        self._do(lambda: resume_training(row.folder), f"{row.id} goes on; enter shows it")
+        self._do(lambda: resume(row.folder), f"{row.id} goes on; enter shows it")
 
     def action_delete(self) -> None:
         """Delete the chosen run, after a question."""
@@ -305,11 +305,15 @@ class RunsScreen(WorkScreen):
 
     async def _attempt(self, action: Callable[[], object], done: str) -> None:
         try:
-            await asyncio.to_thread(action)
+            line = await asyncio.to_thread(action)
         except (TlegError, OSError) as error:
             self.post_message(self.Done(str(error), wrong=True))
         else:
             self.post_message(self.Done(done))
+            if isinstance(line, str):
+                from tleg_tui.screens.node_line import NodeLineScreen
+
+                self.app.push_screen(NodeLineScreen(line))
 
     def on_runs_screen_done(self, message: Done) -> None:
         """Say how it went, and look again."""

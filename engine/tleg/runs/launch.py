@@ -64,14 +64,19 @@ def node_command(folder: RunFolder, spec: RunSpec, host: str | None = None, port
 def make_ready(folder: RunFolder) -> None:
     """Put a run that ended back to 'queued', for trainers that a person starts: on several machines, with `node_command`.
 
-    An earlier request to stop is taken back. Raises InputError when the run is at work, and TlegError when the operating
-    system refuses.
+    An earlier request to stop is taken back. Raises InputError when the run is at work, or waits as a batch job, and
+    TlegError when the operating system refuses.
     """
+    spec = read_spec(folder)
+    if job_waits(spec.launch.job_id):
+        raise InputError(f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first")
     lock = RunLock(folder)
     if not lock.acquire(timeout=1.0):
         raise InputError(f"run {folder.id} is running, or is just ending; try again in a moment")
     try:
         clear_stop(folder)
+        if spec.launch.job_id is not None:
+            write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=None)))
         state = recall_state(folder)
         try:
             store_state(folder, replace(going_on(state), heartbeat=time.time()))

@@ -104,8 +104,11 @@ class World:
     def share(self, tensor: Tensor) -> None:
         """Put the main process's values into a tensor on this process's device, in place."""
         if self.size > 1:
+            values = tensor.contiguous()
             with _with_others():
-                dist.broadcast(tensor, src=0)
+                dist.broadcast(values, src=0)
+            if values is not tensor:
+                tensor.copy_(values)
 
     def barrier(self, timeout: timedelta = TIMEOUT) -> None:
         """Wait for all processes."""

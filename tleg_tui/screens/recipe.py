@@ -59,7 +59,7 @@ class RecipeScreen(WorkScreen):
     RecipeScreen.-wide #train { layout: horizontal; }
     RecipeScreen.-wide #form { height: 100%; width: 1fr; }
     RecipeScreen.-wide RecipeSide { width: 50; height: 100%; border-top: none; border-left: solid $panel; }
-    RecipeScreen.-wide RecipeSide #about { height: 5; }
+    RecipeScreen.-wide RecipeSide #about { height: 5; max-height: 5; }
     RecipeScreen.-wide RecipeSide #command-box { height: auto; max-height: 1fr; }
     RecipeScreen.-wide RecipeSide #foot { height: 3; layout: grid; grid-size: 3; grid-rows: 2 1; }
     RecipeScreen.-wide RecipeSide #status { column-span: 3; width: 100%; height: 2; }

@@ -1,6 +1,7 @@
 """Beside or below the form: help for the focused field, the equal command line, what is missing, and the buttons."""
 
 from collections.abc import Mapping
+from textwrap import wrap
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -19,9 +20,10 @@ class RecipeSide(Vertical):
 
     DEFAULT_CSS = """
     RecipeSide { height: 6; padding: 0 1; border-top: solid $panel; }
-    RecipeSide #about { height: 1; color: $text-muted; }
+    RecipeSide #about { height: auto; max-height: 3; color: $text-muted; }
     RecipeSide #command-box { height: 1fr; scrollbar-size-vertical: 1; }
     RecipeSide #command-box:focus { background: $primary 10%; }
+    RecipeSide #command-box:ansi:focus { background: ansi_default; text-style: bold; }
     RecipeSide #command { height: auto; color: $text-muted; }
     RecipeSide #foot { height: 1; dock: bottom; }
     RecipeSide #status { width: 1fr; height: 1; }
@@ -44,8 +46,13 @@ class RecipeSide(Vertical):
             yield Static(id="command")
 
     def show_help(self, text: str) -> None:
-        """Show the help of a field."""
-        self.query_one("#about", Static).update(printable(text), layout=False)
+        """Show the help of a field, on as many lines as it needs; the command has the others."""
+        about = self.query_one("#about", Static)
+        shown = printable(text)
+        lines = len(wrap(shown, about.size.width)) if about.size.width else 0
+        # A new layout is made for another number of lines alone: the focus moves fast.
+        height = about.styles.height
+        about.update(shown, layout=height is not None and height.is_auto and lines != about.size.height)
 
     def show_command(self, reading: Reading) -> None:
         """Show the command line; what is to be filled in stands in capitals."""

@@ -1,8 +1,9 @@
 """Our own themes. Colour says at most three things: chosen, over budget, wrong; a word or a glyph says it as well."""
 
+from dataclasses import replace
 from typing import Final
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 DEFAULT: Final = "tleg-dark"
 
@@ -53,4 +54,6 @@ THEMES: Final = (
         panel="#23262e",
         variables=_COMMON,
     ),
+    # Textual's, whose blue of the terminal is hard to read on black.
+    replace(BUILTIN_THEMES["ansi-dark"], primary="ansi_bright_blue"),
 )

@@ -12,6 +12,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from tleg.cli.output import printable
+from tleg_tui.widgets.cursor_line import under_cursor
 
 
 class Choice(Widget, can_focus=True):
@@ -27,6 +28,7 @@ class Choice(Widget, can_focus=True):
     DEFAULT_CSS = """
     Choice { height: 1; width: 1fr; background: $surface; color: $text-disabled; }
     Choice:focus { background: $primary 25%; }
+    Choice:ansi:focus { background: ansi_default; color: ansi_default; text-style: bold reverse; }
     """
 
     class Changed(Message):
@@ -53,7 +55,8 @@ class Choice(Widget, can_focus=True):
     def render(self) -> RenderResult:
         """The word, and where it stands among the others when there is room."""
         shown = printable(self.text or self.default)
-        return Content.assemble(("◂ ", "$accent"), (shown, "$foreground") if self.text else shown, (" ▸", "$accent"))
+        word = (shown, "$foreground") if self.text else shown
+        return under_cursor(self, Content.assemble(("◂ ", "$accent"), word, (" ▸", "$accent")))
 
     def action_turn(self, step: int) -> None:
         """The next word, or the one before; after the last comes the first."""
@@ -73,4 +76,4 @@ class Tick(Choice):
     def render(self) -> RenderResult:
         """The box."""
         on = (self.text or self.default) == "yes"
-        return Content.assemble(("[x]" if on else "[ ]", "bold $accent" if on else ""))
+        return under_cursor(self, Content.assemble(("[x]" if on else "[ ]", "bold $accent" if on else "")))

@@ -114,6 +114,8 @@ class DepthTable(ScrollView, can_focus=True):
     DepthTable .depth-table--mark { color: $accent; text-style: bold; }
     DepthTable .depth-table--cursor { background: $block-cursor-blurred-background; text-style: bold; }
     DepthTable:focus .depth-table--cursor { background: $primary 30%; text-style: bold; }
+    DepthTable:ansi:focus .depth-table--cursor { background: ansi_default; text-style: bold reverse; }
+    DepthTable:ansi .depth-table--over { text-style: dim; }
     """
 
     depth: reactive[int] = reactive(0, repaint=False)

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tleg_tui.widgets.cursor_line import under_cursor
 from tleg_tui.widgets.recipe_field import FieldSpec, RecipeField
 
 
@@ -30,6 +31,7 @@ class GroupTitle(Widget, can_focus=True):
     DEFAULT_CSS = """
     GroupTitle { height: 1; padding-left: 1; color: $text-muted; }
     GroupTitle:focus { background: $primary 25%; }
+    GroupTitle:ansi:focus { background: ansi_default; color: ansi_default; text-style: bold reverse; }
     """
 
     class Toggled(Message):
@@ -53,12 +55,13 @@ class GroupTitle(Widget, can_focus=True):
         """An arrow, the name, how many fields, which of them are given, and how many are wrong."""
         given = f"  {', '.join(self.given)}" if self.given else f"  {self.fields} field{'s' if self.fields > 1 else ''}"
         wrong = f"  ✗ {self.wrong}" if self.wrong else ""
-        return Content.assemble(
+        line = Content.assemble(
             ("▼ " if self.unfolded else "▸ ", "$accent"),
             (f"{self._title:<17}", "bold $foreground" if self.given else "$foreground"),
             (wrong, "$error"),
             (given, "$foreground" if self.given else ""),
-        ).truncate(self.size.width, ellipsis=True)
+        )
+        return under_cursor(self, line).truncate(self.size.width, ellipsis=True)
 
     def action_unfold(self, unfold: bool | None = None) -> None:
         """Ask the group."""

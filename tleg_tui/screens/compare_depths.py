@@ -1,5 +1,8 @@
 """Two pinned depths side by side."""
 
+from collections.abc import Iterator
+from typing import Final
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -8,6 +11,9 @@ from textual.widgets import Static
 from tleg.cli.output import format_bytes, format_count, printable
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.descendant_panel import Descendant
+
+_Row = tuple[str, str, str, str]
+_WIDEST: Final = 13
 
 
 class CompareDepthsScreen(Dialog[None]):
@@ -22,14 +28,22 @@ class CompareDepthsScreen(Dialog[None]):
         """The table."""
         with Vertical(classes="dialog"):
             yield Static(f"{printable(self._entry_name)}: two depths", classes="dialog-title", markup=False)
-            yield Static(compare(*self._pair), id="comparison")
+            yield Static(id="comparison")
             yield Static("esc closes", classes="hint")
 
+    def on_resize(self) -> None:
+        """The columns are as wide as there is room, once that is known."""
+        self.call_after_refresh(self._draw)
 
-def compare(shallow: Descendant, deep: Descendant) -> Content:
-    """Return what two descendants cost and reach, and what lies between them."""
+    def _draw(self) -> None:
+        table = self.query_one("#comparison", Static)
+        table.update(compare(*self._pair, table.content_size.width))
+
+
+def compare(shallow: Descendant, deep: Descendant, width: int) -> Content:
+    """Return what two descendants cost and reach, and what lies between them, on lines of at most `width` cells."""
     one, two = shallow.row.cost, deep.row.cost
-    lines = [Content.styled(f"{'':<20}{f'depth {one.depth}':>12}{f'depth {two.depth}':>12}{'difference':>14}", "bold")]
+    rows: list[_Row] = [("", f"depth {one.depth}", f"depth {two.depth}", "difference")]
     for label, name, form in (
         ("parameters", "parameters", format_count),
         ("GMACs", "macs", lambda value: f"{value / 1e9:.4g}"),
@@ -39,19 +53,27 @@ def compare(shallow: Descendant, deep: Descendant) -> Content:
     ):
         left, right = getattr(one, name), getattr(two, name)
         ratio = f"x {right / left:.2f}" if left else "–"
-        lines.append(_row(label, form(left), form(right), ratio))
-    lines.append(_accuracies("zero-shot top-1", shallow.top1, deep.top1))
+        rows.append((label, form(left), form(right), ratio))
+    rows.append(_accuracies("zero-shot top-1", shallow.top1, deep.top1))
     tuned = [None if each.tuned is None else each.tuned.top1 for each in (shallow, deep)]
     if any(value is not None for value in tuned):
-        lines.append(_accuracies("fine-tuned top-1", *tuned))
-    return Content("\n").join(lines)
+        rows.append(_accuracies("fine-tuned top-1", *tuned))
+    return Content("\n").join(_lines(rows, width))
 
 
-def _accuracies(label: str, left: float | None, right: float | None) -> Content:
+def _accuracies(label: str, left: float | None, right: float | None) -> _Row:
     texts = ["–" if value is None else f"{value:.2f} %" for value in (left, right)]
     gain = "–" if left is None or right is None else f"{right - left:+.2f}"
-    return _row(label, texts[0], texts[1], gain)
+    return label, texts[0], texts[1], gain
 
 
-def _row(label: str, left: str, right: str, between: str) -> Content:
-    return Content.assemble((f"{label:<20}", "$foreground-muted"), f"{left:>12}{right:>12}", (f"{between:>14}", "$accent"))
+def _lines(rows: list[_Row], width: int) -> Iterator[Content]:
+    """The rows in columns; the first row is the titles. Labels keep what they need, figures share the rest."""
+    first = max(len(label) for label, *_ in rows) + 1
+    column = min(max((width - first) // 3, 0), _WIDEST)
+    for place, (label, left, right, between) in enumerate(rows):
+        figures = f"{left:>{column}}{right:>{column}}"
+        if place == 0:
+            yield Content.styled(f"{label:<{first}}{figures}{between:>{column}}", "bold")
+        else:
+            yield Content.assemble((f"{label:<{first}}", "$foreground-muted"), figures, (f"{between:>{column}}", "$accent"))

@@ -27,6 +27,7 @@ from tleg_tui.widgets.key_bar import KeyBar
 
 Stage = Literal["form", "building", "stopping", "done"]
 _COMMAND_LINES = 2
+_HEIGHTS: list[tuple[int, str]] | None = [(0, "-tiny"), (21, "-short"), (34, "-tall")]
 
 
 class ExportScreen(Dialog[Path]):
@@ -39,6 +40,7 @@ class ExportScreen(Dialog[Path]):
 
     SCOPE = "export"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("export")]
+    VERTICAL_BREAKPOINTS = _HEIGHTS
     DEFAULT_CSS = """
     ExportScreen .dialog { width: 80; padding: 0; }
     ExportScreen .dialog-title { margin: 0; padding: 0 1; }
@@ -46,6 +48,13 @@ class ExportScreen(Dialog[Path]):
     ExportScreen ExportList { margin-top: 1; }
     ExportScreen #told { height: auto; max-height: 3; }
     ExportScreen #command { height: auto; max-height: 2; margin-top: 1; color: $text-muted; }
+    /* Where a terminal is least the questions scroll, what came of a build is in sight, and F6 alone has the command. */
+    ExportScreen.-tiny .dialog { height: 100%; max-height: 100%; }
+    ExportScreen.-tiny ExportQuestions { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
+    ExportScreen.-tiny #about { padding-left: 0; }
+    ExportScreen.-tiny #outcome { min-height: 0; }
+    ExportScreen.-tiny ExportList { margin: 0; max-height: 3; }
+    ExportScreen.-tiny #command { display: none; }
     """
 
     class TargetsLooked(Message):

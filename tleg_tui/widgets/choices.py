@@ -1,12 +1,16 @@
-"""A few choices on one line, one of them or several."""
+"""A few choices on one line, or on more where it is narrow; one of them is chosen or several."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from textual import events
 from textual.app import RenderResult
 from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
+
+_BOX: Final = 4  # Cells before a name.
 
 
 class Choices(Widget, can_focus=True):
@@ -15,7 +19,7 @@ class Choices(Widget, can_focus=True):
     Enter is left to the screen.
     """
 
-    DEFAULT_CSS = "Choices { height: 1; }"
+    DEFAULT_CSS = "Choices { width: 1fr; height: auto; }"
 
     class Changed(Message):
         """Something was ticked, or the cursor moved."""
@@ -43,10 +47,30 @@ class Choices(Widget, can_focus=True):
 
     def render(self) -> RenderResult:
         """The names with their boxes."""
-        line = Content("")
+        return Content("\n").join(
+            Content("").join(self._choice(place, self.names[place]) + Content("  ") for place, _ in line)
+            for line in self._lines(self.size.width)
+        )
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        """What one line takes."""
+        return sum(_BOX + len(name) + 2 for name in self.names)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many lines as the names take."""
+        return len(self._lines(width))
+
+    def _lines(self, width: int) -> list[list[tuple[int, int]]]:
+        """The places of the names on each line, with the cell where each begins: a name is never broken."""
+        lines: list[list[tuple[int, int]]] = [[]]
+        start = 0
         for place, name in enumerate(self.names):
-            line = line + self._choice(place, name) + Content("  ")
-        return line
+            if lines[-1] and start + _BOX + len(name) > width:
+                lines.append([])
+                start = 0
+            lines[-1].append((place, start))
+            start += _BOX + len(name) + 2
+        return lines
 
     def _choice(self, place: int, name: str) -> Content:
         chosen = name in self._chosen
@@ -75,13 +99,11 @@ class Choices(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Tick what is under the mouse."""
-        start = 0
-        for place, name in enumerate(self.names):
-            stop = start + len(name) + 4
-            if start <= event.x < stop:
+        lines = self._lines(self.size.width)
+        for place, start in lines[event.y] if event.y < len(lines) else []:
+            if start <= event.x < start + _BOX + len(self.names[place]):
                 self._cursor = place
-                self.tick(name)
-            start = stop + 2
+                self.tick(self.names[place])
 
     def _go_to(self, place: int) -> None:
         self._cursor = place % len(self.names)

@@ -17,11 +17,12 @@ class ExportQuestions(Vertical):
     DEFAULT_CSS = """
     ExportQuestions { height: auto; padding: 0 1; }
     ExportQuestions .row { height: 1; }
+    ExportQuestions #formats { height: auto; }
     ExportQuestions Label { width: 10; color: $text-muted; }
     ExportQuestions Field { width: 1fr; }
     ExportQuestions .aside { width: auto; color: $text-muted; padding-left: 2; }
     ExportQuestions #replace { width: auto; padding-left: 2; }
-    ExportQuestions #about { height: 1; padding-left: 10; color: $text-muted; }
+    ExportQuestions #about { height: auto; padding-left: 10; color: $text-muted; }
     """
 
     def __init__(self, source: ExportSource, depth: int | None, output: str, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name.
@@ -33,7 +34,7 @@ class ExportQuestions(Vertical):
     def compose(self) -> ComposeResult:
         """A line for each question that the source leaves open."""
         source = self._source
-        with Horizontal(classes="row"):
+        with Horizontal(id="formats", classes="row"):
             yield Label("formats")
             yield ticks.Choices(source.kinds, ("onnx",), id="kinds")
         yield Static(id="about", markup=False)
@@ -41,7 +42,7 @@ class ExportQuestions(Vertical):
             with Horizontal(classes="row"):
                 yield Label("depth")
                 yield Field("" if self._depth is None else str(self._depth), id="depths", compact=True)
-                yield Static("one, several: 4,8,12, or a range: 4-8", classes="aside", id="depths-aside")
+                yield Static("several: 4,8,12, a range: 4-8", classes="aside", id="depths-aside")
         with Horizontal(classes="row"):
             yield Label("numbers")
             yield ticks.Choices(DTYPES, DTYPES[:1], single=True, id="dtype")
@@ -53,7 +54,7 @@ class ExportQuestions(Vertical):
             with Horizontal(classes="row"):
                 yield Label("classes")
                 yield Field("" if source.classes is None else str(source.classes), id="classes", compact=True)
-                yield Static("another number makes a new, untrained head", classes="aside")
+                yield Static("another number: an untrained head", classes="aside")
         with Horizontal(classes="row"):
             yield Label("folder")
             yield Field(self._output, id="output", compact=True)

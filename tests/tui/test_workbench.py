@@ -43,7 +43,7 @@ async def test_it_opens_on_the_shipped_learngene_and_shows_what_the_header_says(
         text = screen_text(pilot)
         assert "every layer is θB + l/8 · θA" in text
         assert "zero-shot 88.24 %" in text
-        assert "resnet10t → auxiliary of 12 layers, 24 epochs" in text
+        assert "resnet10t → auxiliary, 24 epochs of fashion-mnist" in text
         assert "New here? Press b, then Enter" in text
         assert text.splitlines()[-1].rstrip().endswith("? help")
 

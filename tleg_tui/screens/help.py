@@ -32,7 +32,7 @@ class HelpScreen(Dialog[None]):
             yield Field(placeholder="type to narrow down, by key or word", id="filter", compact=True)
             with VerticalScroll(id="keys", can_focus=False):
                 yield Static(id="list")
-            yield Static("wheel and click work as well; shift with the mouse selects text", classes="hint")
+            yield Static("esc closes; wheel and click work; shift with the mouse selects text", classes="hint")
 
     def on_mount(self) -> None:
         """Show all."""

@@ -14,7 +14,7 @@ from tleg.header import LearngeneHeader
 from tleg.preview import PreviewRow
 from tleg_tui.learngenes import Tuned
 from tleg_tui.widgets.bar import bar_text
-from tleg_tui.widgets.learngene_facts import describe_lineage, facts
+from tleg_tui.widgets.learngene_facts import brief_lineage, facts
 
 _PARTS: Final = (("attention", "attention"), ("mlp", "MLP"), ("norm", "norm"), ("stem", "stem"), ("head", "head"))
 
@@ -105,7 +105,7 @@ def brief(shown: Descendant, width: int) -> Content:
         parts += [(f" {label} ", "$foreground-muted"), f"{100 * value / every:.0f} %"]
     lines = [_title(shown), *_layers(header, row.depth, width), Content.assemble(*parts), _accuracy(shown), _memory(shown)]
     if row.fits:
-        lines.append(Content.styled(describe_lineage(header), "$foreground-muted"))
+        lines.append(Content.styled(brief_lineage(header), "$foreground-muted"))
     else:
         lines.append(_exceeds(shown))
     return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)

@@ -24,17 +24,26 @@ def facts(header: LearngeneHeader, width: int) -> Content:
 
 
 def describe_lineage(header: LearngeneHeader) -> str:
-    """'from resnet10t, 24 epochs on fashion-mnist', as far as the file says."""
+    """'resnet10t → auxiliary of 12 layers, 24 epochs of fashion-mnist → this learngene', as far as the file says."""
+    return _lineage(header, f"auxiliary of {header.auxiliary.depth} layers", " → this learngene")
+
+
+def brief_lineage(header: LearngeneHeader) -> str:
+    """'resnet10t → auxiliary, 24 epochs of fashion-mnist': what a narrow line has room for."""
+    return _lineage(header, "auxiliary", "")
+
+
+def _lineage(header: LearngeneHeader, auxiliary: str, end: str) -> str:
     learned = header.learned
     ancestry, recipe, data = learned.get("ancestry"), learned.get("recipe"), learned.get("data")
     name = ancestry.get("name") if isinstance(ancestry, Mapping) else None
     epochs = recipe.get("epochs") if isinstance(recipe, Mapping) else None
     parts = [
         f"{name} → " if isinstance(name, str) else "",
-        f"auxiliary of {header.auxiliary.depth} layers",
+        auxiliary,
         f", {epochs} epochs" if isinstance(epochs, int) else "",
         f" of {data}" if isinstance(data, str) else "",
-        " → this learngene",
+        end,
     ]
     return printable("".join(parts))
 

@@ -3,6 +3,7 @@
 What changes at every look stands on the left of a widget of its own, in one colour: that is what travels.
 """
 
+from textwrap import wrap
 from typing import Final
 
 from textual.app import ComposeResult
@@ -21,11 +22,15 @@ from tleg_tui.widgets.spans import TextLines
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _NOTABLE_WAIT: Final = 0.2
+_MOST_LINES: Final = 2
 _SHORTEST_SPARK, _LONGEST_SPARK = 4, 24
 
 
 class StatusLine(TextLines):
-    """'▶ epoch 7/20 · 38 % · 1 240 img/s · 12 min left · best 91.6 at epoch 6'. Figures keep their columns."""
+    """'▶ epoch 7/20 · 38 % · 1 240 img/s · 12 min left · best 91.6 at epoch 6'. Figures keep their columns.
+
+    How a run ended takes two lines where it needs them.
+    """
 
     DEFAULT_CSS = "StatusLine { height: 1; padding: 0 1; }"
 
@@ -47,7 +52,16 @@ class StatusLine(TextLines):
             figures.append(piece.text.ljust(width) if piece.name == "best" else piece.text.rjust(width))
         said = " · ".join(words) + (" · " if words and figures else "")
         glyph = "✗" if look.gone else GLYPHS[state]
-        self.say(Content.assemble((f"{glyph} {said}", f"bold {colour}"), (" · ".join(figures), "bold")))
+        lines = [f"{glyph} {said}"] if figures else self._wrapped(f"{glyph} {said}")
+        if self.styles.height is None or self.styles.height.value != len(lines):
+            self.styles.height = len(lines)
+        *above, last = (Content.styled(line, f"bold {colour}") for line in lines)
+        self.say(*above, Content.assemble(last, (" · ".join(figures), "bold")))
+
+    def _wrapped(self, text: str) -> list[str]:
+        """A run that ended has no figures that change: its sentence may take a second line."""
+        lines = wrap(text, max(self.size.width, 20), subsequent_indent="  ", break_on_hyphens=False)
+        return lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], f"{lines[_MOST_LINES - 1]} …"]
 
 
 class ProgressLine(Horizontal):

@@ -14,8 +14,8 @@ from tleg.cli.run_options import JsonOption, RunArgument, RunsDirOption, runs_fo
 def resume(
     run: RunArgument,
     epochs: Annotated[int | None, typer.Option(help="Train for so many epochs in all.")] = None,
-    devices: Annotated[int | None, typer.Option(help="Devices on each machine. The result is the same.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Parts of a step. The result is the same.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Devices on each machine. The result is nearly the same.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Parts of a step. The result is nearly the same.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that prepare images. The result is the same.")] = None,
     max_restarts: Annotated[int | None, typer.Option(help="Starts after a process died.")] = None,
     slurm: Annotated[

@@ -18,7 +18,7 @@ def advice(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, torch.OutOfMemoryError):
         return (
-            "out of memory on the GPU: give --accumulate 2 (the same result in half the memory), "
+            "out of memory on the GPU: give --accumulate 2 (half the memory; batch norm and dropout see smaller parts), "
             "--gradient-checkpointing, or a smaller --batch-size"
         )
     if isinstance(error, MemoryError) or "allocate memory" in text:

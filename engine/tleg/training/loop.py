@@ -1,7 +1,8 @@
 """The training loop: steps over augmented batches, the same for auxiliary models, descendants and ancestry models.
 
 Step s depends on the parameters before it, the recipe and s alone: everything random is seeded by its place. So a run that
-goes on from a checkpoint equals one that was never interrupted, and so does one on more processes, within rounding.
+goes on from a checkpoint equals one that was never interrupted, and so does one on more processes, within rounding where no
+batch norm, dropout or drop-path sees how a step is cut.
 """
 
 import time
@@ -29,6 +30,7 @@ from tleg.training.occasions import Occasions
 from tleg.training.passed_over import PassedOver
 from tleg.training.plan import Outcome, Plan, check_enough
 from tleg.training.ready import make_ready
+from tleg.training.remarks import remarks
 from tleg.training.restoring import restore
 from tleg.training.state import TrainingState
 from tleg.training.watch import Watch
@@ -77,6 +79,8 @@ class _Loop:
         """Do the steps that are left."""
         self._restore()
         self.observer.started(self.step, self.steps, self.plan.recipe.epochs)
+        for code, text in remarks(self.plan):
+            self.observer.warn(code, text)
         if self.plan.recipe.compile:
             compile_student(self.student)
         self.saved_step = self.reported_step = self.step

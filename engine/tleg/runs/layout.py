@@ -13,6 +13,7 @@ class RunFolder:
     state.json    where it stands: replaced atomically
     run.lock      locked by the trainer for its life
     train.log     standard output and error of the trainer
+    published.json  what was put at the output
     stop          a request to stop
     job.sh        the batch script, for a run under SLURM
     checkpoints/  to go on from

@@ -413,6 +413,15 @@ def test_stop_of_a_run_on_this_machine(run: RunFolder, log: Path) -> None:
     assert not (log / "scancel").exists()
 
 
+@pytest.mark.usefixtures("log")
+def test_a_run_whose_description_is_damaged_is_asked_all_the_same(run: RunFolder) -> None:
+    assert write_state(run, RunState(state="running", host=os.uname().nodename))
+    run.spec_file.write_text("{")
+    with RunLock(run), pytest.raises(FileFormatError):
+        stop(run)
+    assert stop_requested(run)
+
+
 # --- what SLURM does by itself
 
 

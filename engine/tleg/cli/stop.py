@@ -1,6 +1,7 @@
 """`tleg stop`: save a checkpoint and end."""
 
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ def stop(
     as_json: JsonOption = False,
 ) -> None:
     """Ask a run to finish its step, save a checkpoint and end; wait until it did. `tleg resume` goes on."""
+    from tleg.errors import FileFormatError
     from tleg.runs.control import kill_run
     from tleg.runs.follower import ENDED
     from tleg.runs.listing import resolve_run
@@ -30,7 +32,8 @@ def stop(
     folder = resolve_run(run, runs_folder_of(runs_dir))
     state = observe(folder)
     if state.state in ENDED:
-        request(folder)  # SLURM may have put its job back into the queue.
+        with suppress(FileFormatError):  # What says whether there is a job may be damaged.
+            request(folder)  # SLURM may have put its job back into the queue.
         say(f"run {folder.id} is {state.state} already")
     else:
         request(folder)

@@ -174,14 +174,14 @@ def stop(folder: RunFolder) -> None:
     Raises TlegError when the operating system or scancel refuses.
     """
     state = observe(folder)
+    ended = state.terminal or state.state == "lost"
+    if not ended:
+        request_stop(folder)  # Before spec.json is read, which may be damaged.
+        state = observe(folder)
     job_id = read_spec(folder).launch.job_id
-    if state.terminal or state.state == "lost":
-        if job_id is not None and job_waits(job_id):
-            cancel(job_id)
-        return
-    request_stop(folder)
-    state = observe(folder)
-    if state.state != "queued" or job_id is None:
+    if ended and job_id is not None and job_waits(job_id):
+        cancel(job_id)
+    if ended or state.state != "queued" or job_id is None:
         return
     try:
         cancel(job_id)

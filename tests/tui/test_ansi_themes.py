@@ -1,8 +1,11 @@
 """The themes of the terminal's own colours, which have no shades: what is painted, as escape codes."""
 
+from pathlib import Path
+
 import pytest
 from rich.color import ColorSystem
 from rich.segment import Segment
+from rich.style import Style
 from textual.pilot import Pilot
 from textual.strip import Strip
 
@@ -99,3 +102,17 @@ async def test_other_themes_tint_the_cursor(start: Start) -> None:
         line = [each for each in painted(pilot, "404.87 k") if "404.87" in each.text]
         assert all(each.style and not each.style.reverse and each.style.bgcolor for each in line)
         assert any("48" in codes(each) for each in line)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_chosen_run_is_reversed(theme: str, start: Start, finished_runs: Path) -> None:
+    @drive
+    async def look() -> None:
+        async with start(SMALL, theme=theme, runs_dir=finished_runs) as pilot:
+            await pilot.press("r")
+            await eventually(pilot, lambda: "▸ ✓ finished" in screen_text(pilot))
+            line = [each for each in painted(pilot, "▸ ✓ finished") if "@mouse.down" not in (each.style or Style()).meta]
+            assert "finished" in "".join(each.text for each in line)
+            assert all({"1", "7"} <= codes(each) and not COLOURS & codes(each) for each in line)
+
+    look()

@@ -100,6 +100,7 @@ class RunTable(ScrollView, can_focus=True):
     RunTable .run-table--mark { color: $accent; text-style: bold; }
     RunTable .run-table--cursor { background: $block-cursor-blurred-background; text-style: bold; }
     RunTable:focus .run-table--cursor { background: $primary 30%; text-style: bold; }
+    RunTable:ansi:focus .run-table--cursor { background: ansi_default; text-style: bold reverse; }
     """
 
     class Chosen(Message):

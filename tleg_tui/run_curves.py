@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tleg.cli.run_text import mean_of
 from tleg.runs.curve import CurvePoint, Spread
 from tleg.runs.snapshot import RunSnapshot
 from tleg_tui import numbers
@@ -145,5 +146,4 @@ def _best(quantity: Quantity, snapshot: RunSnapshot) -> str:
     best = snapshot.best
     if quantity is not ACCURACY or best is None or best.top1 is None:
         return ""
-    depths = len([score for score in best.scores if score.top1 is not None])
-    return f"best {best.top1:.1f} %" + (f", mean of {depths} depths" if depths > 1 else "")
+    return f"best {best.top1:.1f} %{mean_of(best)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tleg.cli.output import printable
-from tleg.cli.run_text import GLYPHS, format_progress
+from tleg.cli.run_text import GLYPHS, format_progress, format_top1
 from tleg.runs.state import RunState
 from tleg_tui.run_list import RunRow
 
@@ -35,7 +35,7 @@ def run_line(row: RunRow, now: float) -> RunLine:
         "data": printable(data_of(row)),
         "from": printable(origin_of(row)),
         "epochs": format_epochs(state),
-        "top-1": "" if row.top1 is None else f"{row.top1:.2f}",
+        "top-1": format_top1(row.look.snapshot.best),
         "left": coarse(state.eta) if row.state == "running" and state.eta is not None else "",
         "age": coarse(now - row.spec.created),
     }

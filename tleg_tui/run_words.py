@@ -63,7 +63,8 @@ def _progress(look: RunLook, *, moving: bool) -> Iterator[Piece]:
         if look.state.eta is not None and step.steps and step.step < step.steps:
             yield Piece("left", f"{format_duration(look.state.eta)} left")
     if best is not None and best.top1 is not None:
-        yield Piece("best", f"best {best.top1:.1f}" + ("" if best.epoch is None else f" at epoch {best.epoch}"))
+        mean = "mean " if best.averaged > 1 else ""
+        yield Piece("best", f"best {mean}{best.top1:.1f}" + ("" if best.epoch is None else f" at epoch {best.epoch}"))
 
 
 def _end(look: RunLook) -> str:

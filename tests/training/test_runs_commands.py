@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import clean_environment
+from tleg.cli.live_view import render_run
 from tleg.header import Reached
 from tleg.recipes.document import from_values, to_values
 from tleg.runs.events import EventWriter
 from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.reader import EventReader
+from tleg.runs.snapshot import RunSnapshot, fold
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, observe, write_state
 
@@ -121,12 +124,29 @@ def test_runs_are_listed_with_their_states(runs_dir: Path, run_cli: RunCli) -> N
         (stopped.id, "stopped"),
         (finished.id, "finished"),
     ]
-    assert rows[3]["best_top1"] == 61.5
+    assert (rows[3]["best_top1"], rows[3]["best_depths"]) == (61.5, [3])
+    assert (rows[0]["best_top1"], rows[0]["best_depths"]) == (None, [])
     assert rows[3]["progress"] == "1/3 epochs"
     table = run_cli("runs").stdout
     assert "\x1b" not in table
     assert "✓ finished" in table
     assert "61.50 %" in table
+    assert "⌀" not in table
+
+
+def test_a_mean_over_depths_is_told_from_the_accuracy_of_one_model(runs_dir: Path, run_cli: RunCli) -> None:
+    folder = make(runs_dir)
+    with EventWriter(folder) as writer:
+        scores = [{"depth": depth, "top1": 60.0 + depth} for depth in (3, 8)]
+        for epoch in (1, 2):
+            writer.write("evaluation", {"step": epoch, "epoch": epoch, "weights": "model", "scores": scores})
+    listed = run_cli("runs")
+    assert "⌀65.50 %" in listed.stdout
+    assert listed.stderr.startswith("⌀ is the mean over the depths of a learngene")
+    (row,) = json.loads(run_cli("runs", "--json").stdout)
+    assert (row["best_top1"], row["best_depths"]) == (65.5, [3, 8])
+    texts = [str(each) for each in render_run(folder.id, fold(RunSnapshot(), EventReader(folder).read()), RunState())]
+    assert "best: 65.50 %, mean of 2 depths, after epoch 1" in texts
 
 
 def test_attach_says_how_a_run_ended(runs_dir: Path, run_cli: RunCli) -> None:
@@ -268,6 +288,8 @@ def test_an_interrupt_asks_and_the_run_outlives_its_viewer(running: Any, answer:
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == code
         assert observe(folder).state == state
+        if state == "stopped":
+            process.wait(timeout=120)  # Its last word comes before its end.
         assert (process.poll() is None) == (state == "running")
     finally:
         os.close(terminal)
@@ -283,19 +305,24 @@ def test_depths_are_reported_in_their_order(runs_dir: Path, run_cli: RunCli, tin
     assert list(json.loads(run_cli("attach", "last", "--json").stdout)["top1"]) == ["3", "4", "10", "12"]
 
 
-def test_two_may_watch_and_neither_matters(running: Any) -> None:
+def test_two_may_watch_and_neither_matters(running: Any, tmp_path: Path) -> None:
     folder, process = running
     command = [sys.executable, "-m", "tleg.cli", "attach", str(folder.path)]
-    viewers = [
-        subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    time.sleep(1.5)
+    talk = [tmp_path / f"talk{number}" for number in range(2)]
+    viewers = []
+    for file in talk:
+        with file.open("w") as stderr:
+            viewers.append(subprocess.Popen(command, env=clean_environment(), stderr=stderr, stdout=subprocess.PIPE, text=True))
+    end = time.monotonic() + 120
+    while not all("images/s" in file.read_text() for file in talk):
+        assert time.monotonic() < end
+        time.sleep(0.05)
     viewers[0].kill()
     viewers[0].communicate()
     assert process.poll() is None
     folder.stop_file.touch()
-    stdout, stderr = viewers[1].communicate(timeout=120)
+    stdout, _ = viewers[1].communicate(timeout=120)
+    stderr = talk[1].read_text()
     assert (viewers[1].returncode, stdout) == (0, "")
     assert "\x1b" not in stderr
     assert "step 1/100, loss 2.5000, 7 images/s" in stderr
@@ -312,7 +339,8 @@ def test_a_folder_that_vanishes_is_a_sentence(running: Any) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1)
+    assert viewer.stderr is not None
+    assert viewer.stderr.readline() == "running\n"
     process.kill()
     process.wait()
     shutil.rmtree(folder.path)

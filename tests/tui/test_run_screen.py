@@ -103,9 +103,9 @@ def test_watch_stop_resume_and_lose_a_run(start: Start, start_run: Callable[...,
             assert not {"resume", "export"} & offered(pilot)
 
             await pilot.press("s")
+            await eventually(pilot, lambda: any("saves a checkpoint" in text for text in told(pilot)))
             await eventually(pilot, lambda: status(pilot).startswith("■ stopped"))
             assert "R goes on" in status(pilot)
-            assert any("saves a checkpoint" in text for text in told(pilot))
             assert "resume" in offered(pilot)
             assert not {"stop", "kill"} & offered(pilot)
             done = observe(folder).step
@@ -191,7 +191,7 @@ def test_the_status_line_reads_from_afar(start: Start, trainer: Trainer) -> None
             trainer.tell("evaluation", step=100, epoch=1, weights="model", scores=scores)
             trainer.state("running", eta=720.0, epochs=4)
             trainer.steps(121, 152)
-            wanted = "▶ epoch 2/4 · 38 % · 1 240 img/s · 12 min left · best 91.0 at epoch 1"
+            wanted = "▶ epoch 2/4 · 38 % · 1 240 img/s · 12 min left · best mean 91.0 at epoch 1"
             await eventually(pilot, lambda: status(pilot).rstrip() == wanted)
             assert "152 of 400" in screen_text(pilot)
             assert "52 of 100" in screen_text(pilot)
@@ -290,7 +290,7 @@ def test_torn_and_broken_events(start: Start, trainer: Trainer) -> None:
 
 
 def test_killing_is_offered_when_a_stop_takes_long(start: Start, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(run_module, "PATIENCE_SECONDS", 4.0)
 
     async def check() -> None:
         async with start(run=trainer.folder, refresh=0.05) as pilot:
@@ -368,7 +368,7 @@ def test_compare_with_another_run(start: Start, trainer: Trainer, finished_runs:
             await pilot.press("enter")
             await eventually(pilot, lambda: len(charts.curve(LOSS).plot.lines) == 2)
             assert charts.curve(LOSS).plot.lines[1].other
-            assert f"{source.id} (finished, best" in screen_text(pilot)
+            await eventually(pilot, lambda: f"{source.id} (finished, best" in screen_text(pilot))
             assert charts.curve(ACCURACY).plot.lines[-1].marks
             await pilot.press("c")
             await eventually(pilot, lambda: len(charts.curve(LOSS).plot.lines) == 1)
@@ -445,5 +445,22 @@ def test_a_look_is_paused_below_another_screen(start: Start, trainer: Trainer) -
             assert screen.look.snapshot.step is None
             await pilot.press("escape")
             await eventually(pilot, lambda: "25 %" in status(pilot))
+
+    asyncio.run(check())
+
+
+def test_the_title_bar_knows_at_once_that_a_run_ended(
+    start: Start, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tleg_tui.app._SECONDS_BETWEEN_LOOKS", 3600.0)
+    trainer.state("running", step=390, steps=400)
+
+    async def check() -> None:
+        async with start(run=trainer.folder, refresh=0.05) as pilot:
+            await eventually(pilot, lambda: "1 running 97 %" in screen_text(pilot))
+            trainer.state("finished", step=400, steps=400)
+            await eventually(
+                pilot, lambda: "finished" in status(pilot) and "running" not in screen_text(pilot).split("\n")[0]
+            )
 
     asyncio.run(check())

@@ -124,7 +124,7 @@ def test_without_runs_it_says_how_to_start_one(start: Start) -> None:
 
 def test_each_run_is_a_line_with_its_figures(start: Start, copy_run: Copy) -> None:
     copy_run("261120-101010-learn-digits", age=3 * 3600, message="top-1 50.00 %")
-    copy_run("261121-101010-learn-failed", age=90, state="failed", message="the disk is full", result=None)
+    copy_run("261121-101010-learn-failed", age=65, state="failed", message="the disk is full", result=None)
 
     async def flow(pilot: Pilot[None]) -> None:
         await open_runs(pilot, 2)
@@ -134,6 +134,7 @@ def test_each_run_is_a_line_with_its_figures(start: Start, copy_run: Copy) -> No
         assert first.split()[:5] == ["▸", "✗", "failed", "learn-failed", "2/2"]
         assert second.split()[:4] == ["✓", "finished", "learn-digits", "2/2"]
         assert first.split()[-3:] == [f"{row.top1:.2f}", "1", "min"]
+        assert f"reached     best {row.top1:.2f} %, after epoch " in text
         assert second.split()[-2:] == ["3", "h"]
         assert "█" in first
         assert "261121-101010-learn-failed   ✗ failed" in text
@@ -143,6 +144,22 @@ def test_each_run_is_a_line_with_its_figures(start: Start, copy_run: Copy) -> No
         await pilot.press("down")
         await eventually(pilot, lambda: "says        top-1 50.00 %" in screen_text(pilot))
         assert "result      /" in screen_text(pilot)
+
+    driven(start, flow)
+
+
+def test_a_mean_over_depths_is_told_from_the_accuracy_of_one_model(start: Start, copy_run: Copy) -> None:
+    folder = copy_run("one")
+    scores = [{"depth": depth, "top1": 90.0 + depth} for depth in (3, 6)]
+    payload = {"step": 10, "epoch": 2, "weights": "model", "scores": scores}
+    with folder.events_file.open("a") as file:
+        file.write(json.dumps({"v": 1, "seq": 999, "t": 1.0, "type": "evaluation", "payload": payload}) + "\n")
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await open_runs(pilot, 1)
+        text = screen_text(pilot)
+        assert "⌀94.50" in next(line for line in text.splitlines() if "▸" in line)
+        assert "reached     best ⌀94.50 %, mean of 2 depths, after epoch 2" in text
 
     driven(start, flow)
 
@@ -516,6 +533,6 @@ def test_depths_are_told_apart_in_the_smallest_table(start: Start, copy_run: Cop
     async def flow(pilot: Pilot[None]) -> None:
         await open_runs(pilot, 3)
         text = screen_text(pilot)
-        assert all(f"mnist-depth{depth} " in text for depth in (4, 8, 12)), text
+        assert all(f"ist-depth{depth} " in text for depth in (4, 8, 12)), text
 
     driven(start, flow)

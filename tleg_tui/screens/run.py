@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.events import Resize
 
 from tleg.cli.output import printable
+from tleg.cli.run_text import mean_of
 from tleg.runs.follower import RunLook
 from tleg.runs.layout import RunFolder
 from tleg_tui.actions import bindings
@@ -132,6 +133,8 @@ class RunScreen(RunControl):
             return
         if message.seen.look.folder == self.folder:
             before, self._seen = self._seen, message.seen
+            if before is not None and before.look.ended != message.seen.look.ended:
+                self.bench.look_at_runs()  # The title bar says at once what is known here.
             self._mind_the_stop()
             self._show(message.seen)
             if possible(before) != possible(message.seen):
@@ -179,7 +182,7 @@ class RunScreen(RunControl):
             legend.display = other is not None
         if other is not None:
             best = other.snapshot.best
-            reached = "" if best is None or best.top1 is None else f", best {best.top1:.1f}"
+            reached = "" if best is None or best.top1 is None else f", best {best.top1:.1f}{mean_of(best)}"
             own, dotted = ("*", "+") if self.bench.ascii else ("⠒⠒", "⠂⠂")
             legend.say(
                 Content.assemble(

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tleg.cli.output import format_bytes, printable
-from tleg.cli.run_text import GLYPHS
+from tleg.cli.run_text import GLYPHS, format_top1, mean_of
 from tleg_tui.run_lines import data_of, origin_of
 from tleg_tui.run_list import RunRow
 
@@ -55,7 +55,7 @@ class RunDetails(Static):
 
 
 def describe(row: RunRow, place: Path, width: int, height: int) -> Content:
-    """Return a run in lines of at most `width` cells: what it is, why it stands there, its result, its checkpoint."""
+    """Return a run in lines of at most `width` cells: what it is, why it stands there, what it made."""
     state = row.look.state
     colour = STATE_COLOURS.get(row.state, "$foreground-muted")
     lines = [
@@ -64,7 +64,8 @@ def describe(row: RunRow, place: Path, width: int, height: int) -> Content:
             (f"   {GLYPHS[row.state]} {row.state}", colour),
         ),
         *([_line("says", state.message, colour if row.state in ("failed", "lost") else "")] if state.message else []),
-        _line("trains", " · ".join(filter(None, (row.spec.kind, origin_of(row), data_of(row), _best(row))))),
+        _line("trains", " · ".join(filter(None, (row.spec.kind, origin_of(row), data_of(row))))),
+        *([_line("reached", reached)] if (reached := _best(row)) else []),
         _line("result", _result(row)),
         _line("checkpoint", _checkpoint(row)),
     ]
@@ -84,7 +85,8 @@ def _best(row: RunRow) -> str:
     best = row.look.snapshot.best
     if best is None or best.top1 is None:
         return ""
-    return f"best {best.top1:.2f} %" + ("" if best.epoch is None else f" after epoch {best.epoch}")
+    epoch = "" if best.epoch is None else f", after epoch {best.epoch}"
+    return f"best {format_top1(best)} %{mean_of(best)}{epoch}"
 
 
 def _result(row: RunRow) -> str:

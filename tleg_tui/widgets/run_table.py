@@ -46,8 +46,8 @@ def columns(width: int) -> tuple[_Column, ...]:
         *([_Column("data", "data", 16)] if huge else []),
         *([_Column("from", "from", 26)] if huge else []),
         _Column("epochs", "epochs", 8, right=True),
-        _Column("loss", " loss", 17 if huge else 13 if wide else 9),
-        _Column("top-1", "top-1", 6, right=True),
+        _Column("loss", " loss", 17 if huge else 13 if wide else 9 if width >= 72 else 8),
+        _Column("top-1", "top-1", 7, right=True),
         *([_Column("left", "left", 6, right=True)] if width >= 72 else []),
         _Column("age", "age", 6, right=True),
     ]

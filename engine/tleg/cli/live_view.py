@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tleg.cli.output import format_bytes, printable
-from tleg.cli.run_text import COLOURS, GLYPHS, format_duration, format_evaluation
+from tleg.cli.run_text import COLOURS, GLYPHS, format_duration, format_evaluation, mean_of
 from tleg.runs.events import Event
 from tleg.runs.folder import RunFolder
 from tleg.runs.reports import StepReport
@@ -68,7 +68,9 @@ def render_run(run: str, snapshot: RunSnapshot, state: RunState) -> Iterator[Ren
     if snapshot.evaluations:
         yield Text(format_evaluation(snapshot.evaluations[-1]))
     if snapshot.best is not None and snapshot.best.top1 is not None and len(snapshot.evaluations) > 1:
-        yield Text(f"best: {snapshot.best.top1:.2f} % after epoch {snapshot.best.epoch}", style="dim")
+        yield Text(
+            f"best: {snapshot.best.top1:.2f} %{mean_of(snapshot.best)}, after epoch {snapshot.best.epoch}", style="dim"
+        )
     for device in snapshot.device.get("devices", ()):
         yield Text(_describe_device(device), style="dim")
     for warning in snapshot.warnings[-_WARNINGS:]:

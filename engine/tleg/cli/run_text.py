@@ -23,6 +23,8 @@ COLOURS: Final[Mapping[str, str]] = MappingProxyType(
     {"running": "green", "finished": "green", "failed": "red", "lost": "red", "stopped": "yellow", "stopping": "yellow"}
 )
 
+MEAN: Final = "⌀"  # Stands before an accuracy that is a mean over depths.
+
 
 def format_duration(seconds: float) -> str:
     """Write seconds as '41 s', '12 min', '3 h 05 min' or '2 d 4 h'."""
@@ -68,3 +70,15 @@ def format_evaluation(report: EvaluationReport) -> str:
     )
     weights = " (average of the weights)" if report.weights == "ema" else ""
     return f"epoch {report.epoch}: top-1 {scores}{weights}"
+
+
+def format_top1(report: EvaluationReport | None) -> str:
+    """Write the top-1 accuracy of an evaluation in percent: '81.20', '⌀82.15' for a mean over depths, '' without one."""
+    if report is None or report.top1 is None:
+        return ""
+    return f"{MEAN if report.averaged > 1 else ''}{report.top1:.2f}"
+
+
+def mean_of(report: EvaluationReport) -> str:
+    """Say of what an evaluation's top-1 is the mean: ', mean of 3 depths', or nothing where it is that of one model."""
+    return f", mean of {report.averaged} depths" if report.averaged > 1 else ""

@@ -7,7 +7,7 @@ from typing import Any
 from tleg.cli.main import app
 from tleg.cli.output import console, printable, say, write_json
 from tleg.cli.run_options import JsonOption, RunsDirOption, runs_folder_of
-from tleg.cli.run_text import COLOURS, GLYPHS, format_duration, format_progress
+from tleg.cli.run_text import COLOURS, GLYPHS, MEAN, format_duration, format_progress
 
 
 @app.command()
@@ -44,6 +44,7 @@ def _describe(folder: Any) -> dict[str, Any]:
         "epochs": state.epochs,
         "progress": format_progress(state),
         "best_top1": None if best is None else best.top1,
+        "best_depths": [] if best is None else [score.depth for score in best.scores if score.top1 is not None],
         "created": spec.created,
         "eta": state.eta if state.state == "running" else None,
         "message": state.message,
@@ -66,7 +67,8 @@ def _write_table(rows: list[dict[str, Any]]) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         state = row["state"]
-        best = "" if row["best_top1"] is None else f"{row['best_top1']:.2f} %"
+        mean = MEAN if len(row["best_depths"]) > 1 else ""
+        best = "" if row["best_top1"] is None else f"{mean}{row['best_top1']:.2f} %"
         left = "" if row["eta"] is None else f", {format_duration(row['eta'])} to go"
         table.add_row(
             Text(printable(row["id"])),
@@ -76,3 +78,5 @@ def _write_table(rows: list[dict[str, Any]]) -> None:
             Text(format_duration(time.time() - row["created"])),
         )
     console(sys.stdout).print(table)
+    if any(len(row["best_depths"]) > 1 for row in rows):
+        say(f"{MEAN} is the mean over the depths of a learngene; `tleg attach --plain RUN` shows each")

@@ -88,8 +88,17 @@ class EvaluationReport:
     @property
     def top1(self) -> float | None:
         """The mean of top1 over the depths, in percent; None without scores."""
-        values = [score.top1 for score in self.scores if score.top1 is not None]
+        values = self._values
         return sum(values) / len(values) if values else None
+
+    @property
+    def averaged(self) -> int:
+        """Over how many depths `top1` is the mean."""
+        return len(self._values)
+
+    @property
+    def _values(self) -> list[float]:
+        return [score.top1 for score in self.scores if score.top1 is not None]
 
 
 @dataclass(frozen=True, slots=True)

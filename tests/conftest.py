@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 # Before numpy and torch are imported: with more threads than free processors everything takes many times longer.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Output is plain unless a test wants it otherwise.
+os.environ.pop("FORCE_COLOR", None)
 
 import numpy as np
 import pytest

@@ -250,10 +250,12 @@ class Workbench(App[None]):
 
     def farewell(self) -> str | None:
         """How to come back to runs that were watched and go on; None when there are none."""
+        from tleg.runs.state import observe
         from tleg_tui.coming_back import attach_command
+        from tleg_tui.run_list import AT_WORK
 
-        running = {row.folder.path.absolute() for row in self.runs.at_work}
-        going_on = [folder for path, folder in self._watched.items() if path in running]
+        # Asked anew: the last look may be older than a run that was just begun.
+        going_on = [folder for folder in self._watched.values() if observe(folder).state in AT_WORK]
         return "\n".join(f"training goes on: {printable(attach_command(each))}" for each in going_on) or None
 
     def tell(self, text: str, *, wrong: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tleg.runs.follower import RunLook
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from tleg.runs.listing import SkippedFolder
     from tleg.runs.spec import RunSpec
     from tleg.runs.state import StateName
+
+# The states of runs that are being trained.
+AT_WORK: Final = ("starting", "running", "stopping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +79,4 @@ class RunList:
     @property
     def at_work(self) -> tuple[RunRow, ...]:
         """Runs that are being trained."""
-        return tuple(row for row in self.rows if row.state in ("starting", "running", "stopping"))
+        return tuple(row for row in self.rows if row.state in AT_WORK)

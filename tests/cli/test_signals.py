@@ -11,12 +11,13 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)],
+    ("number", "codes"),
+    # Python ends by SIGINT itself where the interrupt came in the middle of an import.
+    [(signal.SIGINT, (130, -signal.SIGINT)), (signal.SIGTERM, (-signal.SIGTERM,)), (signal.SIGHUP, (-signal.SIGHUP,))],
     ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
 def test_a_build_that_is_ended_leaves_nothing(
-    tmp_path: Path, child_environment: Callable[..., dict[str, str]], number: signal.Signals, code: int
+    tmp_path: Path, child_environment: Callable[..., dict[str, str]], number: signal.Signals, codes: tuple[int, ...]
 ) -> None:
     # Started by a shell in the background, this process is deaf to some of them, and its children would be.
     script = f"import signal; signal.signal({int(number)}, signal.SIG_DFL); signal.signal(2, signal.default_int_handler)\n"
@@ -32,7 +33,7 @@ def test_a_build_that_is_ended_leaves_nothing(
             time.sleep(0.005)
         process.send_signal(number)
         said = process.communicate()[1].decode()
-    assert process.returncode == code
+    assert process.returncode in codes
     assert "Traceback" not in said
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
 

@@ -312,7 +312,9 @@ def test_two_may_watch_and_neither_matters(running: Any, tmp_path: Path) -> None
     viewers = []
     for file in talk:
         with file.open("w") as stderr:
-            viewers.append(subprocess.Popen(command, env=clean_environment(), stderr=stderr, stdout=subprocess.PIPE, text=True))
+            viewers.append(
+                subprocess.Popen(command, env=clean_environment(), stderr=stderr, stdout=subprocess.PIPE, text=True)
+            )
     end = time.monotonic() + 120
     while not all("images/s" in file.read_text() for file in talk):
         assert time.monotonic() < end

@@ -44,6 +44,7 @@ Eventually = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings, runs and the working folder of a test are its own."""
+    monkeypatch.setenv("TERM", "xterm-256color")
     for name in ("SSH_CONNECTION", "SSH_TTY", "NO_COLOR", "TEXTUAL_THEME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TLEG_SETTINGS", str(tmp_path / "settings"))

@@ -21,13 +21,13 @@ Copy = Callable[..., RunFolder]
 @pytest.fixture
 def copy_run(finished_runs: Path, runs_dir: Path) -> Copy:
     """Copy the finished run under another name: copy_run("b", age=60, state="failed")."""
-    source = next(path for path in finished_runs.iterdir() if path.is_dir())
+    source, now = next(path for path in finished_runs.iterdir() if path.is_dir()), time.time()
 
     def copy(name: str, *, age: float = 0.0, place: Path | None = None, **state: Any) -> RunFolder:
         folder = RunFolder((place or runs_dir) / name)
         shutil.copytree(source, folder.path)
         spec = json.loads(folder.spec_file.read_text())
-        folder.spec_file.write_text(json.dumps({**spec, "id": name, "created": time.time() - age}))
+        folder.spec_file.write_text(json.dumps({**spec, "id": name, "created": now - age}))
         if state:
             folder.state_file.write_text(json.dumps({**json.loads(folder.state_file.read_text()), **state}))
         return folder

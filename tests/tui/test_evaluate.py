@@ -34,7 +34,7 @@ async def test_what_is_wrong_is_said_before_anything_is_measured(start: Start) -
             pilot, lambda: "tleg evaluate fashion-mnist --data nowhere/at-all --depths 4" in screen_text(pilot)
         )
         await pilot.press("enter")
-        await eventually(pilot, lambda: "nowhere/at-all" in told(pilot), 60)
+        await eventually(pilot, lambda: "nowhere/at-all" in told(pilot))
         await pilot.press("escape")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
 
@@ -55,7 +55,7 @@ async def test_figures_come_into_the_table_and_on_request_into_the_file(
         pilot.app.screen.query_one("#depths", Input).value = "4,5"
         pilot.app.screen.query_one("#record", Tick).value = True
         await pilot.press("enter")
-        await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen), 90)
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
         kept = read_file(Path("mine.safetensors")).header.reached
         assert kept is not None
         assert set(kept.top1) >= {4, 5}

@@ -162,7 +162,7 @@ def test_enter_builds_a_verified_file(start: Start) -> None:
             assert "fashion-mnist-depth8.onnx" in text
             await pilot.press("enter")
             await eventually(pilot, lambda: "esc gives up" in told(pilot))
-            await eventually(pilot, lambda: stages(pilot) == ["done"], 90)
+            await eventually(pilot, lambda: stages(pilot) == ["done"])
             path = Path("exports/fashion-mnist-depth8.onnx").absolute()
             await eventually(pilot, lambda: str(path) in told(pilot))
             manifest = json.loads(Path(f"{path}.manifest.json").read_text())
@@ -188,7 +188,7 @@ def test_a_build_that_is_given_up_leaves_nothing(start: Start, key: str) -> None
             await open_dialog(pilot)
             await pilot.press("enter")
             # Half written: the file is there under a temporary name.
-            await eventually(pilot, lambda: stages(pilot) == ["verifying"] and files(Path("exports")), 60)
+            await eventually(pilot, lambda: stages(pilot) == ["verifying"] and files(Path("exports")))
             await pilot.press(key)
             if key == "ctrl+q":
                 await eventually(pilot, lambda: pilot.app._exit)
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(start: Start) -> None:
                 write(pilot, "output", output)
                 await pilot.pause()
                 await pilot.press("enter")
-                await eventually(pilot, lambda wanted=sentence: wanted in told(pilot), 60)
+                await eventually(pilot, lambda wanted=sentence: wanted in told(pilot))
                 assert dialog(pilot).check_action("build", ())
 
     asyncio.run(flow())

@@ -21,6 +21,7 @@ from tleg.runs.events import Event, EventWriter
 from tleg.runs.folder import RunFolder, create_run
 from tleg.runs.spec import read_spec, write_spec
 from tleg.runs.state import RunState, write_state
+from tleg_tui.widgets.export_list import ExportList
 
 FOLDER = Path(__file__).parent / "golden"
 UPDATE = "TLEG_UPDATE_GOLDEN"
@@ -108,7 +109,9 @@ async def budget(pilot: Pilot[None]) -> None:
 async def export(pilot: Pilot[None]) -> None:
     await nothing(pilot)
     await pilot.press("b")
-    await eventually(pilot, lambda: "fashion-mnist-depth8.onnx" in screen_text(pilot))
+    await eventually(
+        pilot, lambda: [line.stage for each in pilot.app.screen.query(ExportList) for line in each.lines] == ["new"]
+    )
 
 
 async def train(pilot: Pilot[None]) -> None:

@@ -310,9 +310,9 @@ async def test_a_checkpoint_of_the_papers_code_is_imported(start: Start) -> None
         heads.value = "3"
         await pilot.press("enter")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
+        await eventually(pilot, lambda: (entry := bench(pilot).entry) is not None and entry.name == "aux.safetensors")
         entry = bench(pilot).entry
         assert entry is not None
-        assert entry.name == "aux.safetensors"
         assert entry.file is not None
 
 

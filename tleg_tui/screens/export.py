@@ -164,7 +164,8 @@ class ExportScreen(Dialog[Path]):
 
     def on_export_screen_targets_looked(self, message: TargetsLooked) -> None:
         """Say which files are there."""
-        if message.order == self._order and self._stage == "form":
+        unknown = all(line.stage == "unknown" for line in self._lines)  # Else this came later than a build that failed.
+        if message.order == self._order and self._stage == "form" and unknown:
             there = "replaces" if "--force" in message.order.words else "exists"
             self._lines = [ExportLine(each, there if each in message.present else "new") for each in message.order.targets]
             self._show_lines()

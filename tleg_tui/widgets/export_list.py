@@ -68,6 +68,11 @@ class ExportList(VerticalScroll, can_focus=True):
         """Names have as much room as there is."""
         self._draw()
 
+    @property
+    def lines(self) -> tuple[ExportLine, ...]:
+        """What is shown."""
+        return self._lines
+
     def show(self, lines: Sequence[ExportLine]) -> None:
         """Show other lines, and keep the one that is worked on in sight."""
         if tuple(lines) == self._lines:

@@ -22,7 +22,7 @@ def stop(
     as_json: JsonOption = False,
 ) -> None:
     """Ask a run to finish its step, save a checkpoint and end; wait until it did. `tleg resume` goes on."""
-    from tleg.errors import FileFormatError
+    from tleg.errors import FileFormatError, InputError
     from tleg.runs.control import kill_run
     from tleg.runs.follower import ENDED
     from tleg.runs.listing import resolve_run
@@ -42,7 +42,8 @@ def stop(
         while (state := observe(folder)).state not in ENDED:
             if kill_after is not None and time.monotonic() - began >= kill_after:
                 say(f"it has not ended after {kill_after:g} s; killing it")
-                kill_run(folder)
+                with suppress(InputError):  # It has ended meanwhile.
+                    kill_run(folder)
             elif state.state == "queued":
                 say(f"run {folder.id} waits for its start; it ends as soon as it begins")
                 break

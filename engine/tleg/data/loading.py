@@ -1,6 +1,7 @@
 """Loading batches, in this process or in workers, with errors that stay one line."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import threading
@@ -71,7 +72,8 @@ def settle_worker(_: int) -> None:
         os.setpgid(0, 0)
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    parent = os.getppid()
+    starter = multiprocessing.parent_process()
+    parent = os.getppid() if starter is None else starter.pid
     # torch's workers look for their parent every few seconds at most, and not while they prepare a batch.
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -10,6 +10,7 @@ from typing import Final
 _PROC: Final = Path("/proc")
 # A process that ended and waits for its parent to look ('Z'), and one that is being removed.
 _ENDED: Final = frozenset("ZXx")
+_THREADS: Final = 16  # Of the numbers after the state in /proc/PID/stat.
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,11 @@ def boot_id() -> str | None:
 
 
 def find_process(pid: int) -> Process | None:
-    """Return a living process, or None. One that ended but whose parent has not looked yet is not living."""
+    """Return a living process, or None.
+
+    One that ended but whose parent has not looked yet is not living, once all its threads have ended: a process of much
+    memory that is killed holds its files, and their locks, until the last of them has gone.
+    """
     try:
         text = (_PROC / str(pid) / "stat").read_bytes()
         # The name comes second, in parentheses, and may hold spaces and parentheses of its own.
@@ -46,7 +51,7 @@ def find_process(pid: int) -> Process | None:
         state, numbers = values[0].decode("ascii"), [int(value) for value in values[1:20]]
     except (OSError, ValueError, IndexError):
         return None
-    if state in _ENDED:
+    if state in _ENDED and numbers[_THREADS] <= 1:
         return None
     return Process(pid, numbers[0], numbers[1], numbers[2], numbers[18])
 

@@ -37,6 +37,6 @@ async def test_no_screen_paints_anything_else(start: Start) -> None:
                 await pilot.pause()
                 assert screen_text(pilot).isascii(), keys
             await pilot.press("escape", "ctrl+p")
-            await eventually(pilot, lambda: type(pilot.app.screen).__name__ == "CommandPalette")
+            await eventually(pilot, lambda: type(pilot.app.screen).__name__ == "Palette")
             await pilot.pause(0.3)
             assert screen_text(pilot).isascii()

@@ -219,7 +219,7 @@ def test_what_is_there_already_is_replaced_when_that_is_ticked(start: Start) -> 
             await pilot.press("f5")
             await eventually(pilot, lambda: "exists already; tick 'replace existing' above" in told(pilot))
             assert target.read_text() == "mine"
-            assert screen.focused is screen.query_one("#replace")
+            await eventually(pilot, lambda: screen.focused is screen.query_one("#replace"))
             await pilot.press("space")
             await eventually(pilot, lambda: stages(pilot) == ["replaces"])
             assert "--force" in screen_text(pilot)

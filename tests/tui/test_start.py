@@ -175,7 +175,12 @@ print("tleg.recipes.kinds" in sys.modules, "typer" in sys.modules)
     done = run_python(code, tmp_path)
     assert done.code == 0, done.stderr
     screens, others = done.stdout.splitlines()[-2:]
-    assert set(screens.split()) <= {"tleg_tui.screens.base", "tleg_tui.screens.workbench", "tleg_tui.screens.too_small"}
+    assert set(screens.split()) <= {
+        "tleg_tui.screens.base",
+        "tleg_tui.screens.leaving",
+        "tleg_tui.screens.workbench",
+        "tleg_tui.screens.too_small",
+    }
     assert others == "False False"
 
 

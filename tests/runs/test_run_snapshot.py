@@ -279,6 +279,7 @@ def test_a_long_run_is_cheap_and_small() -> None:
         lambda: sum(len(sorted(event.payload)) for event in long),
         lambda: fold(RunSnapshot(), long),
         lambda: fold(snapshot, []),
+        rounds=4,
     )
     assert folding < 25 * sorting
     assert nothing < folding / 20, "an update costs little, however long the run is"

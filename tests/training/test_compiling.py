@@ -1,5 +1,6 @@
 """torch.compile: every depth is compiled once, and none is left out."""
 
+import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
@@ -12,6 +13,7 @@ from tleg.training.compiling import compile_student
 from tleg.training.students import AuxiliaryStudent, PlainStudent
 
 
+@pytest.mark.slow
 def test_each_depth_is_compiled_once() -> None:
     architecture = describe(VIT, {**ARGUMENTS, "in_chans": 1}, 10)
     student = AuxiliaryStudent(AuxiliaryModel(architecture, Basis()), Depths(2, (1, 2, 3)), seed=0)

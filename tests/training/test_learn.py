@@ -125,7 +125,10 @@ def test_depths_are_drawn_evenly_and_by_step() -> None:
     assert {depths_of_step(Depths(9), 0, step) for step in range(10)} == {(9,)}
 
 
-@pytest.mark.parametrize("basis", ["polynomial:2", "cosine:3", "piecewise:2"])
+@pytest.mark.parametrize(
+    "basis",
+    ["polynomial:2", pytest.param("cosine:3", marks=pytest.mark.slow), pytest.param("piecewise:2", marks=pytest.mark.slow)],
+)
 def test_every_basis_learns(digits: Data, placement: Placement, recipe: MakeRecipe, basis: str) -> None:
     chosen = recipe(epochs=10, batch_size=32, learning_rate=3e-3)
     learning = job(digits, chosen, basis=parse_basis(basis, ("attention", "mlp")), depths=Depths(4, (2, 3, 4)))

@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import clean_environment
 from tleg.recipes.document import from_values, to_values
 from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.lock import RunLock
 from tleg.runs.processes import all_processes, find_process
 from tleg.runs.reader import EventReader
 from tleg.runs.spec import Launch
@@ -214,9 +215,14 @@ def test_two_killed_processes_go_on_to_the_same_bits(make_run: MakeRun, started:
     assert observe(folder).state == "lost"
     finish(folder, processes=2)
     assert learned(folder) == learned(whole)
-    # Once more, a finished run is left as it is, and nobody waits for anybody.
-    count = len(EventReader(folder).read())
+
+
+@pytest.mark.slow
+def test_two_processes_leave_a_finished_run_as_it_is(make_run: MakeRun) -> None:
+    folder = make_run(devices=2, epochs=1)
     finish(folder, processes=2)
+    count = len(EventReader(folder).read())
+    finish(folder, processes=2)  # And none waits for the other.
     assert len(EventReader(folder).read()) == count
 
 
@@ -304,17 +310,16 @@ def test_a_signal_saves_and_ends(make_run: MakeRun, started: list[subprocess.Pop
     assert f"stopped after step {state.step} of 10000" in (state.message or "")
 
 
-def test_a_second_trainer_is_refused(make_run: MakeRun, started: list[subprocess.Popen[bytes]]) -> None:
-    folder = make_run(epochs=2000, evaluate_every=0)
-    process = start(folder)
-    started.append(process)
-    wait_for(folder, 3, process)
+def test_a_second_trainer_is_refused(make_run: MakeRun) -> None:
+    folder = make_run()
+    first = RunLock(folder)
+    assert first.acquire(timeout=1.0)
     second = subprocess.run(
         [sys.executable, "-m", "tleg.training", str(folder.path)], capture_output=True, text=True, env=clean_environment()
     )
+    first.release()
     assert second.returncode == 2
     assert "is being trained already" in second.stderr
-    assert process.poll() is None
 
 
 def test_a_run_that_cannot_start_says_why(make_run: MakeRun, tmp_path: Path) -> None:

@@ -58,12 +58,6 @@ async def play(start: Start, seed: int, length: int) -> None:
         app.exit()
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_some(start: Start, runs_dir: Path, finished_runs: Path, seed: int) -> None:
-    shutil.copytree(finished_runs, runs_dir)
-    asyncio.run(asyncio.wait_for(play(start, seed, 60), 120))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_many(start: Start, runs_dir: Path, finished_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from tleg.cli.output import printable
-from tleg.cli.run_text import GLYPHS
+from tleg.cli.run_text import GLYPHS, format_top1
 from tleg.runs.layout import RunFolder
 from tleg_tui.run_list import RunRow
 from tleg_tui.screens.base import Dialog
@@ -37,6 +37,7 @@ class PickRunScreen(Dialog[RunFolder]):
             yield Field(placeholder="type to narrow down", compact=True)
             yield OptionList(compact=True)
             yield Static("no run has these letters", classes="hint", id="none")
+            yield Static("↑ ↓ choose   enter takes   esc closes", classes="hint")
 
     def on_mount(self) -> None:
         """Show all."""
@@ -77,5 +78,5 @@ class PickRunScreen(Dialog[RunFolder]):
 
 
 def _line(row: RunRow) -> Content:
-    best = "" if row.top1 is None else f"{row.top1:.1f} %"
+    best = f"{format_top1(row.look.snapshot.best)} %".removeprefix(" %")
     return Content.assemble(f"{GLYPHS[row.state]} ", printable(row.id), (f"  {row.state}  {best}", "$foreground-muted"))

@@ -247,8 +247,11 @@ async def test_learngenes_of_the_folder_are_listed_and_damaged_ones_said(start: 
         await pilot.pause()
         assert "This cannot be used." in screen_text(pilot)
         assert "truncated" in " ".join(screen_text(pilot).split())
+        assert "del takes it off the list" in " ".join(screen_text(pilot).split())
         await pilot.press("b")  # Nothing can be built from it.
         assert isinstance(pilot.app.screen, WorkbenchScreen)
+        await pilot.press("delete")
+        await eventually(pilot, lambda: "✗" not in screen_text(pilot))
 
 
 @drive

@@ -181,7 +181,8 @@ class WorkbenchScreen(WorkScreen):
             self._preview = None
             table.show((), (), None)
             if self._completed:
-                self._descendant_panel.refuse(entry.error or "")
+                hint = " del takes it off the list." if entry.origin == "opened" else ""
+                self._descendant_panel.refuse(f"{entry.error or ''}{hint}")
             self.query_one("#verdict", Static).update("")
             self.refresh_bindings()
             return
@@ -359,7 +360,8 @@ class WorkbenchScreen(WorkScreen):
         texts = [text for text in self.bench.settings.learngenes if Path(text).resolve() == gone.path.resolve()]
         self.bench.remember(learngenes=tuple(text for text in self.bench.settings.learngenes if text not in texts))
         self._list()
-        if (entry := first_choice(self._entries, None)) is not None:
+        same = next((each for each in self._entries if each.path == gone.path), None)  # It lies in the working folder.
+        if (entry := same or first_choice(self._entries, None)) is not None:
             self._choose(entry)
 
     def on_paste(self, event: Any) -> None:

@@ -3,7 +3,7 @@
 Letters are for panels and lists. Where text is typed, control and function keys act.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -181,6 +181,12 @@ def action_of(binding: Binding) -> tuple[str, Action] | None:
         return None
     scope, _, name = binding.id.removeprefix(PREFIX).partition(".")
     return next(((scope, action) for action in ACTIONS[scope] if action.name == name), None)
+
+
+def working_keys(action: Action, active: Container[str]) -> list[str]:
+    """Return those of an action's keys that work now, given all that do: a dialog leaves letters to what is typed."""
+    keys = action.keys.split(",")
+    return [key for key in keys if key in active] or keys
 
 
 _NAMES: Final[Mapping[str, str]] = MappingProxyType(

@@ -7,7 +7,7 @@ from typing import Any
 
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
-from tleg_tui.actions import action_of, key_name
+from tleg_tui.actions import action_of, key_name, working_keys
 from tleg_tui.screens.leaving import Leaving
 
 
@@ -37,13 +37,14 @@ class ActionsProvider(Provider):
 
     def _offers(self) -> Iterator[tuple[str, str, partial[Any]]]:
         seen: set[str] = set()
-        for owner, binding, enabled, _ in self.screen.active_bindings.values():
+        active = self.screen.active_bindings
+        for owner, binding, enabled, _ in active.values():
             known = action_of(binding)
             if known is None or not enabled or binding.id in seen or not known[1].palette:
                 continue
             seen.add(str(binding.id))
             action = known[1]
-            title = f"{action.label}  ({key_name(action.keys.split(',')[0])})"
+            title = f"{action.label}  ({key_name(working_keys(action, active)[0])})"
             yield title, action.about, partial(self.app.run_action, binding.action, owner)
         for name in sorted(self.app.available_themes):
             if name != self.app.theme:

@@ -78,9 +78,13 @@ def test_what_works_everywhere_works_in_dialogs(start: Start, key: str) -> None:
             )
             await pilot.pause()
             dialog = app.screen
+            assert ("F1 help" in screen_text(pilot)) == (key == "b")  # The one with a bar of keys.
             await pilot.press("f1")
             await eventually(pilot, lambda: isinstance(app.screen, HelpScreen))
-            assert "Everywhere" in screen_text(pilot)
+            shown = screen_text(pilot)
+            assert "Everywhere" in shown
+            assert " F1  " in shown
+            assert "? F1" not in shown  # A question mark can be typed here.
             await pilot.press("escape")
             await eventually(pilot, lambda: app.screen is dialog)
             await pilot.press("f9")

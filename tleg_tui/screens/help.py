@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from tleg_tui.actions import Action, action_of, key_name
+from tleg_tui.actions import Action, action_of, key_name, working_keys
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
 
@@ -23,6 +23,7 @@ class HelpScreen(Dialog[None]):
 
     def __init__(self, below: Screen[Any]) -> None:
         super().__init__()
+        self._active = frozenset(below.active_bindings)
         self._groups = list(_groups(below))
 
     def compose(self) -> ComposeResult:
@@ -55,17 +56,20 @@ class HelpScreen(Dialog[None]):
             moves[event.key](animate=False)
             event.stop()
 
+    def _keys(self, action: Action) -> str:
+        return " ".join(key_name(key) for key in working_keys(action, self._active))
+
     def _show(self, text: str) -> None:
         wanted = text.strip().lower()
         width = self.query_one("#list").content_size.width or _WIDTH
         lines: list[Content] = []
         for title, actions in self._groups:
-            shown = [action for action in actions if wanted in f"{_keys(action)} {action.label} {action.about}".lower()]
+            shown = [action for action in actions if wanted in f"{self._keys(action)} {action.label} {action.about}".lower()]
             if not shown:
                 continue
             lines += [
                 Content.styled(title, "bold $primary"),
-                *(line for action in shown for line in _lines(action, width)),
+                *(line for action in shown for line in _lines(self._keys(action), action.about, width)),
                 Content(""),
             ]
         self.query_one("#list", Static).update(Content("\n").join(lines) if lines else Content("no key does that here"))
@@ -83,14 +87,10 @@ def _groups(screen: Screen[Any]) -> Iterator[tuple[str, list[Action]]]:
         yield title, found[scope]
 
 
-def _keys(action: Action) -> str:
-    return " ".join(key_name(key) for key in action.keys.split(","))
-
-
-def _lines(action: Action, width: int) -> list[Content]:
+def _lines(keys_text: str, about_text: str, width: int) -> list[Content]:
     """The keys, and beside them what they do, on as many lines as that takes."""
-    keys, *more = wrap(_keys(action), _COLUMN - 3) or [""]
-    about = wrap(action.about, max(width - _COLUMN, 20))
+    keys, *more = wrap(keys_text, _COLUMN - 3) or [""]
+    about = wrap(about_text, max(width - _COLUMN, 20))
     keys_column = [keys, *more, *[""] * (len(about) - 1 - len(more))]
     about += [""] * (len(keys_column) - len(about))
     return [

@@ -1,5 +1,6 @@
 """The bottom line: what can be done here, and always how to get help."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +11,7 @@ from textual.content import Content
 from textual.dom import DOMNode
 from textual.widget import Widget
 
-from tleg_tui.actions import ACTIONS, Action, action_of, key_name
+from tleg_tui.actions import ACTIONS, Action, action_of, key_name, working_keys
 
 _ORDER: Final = {
     (scope, action.name): (scope == "app", place)
@@ -61,17 +62,18 @@ class KeyBar(Widget):
     def _pieces(self) -> tuple[list[_Piece], _Piece | None]:
         found: dict[tuple[str, str], _Piece] = {}
         tail: _Piece | None = None
-        for owner, binding, enabled, _ in self.screen.active_bindings.values():
+        active = self.screen.active_bindings
+        for owner, binding, enabled, _ in active.values():
             known = action_of(binding)
             if known is None or not enabled:
                 continue
             scope, action = known
             if action.name == "help_keys":
-                tail = tail or _Piece(_text(action), binding, owner)
+                tail = tail or _Piece(_text(action, active), binding, owner)
             elif action.bar:
-                found.setdefault((scope, action.name), _Piece(_text(action), binding, owner))
+                found.setdefault((scope, action.name), _Piece(_text(action, active), binding, owner))
         return [found[place] for place in sorted(found, key=_ORDER.__getitem__)], tail
 
 
-def _text(action: Action) -> Content:
-    return Content.assemble((key_name(action.keys.split(",")[0]), "bold $accent"), f" {action.label}")
+def _text(action: Action, active: Container[str]) -> Content:
+    return Content.assemble((key_name(working_keys(action, active)[0]), "bold $accent"), f" {action.label}")

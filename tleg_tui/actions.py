@@ -23,7 +23,8 @@ class Action:
     about     a sentence, for help and palette
     bar       whether the bar of keys shows it
     palette   whether the palette offers it; moving a cursor is nothing to look up
-    priority  whether it works before whatever has the focus
+    priority  whether it works before whatever has the focus. Then what is typed next goes where the action leads, however
+              fast it comes: other actions are done only after the key has been offered to all that lies around the focus
     """
 
     name: str
@@ -50,7 +51,7 @@ ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = MappingProxyType(
             Action("finetune", "f", "fine-tune", "Fine-tune the chosen depth on your data"),
             Action("learn", "l", "learn", "Train an auxiliary model and keep its learngene"),
             Action("evaluate", "e", "evaluate", "Measure the accuracy of every depth on a data set"),
-            Action("budget", "slash", "budget", "Set limits: parameters, GMACs, size, memory"),
+            Action("budget", "slash", "budget", "Set limits: parameters, GMACs, size, memory", priority=True),
             Action("runs", "r", "runs", "Show all runs"),
             Action("open", "o", "open", "Open a learngene file, or import an official checkpoint"),
             Action("pin", "p", "pin", "Pin the chosen depth, to compare two", bar=False),
@@ -115,7 +116,9 @@ ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = MappingProxyType(
         ),
         "runs": (
             Action("open", "enter", "open", "Watch the chosen run"),
-            Action("filter", "slash", "filter", "Show the runs whose name, kind, state or data has these words"),
+            Action(
+                "filter", "slash", "filter", "Show the runs whose name, kind, state or data has these words", priority=True
+            ),
             Action("stop", "s", "stop", "Finish the step, save a checkpoint and end the run"),
             Action("resume", "R", "resume", "Go on from the last checkpoint"),
             Action("export", "x", "export", "Export the result"),

@@ -263,7 +263,8 @@ class WorkbenchScreen(WorkScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What needs a learngene is offered with one alone, and so on."""
         if action == "budget":
-            return self._completed and self._entry is not None
+            ready = self._completed and self._entry is not None
+            return ready and not self.query_one("#budget").has_focus_within
         if action in ("build", "finetune", "evaluate", "pin"):
             return self._entry is not None and self._entry.file is not None
         if action == "compare":

@@ -252,10 +252,9 @@ class Workbench(App[None]):
         """How to come back to runs that were watched and go on; None when there are none."""
         from tleg.runs.state import observe
         from tleg_tui.coming_back import attach_command
-        from tleg_tui.run_list import AT_WORK
 
         # Asked anew: the last look may be older than a run that was just begun.
-        going_on = [folder for folder in self._watched.values() if observe(folder).state in AT_WORK]
+        going_on = [folder for folder in self._watched.values() if observe(folder).at_work]
         return "\n".join(f"training goes on: {printable(attach_command(each))}" for each in going_on) or None
 
     def tell(self, text: str, *, wrong: bool = False) -> None:

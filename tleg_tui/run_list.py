@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tleg.runs.follower import RunLook
@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     from tleg.runs.listing import SkippedFolder
     from tleg.runs.spec import RunSpec
     from tleg.runs.state import StateName
-
-# The states of runs that are being trained.
-AT_WORK: Final = ("starting", "running", "stopping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +76,4 @@ class RunList:
     @property
     def at_work(self) -> tuple[RunRow, ...]:
         """Runs that are being trained."""
-        return tuple(row for row in self.rows if row.state in AT_WORK)
+        return tuple(row for row in self.rows if row.look.state.at_work)

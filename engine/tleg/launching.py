@@ -96,7 +96,7 @@ def resume_training(
     change that makes no sense.
     """
     spec, state = read_spec(folder), _settled(folder)
-    if state.state in ("starting", "running", "stopping"):
+    if state.at_work:
         raise InputError(f"run {folder.id} is {state.state}; `tleg attach {folder.id}` shows it")
     changes = {name: value for name, value in (changes or {}).items() if value != spec.recipe.get(name)}
     if state.state == "finished" and changes.get("epochs", 0) <= spec.recipe["epochs"]:

@@ -102,7 +102,7 @@ def test_a_command_can_be_given_up_while_it_starts(tmp_path: Path, monkeypatch: 
     stubborn(tmp_path, monkeypatch, "exit 130")
     begun: list[subprocess.Popen[bytes]] = []
 
-    class Popen(subprocess.Popen):  # type: ignore[type-arg]
+    class Popen(subprocess.Popen[bytes]):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             begun.append(self)

@@ -8,6 +8,7 @@ from textual.widgets import Input, Static
 
 from tests.tui.conftest import SMALL, Start, drive, eventually, screen_text
 from tleg.container import read_file
+from tleg_tui.app import Workbench
 from tleg_tui.screens.evaluate import EvaluateScreen
 from tleg_tui.screens.workbench import WorkbenchScreen
 from tleg_tui.widgets.depth_table import DepthTable
@@ -63,6 +64,10 @@ async def test_figures_come_into_the_table_and_on_request_into_the_file(
         table = pilot.app.screen.query_one(DepthTable)
         table.depth = 5
         await eventually(pilot, lambda: f"zero-shot {kept.top1[5]:.2f} %" in screen_text(pilot))
-        entry = pilot.app.screen.entry  # type: ignore[attr-defined]
-        assert entry.file.header.reached == kept  # Read again, because it was written.
-        assert pilot.app.settings.data[0] == str(digits_folder)  # type: ignore[attr-defined]
+        app, screen = pilot.app, pilot.app.screen
+        assert isinstance(app, Workbench)
+        assert isinstance(screen, WorkbenchScreen)
+        assert screen.entry is not None
+        assert screen.entry.file is not None
+        assert screen.entry.file.header.reached == kept  # Read again, because it was written.
+        assert app.settings.data[0] == str(digits_folder)

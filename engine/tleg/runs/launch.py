@@ -74,9 +74,7 @@ def make_ready(folder: RunFolder) -> None:
     if not lock.acquire(timeout=1.0):
         raise InputError(f"run {folder.id} is running, or is just ending; try again in a moment")
     try:
-        clear_stop(folder)
-        if spec.launch.job_id is not None:
-            write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=None)))
+        _leave_behind(folder, spec)
         state = recall_state(folder)
         try:
             store_state(folder, replace(going_on(state), heartbeat=time.time()))
@@ -98,9 +96,9 @@ def launch(folder: RunFolder) -> int:
     work = Path(spec.folder)
     if not work.is_dir():
         raise InputError(f"run {folder.id} works in {work}, which is no folder any more; make it again")
-    at_work = observe(folder)
-    if at_work.state in ("starting", "running", "stopping"):
-        raise InputError(f"run {folder.id} is {at_work.state} already on {home_of(folder, at_work)}; stop it first")
+    seen = observe(folder)
+    if seen.at_work:
+        raise InputError(f"run {folder.id} is {seen.state} already on {home_of(folder, seen)}; stop it first")
     lock = RunLock(folder)
     # Held until state.json names the process, so that of two who start a run at once only one does.
     if not lock.acquire(timeout=1.0):
@@ -111,15 +109,20 @@ def launch(folder: RunFolder) -> int:
             raise InputError(
                 f"process {state.launcher_pid} of run {folder.id} has not ended yet; wait for it, or kill the run"
             )
-        if spec.launch.job_id is not None:
-            if state.state == "queued" or job_waits(spec.launch.job_id):
-                raise InputError(f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first")
-            write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=None)))  # No job of SLURM any more.
-        clear_stop(folder)
-        clear_failure(folder)
+        if spec.launch.job_id is not None and (state.state == "queued" or job_waits(spec.launch.job_id)):
+            raise InputError(f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first")
+        _leave_behind(folder, spec)
         return _start(folder, spec, state, work)
     finally:
         lock.release()
+
+
+def _leave_behind(folder: RunFolder, spec: RunSpec) -> None:
+    """Take from a run what belongs to the trainer that it had: its job of SLURM, a request to stop, why it failed."""
+    if spec.launch.job_id is not None:
+        write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=None)))
+    clear_stop(folder)
+    clear_failure(folder)
 
 
 def _start(folder: RunFolder, spec: RunSpec, state: RunState, work: Path) -> int:

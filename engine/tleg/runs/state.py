@@ -64,6 +64,11 @@ class RunState:
         """Whether the run ended: finished, stopped or failed."""
         return self.state in TERMINAL
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it is being trained."""
+        return self.state in ("starting", "running", "stopping")
+
 
 def going_on(state: RunState) -> RunState:
     """Return the state of a run that is to go on: how far it came, and nothing of the process and the end that it had."""

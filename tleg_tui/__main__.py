@@ -89,43 +89,18 @@ def _open(text: str | None, runs_dir: Path) -> "tuple[Path | None, RunFolder | N
     """A learngene or a run to begin with. Raises InputError for what is neither."""
     if text is None:
         return None, None
-    from tleg.catalogue import resolve
     from tleg.container import read_file
-    from tleg.errors import InputError, describe_os_error
-    from tleg.runs.listing import resolve_run
+    from tleg.errors import InputError
+    from tleg.references import resolve
 
-    path = Path(text)
-    try:
-        is_folder, is_there = path.is_dir(), path.exists()
-    except OSError as error:
-        raise InputError(f"cannot open {text}: {describe_os_error(error)}") from error
-    if is_folder:
-        return None, resolve_run(text, runs_dir)
-    if not is_there and os.sep not in text and not path.suffix:
-        return _named(text, runs_dir)
-    file = resolve(text)
-    if file.suffix not in (".pth", ".pt"):
-        read_file(file)
-    return file, None
-
-
-def _named(name: str, runs_dir: Path) -> "tuple[Path | None, RunFolder | None]":
-    """The run or the shipped learngene of a name. Raises InputError, with the closest of either."""
-    from tleg.catalogue import shipped
-    from tleg.errors import InputError, did_you_mean
-    from tleg.runs.listing import LAST, list_runs, resolve_run
-
-    try:
-        return None, resolve_run(name, runs_dir)
-    except InputError:
-        learngenes = shipped()
-        if name in learngenes:
-            return learngenes[name], None
-        ids = [run.id for run in list_runs(runs_dir)]
-        if name == LAST or any(each.startswith(name) for each in ids):
-            raise  # There is none yet, or more than one.
-        hint = did_you_mean(name, [*learngenes, *ids])
-        raise InputError(f"there is no learngene, file or run '{name}'.{hint}") from None
+    reference = resolve(text, runs_dir)
+    if reference.run is not None:
+        return None, reference.run
+    if reference.kind == "learngene":
+        read_file(reference.place)
+    elif reference.kind != "checkpoint":
+        raise InputError(f"{text} is neither a learngene nor a run; `tleg build` and `tleg evaluate` take it")
+    return reference.path, None
 
 
 def _words_without_serving(arguments: Sequence[str]) -> list[str]:

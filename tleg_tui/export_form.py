@@ -11,11 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from tleg.catalogue import resolve
 from tleg.container import read_file
 from tleg.errors import InputError
 from tleg.header import LAYOUTS
 from tleg.ranges import parse_depths
+from tleg.references import find
 from tleg.runs.results import name_of
 from tleg_tui.learngenes import resolve_path
 
@@ -106,7 +106,7 @@ class Report:
 
 def open_source(argument: str) -> ExportSource:
     """Look at what is to be exported. Raises InputError when it is none. Reads a header at most."""
-    path = resolve(argument)
+    path = find(argument, "learngene", "folder")
     if path.is_dir():
         return ExportSource(argument, name_of(path), folder=True, kinds=("onnx",))
     header = read_file(path).header

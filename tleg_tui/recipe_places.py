@@ -1,19 +1,16 @@
 """What the names and paths of a recipe mean on this machine. Reads the disk, so it is for a thread."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tleg.atomic import check_file, check_folder
-from tleg.catalogue import resolve
 from tleg.container import read_file
-from tleg.errors import InputError, TlegError, did_you_mean
+from tleg.errors import InputError, NotFoundError, TlegError, closest_name, did_you_mean
 from tleg.recipes.kinds import Kind
-from tleg.runs.control import is_run
-from tleg.runs.layout import RunFolder
-from tleg.runs.listing import resolve_run
+from tleg.references import Reference, expect, resolve
 from tleg_tui.model_names import ModelNames
 
 FASHION_MNIST: Final = "fashion-mnist"
@@ -96,69 +93,52 @@ def _check_architecture(text: str, models: ModelNames) -> None:
 def _check_model(text: str, models: ModelNames) -> None:
     base = text.partition(".")[0]
     if models.known and base not in models.names:
-        raise InputError(f"timm has no model '{text}'.{_closest(base, models.names)}")
-
-
-def _closest(name: str, names: Sequence[str]) -> str:
-    """A hint; names are long, and who types 'vit_tini' means one that begins so."""
-    from difflib import get_close_matches
-
-    beginnings = get_close_matches(name, {each[: len(name)] for each in names}, n=1, cutoff=0.75)
-    near = next((each for each in names if beginnings and each.startswith(beginnings[0])), None)
-    return did_you_mean(name, names) if near is None else f" Did you mean '{near}'?"
+        raise InputError(f"timm has no model '{text}'.{closest_name(base, models.names)}")
 
 
 def _check_learngene(text: str, runs_dir: Path) -> None:
-    path = Path(text)
-    if path.is_dir():
-        if not is_run(RunFolder(path)):
-            raise InputError(f"{text} is a folder, and no run; name a learngene file")
-        return
-    try:
-        file = resolve(text)
-    except InputError:
-        if _names_run(text, runs_dir):
-            return
-        raise
-    read_file(file)
+    reference = resolve(text, runs_dir)
+    if reference.kind == "folder" and reference.run is None:
+        raise InputError(f"{text} is a folder, and no run; name a learngene file")
+    if reference.kind != "run":
+        read_file(expect(reference, "learngene").place)
+    elif not reference.learns:
+        expect(reference, "learngene")
 
 
 def _check_weights(text: str, runs_dir: Path, models: ModelNames, *, may_download: bool) -> None:
     """A folder that timm loads, TIMM_NAME:FILE, a run, or (for a teacher) a name that timm downloads."""
-    path = Path(text)
-    if path.is_dir():
-        if not is_run(RunFolder(path)) and not (path / "config.json").is_file():
-            raise InputError(f"{text} has no config.json, so timm cannot load it; name what `tleg finetune` made")
-        return
-    if path.exists():
-        raise InputError(f"{text} is a file; write TIMM_NAME:{text}, such as levit_384:{text}")
-    name, separator, file = text.partition(":")
-    if separator and os.sep not in name:
-        _check_model(name, models)
-        if not Path(file).is_file():
-            raise InputError(f"there is no file {file}.{did_you_mean(Path(file).name, _neighbours(Path(file)))}")
-        return
-    if _names_run(text, runs_dir):
-        return
-    if os.sep in text or not may_download:
-        hint = did_you_mean(path.name, _neighbours(path))
-        raise InputError(
-            f"there is no folder {text}.{hint}" if os.sep in text else f"there is no folder and no run '{text}'.{hint}"
-        )
+
+    def is_timm_name(name: str) -> bool:
+        return not models.known or name.partition(".")[0] in models.names
+
     try:
-        _check_model(text, models)
-    except InputError as error:
-        raise InputError(f"there is no folder and no run of this name, and {error}") from error
+        reference = resolve(text, runs_dir, download=may_download, is_timm_name=is_timm_name)
+    except NotFoundError as error:
+        path = Path(text)
+        if os.sep in text or not may_download:
+            hint = did_you_mean(path.name, _neighbours(path))
+            what = "folder" if os.sep in text else "folder and no run"
+            raise InputError(f"there is no {what} '{text}'.{hint}") from error
+        try:
+            _check_model(text, models)
+        except InputError as unknown:
+            raise InputError(f"there is no folder and no run of this name, and {unknown}") from error
+        raise
+    _check_reference(reference, models)
 
 
-def _names_run(text: str, runs_dir: Path) -> bool:
-    if Path(text).name != text:
-        return False
-    try:
-        resolve_run(text, runs_dir)
-    except InputError:
-        return False
-    return True
+def _check_reference(reference: Reference, models: ModelNames) -> None:
+    expect(reference, "folder", "weights", "run", "timm")
+    if reference.kind == "run" and reference.learns:
+        expect(reference, "folder", "weights")
+    if reference.kind == "folder" and reference.run is None and not (reference.place / "config.json").is_file():
+        raise InputError(f"{reference.text} has no config.json, so timm cannot load it; name what `tleg finetune` made")
+    if reference.kind == "weights":
+        _check_model(reference.name, models)
+        file = reference.place
+        if not file.is_file():
+            raise InputError(f"there is no file {file}.{did_you_mean(file.name, _neighbours(file))}")
 
 
 def _neighbours(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from tleg.basis import check_depth
-from tleg.errors import ArchitectureError, did_you_mean
+from tleg.errors import ArchitectureError, closest_name, did_you_mean
 from tleg.header import Architecture, Layout, Structure
 
 # What timm's own names leave at its default, and therefore never has to be stored.
@@ -33,8 +33,8 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
 
     Raises ArchitectureError, with the reason, when timm does not know the name, or the model cannot be expanded.
     """
-    name = normalise_name(name)
-    given = dict(arguments or {})
+    tagged, name = name, normalise_name(name)
+    given = {**_implied_by_tag(tagged), **(arguments or {})}
     if {"depth", "num_classes"} & set(given):
         raise ArchitectureError("depth and num_classes are chosen when a descendant is built; leave them out here")
     pool = {"global_pool": "token"} if given.get("class_token") else {}
@@ -52,6 +52,14 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
         )
     structure, _ = plain_structure(model)
     return replace(architecture, input_size=(model.in_chans, height, width), structure=structure)
+
+
+def _implied_by_tag(name: str) -> dict[str, Any]:
+    """The image size that the weights which a tag names are for, where it is not what the name alone implies."""
+    own, default = (timm.get_pretrained_cfg(each, allow_unregistered=True) for each in (name, name.partition(".")[0]))
+    if own is None or default is None or not own.fixed_input_size or own.input_size == default.input_size:
+        return {}
+    return {"img_size": list(own.input_size[1:])}
 
 
 def build(
@@ -85,13 +93,24 @@ def layout_fc_norm(architecture: Architecture, layout: Layout) -> bool | None:
     return True
 
 
-def normalise_name(name: str) -> str:
-    """Return a timm name without its tag ('vit_tiny_patch16_224.augreg_in21k'). Raises ArchitectureError when unknown."""
-    base = name.partition(".")[0]
+def known_name(name: str) -> str:
+    """Return a timm name as it is, with its tag when it has one ('vit_tiny_patch16_224.augreg_in21k').
+
+    Raises ArchitectureError when timm knows no such model, or no such weights of it.
+    """
+    base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        names = timm.list_models()
-        raise ArchitectureError(f"timm has no model '{name}'.{did_you_mean(base, names)}")
-    return base
+        raise ArchitectureError(f"timm has no model '{name}'.{closest_name(base, timm.list_models())}")
+    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{base}.*")]
+    if tag and tag not in tags:
+        known = f"they are called {', '.join(tags)}" if tags else f"write '{base}'"
+        raise ArchitectureError(f"timm knows no weights '{tag}' of '{base}'; {known}.{did_you_mean(tag, tags)}")
+    return name
+
+
+def normalise_name(name: str) -> str:
+    """Return a timm name without its tag. Raises ArchitectureError when timm does not know it, or its tag."""
+    return known_name(name).partition(".")[0]
 
 
 def _create(architecture: Architecture, depth: int, *, fc_norm: bool | None, drop_path: float = 0.0) -> VisionTransformer:

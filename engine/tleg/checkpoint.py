@@ -26,7 +26,9 @@ def read_checkpoint(path: Path) -> Any:
     except Exception as error:  # A damaged file fails in any part of the unpickler: KeyError, RuntimeError, EOFError, …
         found = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported global: GLOBAL ([\w.]+)", str(error))
         if found:
-            raise FileFormatError(f"{path} holds code ({found[1] or found[2]}); tleg runs nothing from a file") from error
+            raise FileFormatError(
+                f"{path} holds code ({found[1] or found[2]}); tleg runs nothing from a file; save its state_dict()"
+            ) from error
         if "weights_only" in str(error) or "Weights only" in str(error):
             raise FileFormatError(f"{path} holds more than tensors and options; tleg runs nothing from a file") from error
         raise FileFormatError(f"{path} is damaged, or not a PyTorch checkpoint") from error

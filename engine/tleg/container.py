@@ -71,6 +71,17 @@ def read_file(path: str | os.PathLike[str]) -> LearngeneFile:
     return LearngeneFile(path, header, tensors, size)
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a file is a safetensors file of somebody else's: weights that are no learngene. Raises InputError."""
+    with open_binary(path) as file:
+        try:
+            document, _ = _read_json(file, os.fstat(file.fileno()).st_size)
+        except FileFormatError:
+            return False
+    metadata = document.get("__metadata__")
+    return not isinstance(metadata, dict) or metadata.get("format") != FORMAT_NAME
+
+
 def open_binary(path: Path) -> BinaryIO:
     """Open a regular file for reading, or raise InputError with the reason in words."""
     try:

@@ -19,6 +19,10 @@ class FileFormatError(InputError):
     """A file is not what it should be: truncated, wrongly shaped, of a future version, or something else."""
 
 
+class NotFoundError(InputError):
+    """A name that means nothing here: no path, no run, nothing that ships with tleg."""
+
+
 class DepthError(InputError):
     """A depth outside 1 to MAX_DEPTH, or not a whole number."""
 
@@ -53,6 +57,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def closest_name(name: str, known: Iterable[str]) -> str:
+    """As `did_you_mean`, for long names of which people type the beginning: 'vit_tini' means one that begins so."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    beginnings = get_close_matches(name, {each[: len(name)] for each in names}, n=1, cutoff=0.75)
+    near = next((each for each in names if beginnings and each.startswith(beginnings[0])), None)
+    whole = did_you_mean(name, names)
+    return whole if whole or near is None else f" Did you mean '{near}'?"
 
 
 def describe_os_error(error: OSError) -> str:

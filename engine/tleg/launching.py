@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tleg.atomic import check_file, check_folder
-from tleg.errors import InputError
+from tleg.errors import InputError, NotFoundError
 from tleg.recipes.command_line import command_words
 from tleg.recipes.document import from_values, to_values
 from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
+from tleg.references import resolve
 from tleg.runs.folder import RunFolder, create_run
 from tleg.runs.launch import launch, make_ready
-from tleg.runs.listing import resolve_run
 from tleg.runs.lock import is_locked
 from tleg.runs.published import is_published
 from tleg.runs.slurm import SlurmOptions, submit
@@ -171,9 +171,11 @@ def with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:
         text = getattr(recipe, name, None)
         if text is None or ":" in text or Path(text).name != text or Path(text).exists():
             continue
-        # What is no run may be known to timm or the catalogue, which the trainer looks up.
-        with suppress(InputError):
-            changes[name] = str(resolve_run(text, runs_dir).path.absolute())
+        # What is no run may be known to timm or ship with tleg, which the trainer looks up; several runs are refused.
+        with suppress(NotFoundError):
+            run = resolve(text, runs_dir).run
+            if run is not None:
+                changes[name] = str(run.path.absolute())
     return replace(recipe, **changes)
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from tleg import container
 from tleg.atomic import new_file
 from tleg.basis import check_depth, part_of
-from tleg.catalogue import resolve
 from tleg.container import LearngeneFile, encode_start, hash_tensors, open_binary
 from tleg.errors import FileFormatError, VerificationError
 from tleg.expansion import Array, expand_tensors
 from tleg.header import Layout, LearngeneHeader
 from tleg.names import inner_name, is_block
 from tleg.plain import parameter_shapes
+from tleg.references import find
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
@@ -129,7 +129,7 @@ def load(path_or_name: str | os.PathLike[str]) -> Learngene:
     Everything is checked: container, header, names, shapes, finiteness, hash. Raises InputError, FileFormatError, or
     VerificationError when the tensors are not those that were written.
     """
-    file = container.read_file(resolve(path_or_name))
+    file = container.read_file(find(path_or_name, "learngene"))
     return read_tensors(file)
 
 

@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_the_old_file(learngene_file: Path, tmp_path: Path, r
 
 
 def test_unknown_names_have_suggestions(learngene_file: Path) -> None:
-    with pytest.raises(InputError, match="no shipped learngene 'nonsense'"):
+    with pytest.raises(InputError, match="no shipped learngene and no run 'nonsense'"):
         load("nonsense")
     with pytest.raises(InputError, match=r"Did you mean 'tiny\.safetensors'"):
         load(learngene_file.with_name("tinny.safetensors"))

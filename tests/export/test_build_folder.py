@@ -19,8 +19,8 @@ from tleg.export.check import check_path
 from tleg.export.manifest import read_manifest
 from tleg.export.plan import BuildRequest
 from tleg.export.runtime import open_export
-from tleg.export.timm_folder import load_timm_folder, save_timm_folder
 from tleg.header import Architecture, Layout, Preprocessing
+from tleg.models.timm_folder import load_timm_folder, save_timm_folder
 from tleg.names import official_layout_name
 from tleg.runs.folder import create_run
 from tleg.runs.results import MODEL

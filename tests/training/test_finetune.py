@@ -14,8 +14,8 @@ from tests.conftest import make_learngene
 from tests.training.conftest import ARGUMENTS, VIT
 from tleg.data.dataset import Data
 from tleg.errors import ArchitectureError, InputError
-from tleg.export.timm_folder import load_timm_folder, save_timm_folder
 from tleg.header import Preprocessing
+from tleg.models.timm_folder import load_timm_folder, save_timm_folder
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
@@ -154,7 +154,7 @@ def test_a_model_of_other_classes_is_not_evaluated(learngene_path: Path, digits:
     subject = open_subject(str(learngene_path), placement, (2,))
     with pytest.raises(InputError, match="knows 10 classes and digits has 3"):
         evaluate_subject(subject, replace(digits, classes=tuple("012")), placement)
-    with pytest.raises(InputError, match="'3' where digits has 'x'"):
+    with pytest.raises(InputError, match="not those of digits: only the model knows '3'; only the data has 'x'"):
         evaluate_subject(subject, replace(digits, classes=(*"012", "x", *"456789")), placement)
 
 

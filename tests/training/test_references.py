@@ -20,7 +20,7 @@ from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.learn import LearnJob, learn, learn_to_file
 from tleg.training.observer import TrainingStoppedError
-from tleg.training.references import find_run, resolve_model
+from tleg.training.references import resolve_model
 from tleg.training.starts import start_from_checkpoint, start_from_learngene, start_from_timm
 from tleg.training.teacher import Teacher
 
@@ -34,22 +34,29 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     return create_run(tmp_path / "runs", kind="learn", recipe={})
 
 
+@pytest.fixture
+def tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run of a fine-tuning that has not begun."""
+    monkeypatch.setenv("TLEG_RUNS", str(tmp_path / "runs"))
+    return create_run(tmp_path / "runs", kind="finetune", recipe={})
+
+
 def test_an_unfinished_fine_tuning_is_a_start_and_a_teacher(
-    run: RunFolder, digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
+    tuning: RunFolder, digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     job = FinetuneJob(digits, start_from_timm(VIT, {**ARGUMENTS, "depth": 2}), recipe=recipe(ema=0.5))
-    checkpoints = Checkpoints(run.checkpoints, job.keeping)
-    with pytest.raises(InputError, match=f"the run {run.id} has no checkpoint that can be used yet"):
-        resolve_model(run.id)
+    checkpoints = Checkpoints(tuning.checkpoints, job.keeping)
+    with pytest.raises(InputError, match=f"the run {tuning.id} has no checkpoint that can be used yet"):
+        resolve_model(tuning.id, "folder")
     with pytest.raises(TrainingStoppedError):
-        finetune(job, placement, run.exports / "model", observer=Recorder(stop_after=5), checkpoints=checkpoints)
+        finetune(job, placement, tuning.exports / "model", observer=Recorder(stop_after=5), checkpoints=checkpoints)
     stored = read_checkpoint(checkpoints.paths()[0]).tensors["ema"]
-    for text in (run.id, run.id[:16], "last", str(run.path)):
-        model: Any = timm.create_model(f"local-dir:{resolve_model(text)}", pretrained=True)
+    for text in (tuning.id, tuning.id[:16], "last", str(tuning.path)):
+        model: Any = timm.create_model(f"local-dir:{resolve_model(text, 'folder').place}", pretrained=True)
         assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
-    start = start_from_checkpoint(run.id)(digits)
+    start = start_from_checkpoint(tuning.id)(digits)
     assert start.depth == 2
-    assert Teacher.open(run.id, digits.classes)(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    assert Teacher.open(tuning.id, digits.classes)(torch.rand(2, 1, 8, 8)).shape == (2, 10)
 
 
 def test_a_run_that_learns_is_a_start_before_it_is_finished_and_after(
@@ -63,18 +70,10 @@ def test_a_run_that_learns_is_a_start_before_it_is_finished_and_after(
     assert (early.lineage["learngene"], early.lineage["head"]) == (run.id, "kept")
     assert len(early.model.blocks) == 5  # type: ignore[arg-type]
     with pytest.raises(InputError, match="learns a learngene; give its depth"):
-        resolve_model(run.id)
+        resolve_model(run.id, "folder", "weights")
     learngene = learn_to_file(job, placement, run.exports / "learngene.safetensors", checkpoints=checkpoints)
     write_state(run, RunState(state="finished", result=str(run.exports / "learngene.safetensors")))
     late = start_from_learngene(str(run.path), 5)(digits)
     expected = learngene.expand(5).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in late.model.state_dict().items())
     assert late.lineage["sha256"] == learngene.hash()
-
-
-def test_what_names_no_run_stays_what_it_is(run: RunFolder, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    for text in ("resnet18", "levit_384:weights.pth", str(tmp_path / "folder"), "no/where", "fashion-mnist"):
-        assert find_run(text) is None
-        assert resolve_model(text) == text
-    assert find_run(run.id) == run

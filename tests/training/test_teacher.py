@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tleg.errors import TeacherError
-from tleg.export.timm_folder import save_timm_folder
 from tleg.header import Architecture, Preprocessing
+from tleg.models.timm_folder import save_timm_folder
 from tleg.training.teacher import Teacher, TeacherReport, check_accuracy
 
 CLASSES = tuple("0123456789")
@@ -93,9 +93,13 @@ def test_other_classes_are_refused(folder: Path) -> None:
         Teacher.open(str(folder), tuple("abcdefghijkl"))
 
 
-def test_classes_in_another_order_are_refused(folder: Path) -> None:
-    with pytest.raises(TeacherError, match="has the class '0' where the data has '1'"):
-        Teacher.open(str(folder), ("1", "0", *CLASSES[2:]))
+def test_classes_in_another_order_are_matched_by_name(folder: Path) -> None:
+    pixels = torch.rand(3, 1, 8, 8)
+    same, other = (Teacher.open(str(folder), classes) for classes in (CLASSES, CLASSES[::-1]))
+    assert torch.equal(other(pixels), same(pixels).flip(1))
+    assert torch.equal(other.features(pixels)[0], same.features(pixels)[0].flip(1))
+    with pytest.raises(TeacherError, match="other classes than the data: only the model knows '9'; only the data has 'x'"):
+        Teacher.open(str(folder), (*CLASSES[:9], "x"))
 
 
 def test_a_file_of_weights_is_a_teacher(tmp_path: Path) -> None:

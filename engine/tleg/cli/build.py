@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @app.command()
 def build(
     learngene: Annotated[
-        str, typer.Argument(help="A learngene file, the name of a shipped one, or a folder that timm loads.")
+        str, typer.Argument(help="A learngene file, the name of a shipped one, a folder that timm loads, or a run.")
     ] = DEFAULT_LEARNGENE,
     depth: Annotated[list[int] | None, typer.Option(help="Depth of a descendant; may be given several times.")] = None,
     export: Annotated[
@@ -53,11 +53,12 @@ def build(
     A folder, such as a fine-tuned descendant, is exported with its weights as they are: --export onnx, without --depth,
     --layout or --num-classes.
     """
+    from tleg.cli.references import path_of
     from tleg.export.formats import parse_kind, parse_layout, parse_precision
     from tleg.export.plan import BuildRequest
 
     request = BuildRequest(
-        learngene=learngene,
+        learngene=path_of(learngene, "learngene", "folder"),
         kinds=tuple(parse_kind(kind) for kind in export or ["pytorch"]),
         depths=tuple(depth or ()),
         output=output,

@@ -16,14 +16,14 @@ _INDENT = 16
 
 @app.command()
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A learngene file, or the name of a shipped one.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A learngene file, the name of a shipped one, or a run.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show all that a learngene file says of itself: what it expands to, how it was learned, what it reached."""
-    from tleg.catalogue import resolve
+    from tleg.cli.references import path_of
     from tleg.container import read_file
 
-    content = read_file(resolve(file))
+    content = read_file(path_of(file, "learngene"))
     if as_json:
         write_json(_document(content))
         return

@@ -28,7 +28,9 @@ _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 @app.command()
 def preview(
-    learngene: Annotated[str, typer.Argument(help="A learngene file, or the name of a shipped one.")] = DEFAULT_LEARNGENE,
+    learngene: Annotated[
+        str, typer.Argument(help="A learngene file, the name of a shipped one, or a run.")
+    ] = DEFAULT_LEARNGENE,
     depths: Annotated[str, typer.Option(help="Which depths: 8, 1-24 or 4,6,8-12.")] = "1-24",
     max_params: Annotated[str | None, typer.Option(metavar="COUNT", help="Most parameters, such as 20M.")] = None,
     max_macs: Annotated[
@@ -52,7 +54,7 @@ def preview(
     fine-tuning (training) gradients and AdamW's two moments; frameworks and drivers add their own. Top-1 is the accuracy
     without any fine-tuning, where it was measured.
     """
-    from tleg.catalogue import resolve
+    from tleg.cli.references import path_of
     from tleg.container import read_file
     from tleg.errors import InputError, TlegError
     from tleg.preview import preview as make_preview
@@ -62,7 +64,7 @@ def preview(
     chosen = parse_depths(depths)
     if pick and not budget.limited:
         raise InputError(f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}")
-    file = read_file(resolve(learngene))
+    file = read_file(path_of(learngene, "learngene"))
     result = make_preview(file.header, chosen, budget, batch)
     if pick:
         if result.deepest is None:

@@ -12,7 +12,9 @@ from tleg.errors import VerificationError
 
 @app.command()
 def verify(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A learngene, an ONNX export, or a folder that timm loads.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A learngene, an ONNX export, a folder that timm loads, or a run.")
+    ],
     learngene: Annotated[
         str | None, typer.Option(help="The learngene or folder that an export was made from, where it is not found.")
     ] = None,
@@ -23,9 +25,13 @@ def verify(
     The learngene of an export, or the folder that it was made from, is looked for beside it, in the folder above, in the
     working folder and among the shipped ones. What cannot be checked is said, and is no failure.
     """
+    from tleg.cli.references import path_of
     from tleg.export.check import check_path
 
-    report = check_path(path, learngene)
+    report = check_path(
+        path_of(path, "learngene", "folder", "onnx"),
+        None if learngene is None else path_of(learngene, "learngene", "folder"),
+    )
     if as_json:
         document = {
             "path": str(report.path),

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from tleg.atomic import new_file, new_folder
-from tleg.catalogue import resolve
 from tleg.errors import FileFormatError, TlegError, VerificationError
 from tleg.export.folder_plan import plan_folder
 from tleg.export.from_learngene import LearngeneSource
 from tleg.export.manifest import FOLDER_MANIFEST, Manifest, describe_file, write_manifest
 from tleg.export.plan import BuildRequest, PlannedExport, plan_build
 from tleg.export.source import Source
+from tleg.references import find
 from tleg.versions import versions
 
 Stage = Literal["loading", "writing", "verifying", "done"]
@@ -60,7 +60,7 @@ def build_exports(request: BuildRequest, progress: Progress | None = None) -> tu
     ExportError when it cannot be written.
     """
     tell = progress or (lambda step: None)
-    path = resolve(request.learngene)
+    path = find(request.learngene, "learngene", "folder")
     exports, load = _plan_from_folder(request, path) if path.is_dir() else _plan_from_learngene(request)
     count = len(exports)
     tell(BuildStep("loading", None, 0, count))

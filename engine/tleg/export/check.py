@@ -12,7 +12,6 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tleg.catalogue import resolve
 from tleg.container import read_file
 from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
 from tleg.export.formats import ExportKind
@@ -20,6 +19,7 @@ from tleg.export.manifest import Manifest, Verification, describe_file, manifest
 from tleg.export.onnx_metadata import OnnxMetadata
 from tleg.export.origin import find_reference
 from tleg.learngene import load
+from tleg.references import find
 
 Outcome = Literal["passed", "failed", "not checked"]
 ELASTIC_DEPTHS: Final = (1, 2)
@@ -57,7 +57,7 @@ def check_path(path_or_name: str | Path, learngene: str | Path | None = None) ->
 
     Raises InputError when there is nothing at the path, or `learngene` is not what the export names.
     """
-    path = resolve(path_or_name)
+    path = find(path_or_name, "learngene", "folder", "onnx")
     if path.is_dir():
         return _check_folder(path, learngene)
     if path.suffix == ".onnx":
@@ -116,21 +116,21 @@ def _check_onnx(path: Path, given: str | Path | None) -> Report:
 
 
 def _check_folder(path: Path, given: str | Path | None) -> Report:
-    from tleg.export.timm_folder import load_timm_folder, read_config
+    from tleg.models.timm_folder import read_timm_folder
 
-    read_config(path)
+    read_timm_folder(path)
     manifest, checks = _check_manifest(path, "pytorch")
 
     def run() -> str:
         import torch
 
         from tleg.export.verification import noise
+        from tleg.models.pretrained import open_folder
 
-        model = load_timm_folder(path).float()
-        size = tuple(model.pretrained_cfg["input_size"])
+        opened = open_folder(path)
         with torch.inference_mode():
-            logits = model(torch.from_numpy(noise(size, 2))).numpy()
-        _require_finite(logits, model.num_classes)
+            logits = opened.model.float()(torch.from_numpy(noise(opened.input_size, 2))).numpy()
+        _require_finite(logits, opened.num_classes)
         return "timm loads it, and its logits are finite"
 
     checks.append(_attempt("runs", run))

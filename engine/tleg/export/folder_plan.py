@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tleg.errors import FileFormatError, InputError
+from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.export.formats import export_name
 from tleg.export.manifest import FOLDER_MANIFEST, MAX_BYTES, LearngeneRecord, hash_file, read_manifest
 from tleg.export.plan import BuildRequest, PlannedExport, check_targets, chosen_kinds
-from tleg.export.timm_folder import WEIGHTS, read_config
+from tleg.models.timm_folder import TimmFolder, read_timm_folder
 from tleg.runs.results import name_of
 
 TRAINING_RECORD: Final = "training.json"
@@ -27,7 +27,7 @@ class FolderPlan:
 
     request: BuildRequest
     path: Path
-    config: Mapping[str, Any]
+    folder: TimmFolder
     sha256: str
     training: Mapping[str, Any] | None
     learngene: LearngeneRecord | None
@@ -44,7 +44,7 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
 
     Raises InputError (FileFormatError) for what cannot be built.
     """
-    config = read_config(path)
+    folder = read_timm_folder(path)
     kinds = chosen_kinds(request)
     for kind in kinds:
         if kind in ("onnx-compact", "onnx-elastic"):
@@ -59,14 +59,14 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
         raise InputError(
             f"{path} is a folder that timm loads already; use --export onnx, or --dtype float16 to get one of half the size"
         )
-    sha256 = _hash_weights(path)
+    sha256 = _hash_weights(folder.weights)
     training = _read_training(path)
     exports = tuple(
         PlannedExport(kind, None, request.output / export_name(name_of(path), kind, None, request.precision))
         for kind in kinds
     )
     check_targets(request, exports)
-    return FolderPlan(request, path, config, sha256, training, _learngene_of(path, sha256, training), exports)
+    return FolderPlan(request, path, folder, sha256, training, _learngene_of(folder, sha256, training), exports)
 
 
 def _refuse(value: object, option: str, path: Path, what: str) -> None:
@@ -74,11 +74,11 @@ def _refuse(value: object, option: str, path: Path, what: str) -> None:
         raise InputError(f"{option} is for learngenes: the model in the folder {path} has {what} of its own; leave it out")
 
 
-def _hash_weights(path: Path) -> str:
+def _hash_weights(file: Path) -> str:
     try:
-        return hash_file(path / WEIGHTS)
+        return hash_file(file)
     except OSError as error:
-        raise InputError(f"cannot read {path / WEIGHTS}: {error.strerror}") from error
+        raise InputError(f"cannot read {file}: {describe_os_error(error)}") from error
 
 
 def _read_training(path: Path) -> Mapping[str, Any] | None:
@@ -101,15 +101,15 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _learngene_of(path: Path, sha256: str, training: Mapping[str, Any] | None) -> LearngeneRecord | None:
+def _learngene_of(folder: TimmFolder, sha256: str, training: Mapping[str, Any] | None) -> LearngeneRecord | None:
     """The learngene that the folder's training record names, or else its manifest when that is about these weights."""
     if training is not None:
         return _trained_from(training.get("lineage"))
-    place = path / FOLDER_MANIFEST
+    place = folder.path / FOLDER_MANIFEST
     if not place.is_file():
         return None
     manifest = read_manifest(place)
-    return manifest.learngene if manifest.file.files.get(WEIGHTS) == sha256 else None
+    return manifest.learngene if manifest.file.files.get(folder.weights.name) == sha256 else None
 
 
 def _trained_from(lineage: object) -> LearngeneRecord | None:

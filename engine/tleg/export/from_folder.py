@@ -6,7 +6,6 @@ Plain ViTs go through the graph writer, everything else through torch.onnx.expor
 import copy
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,9 @@ from tleg.export.formats import ExportKind
 from tleg.export.manifest import FolderRecord
 from tleg.export.plan import PlannedExport
 from tleg.export.source import Lineage
-from tleg.export.timm_folder import CONFIG, WEIGHTS, load_timm_folder, preprocessing_of, read_config
 from tleg.header import Layout, Preprocessing, Structure
+from tleg.models.pretrained import open_folder
+from tleg.models.timm_folder import CONFIG, WEIGHTS
 from tleg.names import auxiliary_layout_name, inner_name, is_block, layer_name
 from tleg.plain import parameter_shapes
 
@@ -51,16 +51,15 @@ class FolderSource:
     @classmethod
     def load(cls, plan: FolderPlan) -> "FolderSource":
         """Load and check a folder's model. Raises InputError or FileFormatError."""
-        model = load_timm_folder(plan.path).float()
-        if not isinstance(model.num_classes, int) or model.num_classes < 1:
+        opened = open_folder(plan.path)
+        model = opened.model.float()
+        if opened.num_classes < 1:
             raise InputError(f"the model in {plan.path} has no head, so it gives no logits; train it on classes first")
         for name, value in model.state_dict().items():
             if not value.isfinite().all():
-                raise FileFormatError(f"{plan.path / WEIGHTS} holds values in '{name}' that are not finite")
+                raise FileFormatError(f"{opened.file} holds values in '{name}' that are not finite")
         plain = plain_vit(model)
-        known = dict(model.pretrained_cfg)
-        size = _input_size(model, plain, _arguments(plan.config))
-        return cls(plan, model, plain, size, preprocessing_of(known, size[0]), _classes(plan, model.num_classes))
+        return cls(plan, model, plain, _input_size(opened.input_size, plain), opened.preprocessing, opened.classes)
 
     def lineage(self, export: PlannedExport) -> Lineage:
         """Where an export's weights come from."""
@@ -68,11 +67,10 @@ class FolderSource:
 
     def record(self) -> FolderRecord:
         """The folder, as manifests name it."""
-        depth = _arguments(self.plan.config).get("depth") if self.plain is None else len(self.model.blocks)
         return FolderRecord(
             name=self.plan.name,
-            architecture=self.plan.config["architecture"],
-            depth=depth if type(depth) is int else None,
+            architecture=self.plan.folder.architecture,
+            depth=self.plan.folder.depth if self.plain is None else len(self.model.blocks),
             dtype=self.plan.request.precision,
             num_classes=self.model.num_classes,
             sha256=self.plan.sha256,
@@ -108,7 +106,7 @@ class FolderSource:
             for name, values in _state(self.model).items()
         }
         save_file(state, path / WEIGHTS, metadata={"format": "pt"})
-        (path / CONFIG).write_text(json.dumps(self.plan.config, indent=2) + "\n")
+        (path / CONFIG).write_text(json.dumps(self.plan.folder.config, indent=2) + "\n")
         if self.plan.training is not None:
             shutil.copyfile(self.plan.path / TRAINING_RECORD, path / TRAINING_RECORD)
 
@@ -153,9 +151,9 @@ def folder_reference(path: Path, record: FolderRecord) -> "Reference":
     """What an export of a folder must compute. Raises InputError or FileFormatError."""
     from tleg.export.verification import model_reference
 
-    config = read_config(path)
-    model = load_timm_folder(path).float()
-    return model_reference(model, _input_size(model, plain_vit(model), _arguments(config)), record)
+    opened = open_folder(path)
+    model = opened.model.float()
+    return model_reference(model, _input_size(opened.input_size, plain_vit(model)), record)
 
 
 def plain_vit(model: nn.Module) -> tuple[Structure, Layout] | None:
@@ -182,28 +180,6 @@ def _state(model: Any) -> dict[str, NDArray[Any]]:
     return {name: value.detach().cpu().contiguous().numpy() for name, value in model.state_dict().items()}
 
 
-def _arguments(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    arguments = config.get("model_args")
-    return arguments if isinstance(arguments, dict) else {}
-
-
-def _input_size(model: Any, plain: tuple[Structure, Layout] | None, arguments: Mapping[str, Any]) -> tuple[int, int, int]:
-    """(channels, height, width) of an image: the only one that a plain ViT takes, or timm's unless arguments say another."""
-    if plain is not None:
-        return plain[0].channels, *plain[0].image_size
-    channels, height, width = dict(model.pretrained_cfg).get("input_size") or (3, 224, 224)
-    image = arguments.get("img_size")
-    if isinstance(image, int):
-        height = width = image
-    elif isinstance(image, list) and len(image) == 2:
-        height, width = image
-    return int(arguments.get("in_chans", channels)), int(height), int(width)
-
-
-def _classes(plan: FolderPlan, count: int) -> tuple[str, ...]:
-    names = plan.config.get("label_names")
-    if not names:
-        return ()
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) != count:
-        raise FileFormatError(f"{plan.path / CONFIG} names other classes in label_names than the model's {count}")
-    return tuple(names)
+def _input_size(known: tuple[int, int, int], plain: tuple[Structure, Layout] | None) -> tuple[int, int, int]:
+    """(channels, height, width) of an image: the only one that a plain ViT takes, or the folder's."""
+    return known if plain is None else (plain[0].channels, *plain[0].image_size)

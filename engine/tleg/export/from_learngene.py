@@ -79,7 +79,7 @@ def _write(path: Path, plan: BuildPlan, learngene: Learngene, export: PlannedExp
 
 
 def _write_folder(path: Path, plan: BuildPlan, tensors: Mapping[str, Array], depth: int) -> None:
-    from tleg.export.timm_folder import save_timm_folder
+    from tleg.models.timm_folder import save_timm_folder
 
     state: dict[str, Any] = expand_tensors(tensors, plan.header.basis, depth)
     if plan.layout == "official":

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tleg.catalogue import resolve, shipped
+from tleg.catalogue import shipped
 from tleg.container import read_file
 from tleg.errors import InputError, TlegError
 from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, Manifest, hash_file
 from tleg.export.onnx_metadata import OnnxMetadata
-from tleg.export.timm_folder import WEIGHTS
 from tleg.learngene import Learngene, load
+from tleg.models.timm_folder import CONFIG, weights_file
+from tleg.references import find
 
 if TYPE_CHECKING:
     from tleg.export.verification import Reference
@@ -67,7 +68,7 @@ def _folder_reference(path: Path, record: FolderRecord, given: str | Path | None
     folder = _find_folder(path, record, given)
     if folder is None:
         where = "beside it, in the folder above or in the working folder; --learngene names it"
-        return f"no folder {record.name} whose {WEIGHTS} has the hash {record.sha256[:12]}… is {where}"
+        return f"no folder {record.name} whose weights have the hash {record.sha256[:12]}… is {where}"
     from tleg.export.from_folder import folder_reference
 
     return folder_reference(folder, record)
@@ -75,19 +76,19 @@ def _folder_reference(path: Path, record: FolderRecord, given: str | Path | None
 
 def _find_folder(path: Path, record: FolderRecord, given: str | Path | None) -> Path | None:
     if given is not None:
-        folder = resolve(given)
-        if not (folder / WEIGHTS).is_file():
-            raise InputError(f"{given} holds no {WEIGHTS}; {path} was made from the folder {record.name}, so name that")
+        folder = find(given, "folder", "learngene", "onnx")
+        if not (folder / CONFIG).is_file():
+            raise InputError(f"{given} holds no {CONFIG}; {path} was made from the folder {record.name}, so name that")
         if not _has_weights(folder, record):
-            raise InputError(f"{given} is not the folder that {path} was made from: its {WEIGHTS} has another hash")
+            raise InputError(f"{given} is not the folder that {path} was made from: its weights have another hash")
         return folder
     return next((folder for folder in _places(path, record.name) if _has_weights(folder, record)), None)
 
 
 def _has_weights(folder: Path, record: FolderRecord) -> bool:
     try:
-        return hash_file(folder / WEIGHTS) == record.sha256
-    except OSError:
+        return hash_file(weights_file(folder)) == record.sha256
+    except (OSError, InputError):
         return False
 
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tleg.basis import check_depth
-from tleg.catalogue import resolve
 from tleg.container import LearngeneFile, read_file
 from tleg.errors import ArchitectureError, InputError
 from tleg.export.formats import BYTES_OF, ExportKind, Precision, export_name
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
 from tleg.export.onnx_file import check_size
-from tleg.export.timm_folder import timm_config
 from tleg.head import Head, choose_head
 from tleg.header import Architecture, Layout, LearngeneHeader
+from tleg.models.timm_folder import timm_config
+from tleg.references import find
 from tleg.runs.results import name_of
 
 
@@ -127,7 +127,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     kinds = chosen_kinds(request)
     if not depths and set(kinds) != {"onnx-elastic"}:
         raise InputError("no depth was given: add --depth, such as --depth 8; only onnx-elastic holds every depth")
-    file = read_file(resolve(request.learngene))
+    file = read_file(find(request.learngene, "learngene"))
     header = file.header
     check_layout(header, request.layout or "auxiliary")
     plan = BuildPlan(

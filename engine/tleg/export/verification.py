@@ -160,7 +160,7 @@ def descendant_runner(learngene: Learngene, descendant: DescendantRecord) -> Run
 
 
 def _timm_runner(folder: Path) -> Runner:
-    from tleg.export.timm_folder import load_timm_folder
+    from tleg.models.timm_folder import load_timm_folder
 
     return model_runner(load_timm_folder(folder).float())
 

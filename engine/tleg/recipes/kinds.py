@@ -20,6 +20,8 @@ INITS: Final = ("scratch", "mimetic", "share", "layer-skip")
 DEFAULT_DEPTH: Final = 12
 DATA_HELP: Final = "fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, or timm's name, such as torch/cifar10."
 TEACHER_HELP: Final = "Ancestry model: a folder that timm loads, TIMM_NAME:FILE, a run, or a timm name (download)."
+WEIGHTS: Final = ("model", "ema")
+WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as well. Default: the average, as timm takes."
 MODEL_ARGUMENT_HELP: Final = "An argument for timm, such as patch_size=4. May be repeated."
 
 
@@ -107,6 +109,9 @@ class FinetuneRecipe:
     init              with learngene: what the descendant is compared with instead of its expansion
     model             start from a timm model, with random weights or, pretrained, with those it has
     checkpoint        start from a folder that timm loads, 'TIMM_NAME:FILE', or an earlier run
+    model_arguments,
+    image_size        of the model, or given anew for those of a checkpoint
+    weights           with a file of weights: the model's own, or their average
     layer_decay       each layer's learning rate as a part of that of the layer above; 1 is off
     freeze            what is not trained: 'stem', 'blocks:N' (the first N), 'blocks', 'head', with commas
     drop_path         stochastic depth of a descendant
@@ -134,12 +139,17 @@ class FinetuneRecipe:
         {}, help=MODEL_ARGUMENT_HELP, group="Model", name="model-arg", metavar="KEY=VALUE"
     )
     image_size: int | None = option(
-        None, help="Pixels of the inputs of --model. Default: the data's, or timm's.", group="Model", least=1, most=4096
+        None,
+        help="Pixels of the inputs of --model or --checkpoint. Default: the data's, the weights', or timm's.",
+        group="Model",
+        least=1,
+        most=4096,
     )
     pretrained: bool = option(False, help="Start from timm's pretrained weights (download).", group="Model")
     checkpoint: str | None = option(
         None, help="Start from a timm folder, TIMM_NAME:FILE, or an earlier run.", group="Model", metavar="PATH|RUN"
     )
+    weights: str | None = option(None, help=WEIGHTS_HELP, group="Model", choices=WEIGHTS)
     drop_path: float = option(0.0, help="Stochastic depth of a descendant.", group="Model", least=0, most=0.99)
     freeze: str | None = option(
         None, help="Do not train these: stem, blocks, blocks:N (the first N), head; with commas.", group="Optimisation"
@@ -169,8 +179,12 @@ class FinetuneRecipe:
             check_depth(self.depth)
         if self.init is not None and self.learngene is None:
             raise InputError("--init belongs to --learngene; a timm model starts from scratch without it")
-        if self.model is None and (self.model_arguments or self.pretrained or self.image_size is not None):
-            raise InputError("--model-arg, --image-size and --pretrained belong to --model")
+        if self.model is None and self.pretrained:
+            raise InputError("--pretrained belongs to --model")
+        if self.learngene is not None and (self.model_arguments or self.image_size is not None):
+            raise InputError("--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own")
+        if self.checkpoint is None and self.weights is not None:
+            raise InputError("--weights belongs to --checkpoint TIMM_NAME:FILE")
         if self.learngene is None and self.drop_path:
             raise InputError("--drop-path belongs to --learngene; a timm model takes --model-arg drop_path_rate=…")
         if self.distillation.method == "token" and self.learngene is not None:

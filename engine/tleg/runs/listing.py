@@ -62,32 +62,59 @@ def list_runs(runs_dir: Path) -> RunListing:
 def resolve_run(text: str, runs_dir: Path) -> RunFolder:
     """Return the run that a text means: an id, the beginning of exactly one id, 'last' for the newest, or a path.
 
-    A name of a run goes before a path, and a text with a slash is always a path. A run whose spec.json is damaged can be
-    named, so that it can be removed. Raises InputError, with the closest id or with those that the text could mean.
+    A text with a slash is always a path. One without that names the folder of a run here and another run of `runs_dir` is
+    refused, with how to write either. A run whose spec.json is damaged can be named, so that it can be removed. Raises
+    InputError, with the closest id or with those that the text could mean.
     """
     if not text:
         raise InputError("name a run: its id, the beginning of its id, 'last', or its folder")
     if os.sep in text or text in (".", ".."):
         return _at_path(text)
-    names = [path.name for path in _folders(runs_dir) if RunFolder(path).spec_file.is_file()]
+    here = RunFolder(Path(text).absolute())
+    if here.spec_file.is_file():
+        run = find_run(text, runs_dir, beginnings=False)
+        if run is not None and not run.path.samefile(here.path):
+            raise InputError(
+                f"'{text}' is a run's folder here and run {run.id} of {runs_dir}; "
+                f"write ./{text} for the one, and {run.path} for the other"
+            )
+        return here
+    run = find_run(text, runs_dir)
+    if run is not None:
+        return run
+    if Path(text).is_dir():
+        return _at_path(text)
+    names = run_ids(runs_dir)
+    if not names:
+        raise InputError(
+            f"there are no runs in {runs_dir}" if text == LAST else f"no run '{text}': there are no runs in {runs_dir}"
+        )
+    raise InputError(f"no run '{text}' in {runs_dir}.{did_you_mean(text, [*names, LAST])}")
+
+
+def find_run(text: str, runs_dir: Path, *, beginnings: bool = True) -> RunFolder | None:
+    """Return the run of a folder that an id means, the beginning of exactly one id, or 'last'; None when there is none.
+
+    beginnings  whether the beginning of an id is enough
+
+    Raises InputError, with what it could be, for the beginning of several.
+    """
+    names = run_ids(runs_dir)
     if text in names:
         return RunFolder(runs_dir.absolute() / text)
     if text == LAST:
-        listing = list_runs(runs_dir)
-        if not listing.runs:
-            raise InputError(f"there are no runs in {runs_dir}")
-        return listing.runs[0]
-    matches = sorted((name for name in names if name.startswith(text)), reverse=True)
-    if len(matches) == 1:
-        return RunFolder(runs_dir.absolute() / matches[0])
-    if matches:
+        runs = list_runs(runs_dir).runs
+        return runs[0] if runs else None
+    matches = sorted((name for name in names if beginnings and text and name.startswith(text)), reverse=True)
+    if len(matches) > 1:
         more = f" and {len(matches) - _MOST_NAMED} more" if len(matches) > _MOST_NAMED else ""
         raise InputError(f"'{text}' could be {', '.join(matches[:_MOST_NAMED])}{more}; type more of the id")
-    if Path(text).is_dir():
-        return _at_path(text)
-    if not names:
-        raise InputError(f"no run '{text}': there are no runs in {runs_dir}")
-    raise InputError(f"no run '{text}' in {runs_dir}.{did_you_mean(text, [*names, LAST])}")
+    return RunFolder(runs_dir.absolute() / matches[0]) if matches else None
+
+
+def run_ids(runs_dir: Path) -> list[str]:
+    """The ids of the runs of a folder, damaged ones among them. Raises InputError when it cannot be read."""
+    return [path.name for path in _folders(runs_dir) if RunFolder(path).spec_file.is_file()]
 
 
 def _at_path(text: str) -> RunFolder:

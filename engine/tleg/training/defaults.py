@@ -31,12 +31,6 @@ def preprocessing_for(data: Data, channels: int) -> Preprocessing:
     return Preprocessing(tuple(mean), tuple(std), crop_pct=0.875 if data.image_size is None else 1.0)
 
 
-def input_size_of(config: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Return (channels, height, width) of the inputs that a timm config states, or of timm's usual ones."""
-    channels, height, width = config.get("input_size", (3, 224, 224))
-    return int(channels), int(height), int(width)
-
-
 def check_channels(channels: int) -> None:
     """Refuse models that take neither greyscale nor colour images. Raises InputError."""
     if channels not in (1, 3):

@@ -79,7 +79,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
     placement = choose_placement(recipe.compute.device, recipe.compute.precision, local_size=recipe.compute.devices or 1)
     data = open_data_of(recipe, observer=notes)
     if isinstance(recipe, LearnRecipe):
-        learning = prepare_learn(LearnJob.of(recipe, data), placement)
+        learning = prepare_learn(LearnJob.of(recipe, data), placement, notes)
         depth: int | None = max(recipe.depths.choices)
         assert depth is not None
         block = learning.cost.at(2).parameters - learning.cost.at(1).parameters
@@ -87,7 +87,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         shown, teacher, structure = learning.cost.at(depth).parameters, learning.teacher, learning.architecture.structure
         name, expanded = recipe.architecture, expanded_parameters(learning.cost, depth)
     else:
-        tuning = prepare_finetune(finetune_job(recipe, data), placement)
+        tuning = prepare_finetune(finetune_job(recipe, data), placement, notes)
         depth, teacher, structure = tuning.start.depth, tuning.teacher, tuning.start.architecture.structure
         parameters = shown = sum(value.numel() for value in tuning.start.model.parameters())
         name, expanded = tuning.start.architecture.name, 0

@@ -11,7 +11,7 @@ from tleg.data.dataset import Data
 from tleg.data.order import seed_everything
 from tleg.data.transforms import training_transform
 from tleg.export.folder_plan import TRAINING_RECORD
-from tleg.export.timm_folder import save_timm_folder
+from tleg.models.timm_folder import save_timm_folder
 from tleg.recipes.compute import Keeping
 from tleg.recipes.distillation import Distillation
 from tleg.recipes.training import Recipe
@@ -69,6 +69,8 @@ def prepare(job: FinetuneJob, placement: Placement, observer: Observer = QUIET) 
     """
     seed_everything(job.recipe.seed, "initial weights")
     start = job.start(job.data)
+    for note in start.notes:
+        observer.warn("weights", note)
     training_transform(start.architecture.input_size, start.preprocessing, job.recipe.augmentation)
     check_enough(len(job.data.train), job.recipe.batch_size)
     freeze(start.model, job.frozen)
@@ -85,6 +87,8 @@ def prepare(job: FinetuneJob, placement: Placement, observer: Observer = QUIET) 
             input_size=start.architecture.input_size,
             preprocessing=start.preprocessing,
         )
+        for note in teacher.notes:
+            observer.warn("teacher", note)
         if job.distillation.method == "feature":
             student.project_to(teacher.feature_size)
     return Prepared(start, student, teacher)

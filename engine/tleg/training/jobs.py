@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from tleg.data.dataset import Data, open_data
+from tleg.models.weights import Which
 from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe, TrainingRecipe
 from tleg.runs.folder import RunFolder
 from tleg.runs.results import LEARNGENE, MODEL
@@ -79,7 +81,12 @@ def start_of(recipe: FinetuneRecipe) -> Callable[[Data], Start]:
         return start_from_timm(
             recipe.model, recipe.model_arguments, pretrained=recipe.pretrained, image_size=recipe.image_size
         )
-    return start_from_checkpoint(recipe.checkpoint or "")
+    return start_from_checkpoint(
+        recipe.checkpoint or "",
+        recipe.model_arguments,
+        image_size=recipe.image_size,
+        weights=cast(Which | None, recipe.weights),
+    )
 
 
 def open_data_of(recipe: TrainingRecipe, world: World = SINGLE, observer: Observer = QUIET) -> Data:

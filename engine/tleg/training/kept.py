@@ -10,9 +10,9 @@ from torch import Tensor
 from tleg.atomic import new_folder
 from tleg.auxiliary import AuxiliaryModel
 from tleg.errors import FileFormatError, InputError
-from tleg.export.timm_folder import save_timm_folder
 from tleg.header import Architecture, LearngeneHeader, Preprocessing
 from tleg.learngene import Learngene
+from tleg.models.timm_folder import save_timm_folder
 from tleg.schema import decode
 from tleg.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
 

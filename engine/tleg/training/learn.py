@@ -100,6 +100,8 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         teacher = open_checked_teacher(
             job.teacher, job.data, placement, input_size=architecture.input_size, preprocessing=preprocessing
         )
+        for note in teacher.notes:
+            observer.warn("teacher", note)
     return Prepared(architecture, measure(architecture), preprocessing, teacher)
 
 

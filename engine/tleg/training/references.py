@@ -1,64 +1,82 @@
-"""Models that a user names: a path, a run, or something that timm or the catalogue knows."""
+"""What a training or an evaluation is given by name, with the last checkpoint of a run that is not finished made a file."""
 
 import atexit
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tleg.errors import InputError
-from tleg.places import runs_folder
-from tleg.runs.control import is_run
-from tleg.runs.folder import RunFolder
-from tleg.runs.listing import resolve_run
-from tleg.runs.results import LEARNGENE, MODEL
-from tleg.runs.state import recall_state
-from tleg.training.timm_weights import split_reference
+import timm
+
+from tleg.architecture import normalise_name
+from tleg.errors import ArchitectureError, InputError, NotFoundError
+from tleg.models.pretrained import PretrainedModel, open_folder, open_weights
+from tleg.models.weights import Which
+from tleg.references import Kind, Reference, expect, resolve
 
 
-def resolve_model(text: str) -> str:
-    """Return the folder of the model of a run of `tleg finetune`, or the text itself when it names no run.
+def resolve_model(text: str, *kinds: Kind, runs_dir: Path | None = None) -> Reference:
+    """Return what a text names, of some kinds, with a path for what lies on the disk.
 
-    A run that is not finished gives the model of its last checkpoint, in a temporary folder. Raises InputError and
-    FileFormatError when the run has none.
+    A run that is not finished gives its last checkpoint, as a file or folder of its name that is removed when the process
+    ends. Raises InputError and FileFormatError.
     """
-    run = find_run(text)
-    if run is None:
-        return text
-    result = _result(run, MODEL)
-    if result is not None:
-        return str(result)
-    from tleg.training.kept import model_folder_of_checkpoint
-
-    place = tempfile.mkdtemp(prefix="tleg-")
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    return str(model_folder_of_checkpoint(run.path, "last", Path(place) / run.id))
-
-
-def find_run(text: str) -> RunFolder | None:
-    """Return the run that a text names by its path, or by its id or the beginning of one; None when it names none.
-
-    Whatever else has the name comes first: a file, a folder, a model of timm.
-    """
-    path = Path(text)
-    if path.exists():
-        return RunFolder(path.absolute()) if path.is_dir() and is_run(RunFolder(path.absolute())) else None
-    if split_reference(text) is not None or path.name != text:
-        return None
+    download = "timm" in kinds
     try:
-        return resolve_run(text, runs_folder())
-    except InputError:
-        return None
+        reference = resolve(text, runs_dir, download=download, is_timm_name=_is_timm_name)
+    except NotFoundError as error:
+        if download and Path(text).name == text:
+            try:
+                normalise_name(text)
+            except ArchitectureError as unknown:
+                raise NotFoundError(f"no folder and no run is called '{text}', and {unknown}") from error
+        raise
+    return expect(materialise(reference, kinds), *kinds)
 
 
-def _result(run: RunFolder, name: str) -> Path | None:
-    """What a finished run left: where it was asked to, or in its own folder."""
-    state = recall_state(run)
-    if state.state != "finished":
-        return None
-    places = [Path(state.result)] if state.result else []
-    return next((path for path in (*places, run.exports / name) if path.exists()), None)
+def materialise(reference: Reference, kinds: tuple[Kind, ...] = ()) -> Reference:
+    """Return the reference, or a file or folder with the last checkpoint of the run that it names.
+
+    Raises InputError when the run has no checkpoint, or none of the kinds that are wanted, where any are.
+    """
+    if reference.kind != "run" or reference.run is None:
+        return reference
+    from tleg.training.kept import learngene_of_checkpoint, model_folder_of_checkpoint
+
+    run = reference.run
+    learns = reference.learns
+    if kinds and ("learngene" if learns else "folder") not in kinds:
+        expect(Reference(reference.text, "learngene" if learns else "folder", run=run), *kinds)
+    place = Path(tempfile.mkdtemp(prefix="tleg-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    if learns:
+        path = place / f"{run.id}.safetensors"
+        learngene_of_checkpoint(run.path).save(path)
+        return Reference(reference.text, "learngene", path, run=run)
+    return Reference(reference.text, "folder", model_folder_of_checkpoint(run.path, "last", place / run.id), run=run)
 
 
-def finished_learngene(run: RunFolder) -> Path | None:
-    """The learngene of a finished run of `tleg learn`, or None."""
-    return _result(run, LEARNGENE)
+def open_model(
+    reference: Reference,
+    arguments: Mapping[str, Any] | None = None,
+    image_size: int | None = None,
+    which: Which | None = None,
+) -> PretrainedModel:
+    """Open the folder or the file of weights that a reference names. See `tleg.models.pretrained`.
+
+    Raises InputError, ArchitectureError, FileFormatError.
+    """
+    if reference.kind == "weights":
+        return open_weights(reference.name, reference.place, arguments, image_size, which)
+    if which is not None:
+        raise InputError("--weights chooses among the weights of a file, TIMM_NAME:FILE; a folder holds one model")
+    return open_folder(reference.place, arguments, image_size)
+
+
+def _is_timm_name(text: str) -> bool:
+    try:
+        normalise_name(text)
+    except ArchitectureError:
+        return timm.is_model(text.partition(".")[0])  # Another tag is refused with the tags that there are.
+    return True

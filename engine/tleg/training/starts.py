@@ -11,32 +11,34 @@ import torch
 from torch import nn
 
 from tleg.architecture import normalise_name
+from tleg.classes import class_order, same_classes
 from tleg.data.dataset import Data
 from tleg.descendant import expand as expand_descendant
 from tleg.errors import ArchitectureError, FileFormatError
 from tleg.export.folder_plan import TRAINING_RECORD
 from tleg.export.manifest import hash_file, manifest_path, read_manifest
-from tleg.export.timm_folder import WEIGHTS, load_timm_folder, preprocessing_of, read_config
 from tleg.head import choose_head, new_head
 from tleg.header import Architecture, Preprocessing
-from tleg.learngene import Learngene, load
+from tleg.learngene import load
+from tleg.models.pretrained import PretrainedModel
+from tleg.models.timm_folder import input_size_of, preprocessing_of, read_timm_folder, weights_file
+from tleg.models.weights import Which
 from tleg.runs.results import name_of
 from tleg.training.baselines import baseline
-from tleg.training.defaults import check_channels, input_size_of, model_arguments, preprocessing_for
-from tleg.training.kept import learngene_of_checkpoint
-from tleg.training.references import find_run, finished_learngene, resolve_model
-from tleg.training.timm_weights import load_timm_weights, split_reference
+from tleg.training.defaults import check_channels, model_arguments, preprocessing_for
+from tleg.training.references import open_model, resolve_model
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A model to train, what it takes to save it as a timm folder, and where it comes from."""
+    """A model to train, what it takes to save it as a timm folder, where it comes from, and what to know about that."""
 
     model: nn.Module
     architecture: Architecture
     depth: int | None
     preprocessing: Preprocessing
     lineage: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def start_from_learngene(
@@ -47,18 +49,21 @@ def start_from_learngene(
     path_or_name  a file, a name of the catalogue, or a run of `tleg learn`, finished or not
     init          a baseline to start from instead of the expansion: see `tleg.training.baselines`
     """
-    learngene, name = _open_learngene(path_or_name)
+    reference = resolve_model(path_or_name, "learngene", "run")
+    learngene, name = load(reference.place), name_of(reference.place) if reference.run is None else reference.run.id
     header = learngene.header
 
     def start(data: Data) -> Start:
-        matching = not header.classes or header.classes == data.classes
+        matching = same_classes(header.classes, data.classes)
         head = choose_head(header.architecture.num_classes, len(data.classes))
         if init is not None:
             model = baseline(learngene, depth, init, num_classes=head.num_classes, drop_path=drop_path)
         else:
             model = expand_descendant(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
         policy = "new" if init in ("scratch", "mimetic") else head.policy
-        if policy == "kept" and not matching:
+        if policy == "kept" and matching:
+            reorder_outputs(model, ("head",), class_order(header.classes, data.classes))
+        elif policy == "kept":
             # As many classes, but others: what the head knows is of no use.
             values = new_head(model.embed_dim, head.num_classes)
             model.load_state_dict(
@@ -77,15 +82,6 @@ def start_from_learngene(
         return Start(model, architecture, depth, header.preprocessing, lineage)
 
     return start
-
-
-def _open_learngene(path_or_name: str) -> tuple[Learngene, str]:
-    """The learngene that a text names, and what to call it."""
-    run = find_run(path_or_name)
-    if run is None:
-        return load(path_or_name), name_of(Path(path_or_name))
-    result = finished_learngene(run)
-    return (learngene_of_checkpoint(run.path) if result is None else load(result)), run.id
 
 
 def start_from_timm(
@@ -114,8 +110,8 @@ def start_from_timm(
             hint = f"; when offline, use --checkpoint {name}:FILE" if pretrained else ""
             raise ArchitectureError(f"timm cannot build '{name}': {reason}{hint}") from error
         known: dict[str, Any] = dict(cast(Any, model.pretrained_cfg))
-        size = input_size_of(known)
-        channels = int(complete.get("in_chans", size[0]))
+        size = input_size_of(known, complete)
+        channels = size[0]
         check_channels(channels)
         if pretrained:
             preprocessing = preprocessing_of(known, channels)
@@ -125,6 +121,9 @@ def start_from_timm(
         if image_size is not None:
             size = (channels, image_size, image_size)
         depth = complete.pop("depth", None)
+        if known.get("fixed_input_size"):
+            # The name without its tag implies another size.
+            complete = {"img_size": list(size[1:]), **complete}
         architecture = Architecture(base, complete, len(data.classes), (channels, size[1], size[2]))
         lineage = {"model": name, "pretrained": pretrained}
         return Start(model, architecture, depth, preprocessing, lineage)
@@ -132,54 +131,78 @@ def start_from_timm(
     return start
 
 
-def start_from_checkpoint(text: str) -> Callable[[Data], Start]:
-    """Start from a timm folder, or from 'TIMM_NAME:FILE'. A head for other classes than the data's is replaced by a new one.
+def start_from_checkpoint(
+    text: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    image_size: int | None = None,
+    weights: Which | None = None,
+) -> Callable[[Data], Start]:
+    """Start from a timm folder, 'TIMM_NAME:FILE', or a run of `tleg finetune`, finished or not.
+
+    A classifier of the data's classes is kept, in the order of the data's; another one, and none, is replaced by a new one.
+
+    arguments   of `timm.create_model`, given anew, such as drop_path_rate
+    image_size  height and width of the inputs, where they shall be others; timm resamples position embeddings
+    weights     which of those that a file holds, see `tleg.models.weights`
 
     Raises InputError or FileFormatError.
     """
-    text = resolve_model(text)
-    reference = split_reference(text)
-    if reference is not None and not Path(text).exists():
-        return lambda data: _start_from_weights(*reference, data)
-    folder = Path(text)
-    config = read_config(folder)
+    reference = resolve_model(text, "folder", "weights", "run")
+    if reference.kind == "folder":
+        read_timm_folder(reference.place)
 
     def start(data: Data) -> Start:
-        model = load_timm_folder(folder)
-        known = dict(model.pretrained_cfg)
-        names = tuple(config.get("label_names", ())) or data.classes
-        head = _fit_head(model, names == data.classes, len(data.classes))
-        size = input_size_of(known)
-        arguments = config.get("model_args", {})
-        if not isinstance(arguments, dict):
-            raise FileFormatError(f"{folder} has model_args that are no object")
-        if known.get("fixed_input_size"):
-            arguments = {"img_size": list(size[1:]), **arguments}
-        depth = arguments.get("depth")
-        arguments = {key: value for key, value in arguments.items() if key != "depth"}
-        architecture = Architecture(config["architecture"], arguments, len(data.classes), size)
-        lineage = {"checkpoint": folder.resolve().name, "head": head, **_earlier(folder)}
-        return Start(model, architecture, depth, preprocessing_of(known, size[0]), lineage)
+        opened = open_model(reference, arguments, image_size, weights)
+        head, note = fit_head(opened, data.classes)
+        lineage: dict[str, Any] = {"checkpoint": opened.name, "head": head}
+        if opened.kind == "weights":
+            lineage = {"checkpoint": opened.file.name, "model": opened.name, "head": head, "classes": opened.num_classes}
+        else:
+            lineage |= _earlier(reference.place)
+        check_channels(opened.input_size[0])
+        architecture = Architecture(opened.architecture, opened.arguments, len(data.classes), opened.input_size)
+        notes = (*opened.notes, note) if note else opened.notes
+        return Start(opened.model, architecture, opened.depth, opened.preprocessing, lineage, notes)
 
     return start
 
 
-def _start_from_weights(name: str, file: Path, data: Data) -> Start:
-    model, classes = load_timm_weights(name, file)
-    head = _fit_head(model, True, len(data.classes))
-    known: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
-    size = input_size_of(known)
-    architecture = Architecture(name.partition(".")[0], {}, len(data.classes), size)
-    lineage = {"checkpoint": file.name, "model": name, "head": head, "classes": classes}
-    return Start(model, architecture, None, preprocessing_of(known, size[0]), lineage)
+def fit_head(opened: PretrainedModel, classes: tuple[str, ...]) -> tuple[str, str]:
+    """Keep the head of a model that knows the classes, in their order, or give it a new one. Says which, and why."""
+    model, count = opened.model, len(classes)
+    matching = opened.num_classes == count and same_classes(opened.classes, classes)
+    if matching:
+        order = class_order(opened.classes, classes)
+        if reorder_outputs(model, classifier_names(model, opened.architecture), order):
+            return "kept", ""
+    model.reset_classifier(count)
+    if opened.num_classes == 0:
+        return "new", f"{opened.name} is a backbone without a classifier; it gets a new one for {count} classes"
+    if opened.num_classes != count:
+        return "new", f"{opened.name} knows {opened.num_classes} classes and the data has {count}; it gets a new head"
+    return "new", f"{opened.name} knows other classes than the data; it gets a new head"
 
 
-def _fit_head(model: Any, same_names: bool, num_classes: int) -> str:
-    """Keep the head of a model that knows the classes, or give it a new one. Says which."""
-    if model.num_classes == num_classes and same_names:
-        return "kept"
-    model.reset_classifier(num_classes)
-    return "new"
+def classifier_names(model: Any, architecture: str) -> tuple[str, ...]:
+    """The modules that give a model's logits, by timm's names; empty when timm states none."""
+    config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    stated = dict(model.pretrained_cfg).get("classifier") or getattr(config, "classifier", None) or ()
+    return (stated,) if isinstance(stated, str) else tuple(stated)
+
+
+def reorder_outputs(model: nn.Module, names: tuple[str, ...], order: tuple[int, ...] | None) -> bool:
+    """Put the outputs of classifiers into another order, in place. False when it cannot be known which weights give them."""
+    if order is None:
+        return True
+    state = model.state_dict()
+    keys = [f"{name}.{part}" for name in names for part in ("weight", "bias") if f"{name}.{part}" in state]
+    if not keys or any(state[key].shape[0] != len(order) for key in keys):
+        return False
+    with torch.no_grad():
+        for key in keys:
+            state[key].copy_(state[key][list(order)])
+    return True
 
 
 def _pair(size: object) -> tuple[int, int] | None:
@@ -205,7 +228,8 @@ def _built(folder: Path) -> dict[str, Any]:
     """The lineage of a folder that tleg built from a learngene, while its weights are those that were built."""
     try:
         manifest = read_manifest(manifest_path(folder, "pytorch"))
-        if manifest.learngene is None or manifest.file.files.get(WEIGHTS) != hash_file(folder / WEIGHTS):
+        weights = weights_file(folder)
+        if manifest.learngene is None or manifest.file.files.get(weights.name) != hash_file(weights):
             return {}
     except (FileFormatError, OSError):
         return {}

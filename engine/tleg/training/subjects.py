@@ -3,24 +3,24 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tleg.auxiliary import ElasticViT
-from tleg.catalogue import resolve
+from tleg.classes import class_order
 from tleg.data.dataset import Data
 from tleg.errors import InputError
-from tleg.export.timm_folder import load_timm_folder, preprocessing_of, read_config
 from tleg.header import Preprocessing
 from tleg.learngene import Learngene, load
-from tleg.training.defaults import input_size_of
+from tleg.models.pretrained import PretrainedModel
+from tleg.models.weights import Which
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluation import Predictor, Score, evaluate
 from tleg.training.normaliser import Normaliser
-from tleg.training.timm_weights import load_timm_weights, split_reference
+from tleg.training.references import open_model, resolve_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +38,38 @@ class Subject:
     classes: tuple[str, ...]
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
+    notes: tuple[str, ...] = ()
 
 
-def open_subject(path_or_name: str, placement: Placement, depths: Sequence[int] | None) -> Subject:
-    """Open a learngene (file or shipped name), a timm folder, 'TIMM_NAME:FILE' with its weights, or an ONNX export.
+def open_subject(
+    path_or_name: str,
+    placement: Placement,
+    depths: Sequence[int] | None,
+    *,
+    model_arguments: Mapping[str, Any] | None = None,
+    image_size: int | None = None,
+    weights: Which | None = None,
+    runs_dir: Path | None = None,
+) -> Subject:
+    """Open a learngene (file or shipped name), a timm folder, 'TIMM_NAME:FILE' with its weights, a run, or an ONNX export.
 
-    depths  of a learngene (default: 1 to 16) or an elastic ONNX; nothing else takes them
+    depths           of a learngene (default: 1 to 16) or an elastic ONNX; nothing else takes them
+    model_arguments  of `timm.create_model`, for a folder or a file of weights
+    image_size       of those, where it shall be another
+    weights          which of those that a file holds, see `tleg.models.weights`
 
     Raises InputError or FileFormatError when it cannot be opened.
     """
-    path = Path(path_or_name)
-    reference = split_reference(path_or_name)
-    if reference is not None and not path.exists():
-        _refuse_depths(depths, "a file of weights holds one model")
-        return _open_weights(*reference, placement)
-    if path.is_dir():
-        _refuse_depths(depths, "a folder holds one model")
-        return _open_folder(path, placement)
-    path = resolve(path_or_name)
-    if path.suffix == ".onnx":
-        return _open_onnx(path, depths)
-    return learngene_subject(load(path), placement, depths or range(1, 17))
+    reference = resolve_model(path_or_name, "learngene", "folder", "weights", "onnx", "run", runs_dir=runs_dir)
+    if reference.kind in ("folder", "weights"):
+        _refuse_depths(depths, f"a {'folder' if reference.kind == 'folder' else 'file of weights'} holds one model")
+        return _open_model(open_model(reference, model_arguments, image_size, weights), placement)
+    for given, option in ((model_arguments, "--model-arg"), (image_size, "--image-size"), (weights, "--weights")):
+        if given:
+            raise InputError(f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither")
+    if reference.kind == "onnx":
+        return _open_onnx(reference.place, depths)
+    return learngene_subject(load(reference.place), placement, depths or range(1, 17))
 
 
 def evaluate_subject(
@@ -74,18 +85,24 @@ def evaluate_subject(
 ) -> dict[int | None, Score]:
     """Return the score of every model of a subject on the validation images, in one pass.
 
-    Raises InputError when the subject knows other classes than the data.
+    Classes are matched by name. Raises InputError when the subject knows other classes than the data.
     """
+    if subject.num_classes == 0:
+        raise InputError("the model is a backbone without a classifier; give it one first: tleg finetune --checkpoint …")
     if subject.num_classes != len(data.classes):
         raise InputError(
             f"the model knows {subject.num_classes} classes and {data.name} has {len(data.classes)}; "
             "fine-tune it on this data first"
         )
-    if subject.classes and subject.classes != data.classes:
-        differing = next(pair for pair in zip(subject.classes, data.classes, strict=True) if pair[0] != pair[1])
-        raise InputError(f"the model's classes are not the data's: '{differing[0]}' where {data.name} has '{differing[1]}'")
+    try:
+        order = class_order(subject.classes, data.classes)
+    except InputError as error:
+        raise InputError(f"the model's classes are not those of {data.name}: {error}") from error
+    predictors = subject.predictors
+    if order is not None:
+        predictors = {depth: _in_order(predictor, order) for depth, predictor in predictors.items()}
     return evaluate(
-        subject.predictors,
+        predictors,
         data.validation,
         placement,
         input_size=subject.input_size,
@@ -135,30 +152,27 @@ def _refuse_depths(depths: Sequence[int] | None, reason: str) -> None:
         raise InputError(f"--depths is for learngenes and elastic ONNX files: {reason}")
 
 
-def _open_folder(folder: Path, placement: Placement) -> Subject:
-    config = read_config(folder)
-    model = load_timm_folder(folder)
-    known = dict(model.pretrained_cfg)
-    size = input_size_of(known)
-    preprocessing = preprocessing_of(known, size[0])
-    depth = config.get("model_args", {}).get("depth")
+def _open_model(opened: PretrainedModel, placement: Placement) -> Subject:
     return Subject(
-        "folder",
-        {depth: model_predictor(model, preprocessing, placement)},
-        int(model.num_classes),
-        tuple(config.get("label_names", ())),
-        size,
-        preprocessing,
+        opened.kind,
+        {opened.depth: model_predictor(opened.model, opened.preprocessing, placement)},
+        opened.num_classes,
+        opened.classes,
+        opened.input_size,
+        opened.preprocessing,
+        opened.notes,
     )
 
 
-def _open_weights(name: str, file: Path, placement: Placement) -> Subject:
-    model, classes = load_timm_weights(name, file)
-    known: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
-    size = input_size_of(known)
-    preprocessing = preprocessing_of(known, size[0])
-    predictors: dict[int | None, Predictor] = {None: model_predictor(model, preprocessing, placement)}
-    return Subject("weights", predictors, classes, (), size, preprocessing)
+def _in_order(predictor: Predictor, order: tuple[int, ...]) -> Predictor:
+    """A predictor whose outputs are in the order of the data's classes."""
+    indices = torch.tensor(order)
+
+    def predict(pixels: Tensor) -> Tensor:
+        logits = predictor(pixels)
+        return logits.index_select(1, indices.to(logits.device))
+
+    return predict
 
 
 def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:

@@ -1,25 +1,25 @@
 """The ancestry model as a teacher: its own normalisation and resolution, its classes checked, its accuracy looked at."""
 
-import hashlib
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tleg.architecture import normalise_name
+from tleg.architecture import known_name
+from tleg.classes import class_order
 from tleg.data.dataset import Data
 from tleg.errors import InputError, TeacherError, TlegError
-from tleg.export.timm_folder import WEIGHTS, load_timm_folder, read_config
+from tleg.export.manifest import hash_file
 from tleg.header import Preprocessing
+from tleg.models.timm_folder import input_size_of, preprocessing_of
 from tleg.training.device import Placement
 from tleg.training.evaluation import evaluate
-from tleg.training.references import resolve_model
-from tleg.training.timm_weights import load_timm_weights, split_reference
+from tleg.training.references import open_model, resolve_model
 
+T = TypeVar("T", bound="Teacher")
 CHECK_IMAGES: Final = 1024
 
 
@@ -42,52 +42,58 @@ class Teacher(nn.Module):
 
     mean: Tensor
     std: Tensor
+    order: Tensor | None
 
-    def __init__(self, model: nn.Module, report: TeacherReport) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        report: TeacherReport,
+        input_size: tuple[int, int, int] | None = None,
+        preprocessing: Preprocessing | None = None,
+        order: tuple[int, ...] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """Freeze a model.
+
+        input_size, preprocessing  of its images, (channels, height, width); None is what its pretrained_cfg states
+        order                      of its outputs, for the data's classes; None when it is the same
+        notes                      what to know about its weights
+        """
         super().__init__()
+        known: dict[str, Any] = {"mean": (0.5,), "std": (0.5,), **(getattr(model, "pretrained_cfg", None) or {})}
+        input_size = input_size_of(known, {}) if input_size is None else input_size
+        preprocessing = preprocessing_of(known, input_size[0]) if preprocessing is None else preprocessing
         self.model = model.eval().requires_grad_(False)
         self.report = report
-        config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-        self.channels, *size = config.get("input_size", (3, 224, 224))
+        self.notes = notes
+        self.channels, *size = input_size
         self.size: tuple[int, int] = (size[0], size[1])
-        self.register_buffer(
-            "mean", torch.tensor(config.get("mean", (0.5,) * self.channels)).view(1, -1, 1, 1), persistent=False
-        )
-        self.register_buffer(
-            "std", torch.tensor(config.get("std", (0.5,) * self.channels)).view(1, -1, 1, 1), persistent=False
-        )
-        if self.mean.shape[1] != self.channels:
-            # timm's defaults state three channels for models that were built with one.
-            self.mean, self.std = self.mean.mean(1, keepdim=True), self.std.mean(1, keepdim=True)
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("order", None if order is None else torch.tensor(order), persistent=False)
 
     @classmethod
     def open(cls, name: str, classes: tuple[str, ...]) -> Self:
-        """Open a timm folder (`tleg finetune --output`), 'TIMM_NAME:FILE', or download timm's pretrained model of a name.
+        """Open a timm folder (`tleg finetune --output`), 'TIMM_NAME:FILE', a run, or download timm's pretrained model.
 
-        Raises TeacherError when it cannot be had, or its classes are not the data's.
+        Its classes are matched with the data's by name. Raises TeacherError when it cannot be had, or knows other classes.
         """
-        known = tuple[str, ...]()
-        reference = split_reference(name)
         try:
-            folder = Path(resolve_model(name))
-            if folder.exists():
-                model = load_timm_folder(folder)
-                known = tuple(read_config(folder).get("label_names", ()))
-                report = TeacherReport(folder.resolve().name, _hash(folder / WEIGHTS))
-            elif reference is not None:
-                model, _ = load_timm_weights(*reference)
-                report = TeacherReport(reference[0], _hash(reference[1]))
-            else:
-                model, report = _download(name, len(classes))
+            reference = resolve_model(name, "folder", "weights", "run", "timm")
+            if reference.kind == "timm":
+                return _downloaded(cls, reference.name, classes)
+            opened = open_model(reference)
+            report = TeacherReport(opened.name, hash_file(opened.file))
         except InputError as error:
             if isinstance(error, TeacherError):
                 raise
             raise TeacherError(f"cannot use the teacher: {error}") from error
-        _check_count(report.name, getattr(model, "num_classes", None), len(classes))
-        if known and known != classes:
-            first = next(pair for pair in zip(known, classes, strict=True) if pair[0] != pair[1])
-            raise TeacherError(f"the teacher {report.name} has the class '{first[0]}' where the data has '{first[1]}'")
-        return cls(model, report)
+        _check_count(report.name, opened.num_classes, len(classes))
+        try:
+            order = class_order(opened.classes, classes)
+        except InputError as error:
+            raise TeacherError(f"the teacher {report.name} has other classes than the data: {error}") from error
+        return cls(opened.model, report, opened.input_size, opened.preprocessing, order, opened.notes)
 
     def train(self, mode: bool = True) -> Self:
         """A teacher stays in eval mode."""
@@ -106,13 +112,16 @@ class Teacher(nn.Module):
         """pixels (N, C, H, W) in 0..1 -> logits (N, classes), and what the classifier sees: features (N, feature_size)."""
         model: Any = self.model
         computed = model.forward_features(self._see(pixels))
-        return model.forward_head(computed), model.forward_head(computed, pre_logits=True)
+        return self._ordered(model.forward_head(computed)), model.forward_head(computed, pre_logits=True)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels (N, C, H, W) in 0..1 -> logits (N, classes)."""
-        logits: Tensor = self.model(self._see(pixels))
-        return logits
+        return self._ordered(self.model(self._see(pixels)))
+
+    def _ordered(self, logits: Tensor) -> Tensor:
+        """Logits (N, classes) in the order of the data's classes."""
+        return logits if self.order is None else logits.index_select(1, self.order)
 
     def _see(self, pixels: Tensor) -> Tensor:
         """Pixel values in the teacher's channels and resolution, with its normalisation."""
@@ -166,12 +175,12 @@ def open_checked_teacher(
     return teacher
 
 
-def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _check_count(name: str, count: object, classes: int) -> None:
+    if count == 0:
+        raise TeacherError(
+            f"the teacher {name} is a backbone without a classifier, so it cannot teach classes; give it one first: "
+            "tleg finetune --checkpoint … --data … --output TEACHER"
+        )
     if count != classes:
         raise TeacherError(
             f"the teacher {name} knows {count} classes and the data has {classes}; "
@@ -179,16 +188,16 @@ def _check_count(name: str, count: object, classes: int) -> None:
         )
 
 
-def _download(name: str, classes: int) -> tuple[nn.Module, TeacherReport]:
+def _downloaded(make: type[T], name: str, classes: tuple[str, ...]) -> T:
     import timm
 
     # What a failed download has to say is said below, once.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
-        normalise_name(name)
+        known_name(name)
         config = timm.get_pretrained_cfg(name, allow_unregistered=True)
         if config is not None:
-            _check_count(name, config.num_classes, classes)
+            _check_count(name, config.num_classes, len(classes))
         model = timm.create_model(name, pretrained=True)
     except TeacherError:
         raise
@@ -200,4 +209,5 @@ def _download(name: str, classes: int) -> tuple[nn.Module, TeacherReport]:
             f"cannot download the teacher '{name}' ({reason}); when offline, give its weights as '{name}:FILE', "
             "or a folder that tleg finetune or timm.models.save_for_hf wrote"
         ) from error
-    return model, TeacherReport(name, None)
+    _check_count(name, model.num_classes, len(classes))
+    return make(model, TeacherReport(name, None))

@@ -1,0 +1,1 @@
+"""Models as people have them: folders that timm loads, files of weights."""

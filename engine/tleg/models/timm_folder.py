@@ -1,0 +1,280 @@
+"""A folder that timm loads in one line: the one reader, and the writer of ours (the PyTorch export).
+
+    timm.create_model("local-dir:PATH", pretrained=True)
+
+Ours hold model.safetensors and config.json, in the form that `timm.models.save_for_hf` writes and timm's hub loader reads
+(timm 1.0, `timm.models._hub`); timm needs no tleg to load them. What timm loads is read in every form that timm has written:
+weights as pytorch_model.bin, class names by number, the fields of pretrained_cfg at the top.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tleg.errors import ExportError, FileFormatError, InputError, describe_os_error
+from tleg.header import TIMM_EPS, Architecture, Layout, Preprocessing, Structure
+
+WEIGHTS: Final = "model.safetensors"
+CONFIG: Final = "config.json"
+# Which file of a folder timm takes: these first, then the first of a suffix (timm 1.0, `timm.models._hub`).
+PREFERRED_WEIGHTS: Final = (
+    *(WEIGHTS, "pytorch_model.bin", "pytorch_model.pth", "model.pth"),
+    *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"),
+    *("open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth"),
+)
+WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pth.tar", ".bin")
+# timm's config is JSON, so a LayerNorm's eps cannot be stated in it. Its names imply one: this one 1e-5, most others 1e-6.
+_EPS_1E5_NAME: Final = "vit_base_patch16_clip_224"
+
+
+def save_timm_folder(
+    folder: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    architecture: Architecture,
+    depth: int | None,
+    *,
+    preprocessing: Preprocessing,
+    layout: Layout = "auxiliary",
+    num_classes: int | None = None,
+    classes: tuple[str, ...] = (),
+) -> None:
+    """Write weights and config of a model into an existing folder.
+
+    tensors      the model's whole state by timm's names, in the layout given, float32 or float16
+    depth        of a descendant; None when the architecture is that of another timm model and takes no depth
+    classes      names in the order of the head's outputs, or empty
+
+    Raises ExportError when timm's config cannot express the model, OSError when the disk refuses.
+    """
+    from safetensors.numpy import save_file
+
+    config = timm_config(
+        architecture, depth, preprocessing=preprocessing, layout=layout, num_classes=num_classes, classes=classes
+    )
+    contiguous = {name: np.asarray(values, order="C") for name, values in tensors.items()}
+    save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def timm_config(
+    architecture: Architecture,
+    depth: int | None,
+    *,
+    preprocessing: Preprocessing,
+    layout: Layout = "auxiliary",
+    num_classes: int | None = None,
+    classes: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Return the contents of config.json. See `save_timm_folder`."""
+    if num_classes is not None:
+        architecture = replace(architecture, num_classes=num_classes)
+    architecture = architecture.in_layout(layout)
+    name, arguments = architecture.name, dict(architecture.arguments)
+    if architecture.eps is not None:
+        if architecture.structure is None or architecture.eps not in (TIMM_EPS, 1e-5):
+            raise ExportError(f"timm's config cannot state a LayerNorm eps of {architecture.eps}; export to ONNX instead")
+        if architecture.eps == 1e-5:
+            name, arguments = _EPS_1E5_NAME, _complete_arguments(architecture.structure)
+    if layout == "official":
+        arguments["fc_norm"] = True
+    if depth is not None:
+        arguments["depth"] = depth
+    pretrained = {
+        "input_size": list(architecture.input_size),
+        # Where it is true, timm passes input_size to the model as img_size, which only models of one size take.
+        "fixed_input_size": architecture.structure is not None or "img_size" in arguments,
+        "interpolation": preprocessing.interpolation,
+        "crop_pct": preprocessing.crop_pct,
+        "crop_mode": preprocessing.crop_mode,
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "num_classes": architecture.num_classes,
+        "custom_load": False,
+    }
+    config: dict[str, Any] = {"architecture": name, "num_classes": architecture.num_classes}
+    if classes:
+        config["label_names"] = list(classes)
+        pretrained["label_names"] = list(classes)
+    if depth is not None:
+        pretrained |= {"first_conv": "patch_embed.proj", "classifier": "head"}
+    return {**config, "model_args": arguments, "pretrained_cfg": pretrained}
+
+
+def _complete_arguments(structure: Structure) -> dict[str, Any]:
+    """Every argument of a plain ViT, so that nothing is left to what a name implies."""
+    return {
+        "img_size": list(structure.image_size),
+        "patch_size": list(structure.patch_size),
+        "in_chans": structure.channels,
+        "embed_dim": structure.width,
+        "num_heads": structure.heads,
+        "mlp_ratio": structure.hidden / structure.width,
+        "qkv_bias": structure.qkv_bias,
+        "init_values": 1e-5 if structure.layer_scale else None,
+        "class_token": structure.class_token,
+        "reg_tokens": structure.registers,
+        "no_embed_class": structure.position == "patches",
+        "pos_embed": "none" if structure.position == "none" else "learn",
+        "pre_norm": structure.pre_norm,
+        "global_pool": structure.pool,
+        "fc_norm": False,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class TimmFolder:
+    """What a folder that timm loads says of its model, read as timm 1.0 reads it (`timm.models._hub`).
+
+    path          the folder
+    config        its config.json as it is
+    architecture  timm's name
+    arguments     of `timm.create_model`, as they are recorded: with num_classes where the writer recorded it
+    pretrained    timm's pretrained_cfg: input size, normalisation, crop, classifier
+    weights       the file of weights that timm takes
+    classes       names in the order of the outputs; empty when unknown
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    architecture: str
+    arguments: Mapping[str, Any]
+    pretrained: Mapping[str, Any]
+    weights: Path
+    classes: tuple[str, ...]
+
+    @property
+    def depth(self) -> int | None:
+        """The depth that the arguments state."""
+        depth = self.arguments.get("depth")
+        return depth if type(depth) is int else None
+
+    @property
+    def architecture_arguments(self) -> dict[str, Any]:
+        """The arguments that say which architecture it is: without depth, and without what `Architecture` states itself."""
+        return {name: value for name, value in self.arguments.items() if name not in ("depth", "num_classes")}
+
+
+def read_timm_folder(folder: Path) -> TimmFolder:
+    """Read a folder's config.json, in any form that timm has written, and find its weights. Loads neither timm nor torch.
+
+    Raises InputError when it is no such folder, FileFormatError when its config.json is damaged.
+    """
+    config = _read_config(folder)
+    name = config.get("architecture")
+    if not isinstance(name, str):
+        if isinstance(config.get("model_type"), str):
+            raise InputError(_transformers_refusal(folder, config))
+        raise FileFormatError(f"{folder / CONFIG} names no architecture")
+    # Before there was pretrained_cfg, its fields stood at the top.
+    pretrained = config.get("pretrained_cfg", config)
+    arguments = config.get("model_args") or {}
+    if not isinstance(pretrained, dict) or not isinstance(arguments, dict):
+        raise FileFormatError(f"{folder} has model_args or a pretrained_cfg that are no objects")
+    count = config.get("num_classes", pretrained.get("num_classes"))
+    names = next(
+        (source[key] for source in (config, pretrained) for key in ("label_names", "labels") if source.get(key)), ()
+    )
+    classes = _class_names(folder, names, count if type(count) is int else None)
+    return TimmFolder(folder, config, name, arguments, pretrained, weights_file(folder), classes)
+
+
+def weights_file(folder: Path) -> Path:
+    """Return the file of weights that timm takes from a folder. Raises InputError when there is none."""
+    found = next((folder / name for name in PREFERRED_WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
+        others = (path for suffix in WEIGHTS_SUFFIXES for path in sorted(folder.glob(f"*{suffix}")))
+        found = next(others, None)
+    if found is None:
+        raise InputError(f"{folder} holds no weights, such as {WEIGHTS}, so it is not a folder that timm loads")
+    return found
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} holds no {CONFIG}, so it is not a folder that timm loads")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = describe_os_error(error) if isinstance(error, OSError) else "it is not JSON"
+        raise FileFormatError(f"cannot read {folder / CONFIG}: {reason}") from error
+    if not isinstance(config, dict):
+        raise FileFormatError(f"{folder / CONFIG} names no architecture")
+    return config
+
+
+def _class_names(folder: Path, names: Any, count: int | None) -> tuple[str, ...]:
+    """A list of names, or timm's mapping from the number of an output to its name. One with gaps names no classes."""
+    if isinstance(names, dict):
+        try:
+            by_number = {int(number): name for number, name in names.items()}
+        except (TypeError, ValueError) as error:
+            raise FileFormatError(f"{folder / CONFIG} has label_names that are not numbered") from error
+        names = [by_number.get(number) for number in range(count if count is not None else len(by_number))]
+        if None in names:
+            return ()
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise FileFormatError(f"{folder / CONFIG} has label_names that are no names")
+    if names and count is not None and len(names) != count:
+        raise FileFormatError(f"{folder / CONFIG} names other classes in label_names than the model's {count}")
+    return tuple(names)
+
+
+def _transformers_refusal(folder: Path, config: Mapping[str, Any]) -> str:
+    """What a folder of Hugging Face transformers is, and what to do with it."""
+    kinds = config.get("architectures")
+    kind = kinds[0] if isinstance(kinds, list) and kinds else config["model_type"]
+    origin = config.get("_name_or_path")
+    of = f" of {origin}" if isinstance(origin, str) and "/" in origin and not Path(origin).exists() else ""
+    return (
+        f"{folder} was written by Hugging Face transformers ({kind}{of}), which names weights in another way than timm; "
+        "take the same model from timm (`tleg models` lists the names), load its weights there and write a folder with "
+        "timm.models.save_for_hf(model, FOLDER, safe_serialization=True)"
+    )
+
+
+def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
+    """Return the preprocessing that a timm config states, for a model of so many channels. Raises InputError."""
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    if len(mean) != channels:
+        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
+    interpolation: Any = config.get("interpolation", "bicubic")
+    crop_mode: Any = config.get("crop_mode") or "center"
+    if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
+        raise InputError(f"tleg knows no interpolation '{interpolation}'")
+    if crop_mode not in ("center", "squash", "border"):
+        raise InputError(f"tleg knows no crop mode '{crop_mode}'")
+    return Preprocessing(mean, std, interpolation, float(config.get("crop_pct") or 0.875), crop_mode)
+
+
+def input_size_of(known: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return (channels, height, width) of the inputs of a model that timm made.
+
+    known      its pretrained_cfg; without an input size, timm's usual one
+    arguments  those that it was made with, which win: in_chans, img_size
+    """
+    channels, height, width = known.get("input_size") or (3, 224, 224)
+    image = arguments.get("img_size")
+    if isinstance(image, int):
+        height = width = image
+    elif isinstance(image, list | tuple) and len(image) == 2:
+        height, width = image
+    return int(arguments.get("in_chans") or channels), int(height), int(width)
+
+
+def load_timm_folder(folder: Path, arguments: Mapping[str, Any] | None = None) -> Any:
+    """Return the model of a timm folder, in eval mode; some arguments of `timm.create_model` may be given anew.
+
+    A float16 folder gives a model in float32, as timm makes it. Raises InputError or FileFormatError.
+    """
+    import timm
+
+    read_timm_folder(folder)
+    try:
+        return timm.create_model(f"local-dir:{folder}", pretrained=True, **dict(arguments or {})).eval()
+    except Exception as error:  # timm and safetensors report what does not fit in many ways.
+        raise FileFormatError(f"timm cannot load {folder}: {' '.join(str(error).split())[:400]}") from error

@@ -108,7 +108,7 @@ def test_a_name_of_two_things_is_refused_with_how_to_write_either(runs_dir: Path
 
 
 def test_a_timm_name_wins_over_the_beginning_of_a_run_and_an_id_over_a_timm_name(runs_dir: Path) -> None:
-    run = create_run(runs_dir, kind="finetune", recipe={}, folder=runs_dir / "resnet18-mine")
+    run = RunFolder(create_run(runs_dir, kind="finetune", recipe={}).path.rename(runs_dir / "resnet18-mine"))
     assert resolve("resnet18", download=True, is_timm_name=lambda name: True).kind == "timm"
     assert resolve("resnet18", download=True, is_timm_name=lambda name: False).run == run
     assert resolve("resnet18-mine", download=True, is_timm_name=lambda name: True).run == run

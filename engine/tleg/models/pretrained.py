@@ -112,7 +112,7 @@ def open_weights(
     """
     name = known_name(name)
     given = dict(arguments or {})
-    if reserved := RESERVED_ARGUMENTS & set(given):
+    if reserved := (RESERVED_ARGUMENTS - {"depth"}) & set(given):
         raise InputError(f"--model-arg cannot say '{min(reserved)}': it follows from the weights")
     state, notes = read_weights(file).take(which)
     default = timm.get_pretrained_cfg(name, allow_unregistered=True)
@@ -138,9 +138,21 @@ def open_weights(
         notes = (*notes, f"{', '.join(resampled)} of {file} resampled for images of {size[1]} x {size[2]} pixels")
     if not classes:
         notes = (*notes, f"{file} holds no classifier: '{name}' is a backbone")
-    base = normalise_name(name)
-    preprocessing = preprocessing_of(config, size[0])
-    return PretrainedModel("weights", model, name, base, given, None, classes, (), size, preprocessing, file, notes)
+    depth = given.pop("depth", None)
+    return PretrainedModel(
+        "weights",
+        model,
+        name,
+        normalise_name(name),
+        given,
+        depth,
+        classes,
+        (),
+        size,
+        preprocessing_of(config, size[0]),
+        file,
+        notes,
+    )
 
 
 def _sized(arguments: dict[str, Any], image_size: int | None, fixed: bool) -> dict[str, Any]:
@@ -220,6 +232,8 @@ def _check_sizes(
             continue
         if "pos" in key and mine.shape[-1] != theirs.shape[-1] and mine.ndim < 4:
             continue  # Of another width: strict loading names it.
+        if "pos" in key and (size := _image_of(mine, template)) is not None and size == _image_of(theirs, template):
+            continue  # With a position for the class token, and without.
         if "pos" in key and "img_size" in given:
             resampled.append(key)
         elif "pos" in key:

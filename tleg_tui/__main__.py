@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tleg.runs.layout import RunFolder
 
 LEAST_REFRESH: Final = 0.1
+_LAST_PORT: Final = 65535
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,8 +33,10 @@ def run(arguments: Sequence[str]) -> int:
 
     try:
         check_working_folder()
-        if options.refresh is not None and not math.isfinite(options.refresh):
+        if options.refresh is not None and not 0 < options.refresh < math.inf:
             raise InputError(f"--refresh {options.refresh} is no time: give seconds, such as --refresh 0.5")
+        if not 1 <= options.port <= _LAST_PORT:
+            raise InputError(f"--port must be from 1 to {_LAST_PORT}, not {options.port}")
         if options.serve:
             from tleg_tui.serve import serve
 

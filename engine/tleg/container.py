@@ -167,7 +167,7 @@ def _decode_metadata(metadata: object) -> LearngeneHeader:
                 f"it has format version {version}; this tleg reads version {FORMAT_VERSION}. A newer tleg may read it"
             )
         raise FileFormatError("it states no format version")
-    document = {}
+    document: dict[str, Any] = {}
     for name, text in metadata.items():
         if name in ("format", "version"):
             continue
@@ -191,12 +191,24 @@ def encode_metadata(header: LearngeneHeader) -> dict[str, str]:
     Raises FileFormatError when free-form fields hold what JSON has not, such as NaN.
     """
     document = {}
-    for name in METADATA_FIELDS:
+    for name, value in header_values(header).items():
         try:
-            document[name] = json.dumps(encode(getattr(header, name)), sort_keys=True, allow_nan=False)
+            document[name] = json.dumps(value, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise FileFormatError(f"the header field '{name}' cannot be written as JSON: {error}") from error
     return {"format": FORMAT_NAME, "version": str(FORMAT_VERSION), **document}
+
+
+def header_values(header: LearngeneHeader) -> dict[str, Any]:
+    """Return a header's fields as JSON values, as a file has them."""
+    values = {name: encode(getattr(header, name)) for name in METADATA_FIELDS}
+    # What goes without saying is left out: a tleg that knows one set of figures, in float32, reads the file as well.
+    if not header.further:
+        del values["further"]
+    for reached in (values["reached"], *values.get("further", ())):
+        if reached is not None and reached["precision"] == "float32":
+            del reached["precision"]
+    return values
 
 
 def encode_start(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...]]) -> bytes:

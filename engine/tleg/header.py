@@ -10,14 +10,16 @@ from typing import Any, Final, Literal
 
 from tleg.basis import MAX_DEPTH, Basis
 from tleg.cost import CostModel
-from tleg.errors import FileFormatError
+from tleg.errors import FileFormatError, InputError
 
 FORMAT_NAME: Final = "tleg.learngene"
 FORMAT_VERSION: Final = 1
 
+Precision = Literal["float32", "bfloat16", "float16"]
 Layout = Literal["auxiliary", "official"]
 LAYOUTS: Final[tuple[Layout, ...]] = ("auxiliary", "official")
 MAX_WIDTH: Final = 65_536
+MAX_CLASSES: Final = 10_000_000
 TIMM_EPS: Final = 1e-6  # Of the LayerNorms of timm's ViTs.
 # Arguments of timm.create_model that are chosen elsewhere, or that make it fetch weights: a file must not say those.
 RESERVED_ARGUMENTS: Final = frozenset(
@@ -103,8 +105,8 @@ class Architecture:
     structure: Structure | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_classes <= 10_000_000:
-            raise FileFormatError(f"an architecture has 1 to 10,000,000 classes, not {self.num_classes}")
+        if not 1 <= self.num_classes <= MAX_CLASSES:
+            raise FileFormatError(f"an architecture has 1 to {MAX_CLASSES:,} classes, not {self.num_classes}")
         if self.structure is not None:
             expected = (self.structure.channels, *self.structure.image_size)
             if self.input_size != expected:
@@ -157,15 +159,31 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What descendants reach without any fine-tuning: top-1 accuracy in percent by depth."""
+    """What descendants reach without any fine-tuning, measured on some images in one precision.
+
+    data       the set, its part, and where that is a split of the training images, which one
+    images     how many
+    top1       accuracy in percent by depth
+    precision  in which they were computed; float32 is what exported models compute in
+    """
 
     data: str
     images: int
     top1: Mapping[int, float]
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if not all(1 <= depth <= MAX_DEPTH and 0 <= value <= 100 for depth, value in self.top1.items()):
             raise FileFormatError("accuracies are percentages of known depths")
+
+    @property
+    def where(self) -> tuple[str, int, str]:
+        """What tells it from other figures: data, images, precision."""
+        return self.data, self.images, self.precision
+
+    def __str__(self) -> str:
+        """'10,000 images of fashion-mnist validation, in bfloat16': what was measured; float32 goes without saying."""
+        return f"{self.images:,} images of {self.data}" + ("" if self.precision == "float32" else f", in {self.precision}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +192,8 @@ class LearngeneHeader:
 
     classes   names in the order of the head's outputs; empty when unknown
     learned   how it came to be: ancestry model, data, epochs, distillation, versions (free-form, for people and manifests)
+    reached   what was measured first, as a rule when it was learned, in float32 where there is such: what is shown
+    further   what was measured on other data, on a split, or in another precision
     sha256    of the tensors: their names, types, shapes and bytes
     """
 
@@ -186,9 +206,42 @@ class LearngeneHeader:
     learned: Mapping[str, Any] = field(default_factory=dict)
     reached: Reached | None = None
     sha256: str = ""
+    further: tuple[Reached, ...] = ()
 
     def __post_init__(self) -> None:
         if self.classes and len(self.classes) != self.architecture.num_classes:
             raise FileFormatError(f"there are {len(self.classes)} class names for {self.architecture.num_classes} classes")
         if len(self.preprocessing.mean) != self.architecture.input_size[0]:
             raise FileFormatError("preprocessing and architecture differ in the number of channels")
+        if self.further and self.reached is None:
+            raise FileFormatError("there are further accuracies and no first ones")
+        places = [each.where for each in self.measured]
+        if len(set(places)) != len(places):
+            raise FileFormatError("two sets of accuracies are of the same images in the same precision")
+
+    @property
+    def measured(self) -> tuple[Reached, ...]:
+        """All accuracies, those that are shown first."""
+        return () if self.reached is None else (self.reached, *self.further)
+
+    def with_measured(self, found: Reached, *, replace_others: bool = False) -> "LearngeneHeader":
+        """Return the header with figures added, beside those of other images and precisions.
+
+        Depths that were not measured on the same images stay. Figures that differ are replaced with `replace_others` alone:
+        else InputError says which.
+        """
+        measured = {each.where: each for each in self.measured}
+        earlier = measured.get(found.where)
+        if earlier is not None:
+            changed = [depth for depth, value in found.top1.items() if earlier.top1.get(depth, value) != value]
+            if changed and not replace_others:
+                depth, number = min(changed), f"{len(changed)} figure{'s' if len(changed) > 1 else ''}"
+                raise InputError(
+                    f"on {found} it says {earlier.top1[depth]:.2f} % for depth {depth} already, and "
+                    f"{found.top1[depth]:.2f} % was measured now; --force replaces {number}"
+                )
+            found = replace(found, top1=dict(sorted({**earlier.top1, **found.top1}.items())))
+        measured[found.where] = found
+        # What is shown does not change with what was measured last, but for a first one in float32.
+        first, *others = sorted(measured.values(), key=lambda each: each.precision != "float32")
+        return replace(self, reached=first, further=tuple(others))

@@ -1,5 +1,6 @@
 """Evaluation: every image counts once, on any number of processes, by class, and not when it cannot be read."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,12 @@ import torch
 from PIL import Image
 
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.errors import DataError
+from tleg.errors import DataError, TlegError
 from tleg.header import Preprocessing
+from tleg.schema import encode
 from tleg.training.device import Placement
 from tleg.training.distributed import World
-from tleg.training.evaluation import Predictor, Score, evaluate
+from tleg.training.evaluation import Predictor, Score, evaluate, mean_top1, require_finite
 
 CPU = Placement(torch.device("cpu"), "float32", "")
 
@@ -152,3 +154,52 @@ def test_a_limit_is_spread_over_the_set() -> None:
     assert score(some, limit=10).images == 10
     chosen = [index * 4 for index in range(10)]
     assert score(some, limit=10).top1 == score(ArrayImages(some.images[chosen], some.labels[chosen])).top1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("batch_size", [3, 100])
+def test_outputs_that_are_not_finite_have_no_accuracy(value: float, batch_size: int) -> None:
+    def broken(pixels: torch.Tensor) -> torch.Tensor:
+        logits = predict(pixels)
+        logits[pixels.flatten(1).sum(1) > 18, 5] = value  # One output of some images.
+        return logits
+
+    images = Some(50)
+    expected = sum(float(np.asarray(images.image(index)).sum()) / 255 > 18 for index in range(50))
+    assert 5 < expected < 45
+    found = score(images, broken, batch_size=batch_size)
+    assert (found.images, found.nonfinite) == (50, expected)
+    assert (found.top1, found.top5, found.loss) == (None, None, None)
+    assert found.per_class == (None,) * 8
+    with pytest.raises(TlegError, match=rf"outputs of the model are not finite .* for {expected} of 50 images"):
+        require_finite({"m": found}, "the model")
+    json.dumps(encode(found), allow_nan=False)
+
+
+def test_other_models_of_the_same_pass_keep_their_figures() -> None:
+    common: dict[str, Any] = {"input_size": (1, 6, 6), "preprocessing": Preprocessing((0.5,), (0.5,))}
+    models: dict[int, Predictor] = {3: predict, 4: lambda pixels: predict(pixels) * float("nan")}
+    scores = evaluate(models, Some(20), CPU, **common)
+    assert scores[3].top1 == score(Some(20)).top1
+    assert mean_top1(scores.values()) is None
+    assert mean_top1([scores[3]]) == scores[3].top1
+    with pytest.raises(TlegError, match="20 of 20 images at depth 4"):
+        require_finite(scores, "it")
+    require_finite({3: scores[3]}, "it")
+
+
+def test_processes_count_what_is_not_finite_together() -> None:
+    def broken(pixels: torch.Tensor) -> torch.Tensor:
+        return torch.where(pixels.flatten(1).sum(1, keepdim=True) > 18, torch.nan, predict(pixels))
+
+    alone = score(Some(23), broken)
+    for found in processes(3, lambda world: score(Some(23), broken, world=world)):
+        assert (found.nonfinite, found.top1) == (alone.nonfinite, None)
+
+
+def test_a_loss_too_large_for_float32_is_still_a_number() -> None:
+    found = score(Some(8), lambda pixels: predict(pixels).sign() * 3e38)
+    assert found.nonfinite == 0
+    assert found.loss is not None
+    assert np.isfinite(found.loss)
+    assert found.top1 is not None

@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import tleg
 
@@ -97,6 +100,84 @@ def test_record_writes_the_accuracies_into_the_header(
     # Beside those that were known: the images are the same.
     assert set(header.reached.top1) == {2, 3, 4, 5, 7}
     assert header.sha256 == tleg.read_header(chain / "gene.safetensors").sha256
+
+
+def test_figures_of_other_images_and_precisions_do_not_replace_each_other(
+    chain: Path, digits_folder: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes((chain / "gene.safetensors").read_bytes())
+    before = tleg.read_header(copy).reached
+    assert before is not None
+    ask = ("evaluate", copy, "--data", digits_folder, "--depths", "3", "--record")
+    for options in (
+        ["--validation-split", "0.2"],
+        ["--validation-split", "0.2", "--seed", "1"],
+        ["--precision", "bfloat16"],
+    ):
+        assert run_cli(*ask, *options).code == 0
+    header = tleg.read_header(copy)
+    assert header.reached == before
+    name = before.data.removesuffix(" validation")
+    assert [(each.data, each.images, each.precision) for each in header.further] == [
+        (f"{name} (split 0.2) validation", 40, "float32"),
+        (f"{name} (split 0.2, seed 1) validation", 40, "float32"),
+        (before.data, 50, "bfloat16"),
+    ]
+    assert run_cli(*ask).code == 0  # The same figure again.
+    assert tleg.read_header(copy) == header
+
+
+def test_another_figure_of_the_same_images_needs_force_and_is_said(
+    chain: Path, digits_folder: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.safetensors"
+    learngene = tleg.load(chain / "gene.safetensors")
+    reached = learngene.header.reached
+    assert reached is not None
+    wrong = replace(reached, top1={**reached.top1, 3: 99.99})
+    learngene.with_header(reached=wrong).save(copy)
+    ask = ("evaluate", copy, "--data", digits_folder, "--depths", "3,5", "--record")
+    content = copy.read_bytes()
+    refused = run_cli(*ask)
+    assert refused.code == 2
+    assert "it says 99.99 % for depth 3 already" in refused.stderr
+    assert refused.stderr.rstrip().endswith("--force replaces 1 figure")
+    assert refused.stdout.splitlines()[1].split()[0] == "3"  # What was measured is not lost.
+    assert copy.read_bytes() == content
+    done = run_cli(*ask, "--force")
+    assert done.code == 0
+    assert f"replaced depth 3 on 50 images of {reached.data}: 99.99 % is {reached.top1[3]:.2f} % now" in done.stderr
+    after = tleg.read_header(copy).reached
+    assert after is not None
+    assert after.top1[3] == reached.top1[3]
+    assert set(after.top1) == {2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_model_of_outputs_that_are_not_finite_has_no_accuracy(
+    chain: Path, digits_folder: Path, run_cli: RunCli, tmp_path: Path, value: str
+) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(chain / "tuned", folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["head.bias"][4] = float(value)
+    save_file(tensors, folder / "model.safetensors")
+    ask = ("evaluate", folder, "--data", digits_folder)
+    done = run_cli(*ask, "--per-class")
+    assert done.code == 1
+    assert "not finite (NaN or infinite) for 50 of 50 images at depth 3" in done.stderr
+    assert done.stdout.splitlines()[1].split() == ["3", "-", "-", "-", "50"]
+    done = run_cli(*ask, "--json")
+    assert done.code == 1
+    (row,) = json.loads(done.stdout, parse_constant=pytest.fail)["results"]
+    assert (row["top1"], row["top5"], row["loss"], row["images"], row["nonfinite"]) == (None, None, None, 50, 50)
+    taught = run_cli(
+        *("finetune", "--model=resnet10t", f"--teacher={folder}", "--data", digits_folder, "--dry-run", "--image-size=8"),
+        *("--model-arg=in_chans=1", *FAST),
+    )
+    assert taught.code == 2
+    assert "the teacher broken are not finite" in taught.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from typing import Any
 
 from textual import work
 from textual.app import ComposeResult
@@ -11,15 +12,17 @@ from textual.widgets import Button, Label, Static
 
 from tleg.cli.output import printable
 from tleg.errors import InputError
-from tleg.ranges import parse_depths
+from tleg.header import Reached
+from tleg.recipes.document import build_options
+from tleg.recipes.evaluation import Evaluation
 from tleg_tui.child import run_tleg
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
 from tleg_tui.widgets.tick import Tick
 
 
-class EvaluateScreen(Dialog[dict[int, float]]):
-    """Asks for data and depths, and measures in one pass over the data. Its result is top-1 in percent by depth."""
+class EvaluateScreen(Dialog[Reached]):
+    """Asks for data and depths, and measures in one pass over the data. Its result is what was reached there."""
 
     DEFAULT_CSS = """
     EvaluateScreen Horizontal { height: 1; }
@@ -27,6 +30,7 @@ class EvaluateScreen(Dialog[dict[int, float]]):
     EvaluateScreen Field { width: 1fr; }
     EvaluateScreen #command { margin-top: 1; color: $text-muted; height: auto; }
     EvaluateScreen #buttons { margin-top: 1; }
+    EvaluateScreen .later { display: none; }
     EvaluateScreen #told { margin-top: 1; height: auto; }
     """
 
@@ -48,6 +52,7 @@ class EvaluateScreen(Dialog[dict[int, float]]):
                     yield Field(value, id=key, compact=True)
             if self._writable:
                 yield Tick("keep the figures in the learngene file", id="record")
+                yield Tick("replace those of the same images that differ", id="force", classes="later")
             yield Static(id="command", markup=False)
             with Horizontal(id="buttons"):
                 yield Button("measure (enter)", id="measure", variant="primary", compact=True)
@@ -62,7 +67,8 @@ class EvaluateScreen(Dialog[dict[int, float]]):
         self._show_command()
 
     def on_checkbox_changed(self) -> None:
-        """Show the command."""
+        """Show the command. What becomes of figures that are there is asked when there shall be figures."""
+        self.query_one("#force", Tick).display = self.query_one("#record", Tick).value
         self._show_command()
 
     def on_input_submitted(self) -> None:
@@ -75,8 +81,12 @@ class EvaluateScreen(Dialog[dict[int, float]]):
 
     def _words(self) -> list[str]:
         data, depths = (self.query_one(f"#{key}", Field).value.strip() for key in ("data", "depths"))
-        record = self._writable and self.query_one("#record", Tick).value
-        return ["evaluate", self._learngene, "--data", data, "--depths", depths, *(["--record"] if record else [])]
+        words = ["evaluate", self._learngene, "--data", data, "--depths", depths]
+        if self._writable and self.query_one("#record", Tick).value:
+            words.append("--record")
+            if self.query_one("#force", Tick).value:
+                words.append("--force")
+        return words
 
     def _show_command(self) -> None:
         self.query_one("#command", Static).update(printable(f"tleg {shlex.join(self._words())}"))
@@ -85,8 +95,9 @@ class EvaluateScreen(Dialog[dict[int, float]]):
         if self._clock is not None:
             return
         words = self._words()
+        values = {"data": words[3], "depths": words[5], "record": "--record" in words, "force": "--force" in words}
         try:
-            parse_depths(words[5])
+            build_options(Evaluation, values)
         except InputError as error:
             self._tell(str(error), wrong=True)
             return
@@ -108,17 +119,25 @@ class EvaluateScreen(Dialog[dict[int, float]]):
             self._clock.stop()
             self._clock = None
         document = result.document
-        if result.code != 0 or not isinstance(document, dict):
-            self._tell(result.sentence, wrong=True)
+        found = _read(document) if isinstance(document, dict) else None
+        if result.code != 0 or found is None:
+            self._tell(result.sentence.replace("; --force replaces", "; tick the last box to replace"), wrong=True)
             return
         self.bench.remember_recent("data", words[3])
-        found = {int(row["depth"]): float(row["top1"]) for row in document.get("results", ()) if row.get("top1") is not None}
-        best = max(found, key=found.__getitem__, default=None)
-        if best is not None:
-            self.bench.tell(f"measured {len(found)} depths: best {found[best]:.2f} % at depth {best}")
+        best = max(found.top1, key=found.top1.__getitem__)
+        self.bench.tell(f"measured {len(found.top1)} depths: best {found.top1[best]:.2f} % at depth {best}")
         self.dismiss(found)
 
     def _tell(self, text: str, *, wrong: bool) -> None:
         told = self.query_one("#told", Static)
         told.update(printable(text))
         told.set_class(wrong, "problem")
+
+
+def _read(document: dict[str, Any]) -> Reached | None:
+    """What `tleg evaluate --json` says was reached, rounded as a learngene keeps it; None where nothing was."""
+    rows = [row for row in document["results"] if row["top1"] is not None]
+    if not rows:
+        return None
+    top1 = {int(row["depth"]): round(float(row["top1"]), 2) for row in rows}
+    return Reached(document["measured_on"], int(rows[0]["images"]), top1, document["precision"])

@@ -1,5 +1,6 @@
 """The first screen: learngenes, every depth with its cost and accuracy, the chosen descendant."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -11,6 +12,7 @@ from textual.widgets import Static
 
 from tleg.cost import Budget
 from tleg.errors import InputError
+from tleg.header import LearngeneHeader, Reached
 from tleg.preview import Preview, preview
 from tleg_tui.actions import bindings
 from tleg_tui.budget import read_budget
@@ -51,7 +53,7 @@ class WorkbenchScreen(WorkScreen):
         self._preview: Preview | None = None
         self._budget, self._batch = Budget(), 1
         self._tuned: dict[int, Tuned] = {}
-        self._measured: dict[str, dict[int, float]] = {}  # By the hash of a learngene.
+        self._measured: dict[str, Reached] = {}  # The latest figures that were measured here, by the hash of a learngene.
         self._pins: tuple[int, ...] = ()
         self._completed = False
 
@@ -211,18 +213,28 @@ class WorkbenchScreen(WorkScreen):
         """The chosen learngene."""
         return self._entry
 
-    def _known(self) -> dict[int, float]:
-        file = None if self._entry is None else self._entry.file
-        return {} if file is None else self._measured.get(file.header.sha256, {})
+    def _header(self) -> LearngeneHeader:
+        """The learngene's header with the accuracies that are shown: those measured last, else those of the file.
+
+        Those of other images or another precision are other figures: they are not mixed.
+        """
+        assert self._entry is not None
+        assert self._entry.file is not None
+        header = self._entry.file.header
+        measured = self._measured.get(header.sha256)
+        if measured is None:
+            return header
+        known = next((each.top1 for each in header.measured if each.where == measured.where), {})
+        return replace(header, reached=replace(measured, top1={**known, **measured.top1}), further=())
 
     def _show_depths(self) -> None:
         if self._entry is None or self._entry.file is None:
             return
-        header = self._entry.file.header
+        header = self._header()
         depths = range(1, max(LEAST_DEPTHS, 2 * header.auxiliary.depth) + 1)
         self._preview = preview(header, depths, self._budget, self._batch)
         deepest = self._preview.deepest
-        lines = depth_lines(self._preview, self._tuned, self._known())
+        lines = depth_lines(self._preview, self._tuned)
         self.query_one(DepthTable).show(lines, self._pins, None if deepest is None else deepest.depth)
         self.query_one("#verdict", Static).update(self._verdict(), layout=False)
         self._show_descendant()
@@ -252,11 +264,8 @@ class WorkbenchScreen(WorkScreen):
     def _descendant(self, depth: int) -> "Descendant":
         from tleg_tui.widgets.descendant_panel import Descendant
 
-        assert self._entry is not None
-        assert self._entry.file is not None
         row = self._rows[depth - 1]
-        values = [value for value in (row.top1, self._known().get(depth)) if value is not None]
-        return Descendant(self._entry.file.header, row, self._batch, max(values, default=None), self._tuned.get(depth))
+        return Descendant(self._header(), row, self._batch, row.top1, self._tuned.get(depth))
 
     # What can be done.
 
@@ -345,9 +354,13 @@ class WorkbenchScreen(WorkScreen):
         writable = self._entry.origin != "shipped"
         self.app.push_screen(EvaluateScreen(self._entry.argument, writable=writable), self._take_measured)
 
-    def _take_measured(self, found: dict[int, float] | None) -> None:
-        if found and self._entry is not None and self._entry.file is not None:
-            self._measured.setdefault(self._entry.file.header.sha256, {}).update(found)
+    def _take_measured(self, found: Reached | None) -> None:
+        if found is not None and self._entry is not None and self._entry.file is not None:
+            key = self._entry.file.header.sha256
+            earlier = self._measured.get(key)
+            if earlier is not None and earlier.where == found.where:
+                found = replace(found, top1={**earlier.top1, **found.top1})
+            self._measured[key] = found
             self._show_depths()
 
     def action_next_panel(self) -> None:

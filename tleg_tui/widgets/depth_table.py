@@ -14,7 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tleg.cli.output import format_bytes, format_count
-from tleg.preview import Preview, PreviewRow
+from tleg.preview import Preview
 from tleg_tui.actions import bindings
 from tleg_tui.learngenes import Tuned
 from tleg_tui.messages import DepthChosen
@@ -46,12 +46,11 @@ class DepthLine:
     share: float
 
 
-def depth_lines(preview: Preview, tuned: dict[int, Tuned], measured: dict[int, float]) -> tuple[DepthLine, ...]:
-    """Return the lines of a preview. `measured` holds accuracies by depth that were measured here, beside the header's."""
+def depth_lines(preview: Preview, tuned: dict[int, Tuned]) -> tuple[DepthLine, ...]:
+    """Return the lines of a preview. Their accuracies are all of the same images."""
     greatest = max(row.cost.macs for row in preview.rows) or 1
     decimals = preview.gmacs_decimals
-    known = {row.depth: _top1(row, measured) for row in preview.rows}
-    best = max((value for value in known.values() if value is not None), default=None)
+    best = max((row.top1 for row in preview.rows if row.top1 is not None), default=None)
     return tuple(
         DepthLine(
             depth=row.depth,
@@ -60,21 +59,16 @@ def depth_lines(preview: Preview, tuned: dict[int, Tuned], measured: dict[int, f
                 f"{row.cost.macs / 1e9:.{decimals}f}",
                 format_bytes(row.cost.size),
                 format_bytes(row.cost.inference_memory),
-                _percent(known[row.depth]),
+                _percent(row.top1),
                 _percent(tuned[row.depth].top1 if row.depth in tuned else None),
             ),
             fits=row.fits,
             auxiliary=row.auxiliary,
-            best=best is not None and known[row.depth] == best,
+            best=best is not None and row.top1 == best,
             share=row.cost.macs / greatest,
         )
         for row in preview.rows
     )
-
-
-def _top1(row: PreviewRow, measured: dict[int, float]) -> float | None:
-    values = [value for value in (row.top1, measured.get(row.depth)) if value is not None]
-    return max(values) if values else None
 
 
 def _percent(value: float | None) -> str:

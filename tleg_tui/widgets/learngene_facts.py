@@ -1,6 +1,6 @@
 """What a learngene's file says of itself, in words."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from textwrap import wrap
 from typing import Final
 
@@ -67,9 +67,16 @@ def _facts(header: LearngeneHeader) -> list[tuple[str, str]]:
         told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in distillation.items())
         known.append(("distillation", told))
     if header.reached is not None:
-        known.append(("accuracy on", f"{header.reached.images} images of {header.reached.data}"))
+        known.append(("accuracy on", str(header.reached)))
+    known += [("measured on", f"{each}: {_range(each.top1.values())}") for each in header.further if each.top1]
     known.append(("SHA-256", header.sha256[:16]))
     return known
+
+
+def _range(values: Collection[float]) -> str:
+    """'61.3 to 88.6 %'."""
+    least, most = min(values), max(values)
+    return f"{most:.1f} %" if least == most else f"{least:.1f} to {most:.1f} %"
 
 
 def _classes(header: LearngeneHeader) -> str:

@@ -2,38 +2,59 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tleg.basis import MAX_DEPTH
 from tleg.catalogue import DEFAULT_LEARNGENE
 from tleg.cli.main import app
+from tleg.cli.options import takes_options
 from tleg.cli.output import format_bytes, is_interactive, say, write, write_json
+from tleg.header import MAX_CLASSES
+from tleg.recipes.fields import option
+from tleg.runs.plain_json import to_plain
 
 if TYPE_CHECKING:
     from tleg.export.build import BuildStep, BuiltExport
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What is built."""
+
+    depth: tuple[int, ...] = option(
+        (), help="Depth of a descendant; may be given several times.", metavar="N", least=1, most=MAX_DEPTH
+    )
+    export: tuple[str, ...] = option(
+        (),
+        help="pytorch, onnx, onnx-compact or onnx-elastic; may be given several times. Without it: pytorch.",
+        metavar="KIND",
+    )
+    output: str = option("exports", help="Folder for the exports.", metavar="FOLDER")
+    dtype: str = option("float32", help="float32 or float16.")
+    layout: str | None = option(
+        None, help="auxiliary (normalise, then pool) or official (pool, then normalise). Without it: auxiliary."
+    )
+    num_classes: int | None = option(
+        None,
+        help="Another number of classes than the learngene's: a new head.",
+        metavar="N",
+        least=1,
+        most=MAX_CLASSES,
+    )
+
+
 @app.command()
+@takes_options
 def build(
     learngene: Annotated[
         str, typer.Argument(help="A learngene file, the name of a shipped one, a folder that timm loads, or a run.")
     ] = DEFAULT_LEARNGENE,
-    depth: Annotated[list[int] | None, typer.Option(help="Depth of a descendant; may be given several times.")] = None,
-    export: Annotated[
-        list[str] | None,
-        typer.Option(help="pytorch, onnx, onnx-compact or onnx-elastic; may be given several times. Without it: pytorch."),
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for the exports.")] = Path("exports"),
-    dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
-    layout: Annotated[
-        str | None,
-        typer.Option(help="auxiliary (normalise, then pool) or official (pool, then normalise). Without it: auxiliary."),
-    ] = None,
-    num_classes: Annotated[
-        int | None, typer.Option(help="Another number of classes than the learngene's: a new head.")
-    ] = None,
+    *,
+    options: BuildOptions,
     force: Annotated[bool, typer.Option("--force", help="Replace existing exports.")] = False,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not run the exports to check them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -59,12 +80,12 @@ def build(
 
     request = BuildRequest(
         learngene=path_of(learngene, "learngene", "folder"),
-        kinds=tuple(parse_kind(kind) for kind in export or ["pytorch"]),
-        depths=tuple(depth or ()),
-        output=output,
-        precision=parse_precision(dtype),
-        layout=None if layout is None else parse_layout(layout),
-        num_classes=num_classes,
+        kinds=tuple(parse_kind(kind) for kind in options.export or ("pytorch",)),
+        depths=options.depth,
+        output=Path(options.output),
+        precision=parse_precision(options.dtype),
+        layout=None if options.layout is None else parse_layout(options.layout),
+        num_classes=options.num_classes,
         overwrite=force,
         verify=not no_verify,
     )
@@ -106,7 +127,7 @@ def _tell_jsonl(step: "BuildStep") -> None:
 
 
 def _write_line(document: dict[str, Any]) -> None:
-    write(json.dumps(document, allow_nan=False))
+    write(json.dumps(to_plain(document), allow_nan=False))
     sys.stdout.flush()
 
 

@@ -7,87 +7,110 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tleg.cli.main import app
+from tleg.cli.options import takes_options
 from tleg.cli.output import counting_progress, printable, say, write, write_json
 from tleg.errors import InputError
-from tleg.recipes.kinds import DATA_HELP
+from tleg.recipes.evaluation import Evaluation
 
 if TYPE_CHECKING:
+    from tleg.data.dataset import Data
+    from tleg.header import Precision
     from tleg.training.evaluation import Score
 
 
 @app.command()
+@takes_options
 def evaluate(
     path: Annotated[
         str,
         typer.Argument(help="Learngene (file or name), folder that timm loads, TIMM_NAME:FILE, or ONNX.", metavar="PATH"),
     ],
-    data: Annotated[str, typer.Option(help=DATA_HELP, metavar="DATA")],
-    depths: Annotated[
-        str | None, typer.Option(help="Of a learngene or elastic ONNX, as in 4,6,8-12. Default: 1-16.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 256,
-    limit: Annotated[int | None, typer.Option(help="Look at so many images only, spread over all.")] = None,
-    validation_split: Annotated[
-        float | None, typer.Option(help="Evaluate on this part of the training images, as training with it does.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the training, for --validation-split.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that prepare images.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "float32",
-    per_class: Annotated[bool, typer.Option("--per-class", help="Show the accuracy of every class.")] = False,
-    record: Annotated[
-        bool,
-        typer.Option("--record", help="Write the accuracies into the learngene's header."),
-    ] = False,
+    options: Evaluation,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Measure top-1 accuracy on the validation images, every image once; all depths of a learngene in one pass."""
+    """Measure top-1 accuracy on the validation images, every image once; all depths of a learngene in one pass.
+
+    Fails, with the figures of the other depths, where a model's outputs are not finite. --record keeps the figures in the
+    learngene's header, by data, images and precision; those of the same that differ are replaced with --force alone.
+    """
     from tleg.atomic import check_file
-    from tleg.ranges import parse_depths
-    from tleg.schema import encode
-
-    chosen = parse_depths(depths) if depths else None
-    if batch_size < 1 or workers < 0:
-        raise InputError("--batch-size is at least 1 and --workers at least 0")
-    if limit is not None and limit < 1:
-        raise InputError("--limit is at least 1")
-    if limit is not None and record:
-        raise InputError("--record needs all images; leave --limit out")
-
     from tleg.data.dataset import open_data
-    from tleg.learngene import load
+    from tleg.schema import encode
     from tleg.training.device import choose_placement
-    from tleg.training.learn import record_scores
+    from tleg.training.evaluation import require_finite
+    from tleg.training.learn import measured_on
     from tleg.training.subjects import evaluate_subject, open_subject
 
-    placement = choose_placement(device, precision)
-    subject = open_subject(path, placement, chosen)
-    if record:
+    placement = choose_placement(options.device, options.precision)
+    subject = open_subject(path, placement, options.chosen_depths)
+    if options.record:
         if subject.kind != "learngene" or not Path(path).is_file():
             raise InputError("--record writes into a learngene file; name one by its path")
         check_file(Path(path), overwrite=True)
-    opened = open_data(data, validation_split, seed)
+    opened = open_data(options.data, options.validation_split, options.seed)
     with counting_progress("evaluating") as progress:
         scores = evaluate_subject(
-            subject, opened, placement, batch_size=batch_size, workers=workers, limit=limit, progress=progress
+            subject,
+            opened,
+            placement,
+            batch_size=options.batch_size,
+            workers=options.workers,
+            limit=options.limit,
+            progress=progress,
         )
-    if record:
-        record_scores(load(path), opened, scores).save(path, overwrite=True)
     if as_json:
         results = [{"depth": depth, **encode(score)} for depth, score in scores.items()]
         write_json(
-            {"path": path, "kind": subject.kind, "data": opened.name, "classes": list(opened.classes), "results": results}
+            {
+                "path": path,
+                "kind": subject.kind,
+                "data": opened.name,
+                "measured_on": measured_on(opened),
+                "precision": placement.precision,
+                "classes": list(opened.classes),
+                "results": results,
+            }
         )
-        return
+    else:
+        _write_table(scores)
+        if options.per_class:
+            _write_classes(opened.classes, scores)
+        first = next(iter(scores.values()))
+        missing = f"; {first.unreadable} images could not be read and do not count" if first.unreadable else ""
+        say(f"{first.images_per_second:.0f} images/s{missing}")
+    require_finite(scores, printable(path))
+    if options.record:
+        _record(path, opened, scores, placement.precision, overwrite=options.force)
+
+
+def _record(
+    path: str, data: "Data", scores: "Mapping[int | None, Score]", precision: "Precision", *, overwrite: bool
+) -> None:
+    """Write the figures into the learngene, and say what became of those that were there."""
+    from tleg.learngene import load
+    from tleg.training.learn import record_scores
+
+    learngene = load(path)
+    try:
+        recorded = record_scores(learngene, data, scores, precision, overwrite=overwrite)
+    except InputError as error:
+        raise InputError(f"{path} keeps its figures: {error}") from error
+    before = {each.where: each.top1 for each in learngene.header.measured}
+    for each in recorded.header.measured:
+        earlier = before.get(each.where, {})
+        for depth in (depth for depth, value in earlier.items() if each.top1[depth] != value):
+            say(printable(f"replaced depth {depth} on {each}: {earlier[depth]:.2f} % is {each.top1[depth]:.2f} % now"))
+    recorded.save(path, overwrite=True)
+
+
+def _write_table(scores: "Mapping[int | None, Score]") -> None:
     write("depth   top-1 %   top-5 %     loss   images")
     for depth, score in scores.items():
-        top5 = "-" if score.top5 is None else f"{score.top5:.2f}"
-        write(f"{'-' if depth is None else depth:>5} {score.top1:>9.2f} {top5:>9} {score.loss:>8.4f} {score.images:>8}")
-    if per_class:
-        _write_classes(opened.classes, scores)
-    first = next(iter(scores.values()))
-    missing = f"; {first.unreadable} images could not be read and do not count" if first.unreadable else ""
-    say(f"{first.images_per_second:.0f} images/s{missing}")
+        top1, top5, loss = (
+            "-" if value is None else f"{value:.{decimals}f}"
+            for value, decimals in ((score.top1, 2), (score.top5, 2), (score.loss, 4))
+        )
+        write(f"{'-' if depth is None else depth:>5} {top1:>9} {top5:>9} {loss:>8} {score.images:>8}")
 
 
 def _write_classes(classes: Sequence[str], scores: "Mapping[int | None, Score]") -> None:

@@ -1,25 +1,40 @@
 """`tleg import`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tleg.basis import MAX_DEPTH
 from tleg.cli.main import app
+from tleg.cli.options import takes_options
 from tleg.cli.output import format_bytes, format_count, say, write, write_json
+from tleg.header import MAX_WIDTH
+from tleg.recipes.fields import option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """Where the learngene goes, and what an official checkpoint may leave open."""
+
+    output: str = option(help="The learngene file to write (.safetensors).", metavar="FILE")
+    heads: int | None = option(
+        None, help="Attention heads, where they are not recorded.", metavar="N", least=1, most=MAX_WIDTH
+    )
+    architecture: str | None = option(
+        None, help="timm's name of the ViT. Default: DeiT's of the same width.", metavar="TIMM_NAME"
+    )
+    auxiliary_depth: int | None = option(
+        None, help="Layers of the auxiliary model, where they are not recorded.", metavar="N", least=1, most=MAX_DEPTH
+    )
 
 
 @app.command("import")
+@takes_options
 def import_(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth of the official auxiliary model.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The learngene file to write (.safetensors).")],
-    heads: Annotated[int | None, typer.Option(metavar="N", help="Attention heads, where they are not recorded.")] = None,
-    architecture: Annotated[
-        str | None, typer.Option(metavar="TIMM_NAME", help="timm's name of the ViT. Default: DeiT's of the same width.")
-    ] = None,
-    auxiliary_depth: Annotated[
-        int | None, typer.Option(metavar="N", help="Layers of the auxiliary model, where they are not recorded.")
-    ] = None,
+    options: ImportOptions,
     force: Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -29,10 +44,16 @@ def import_(
     """
     from tleg.atomic import check_file
 
+    output = Path(options.output)
     check_file(output, overwrite=force)
     from tleg.official import import_official
 
-    learngene = import_official(checkpoint, heads=heads, architecture=architecture, auxiliary_depth=auxiliary_depth)
+    learngene = import_official(
+        checkpoint,
+        heads=options.heads,
+        architecture=options.architecture,
+        auxiliary_depth=options.auxiliary_depth,
+    )
     learngene.save(output, overwrite=force)
     header = learngene.header
     structure = header.architecture.structure

@@ -33,15 +33,15 @@ def inspect(
 
 
 def _document(file: "LearngeneFile") -> dict[str, Any]:
+    from tleg.container import header_values
     from tleg.header import FORMAT_VERSION
-    from tleg.schema import encode
 
     return {
         "path": str(file.path),
         "bytes": file.size,
         "format_version": FORMAT_VERSION,
         "parameters": file.parameters,
-        **encode(file.header),
+        **header_values(file.header),
         "formula": file.header.basis.formula,
         "tensors": {name: list(entry.shape) for name, entry in file.tensors.items()},
     }
@@ -73,12 +73,10 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
         ],
     )
     yield "Learned", list(_tree(header.learned)) or ["not recorded"]
-    if header.reached is None:
-        yield "Reached", ["not measured"]
-    else:
-        top1 = [f"{depth}: {value:.2f}%" for depth, value in sorted(header.reached.top1.items())]
-        data = f"on {header.reached.images:,} images of {header.reached.data}"
-        yield "Reached", ["top-1 by depth, without fine-tuning", data, *_filled(top1)]
+    figures = []
+    for each in header.measured:
+        figures += [f"on {each}", *_filled([f"{depth}: {value:.2f}%" for depth, value in sorted(each.top1.items())])]
+    yield "Reached", ["top-1 by depth, without fine-tuning", *figures] if figures else ["not measured"]
     yield "Cost", _costs(file)
     name_width = max(map(len, file.tensors), default=0)
     yield (

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tleg.quantities import format_bytes as format_bytes  # Here as well, beside what else is written for people.
+from tleg.runs.plain_json import to_plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,8 +27,8 @@ def write(text: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Print a JSON document to stdout: indented, keys in the order given, no NaN."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    """Print a JSON document to stdout: indented, keys in the order given. A number that is not finite is null."""
+    text = json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     # A file's header or name may hold half of a surrogate pair, which no terminal takes.
     print(text.encode("utf-8", "replace").decode("utf-8"))
 

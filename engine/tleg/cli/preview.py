@@ -2,14 +2,17 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tleg.catalogue import DEFAULT_LEARNGENE
 from tleg.cli.main import app
+from tleg.cli.options import takes_options
 from tleg.cli.output import format_bytes, format_count, is_interactive, printable, say, write, write_json
+from tleg.recipes.fields import option
 
 if TYPE_CHECKING:
     from tleg.container import LearngeneFile
@@ -26,24 +29,29 @@ _LIMITS = {
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewOptions:
+    """Which depths, judged by which budget."""
+
+    depths: str = option("1-24", help="Which depths: 8, 1-24 or 4,6,8-12.")
+    max_params: str | None = option(None, help="Most parameters, such as 20M.", metavar="COUNT")
+    max_macs: str | None = option(None, help='Most MACs for one image, such as 3G (papers say "FLOPs").', metavar="COUNT")
+    max_size: str | None = option(None, help="Largest float32 weights, such as 50MB.", metavar="SIZE")
+    max_memory: str | None = option(None, help="Most memory to run a batch, such as 1.5GiB (estimate).", metavar="SIZE")
+    max_training_memory: str | None = option(
+        None, help="Most memory to fine-tune on a batch, such as 8GB (estimate).", metavar="SIZE"
+    )
+    batch: int = option(1, help="Images in a batch, for the memory estimates.", least=1, most=1_000_000, unit="image")
+
+
 @app.command()
+@takes_options
 def preview(
     learngene: Annotated[
         str, typer.Argument(help="A learngene file, the name of a shipped one, or a run.")
     ] = DEFAULT_LEARNGENE,
-    depths: Annotated[str, typer.Option(help="Which depths: 8, 1-24 or 4,6,8-12.")] = "1-24",
-    max_params: Annotated[str | None, typer.Option(metavar="COUNT", help="Most parameters, such as 20M.")] = None,
-    max_macs: Annotated[
-        str | None, typer.Option(metavar="COUNT", help='Most MACs for one image, such as 3G (papers say "FLOPs").')
-    ] = None,
-    max_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Largest float32 weights, such as 50MB.")] = None,
-    max_memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Most memory to run a batch, such as 1.5GiB (estimate).")
-    ] = None,
-    max_training_memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Most memory to fine-tune on a batch, such as 8GB (estimate).")
-    ] = None,
-    batch: Annotated[int, typer.Option(help="Images in a batch, for the memory estimates.")] = 1,
+    *,
+    options: PreviewOptions,
     pick: Annotated[bool, typer.Option("--pick", help="Print only the deepest depth that fits; fail if none does.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -60,12 +68,12 @@ def preview(
     from tleg.preview import preview as make_preview
     from tleg.ranges import parse_depths
 
-    budget = _read_budget(max_params, max_macs, max_size, max_memory, max_training_memory)
-    chosen = parse_depths(depths)
+    budget = _read_budget(options)
+    chosen = parse_depths(options.depths)
     if pick and not budget.limited:
         raise InputError(f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}")
     file = read_file(path_of(learngene, "learngene"))
-    result = make_preview(file.header, chosen, budget, batch)
+    result = make_preview(file.header, chosen, budget, options.batch)
     if pick:
         if result.deepest is None:
             raise TlegError(_none_fits(result))
@@ -76,22 +84,19 @@ def preview(
         _print_table(file, result)
 
 
-def _read_budget(
-    max_params: str | None,
-    max_macs: str | None,
-    max_size: str | None,
-    max_memory: str | None,
-    max_training_memory: str | None,
-) -> "Budget":
+def _read_budget(options: PreviewOptions) -> "Budget":
     from tleg.cost import Budget
     from tleg.quantities import parse_bytes, parse_count
 
+    def read(parse: Callable[[str], int], text: str | None) -> int | None:
+        return None if text is None else parse(text)
+
     return Budget(
-        parameters=None if max_params is None else parse_count(max_params),
-        macs=None if max_macs is None else parse_count(max_macs),
-        size=None if max_size is None else parse_bytes(max_size),
-        inference_memory=None if max_memory is None else parse_bytes(max_memory),
-        training_memory=None if max_training_memory is None else parse_bytes(max_training_memory),
+        parameters=read(parse_count, options.max_params),
+        macs=read(parse_count, options.max_macs),
+        size=read(parse_bytes, options.max_size),
+        inference_memory=read(parse_bytes, options.max_memory),
+        training_memory=read(parse_bytes, options.max_training_memory),
     )
 
 
@@ -112,6 +117,9 @@ def _document(file: "LearngeneFile", result: "Preview") -> dict[str, Any]:
         "architecture": header.architecture.name,
         "basis": header.basis.name,
         "auxiliary_depth": header.auxiliary.depth,
+        "top1_on": None
+        if header.reached is None
+        else {"data": header.reached.data, "images": header.reached.images, "precision": header.reached.precision},
         "batch": result.batch,
         "budget": limits or None,
         "deepest": result.deepest.depth if result.deepest else None,
@@ -147,6 +155,8 @@ def _print_table(file: "LearngeneFile", result: "Preview") -> None:
         over = index > 0 and not result.rows[index - 1].fits
         write(_styled(_line(cells, widths), _BOLD if index == 0 or deepest else _DIM if over else ""))
     say(f"inference and training: memory for a batch of {images}, estimated")
+    if any(row.top1 is not None for row in result.rows):
+        say(printable(f"top-1: on {header.reached}"))
     if result.budget.limited:
         say(f"deepest that fits: {result.deepest.depth}" if result.deepest else _none_fits(result))
 

@@ -3,14 +3,15 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import typer
 
 from tleg.cli.launch_options import Wishes, make_wishes
+from tleg.cli.options import become, keyword_parameter, option_parameter, parameter_name
 from tleg.recipes.command_line import parse_arguments as parse_arguments
 from tleg.recipes.document import default_of, from_values
-from tleg.recipes.fields import Option, options_of
+from tleg.recipes.fields import options_of
 from tleg.recipes.kinds import RECIPES, Kind, TrainingRecipe
 from tleg.recipes.presets import preset_values, presets_of
 from tleg.recipes.toml_file import read_values
@@ -31,14 +32,16 @@ def takes_recipe(kind: Kind) -> Callable[[Callable[[TrainingRecipe, Wishes], Non
         own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in launching]
 
         def run(**given: Any) -> None:
-            values = {each.name: given.pop(_parameter(each)) for each in options}
+            values = {each.name: given.pop(parameter_name(each)) for each in options}
             recipe = make_recipe(kind, given.pop("preset"), given.pop("recipe"), values)
             command(recipe, make_wishes(**given))
 
-        parameters = [*_sources(kind), *(_option(each, kind) for each in options), *own]
-        run.__doc__, run.__name__, run.__module__ = command.__doc__, command.__name__, command.__module__
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        parameters = [
+            *_sources(kind),
+            *(option_parameter(each, default_of(each, kind), switch=False) for each in options),
+            *own,
+        ]
+        become(run, command, parameters)
         return run
 
     return decorate
@@ -69,26 +72,4 @@ def _sources(kind: Kind) -> list[inspect.Parameter]:
         help="A recipe file (TOML): keys are options without dashes.", metavar="FILE", rich_help_panel=_SOURCES
     )
     preset = typer.Option(help=f"Start from a recipe by name: {presets}.", metavar="NAME", rich_help_panel=_SOURCES)
-    return [_keyword("recipe", str | None, recipe), _keyword("preset", str | None, preset)]
-
-
-def _option(each: Option, kind: Kind) -> inspect.Parameter:
-    default = default_of(each, kind)
-    shown: bool | str = False if default is None or default == {} or default is False else str(default)
-    text = f"{each.help} Required." if each.required else each.help
-    if each.choices and each.metavar is None and not any(choice in each.help for choice in each.choices):
-        text = f"{text} One of {', '.join(each.choices)}."
-    # Unset is None, so that a file's value is not replaced by a default.
-    names = (f"--{each.name}/--no-{each.name}",) if each.kind is bool else (f"--{each.name}",)
-    settings = typer.Option(*names, help=text, metavar=each.metavar, show_default=shown, rich_help_panel=each.group)
-    annotation = list[str] | None if each.kind is dict else each.kind | None
-    return _keyword(_parameter(each), annotation, settings)
-
-
-def _keyword(name: str, annotation: Any, settings: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation, settings])
-
-
-def _parameter(each: Option) -> str:
-    """A name that no option of a command's own has."""
-    return f"recipe_{'_'.join(each.path)}"
+    return [keyword_parameter("recipe", str | None, recipe), keyword_parameter("preset", str | None, preset)]

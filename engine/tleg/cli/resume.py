@@ -1,23 +1,38 @@
 """`tleg resume`: go on from the last checkpoint."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 
 from tleg.cli.launch_options import AccountOption, ForceOption, PartitionOption, SbatchOption, TimeOption, make_job
 from tleg.cli.main import app
+from tleg.cli.options import takes_options
 from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import JsonOption, RunArgument, RunsDirOption, runs_folder_of
+from tleg.recipes.compute import Compute
+from tleg.recipes.fields import options_of, same_option
+from tleg.recipes.training import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeOptions:
+    """What may change on the way, in the ranges of a recipe."""
+
+    epochs: int | None = same_option(Recipe, "epochs", None, help="Train for so many epochs in all.")
+    devices: int | None = same_option(
+        Compute, "devices", None, help="Devices on each machine. The result is nearly the same."
+    )
+    accumulate: int | None = same_option(Recipe, "accumulate", None, help="Parts of a step. The result is nearly the same.")
+    workers: int | None = same_option(Recipe, "workers", None, help="Processes that prepare images. The result is the same.")
+    max_restarts: int | None = same_option(Compute, "max-restarts", None, help="Starts after a process died.")
 
 
 @app.command()
+@takes_options
 def resume(
     run: RunArgument,
-    epochs: Annotated[int | None, typer.Option(help="Train for so many epochs in all.")] = None,
-    devices: Annotated[int | None, typer.Option(help="Devices on each machine. The result is nearly the same.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Parts of a step. The result is nearly the same.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that prepare images. The result is the same.")] = None,
-    max_restarts: Annotated[int | None, typer.Option(help="Starts after a process died.")] = None,
+    options: ResumeOptions,
     slurm: Annotated[
         bool | None, typer.Option("--slurm/--no-slurm", help="Go on as a batch job, or on this machine. Default: as before.")
     ] = None,
@@ -42,13 +57,7 @@ def resume(
     from tleg.runs.spec import read_spec
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
-    given: dict[str, Any] = {
-        "epochs": epochs,
-        "devices": devices,
-        "accumulate": accumulate,
-        "workers": workers,
-        "max-restarts": max_restarts,
-    }
+    given = {each.name: getattr(options, each.path[0]) for each in options_of(ResumeOptions)}
     changes = {name: value for name, value in given.items() if value is not None}
     batch_job = make_job(slurm, partition, time_limit, account, sbatch)
     job = resume_training(folder, changes, "here" if slurm is False else batch_job, overwrite=force)

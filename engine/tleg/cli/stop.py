@@ -2,22 +2,29 @@
 
 import time
 from contextlib import suppress
-from typing import Annotated
-
-import typer
+from dataclasses import dataclass
 
 from tleg.cli.main import app
+from tleg.cli.options import takes_options
 from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import JsonOption, RunArgument, RunsDirOption, runs_folder_of
+from tleg.recipes.fields import option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOptions:
+    """How long a run may take to end."""
+
+    kill_after: float | None = option(
+        None, help="Kill it when it has not ended after so many seconds.", metavar="SECONDS", least=0, most=10_000_000
+    )
 
 
 @app.command()
+@takes_options
 def stop(
     run: RunArgument,
-    kill_after: Annotated[
-        float | None,
-        typer.Option(help="Kill it when it has not ended after so many seconds.", metavar="SECONDS", min=0),
-    ] = None,
+    options: StopOptions,
     runs_dir: RunsDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,8 +47,8 @@ def stop(
         began = time.monotonic()
         say("stopping: it finishes its step and saves. Ctrl-C leaves it to that")
         while (state := observe(folder)).state not in ENDED:
-            if kill_after is not None and time.monotonic() - began >= kill_after:
-                say(f"it has not ended after {kill_after:g} s; killing it")
+            if options.kill_after is not None and time.monotonic() - began >= options.kill_after:
+                say(f"it has not ended after {options.kill_after:g} s; killing it")
                 with suppress(InputError):  # It has ended meanwhile.
                     kill_run(folder)
             elif state.state == "queued":

@@ -58,5 +58,6 @@ def split(data: Data, part: float, seed: int) -> Data:
             *notes,
             f"the {len(data.validation)} validation images of {data.name} are left out; those of the split count",
         )
-    name = f"{data.name} (split {part:g})"
+    # The seed as well: another one's images are others, and figures of the two must not be taken for one.
+    name = f"{data.name} (split {part:g}{f', seed {seed}' if seed else ''})"
     return replace(data, name=name, train=Part(data.train, kept), validation=Part(data.train, sorted(taken)), notes=notes)

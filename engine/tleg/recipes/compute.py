@@ -1,5 +1,6 @@
 """Where a training runs, and what it keeps while it does."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,6 +8,12 @@ from tleg.errors import InputError
 from tleg.recipes.fields import check_fields, option
 
 PRECISIONS: Final = ("auto", "float32", "bfloat16", "float16")
+
+
+def check_device(device: str) -> None:
+    """Refuse a text that names no device. Whether it is there is known where it is used. Raises InputError."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", device, re.ASCII) is None:
+        raise InputError(f"unknown device '{device}': choose auto, cpu, cuda or cuda:N")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +43,8 @@ class Compute:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        kind, _, index = self.device.partition(":")
-        if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
-            raise InputError(f"unknown device '{self.device}': choose auto, cpu, cuda or cuda:N")
-        if index and self.processes > 1:
+        check_device(self.device)
+        if ":" in self.device and self.processes > 1:
             raise InputError(f"device {self.device} is one device, and {self.processes} were asked for; write --device cuda")
 
     @property

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Any, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from tleg.errors import InputError, did_you_mean
-from tleg.recipes.fields import Option, options_of
+from tleg.recipes.fields import Option, check_value, options_of
 from tleg.recipes.kinds import KIND_DEFAULTS, RECIPES, Kind, TrainingRecipe
 
 NONE = "none"
+Options = TypeVar("Options")
 
 
 def to_values(recipe: TrainingRecipe, *, complete: bool = True) -> dict[str, Any]:
@@ -62,6 +63,22 @@ def read_value(each: Option, value: Any) -> Any:
         wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a table"}[each.kind]
         raise InputError(f"{each.name} must be {wanted}, not {value!r}")
     return value
+
+
+def build_options(kind: type[Options], values: Mapping[str, Any]) -> Options:
+    """Return a dataclass of options from option name -> value; those that are left out keep their defaults.
+
+    Every value is checked against its option's range and choices, also where the dataclass does not do so itself. Raises
+    InputError naming the option.
+    """
+    nested: dict[str, Any] = {}
+    for each in options_of(kind):
+        if each.name in values:
+            check_value(each, values[each.name])
+            _place(nested, each.path, values[each.name])
+        elif each.required:
+            raise InputError(f"--{each.name} is missing: {each.help}")
+    return cast(Options, _build(kind, nested))
 
 
 def default_of(each: Option, kind: Kind) -> Any:

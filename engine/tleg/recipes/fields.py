@@ -1,7 +1,7 @@
 """One definition for an option of the command line, a key of a recipe file and a field of the trainer.
 
-A recipe is a frozen dataclass whose fields say their own help, range and choices. `options_of` reads them, nested
-dataclasses included; everything that shows, reads or writes recipes is made from that.
+A recipe, and what any other command takes, is a frozen dataclass whose fields say their own help, range and choices.
+`options_of` reads them, nested dataclasses included; everything that shows, reads or writes options is made from that.
 """
 
 import math
@@ -22,9 +22,13 @@ class Option:
 
     name      as it is typed, without dashes in front: 'batch-size'
     path      the fields that lead to it: ('recipe', 'batch_size')
-    kind      int, float, str, bool or dict
+    kind      int, float, str, bool, Path, dict, or list for one that may be given several times
+    item      of a list: what it holds, int or str
     optional  whether None is a value: then nothing is the default, or 'none' is written for it
     required  whether it has no default
+    least, most  the smallest and the largest number that it may be (each one, of a list)
+    letter    one letter that stands for it, as in -n
+    unit      what one of it is, as in 'at least 1 image'
     """
 
     name: str
@@ -39,6 +43,9 @@ class Option:
     least: float | None
     most: float | None
     choices: tuple[str, ...]
+    item: type | None = None
+    letter: str | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +59,35 @@ class _Notes:
     least: float | None
     most: float | None
     choices: tuple[str, ...]
+    letter: str | None = None
+    unit: str = ""
 
 
 def option(
     default: Any = MISSING,
     *,
     help: str,  # noqa: A002  # What it is called everywhere else.
-    group: str,
+    group: str = "",
     name: str | None = None,
     metavar: str | None = None,
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    letter: str | None = None,
+    unit: str = "",
 ) -> Any:
     """Declare a field that is an option. `least` and `most` are inclusive; `choices` are the words that it may be."""
-    notes = _Notes(help, name, group, metavar, least, most, choices)
+    return _declare(default, _Notes(help, name, group, metavar, least, most, choices, letter, unit))
+
+
+def same_option(kind: type, name: str, default: Any = MISSING, *, help: str, group: str = "") -> Any:  # noqa: A002
+    """Declare a field that is an option of another class under the same name, in the same range, with words of its own."""
+    known = option_named(kind, name)
+    notes = _Notes(help, known.name, group, known.metavar, known.least, known.most, known.choices, known.letter, known.unit)
+    return _declare(default, notes)
+
+
+def _declare(default: Any, notes: _Notes) -> Any:
     if isinstance(default, Mapping):
         return field(default_factory=lambda: dict(default), metadata={_KEY: notes})
     return field(default=default, metadata={_KEY: notes})
@@ -94,16 +115,43 @@ def check_fields(recipe: Any) -> None:
 
 def check_value(each: Option, value: Any) -> None:
     """Check one value against an option's range and choices. Raises InputError naming the option."""
-    if value is None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not _is_finite(item):
+                raise InputError(f"{each.name} {key} must be made of finite numbers, not {item!r}")
         return
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        least, most = -math.inf if each.least is None else each.least, math.inf if each.most is None else each.most
-        if not math.isfinite(value) or not least <= value <= most:
-            bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"at least {least:g}"
-            raise InputError(f"{each.name} must be {bounds}, not {value:g}")
-    if each.choices and value not in each.choices:
-        hint = did_you_mean(str(value), each.choices)
-        raise InputError(f"unknown {each.name} '{value}': choose {_either(each.choices)}.{hint}")
+    for item in value if isinstance(value, tuple | list) else () if value is None else (value,):
+        if isinstance(item, int | float) and not isinstance(item, bool):
+            _check_range(each, item)
+        if each.choices and item not in each.choices:
+            hint = did_you_mean(str(item), each.choices)
+            raise InputError(f"unknown {each.name} '{item}': choose {_either(each.choices)}.{hint}")
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a JSON value holds no NaN and no infinity, which neither a recipe file nor a run's description can hold."""
+    if isinstance(value, Mapping | list | tuple):
+        return all(map(_is_finite, value.values() if isinstance(value, Mapping) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _check_range(each: Option, value: float) -> None:
+    least, most = -math.inf if each.least is None else each.least, math.inf if each.most is None else each.most
+    # Comparisons, because a whole number may be larger than any float; NaN fails each of them.
+    if -math.inf < value < math.inf and least <= value <= most:
+        return
+    bounds = f"from {_written(least)} to {_written(most)}" if math.isfinite(most) else f"at least {_written(least)}"
+    if each.unit:
+        bounds = f"at least {_written(least)} {each.unit} and at most {_written(most)}"
+    raise InputError(f"{each.name} must be {bounds}, not {_written(value)}")
+
+
+def _written(value: float) -> str:
+    """A whole number with all its digits, unless they are more than anybody reads."""
+    if isinstance(value, int) or (abs(value) < 1e15 and value.is_integer()):
+        text = str(int(value))
+        return text if len(text) <= 20 else f"{text[:17]}..."
+    return f"{value:g}"
 
 
 @cache
@@ -125,7 +173,11 @@ def _describe(item: Field[Any], hint: Any, path: tuple[str, ...]) -> Option:
     notes: _Notes = item.metadata[_KEY]
     optional = get_origin(hint) in (Union, types.UnionType) and types.NoneType in get_args(hint)
     kind = next(each for each in get_args(hint) if each is not types.NoneType) if optional else hint
-    kind = dict if get_origin(kind) is not None and issubclass(get_origin(kind), Mapping) else kind
+    origin, item_kind = get_origin(kind), None
+    if origin is tuple:
+        kind, item_kind = list, get_args(kind)[0]
+    elif origin is not None and issubclass(origin, Mapping):
+        kind = dict
     default = item.default_factory() if item.default_factory is not MISSING else item.default
     return Option(
         notes.name or item.name.replace("_", "-"),
@@ -140,6 +192,9 @@ def _describe(item: Field[Any], hint: Any, path: tuple[str, ...]) -> Option:
         notes.least,
         notes.most,
         notes.choices,
+        item_kind,
+        notes.letter,
+        notes.unit,
     )
 
 

@@ -10,7 +10,8 @@ started     step, steps, epochs, restart (how often the run was continued), resu
 stage       name, text, done, total (null when not countable): opening data, checking the teacher, evaluating, …
 step        step, steps, epoch, epochs, loss, task_loss, distillation_loss, learning_rate, gradient_norm, images_per_second,
             data_wait (share of the time, 0 to 1), depth, scale (of float16's gradients)
-evaluation  step, epoch, weights ('model' or 'ema'), scores [{depth, top1, top5 (percent), loss, images}], images_per_second
+evaluation  step, epoch, weights ('model' or 'ema'), scores [{depth, top1, top5 (percent), loss, images}], images_per_second;
+            a score has `nonfinite` as well, and no figures, where outputs were not finite for so many images
 checkpoint  step, name, seconds, bytes, best (true when it is the best so far)
 device      devices [{index, name, utilisation (percent), memory_used, memory_total (bytes), temperature (°C), power (W)}],
             host {memory_used, memory_total (bytes), load}
@@ -35,6 +36,7 @@ from tleg.runs.plain_json import to_json
 
 EVENT_VERSION: Final = 1
 EVENTS_LOST: Final = "events-lost"  # The code of the warning about events that could not be written.
+NO_CHECKPOINT: Final = "checkpoint"  # The same of a checkpoint, with its step.
 _BLOCK: Final = 1 << 16
 
 

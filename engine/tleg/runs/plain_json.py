@@ -16,20 +16,21 @@ def to_json(value: Any) -> str:
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError):
-        return json.dumps(_plain(value), separators=(",", ":"))
+        return json.dumps(to_plain(value), separators=(",", ":"))
 
 
-def _plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """Return a value as JSON has it: null for a number that is not finite."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [to_plain(item) for item in value]
     item = getattr(value, "item", None)
     if callable(item):
         with suppress(TypeError, ValueError, RuntimeError):
-            return _plain(item())
+            return to_plain(item())
     return str(value)

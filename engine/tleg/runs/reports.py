@@ -1,5 +1,6 @@
 """What events say, as values: payloads read with tolerance, because a viewer may be older or newer than the trainer."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -65,13 +66,14 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class DepthScore:
-    """Accuracy at one depth; top1 and top5 in percent."""
+    """Accuracy at one depth; top1 and top5 in percent. None where outputs were not finite, for so many of the images."""
 
     depth: int | None
     top1: float | None
     top5: float | None
     loss: float | None
     images: int | None
+    nonfinite: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ class EvaluationReport:
 
     @property
     def top1(self) -> float | None:
-        """The mean of top1 over the depths, in percent; None without scores."""
+        """The mean of top1 over the depths, in percent; None without scores, and where one depth has none."""
         values = self._values
-        return sum(values) / len(values) if values else None
+        return sum(values) / len(values) if values and len(values) == len(self.scores) else None
 
     @property
     def averaged(self) -> int:
@@ -199,6 +201,7 @@ def _read_score(score: Mapping[str, Any]) -> DepthScore:
         top5=number(score, "top5"),
         loss=number(score, "loss"),
         images=integer(score, "images"),
+        nonfinite=integer(score, "nonfinite") or 0,
     )
 
 
@@ -235,7 +238,7 @@ def number(payload: Mapping[str, Any], name: str) -> float | None:
     """A number of a payload, or None where there is none."""
     value = payload.get(name)
     if type(value) is float:
-        return value
+        return value if math.isfinite(value) else None  # Another writer's NaN.
     return float(value) if type(value) is int and abs(value) < _GREATEST else None
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from tleg.runs.best import best_of
 from tleg.runs.curve import Curve, CurveBuilder
-from tleg.runs.events import Event
+from tleg.runs.events import NO_CHECKPOINT, Event
 from tleg.runs.reports import (
     CheckpointReport,
     EvaluationReport,
@@ -45,7 +46,9 @@ class RunSnapshot:
     curve          loss, gradient norm, images per second and learning rate by step
     evaluations    oldest first
     best           the evaluation of the weights that are kept (their average, where there is one) with the highest mean top1
-                   over its depths; of equals the first
+                   over its depths, of equals the latest: that of the checkpoint that is kept as the best. One whose
+                   checkpoint could not be written does not count
+    unsaved        steps whose checkpoint could not be written
     checkpoints    oldest first
     warnings, warning_count  the latest ones, and how many there were in all
     log            the latest lines
@@ -62,6 +65,7 @@ class RunSnapshot:
     curve: Curve = field(default_factory=Curve)
     evaluations: tuple[EvaluationReport, ...] = ()
     best: EvaluationReport | None = None
+    unsaved: frozenset[int] = frozenset()
     checkpoints: tuple[CheckpointReport, ...] = ()
     warnings: tuple[WarningReport, ...] = ()
     warning_count: int = 0
@@ -140,9 +144,10 @@ class _Folding:
             self._changes["step"] = None
         evaluations = tuple(each for each in self.get("evaluations") if each.step <= start.step)
         self._changes["evaluations"] = evaluations
+        self._changes["unsaved"] = frozenset(step for step in self.get("unsaved") if step <= start.step)
         best = self.get("best")
         if best is not None and best.step > start.step:
-            self._changes["best"] = _best(evaluations)
+            self._choose_best(evaluations)
         self._changes["checkpoints"] = tuple(each for each in self.get("checkpoints") if each.step <= start.step)
 
     def stage(self, t: float, payload: Mapping[str, Any]) -> None:
@@ -153,17 +158,31 @@ class _Folding:
     def evaluation(self, t: float, payload: Mapping[str, Any]) -> None:
         report = read_evaluation(t, payload)
         self._changes["evaluations"] = (*self.get("evaluations"), report)[-MOST_EVALUATIONS:]
-        self._changes["best"] = _best((*filter(None, (self.get("best"),)), report))
+        self._choose_best((*filter(None, (self.get("best"),)), report))
 
     def checkpoint(self, t: float, payload: Mapping[str, Any]) -> None:
-        self._changes["checkpoints"] = (*self.get("checkpoints"), read_checkpoint(t, payload))[-MOST_CHECKPOINTS:]
+        report = read_checkpoint(t, payload)
+        self._changes["checkpoints"] = (*self.get("checkpoints"), report)[-MOST_CHECKPOINTS:]
+        if report.step in self.get("unsaved"):
+            self._changes["unsaved"] = self.get("unsaved") - {report.step}
+            self._choose_best(self.get("evaluations"))
+
+    def _choose_best(self, evaluations: Iterable[EvaluationReport]) -> None:
+        every = list(evaluations)
+        kept = [each for each in every if each.weights == "ema"] or every
+        unsaved = self.get("unsaved")
+        self._changes["best"] = best_of((each.top1, each.step, each) for each in kept if each.step not in unsaved)
 
     def device(self, _t: float, payload: Mapping[str, Any]) -> None:
         self._changes["device"] = payload
 
     def warning(self, t: float, payload: Mapping[str, Any]) -> None:
-        self._changes["warnings"] = (*self.get("warnings"), read_warning(t, payload))[-MOST_MESSAGES:]
+        report = read_warning(t, payload)
+        self._changes["warnings"] = (*self.get("warnings"), report)[-MOST_MESSAGES:]
         self._changes["warning_count"] = self.get("warning_count") + 1
+        if report.code == NO_CHECKPOINT and report.step is not None:
+            self._changes["unsaved"] = self.get("unsaved") | {report.step}
+            self._choose_best(self.get("evaluations"))
 
     def log(self, _t: float, payload: Mapping[str, Any]) -> None:
         self._changes["log"] = (*self.get("log"), text(payload, "text") or "")[-MOST_MESSAGES:]
@@ -183,12 +202,3 @@ _HANDLERS: Final = {
     "log": _Folding.log,
     "finished": _Folding.finished,
 }
-
-
-def _best(evaluations: Iterable[EvaluationReport]) -> EvaluationReport | None:
-    best: EvaluationReport | None = None
-    every = list(evaluations)
-    for each in [each for each in every if each.weights == "ema"] or every:
-        if each.top1 is not None and (best is None or best.top1 is None or each.top1 > best.top1):
-            best = each
-    return best

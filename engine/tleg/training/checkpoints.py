@@ -29,6 +29,7 @@ from torch import Tensor
 from tleg.atomic import new_folder
 from tleg.errors import FileFormatError, describe_os_error
 from tleg.recipes.compute import Keeping
+from tleg.runs.best import best_of
 from tleg.schema import decode, encode
 
 VERSION: Final = 1
@@ -107,7 +108,7 @@ class Checkpoints:
         contents = {f"{name}.safetensors": save_tensors(_on_cpu(group)) for name, group in tensors.items()}
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         progress = Progress(VERSION, step, epoch, milestone, score, optimizer, scaler, about, hashes)
-        contents[PROGRESS] = (json.dumps(encode(progress), indent=1) + "\n").encode()
+        contents[PROGRESS] = (json.dumps(encode(progress), indent=1, allow_nan=False) + "\n").encode()
         # The same step again has the same weights; what differs is what is known of them.
         again, renewed, aside = target.exists(), target.with_suffix(".new"), target.with_suffix(".old")
         if again:
@@ -159,10 +160,8 @@ class Checkpoints:
         return None, problems
 
     def best(self) -> Path | None:
-        """The folder of the checkpoint with the highest score, the later of equals; None when none has a score."""
-        # Latest first, and max takes the first of equals.
-        scored = [(score, path) for path in self.paths() if (score := _score(path)) is not None]
-        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+        """The folder of the best checkpoint, by the rule of `best_of`; None when none has a score."""
+        return best_of((_score(path), _step(path) or 0, path) for path in self.paths())
 
     def _prune(self, step: int) -> None:
         """Remove all but the latest up to this step, the best and the milestones.

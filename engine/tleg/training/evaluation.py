@@ -1,9 +1,9 @@
 """Evaluation: several models in one pass over the data, every image counted once, on any number of processes."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from tleg.data.loading import batches, worker_options
 from tleg.data.order import READABLE, EvaluationImages
 from tleg.data.transforms import evaluation_transform
 from tleg.data.unreadable import UnreadableImages
-from tleg.errors import DataError
+from tleg.errors import DataError, TlegError
 from tleg.header import Preprocessing
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
@@ -33,15 +33,50 @@ class Score:
     images_per_second  of all models together: each image is decoded once and seen by each
     unreadable         images that could not be read, and do not count
     per_class          top-1 accuracy in percent by class, None for a class without images
+    nonfinite          images for which the model's outputs held NaN or infinity. With one or more, accuracies and loss are
+                       None: the largest of outputs that are no numbers is whatever comes first, as a rule class 0
     """
 
     images: int
-    top1: float
+    top1: float | None
     top5: float | None
-    loss: float
+    loss: float | None
     images_per_second: float = 0.0
     unreadable: int = 0
     per_class: tuple[float | None, ...] = ()
+    nonfinite: int = 0
+
+
+def mean_top1(scores: Iterable[Score]) -> float | None:
+    """The mean accuracy of models that were evaluated together, as of one model at several depths, in percent.
+
+    None where there are none, and where one of them has none: the mean of the others would be another figure.
+    """
+    values = [score.top1 for score in scores]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def require_finite(scores: Mapping[Any, Score], what: str) -> None:
+    """Refuse scores of outputs that are not finite. `what` is the model; keys that are numbers are its depths.
+
+    Raises TlegError that names how many images, at which depths.
+    """
+    if text := describe_nonfinite(scores, what):
+        raise TlegError(f"{text}, so it has no accuracy: its weights may hold such values, or the precision is too low")
+
+
+def describe_nonfinite(scores: Mapping[Any, Score], what: str) -> str | None:
+    """Say for how many images a model's outputs were not finite, at which depths; None where all were."""
+    broken = {key: score for key, score in scores.items() if score.nonfinite}
+    if not broken:
+        return None
+    at = [
+        f"{score.nonfinite} of {score.images} images{f' at depth {key}' if isinstance(key, int) else ''}"
+        for key, score in broken.items()
+    ]
+    more = f" and at {len(at) - 3} more depths" if len(at) > 3 else ""
+    return f"the outputs of {what} are not finite (NaN or infinite) for {', '.join(at[:3])}{more}"
 
 
 @torch.inference_mode()
@@ -113,9 +148,10 @@ class _Tally:
     """Sums over the images that one process saw."""
 
     def __init__(self) -> None:
-        # Per class: images, right answers, right within the first five; and the loss.
+        # Per class: images, right answers, right within the first five.
         self._counts = torch.zeros(0, 3, dtype=torch.float64)
-        self._loss = torch.zeros(1, dtype=torch.float64)
+        # The loss, and how many images had outputs that are not finite.
+        self._sums = torch.zeros(2, dtype=torch.float64)
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch of logits (N, classes) with their labels (N,)."""
@@ -125,7 +161,13 @@ class _Tally:
         right = logits.topk(min(5, classes), dim=1).indices == labels[:, None]
         values = torch.stack([torch.ones_like(labels), right[:, 0], right.any(1)], dim=1).double().cpu()
         self._counts.index_add_(0, labels.cpu(), values)
-        self._loss += F.cross_entropy(logits, labels, reduction="sum").double().cpu()
+        broken = ~logits.isfinite().all(dim=1)
+        loss = F.cross_entropy(logits, labels, reduction="sum").double()
+        if not loss.isfinite() and not broken.any():
+            loss = F.cross_entropy(
+                logits.double(), labels, reduction="sum"
+            )  # Finite outputs, further apart than float32 goes.
+        self._sums += torch.stack([loss, broken.sum().double()]).cpu()
 
     def score(self, world: World, unreadable: int, speed: float) -> Score:
         """Return the score of all processes together."""
@@ -134,11 +176,13 @@ class _Tally:
         counts = torch.zeros(classes, 3, dtype=torch.float64)
         counts[: len(self._counts)] = self._counts
         counts = world.sum(counts)
-        loss = world.sum(self._loss)
+        loss, nonfinite = world.sum(self._sums).tolist()
         missing = int(world.sum(torch.tensor([unreadable], dtype=torch.float64)).item())
         images, right, among = counts.sum(0).tolist()
         if not images:
             raise DataError("none of the images to evaluate on can be read")
+        if nonfinite:
+            return Score(int(images), None, None, None, speed, missing, (None,) * classes, int(nonfinite))
         each = tuple(100 * good / seen if seen else None for seen, good, _ in counts.tolist())
         top5 = 100 * among / images if classes > 5 else None
-        return Score(int(images), 100 * right / images, top5, loss.item() / images, speed, missing, each)
+        return Score(int(images), 100 * right / images, top5, loss / images, speed, missing, each)

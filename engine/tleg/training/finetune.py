@@ -19,7 +19,7 @@ from tleg.schema import encode
 from tleg.training.checkpoints import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.evaluation import Score, evaluate
+from tleg.training.evaluation import Score, evaluate, require_finite
 from tleg.training.freezing import freeze
 from tleg.training.kept import MODEL, KeptModel
 from tleg.training.loop import train
@@ -150,6 +150,7 @@ def finetune(
         world=world,
         progress=told(observer, "evaluating the result", world),
     )
+    require_finite(scores, f"the model, which is in {output},")
     if world.is_main:
         with new_file(output / TRAINING_RECORD, overwrite=True) as file:
             _write_record(file, {**record, "reached": _describe_score(scores["model"])})
@@ -180,4 +181,4 @@ def _describe_score(score: Score) -> dict[str, Any]:
 
 
 def _write_record(file: Path, record: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(record, indent=2) + "\n")
+    file.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")

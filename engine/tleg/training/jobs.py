@@ -56,6 +56,8 @@ def run_job(
         checkpoints=checkpoints,
         world=world,
     )
+    assert score.top1 is not None, "finetune refuses a model without figures"
+    assert score.loss is not None
     return output, f"top-1 {score.top1:.2f} %, loss {score.loss:.4f}, on {score.images} images"
 
 

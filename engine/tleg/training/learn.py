@@ -13,7 +13,7 @@ from tleg.cost import CostModel
 from tleg.data.dataset import Data
 from tleg.data.order import seed_everything
 from tleg.data.transforms import training_transform
-from tleg.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing, Reached
+from tleg.header import Architecture, Auxiliary, LearngeneHeader, Precision, Preprocessing, Reached
 from tleg.learngene import Learngene
 from tleg.measure import measure
 from tleg.recipes.compute import Keeping
@@ -26,7 +26,7 @@ from tleg.training.checkpoints import Checkpoints
 from tleg.training.defaults import check_channels, model_arguments, preprocessing_for
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.evaluation import Score
+from tleg.training.evaluation import Score, require_finite
 from tleg.training.kept import LEARNGENE
 from tleg.training.loop import train
 from tleg.training.observer import QUIET, Observer
@@ -168,7 +168,7 @@ def evaluate_learngene(
     """Return the learngene with the zero-shot accuracy of these depths in its header, measured in float32."""
     subject = learngene_subject(learngene, placement, depths)
     scores = evaluate_subject(subject, data, placement.in_float32(), workers=workers, world=world, progress=progress)
-    return record_scores(learngene, data, scores)
+    return record_scores(learngene, data, scores, overwrite=True)
 
 
 def learn_to_file(
@@ -208,14 +208,29 @@ def learn_to_file(
     return learngene
 
 
-def record_scores(learngene: Learngene, data: Data, scores: Mapping[int | None, Score]) -> Learngene:
-    """Return the learngene with accuracies in its header. Those of other depths on the same images stay."""
+def record_scores(
+    learngene: Learngene,
+    data: Data,
+    scores: Mapping[int | None, Score],
+    precision: Precision = "float32",
+    *,
+    overwrite: bool = False,
+) -> Learngene:
+    """Return the learngene with accuracies in its header, beside those on other images and in other precisions.
+
+    Raises InputError where figures would be replaced by others without `overwrite`, TlegError for outputs that are not
+    finite.
+    """
+    require_finite(scores, "the learngene")
     images = next(iter(scores.values())).images
-    top1 = {depth: round(score.top1, 2) for depth, score in scores.items() if depth is not None}
-    earlier, name = learngene.header.reached, f"{data.name} validation"
-    if earlier is not None and (earlier.data, earlier.images) == (name, images):
-        top1 = {**earlier.top1, **top1}
-    return learngene.with_header(reached=Reached(name, images, dict(sorted(top1.items()))))
+    top1 = {depth: round(score.top1, 2) for depth, score in scores.items() if depth is not None and score.top1 is not None}
+    found = Reached(measured_on(data), images, dict(sorted(top1.items())), precision)
+    return Learngene(learngene.header.with_measured(found, replace_others=overwrite), learngene.tensors)
+
+
+def measured_on(data: Data) -> str:
+    """What the images that accuracies are measured on are called, in headers and reports."""
+    return f"{data.name} validation"
 
 
 def _describe_learning(job: LearnJob, steps: int, prepared: Prepared, placement: Placement) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from tleg.data.prefetch import Batch, Prefetcher
 from tleg.data.transforms import training_transform
 from tleg.errors import DataError, ExportError, InputError, TlegError
 from tleg.recipes.training import Recipe
+from tleg.runs.events import NO_CHECKPOINT
 from tleg.training.checkpoints import Checkpoints
 from tleg.training.compiling import compile_student
 from tleg.training.distributed import average_gradients
-from tleg.training.evaluation import Score, evaluate
+from tleg.training.evaluation import Score, describe_nonfinite, evaluate, mean_top1
 from tleg.training.normaliser import Normaliser
 from tleg.training.objective import Losses, Objective, mean_losses
 from tleg.training.observer import QUIET, Observer, StepReport
@@ -263,6 +264,8 @@ class _Loop:
         self.evaluated = {name: {depth: scores[name, depth] for depth in depths} for name in models}
         for name, some in self.evaluated.items():
             self.observer.evaluated(step, step // self.steps_per_epoch, name, some)
+            if text := describe_nonfinite(some, "the average of the weights" if name == "ema" else "the model"):
+                self.observer.warn("nonfinite", f"{text}; this evaluation does not count", step)
         self.reported_at += time.monotonic() - began  # It is no part of the speed of steps.
 
     def _predictor(self, model: nn.Module, depth: int | None) -> Any:
@@ -293,14 +296,14 @@ class _Loop:
                 step // self.steps_per_epoch,
                 groups,
                 milestone=self.occasions.keeps(step),
-                score=sum(score.top1 for score in shown.values()) / len(shown) if shown else None,
+                score=mean_top1(shown.values()),
                 optimizer=numbers,
                 scaler=self.state.scaler_state,
                 about=self.plan.about,
             )
         except (ExportError, InputError) as error:
             # What was kept before is still there, and the next attempt may find room.
-            self.observer.warn("checkpoint", f"no checkpoint of step {step}: {error}", step)
+            self.observer.warn(NO_CHECKPOINT, f"no checkpoint of step {step}: {error}", step)
             return
         self.observer.saved(step, saved.name, saved.seconds, saved.size, saved.best)
 

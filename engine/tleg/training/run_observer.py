@@ -107,7 +107,14 @@ class RunObserver(Observer):
     def evaluated(self, step: int, epoch: int, weights: str, scores: Mapping[int | None, Score]) -> None:
         """The scores as an event."""
         rows = [
-            {"depth": depth, "top1": score.top1, "top5": score.top5, "loss": score.loss, "images": score.images}
+            {
+                "depth": depth,
+                "top1": score.top1,
+                "top5": score.top5,
+                "loss": score.loss,
+                "images": score.images,
+                **({"nonfinite": score.nonfinite} if score.nonfinite else {}),
+            }
             for depth, score in scores.items()
         ]
         speed = next(iter(scores.values())).images_per_second

@@ -16,7 +16,7 @@ from tleg.export.manifest import hash_file
 from tleg.header import Preprocessing
 from tleg.models.timm_folder import input_size_of, preprocessing_of
 from tleg.training.device import Placement
-from tleg.training.evaluation import evaluate
+from tleg.training.evaluation import describe_nonfinite, evaluate
 from tleg.training.references import open_model, resolve_model
 
 T = TypeVar("T", bound="Teacher")
@@ -146,7 +146,7 @@ def check_accuracy(accuracy: float, images: int, classes: int, name: str) -> Non
     chance = 1 / classes
     deviation = (chance * (1 - chance) / images) ** 0.5
     limit = 100 * max(chance + 3 * deviation, chance + 0.1 * (1 - chance))
-    if accuracy < limit:
+    if not accuracy >= limit:  # Nor is what is no number.
         raise TeacherError(
             f"the teacher {name} is right on {accuracy:.1f} % of {images} images, and guessing gives {100 * chance:.1f} %; "
             "it would teach noise. Check that its classes are in the order of the data's"
@@ -170,6 +170,8 @@ def open_checked_teacher(
         limit=CHECK_IMAGES,
     )
     score = scores["teacher"]
+    if score.top1 is None:
+        raise TeacherError(f"{describe_nonfinite(scores, f'the teacher {teacher.report.name}')}; it would teach nothing")
     check_accuracy(score.top1, score.images, len(data.classes), teacher.report.name)
     teacher.report = replace(teacher.report, accuracy=round(score.top1, 2), images=score.images)
     return teacher

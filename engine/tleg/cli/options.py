@@ -1,0 +1,83 @@
+"""Options of a command, made from their definition: a dataclass whose fields are options (`tleg.recipes.fields`)."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from typing import Annotated, Any
+
+import typer
+
+from tleg.recipes.document import build_options
+from tleg.recipes.fields import Option, options_of
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of each parameter that is a dataclass of options, in the place where it stands.
+
+    What is given is checked against range and choices before the command runs. Other parameters stay Typer's.
+    """
+    kinds: dict[str, type] = {}
+    parameters: list[inspect.Parameter] = []
+    for each in inspect.signature(command).parameters.values():
+        if isinstance(each.annotation, type) and is_dataclass(each.annotation):
+            kinds[each.name] = each.annotation
+            parameters += [_own_parameter(item) for item in options_of(each.annotation)]
+        else:
+            parameters.append(each.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    def run(**given: Any) -> None:
+        built: dict[str, Any] = {name: build_options(kind, given_values(kind, given)) for name, kind in kinds.items()}
+        command(**built, **given)
+
+    become(run, command, parameters)
+    return run
+
+
+def _own_parameter(each: Option) -> inspect.Parameter:
+    """No file can give what is required: then Typer says that it is missing."""
+    parameter = option_parameter(each, each.default, switch=True)
+    return parameter.replace(default=inspect.Parameter.empty) if each.required else parameter
+
+
+def become(run: Callable[..., None], command: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
+    """Let a function look like the command that it runs, with these parameters."""
+    run.__doc__, run.__name__, run.__module__ = command.__doc__, command.__name__, command.__module__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+
+
+def given_values(kind: type, given: dict[str, Any]) -> Mapping[str, Any]:
+    """Take a class's options out of what Typer gives: option name -> value, without those that were not given."""
+    values = {each.name: given.pop(parameter_name(each)) for each in options_of(kind)}
+    lists = {each.name for each in options_of(kind) if each.kind is list}
+    return {
+        name: tuple(value) if name in lists else value for name, value in values.items() if value is not None and value != []
+    }
+
+
+def option_parameter(each: Option, default: Any, *, switch: bool) -> inspect.Parameter:
+    """Return the parameter of an option. Unset is None, so that what was given can be told from a default.
+
+    default  what the help shows
+    switch   whether a truth value is a switch alone, without a --no-… that takes it back
+    """
+    shown: bool | str = False if default in (None, {}, (), False) else str(default)
+    text = f"{each.help} Required." if each.required and not switch else each.help
+    if each.choices and each.metavar is None and not any(choice in each.help for choice in each.choices):
+        text = f"{text} One of {', '.join(each.choices)}."
+    names = [f"--{each.name}/--no-{each.name}" if each.kind is bool and not switch else f"--{each.name}"]
+    names += [f"-{each.letter}"] if each.letter else []
+    panel = each.group or None
+    settings = typer.Option(*names, help=text, metavar=each.metavar, show_default=shown, rich_help_panel=panel)
+    annotation: Any = list[str] if each.kind is dict else list[each.item] if each.kind is list else each.kind  # type: ignore[name-defined]
+    return keyword_parameter(parameter_name(each), annotation | None, settings)
+
+
+def keyword_parameter(name: str, annotation: Any, settings: Any) -> inspect.Parameter:
+    """Return a keyword parameter that Typer reads, unset by default."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation, settings])
+
+
+def parameter_name(each: Option) -> str:
+    """A name that no option of a command's own has."""
+    return f"recipe_{'_'.join(each.path)}"

@@ -1,0 +1,59 @@
+"""What `tleg evaluate` takes: on which images, at which depths, how it is computed, and what becomes of the figures."""
+
+from dataclasses import dataclass
+
+from tleg.errors import InputError
+from tleg.ranges import parse_depths
+from tleg.recipes.compute import Compute, check_device
+from tleg.recipes.fields import check_fields, option, same_option
+from tleg.recipes.kinds import DATA_HELP, LearnRecipe
+from tleg.recipes.training import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Measuring accuracies. Ranges are those of training, wherever training has the same option.
+
+    data, validation_split, seed  the images: the validation images, or those that training with a split kept for validation
+    depths                        of a learngene or an elastic export, as in '4,6,8-12'; None is 1 to 16
+    limit                         look at so many images only, spread over all
+    batch_size, workers, device, precision  how it is computed
+    per_class                     show the accuracy of every class
+    record, force                 write the accuracies into the learngene's header, also over other figures of the same kind
+
+    Raises InputError for what is out of range or makes no sense together.
+    """
+
+    data: str = option(help=DATA_HELP, metavar="DATA")
+    depths: str | None = option(None, help="Of a learngene or elastic ONNX, as in 4,6,8-12. Default: 1-16.")
+    batch_size: int = same_option(Recipe, "batch-size", 256, help="Images at once.")
+    limit: int | None = option(None, help="Look at so many images only, spread over all.", least=1, most=10**9)
+    validation_split: float | None = same_option(
+        LearnRecipe,
+        "validation-split",
+        None,
+        help="Evaluate on this part of the training images, as training with it does.",
+    )
+    seed: int = same_option(Recipe, "seed", 0, help="Of the training, for --validation-split.")
+    workers: int = same_option(Recipe, "workers", 0, help="Processes that prepare images.")
+    device: str = same_option(Compute, "device", "auto", help="auto, cpu, cuda or cuda:N.")
+    precision: str = same_option(Compute, "precision", "float32", help="auto, float32, bfloat16 or float16.")
+    per_class: bool = option(False, help="Show the accuracy of every class.")
+    record: bool = option(
+        False, help="Write the accuracies into the learngene's header, beside those on other data or in another precision."
+    )
+    force: bool = option(False, help="With --record: replace figures that differ.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_device(self.device)
+        _ = self.chosen_depths
+        if self.limit is not None and self.record:
+            raise InputError("--record needs all images; leave --limit out")
+        if self.force and not self.record:
+            raise InputError("--force belongs to --record")
+
+    @property
+    def chosen_depths(self) -> tuple[int, ...] | None:
+        """The depths that were asked for; None leaves them to what is evaluated."""
+        return parse_depths(self.depths) if self.depths else None

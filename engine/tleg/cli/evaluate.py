@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from tleg.recipes.evaluation import Evaluation
 if TYPE_CHECKING:
     from tleg.data.dataset import Data
     from tleg.header import Precision
+    from tleg.models.weights import Which
     from tleg.training.evaluation import Score
 
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 def evaluate(
     path: Annotated[
         str,
-        typer.Argument(help="Learngene (file or name), folder that timm loads, TIMM_NAME:FILE, or ONNX.", metavar="PATH"),
+        typer.Argument(
+            help="Learngene, folder that timm loads, TIMM_NAME:FILE, a run, ONNX.", metavar="PATH"
+        ),
     ],
     options: Evaluation,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
@@ -42,7 +45,16 @@ def evaluate(
     from tleg.training.subjects import evaluate_subject, open_subject
 
     placement = choose_placement(options.device, options.precision)
-    subject = open_subject(path, placement, options.chosen_depths)
+    subject = open_subject(
+        path,
+        placement,
+        options.chosen_depths,
+        model_arguments=options.model_arguments,
+        image_size=options.image_size,
+        weights=cast("Which | None", options.weights),
+    )
+    for note in subject.notes:
+        say(printable(note))
     if options.record:
         if subject.kind != "learngene" or not Path(path).is_file():
             raise InputError("--record writes into a learngene file; name one by its path")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tleg.recipes.command_line import parse_arguments
 from tleg.recipes.document import build_options
 from tleg.recipes.fields import Option, options_of
 
@@ -49,10 +50,14 @@ def become(run: Callable[..., None], command: Callable[..., None], parameters: l
 def given_values(kind: type, given: dict[str, Any]) -> Mapping[str, Any]:
     """Take a class's options out of what Typer gives: option name -> value, without those that were not given."""
     values = {each.name: given.pop(parameter_name(each)) for each in options_of(kind)}
-    lists = {each.name for each in options_of(kind) if each.kind is list}
-    return {
-        name: tuple(value) if name in lists else value for name, value in values.items() if value is not None and value != []
-    }
+    kinds = {each.name: each.kind for each in options_of(kind)}
+    said = {name: value for name, value in values.items() if value is not None and value != []}
+    for name, value in said.items():
+        if kinds[name] is dict:
+            said[name] = parse_arguments(value, name)
+        elif kinds[name] is list:
+            said[name] = tuple(value)
+    return said
 
 
 def option_parameter(each: Option, default: Any, *, switch: bool) -> inspect.Parameter:

@@ -1,12 +1,14 @@
 """What `tleg evaluate` takes: on which images, at which depths, how it is computed, and what becomes of the figures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tleg.errors import InputError
 from tleg.ranges import parse_depths
 from tleg.recipes.compute import Compute, check_device
 from tleg.recipes.fields import check_fields, option, same_option
-from tleg.recipes.kinds import DATA_HELP, LearnRecipe
+from tleg.recipes.kinds import DATA_HELP, WEIGHTS_HELP, FinetuneRecipe, LearnRecipe
 from tleg.recipes.training import Recipe
 
 
@@ -17,6 +19,8 @@ class Evaluation:
     data, validation_split, seed  the images: the validation images, or those that training with a split kept for validation
     depths                        of a learngene or an elastic export, as in '4,6,8-12'; None is 1 to 16
     limit                         look at so many images only, spread over all
+    model_arguments, image_size,
+    weights                       of a folder or a file of weights, as `tleg finetune --checkpoint` takes them
     batch_size, workers, device, precision  how it is computed
     per_class                     show the accuracy of every class
     record, force                 write the accuracies into the learngene's header, also over other figures of the same kind
@@ -26,6 +30,16 @@ class Evaluation:
 
     data: str = option(help=DATA_HELP, metavar="DATA")
     depths: str | None = option(None, help="Of a learngene or elastic ONNX, as in 4,6,8-12. Default: 1-16.")
+    model_arguments: Mapping[str, Any] = same_option(
+        FinetuneRecipe, "model-arg", {}, help="Of a folder or TIMM_NAME:FILE: an argument for timm. May be repeated."
+    )
+    image_size: int | None = same_option(
+        FinetuneRecipe,
+        "image-size",
+        None,
+        help="Of a folder or TIMM_NAME:FILE: pixels of the inputs. Default: those that it was trained with.",
+    )
+    weights: str | None = same_option(FinetuneRecipe, "weights", None, help=WEIGHTS_HELP)
     batch_size: int = same_option(Recipe, "batch-size", 256, help="Images at once.")
     limit: int | None = option(None, help="Look at so many images only, spread over all.", least=1, most=10**9)
     validation_split: float | None = same_option(

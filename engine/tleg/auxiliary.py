@@ -68,19 +68,17 @@ class AuxiliaryModel(nn.Module):
         self.basis = basis
         # Whether blocks are computed a second time in the backward pass, which keeps fewer activations.
         self.gradient_checkpointing = False
-        # Every other basis begins with the constant function.
-        self._plain_first = basis.name != "piecewise"
-        # Every stage of a piecewise basis is a block of its own; otherwise term 0 is a block, and the further terms, which
-        # tell the layers apart, start as matrices of the same distribution with vectors (biases, norms) at zero.
+        self._plain_first = basis.starts_with_one
+        # Every term starts with matrices of a block of its own. Vectors (biases, norms) are such that each layer's are a
+        # block's: by the paper's basis those of term 0, and zeros in the further terms, which tell the layers apart.
         vit = build(architecture, basis.terms)
         blocks = [dict(block.named_parameters()) for block in vit.blocks]
         terms = {}
         for name, first in blocks[0].items():
-            stack = [first.detach().clone()]
-            for block in blocks[1 : basis.terms_of(name)]:
-                value = block[name].detach().clone()
-                stack.append(value if basis.name == "piecewise" or value.dim() > 1 else torch.zeros_like(value))
-            terms[_key(name)] = nn.Parameter(torch.stack(stack))
+            values = [block[name].detach().clone() for block in blocks[: basis.terms_of(name)]]
+            if first.dim() <= 1 and len(values) > 1:
+                values = [value * weight for value, weight in zip(values, basis.one, strict=True)]
+            terms[_key(name)] = nn.Parameter(torch.stack(values))
         self.terms = nn.ParameterDict(terms)
         # A block's code, with its parameters put in at every call. In a tuple, so that it is no submodule.
         self._template = (build(architecture, 1, device="meta").blocks[0],)

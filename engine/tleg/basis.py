@@ -2,25 +2,23 @@
 
 Layer l of an L-layer descendant is theta_l = sum_k phi_k(t) Theta_k with t = l / L and l = 0..L-1 (TLEG, arXiv 2312.05614,
 equation 1, is phi = (1, t)). A basis is the functions phi_k, and the parts of a block that they expand; the other parts are
-shared by all layers. Nothing here needs numpy or torch, so a preview can ask for coefficients without them.
+shared by all layers. The kinds of functions are `tleg.basis_functions`. Nothing here needs numpy or torch, so a preview can
+ask for coefficients without them.
 """
 
-import math
 import operator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Final, Literal, SupportsIndex
+from typing import Any, Final, Literal, SupportsIndex, TypeVar
 
-from tleg.errors import BasisError, DepthError, did_you_mean
+from tleg.basis_functions import FLOATS, MAX_TERMS, Arithmetic, Functions, Varying, functions_called, known_names
+from tleg.errors import BasisError, DepthError
 
 MAX_DEPTH: Final = 1024
 
 Part = Literal["attention", "mlp", "norm"]
 PARTS: Final[tuple[Part, ...]] = ("attention", "mlp", "norm")
-
-BasisName = Literal["linear", "polynomial", "cosine", "piecewise"]
-BASIS_NAMES: Final[tuple[BasisName, ...]] = ("linear", "polynomial", "cosine", "piecewise")
-MAX_TERMS: Final = 64
+BASIS_NAMES: Final = known_names()
+Number = TypeVar("Number")
 
 
 def check_depth(depth: object) -> int:
@@ -50,60 +48,72 @@ def part_of(parameter: str) -> Part:
 class Basis:
     """The functions phi_k and the parts of a block that they expand.
 
-    name        'linear' (the paper), 'polynomial', 'cosine' or 'piecewise'
-    degree      polynomial and cosine: the highest k, so there are degree + 1 terms
+    name        of the kind of functions: 'linear' (the paper), 'polynomial', 'cosine', 'chebyshev' or 'piecewise'
+    degree      of those that have one: the highest k, so there are degree + 1 terms; None becomes the kind's own (2), which
+                is also that of a name alone on the command line. 1 where there is no degree
     boundaries  piecewise: rising positions in (0, 1) at which the next stage begins; n boundaries make n + 1 stages
     expanded    the parts that follow the basis; the others have one value for all layers
 
-    Raises BasisError when the parameters do not fit the name.
+    Raises BasisError when the name is not known, or the parameters do not fit it.
     """
 
-    name: BasisName = "linear"
-    degree: int = 1
+    name: str = "linear"
+    degree: int | None = None
     boundaries: tuple[float, ...] = ()
     expanded: tuple[Part, ...] = field(default=PARTS)
 
     def __post_init__(self) -> None:
-        if self.name not in BASIS_NAMES:
-            hint = did_you_mean(str(self.name), BASIS_NAMES)
-            raise BasisError(f"unknown basis '{self.name}': choose one of {', '.join(BASIS_NAMES)}.{hint}")
+        functions = self.kind
+        if self.degree is None:
+            object.__setattr__(self, "degree", functions.default_degree)
         if isinstance(self.degree, bool) or not isinstance(self.degree, int) or not 1 <= self.degree < MAX_TERMS:
             raise BasisError(f"a basis has a degree from 1 to {MAX_TERMS - 1}, not {self.degree!r}")
-        if self.degree != 1 and self.name in ("linear", "piecewise"):
-            raise BasisError(f"a {self.name} basis has no degree; use 'polynomial' or 'cosine' for one")
-        if (self.name == "piecewise") != bool(self.boundaries):
-            raise BasisError("a piecewise basis, and no other, needs boundaries between its stages")
-        if len(self.boundaries) >= MAX_TERMS:
-            raise BasisError(f"a piecewise basis has at most {MAX_TERMS} stages")
-        edges = (0.0, *self.boundaries, 1.0)
-        if not all(math.isfinite(edge) for edge in edges) or any(a >= b for a, b in pairwise(edges)):
-            raise BasisError(f"boundaries must rise within 0 and 1, not {list(self.boundaries)}")
+        functions.check(self.degree, self.boundaries)
         if not self.expanded or len(set(self.expanded)) != len(self.expanded) or not set(self.expanded) <= set(PARTS):
             raise BasisError(f"expanded parts are some of {', '.join(PARTS)}, each once, not {list(self.expanded)}")
 
     @property
+    def kind(self) -> Functions:
+        """The kind of functions. Raises BasisError for a name that is not known."""
+        return functions_called(self.name)
+
+    @property
     def terms(self) -> int:
         """The number K of terms of an expanded parameter."""
-        if self.name == "piecewise":
-            return len(self.boundaries) + 1
-        return self.degree + 1
+        return self.kind.count(self._degree, self.boundaries)
 
     def terms_of(self, parameter: str) -> int:
         """The number of terms of a block's parameter: K when its part is expanded, else 1."""
         return self.terms if part_of(parameter) in self.expanded else 1
 
+    def functions(self, position: Number, arithmetic: "Arithmetic[Number]") -> tuple[Number | float, ...]:
+        """Return phi_0 to phi_(K-1) at a position t, as whatever t is: a float, a tensor, a value of a graph.
+
+        What does not depend on t is a float.
+        """
+        given: Any = arithmetic
+        return tuple(self.kind.phi(position, given, self._degree, self.boundaries))
+
+    @property
+    def starts_with_one(self) -> bool:
+        """Whether phi_0 is 1 at every position, so that nothing need be multiplied by it."""
+        first = self._symbols[0]
+        return isinstance(first, float) and first == 1
+
+    @property
+    def is_line(self) -> bool:
+        """Whether it is the paper's: phi = (1, t), so that the layers lie on the line from theta_B to theta_B + theta_A."""
+        return self.starts_with_one and len(self._symbols) == 2 and getattr(self._symbols[1], "is_position", False)
+
+    @property
+    def one(self) -> tuple[float, ...]:
+        """The coordinates of the function 1: weights of the terms with which every layer is the same."""
+        return self.kind.one(self._degree, self.boundaries)
+
     @property
     def formula(self) -> str:
         """The rule in one line, for people: 'theta_l = Theta_0 + t Theta_1, t = l / L, l = 0..L-1'."""
-        position = "t = l / L, l = 0..L-1"
-        if self.name == "piecewise":
-            edges = ", ".join(f"{edge:g}" for edge in self.boundaries)
-            return f"theta_l = Theta_k in stage k; a new stage begins at t = {edges}; {position}"
-        if self.name == "cosine":
-            waves = ["Theta_0", "cos(pi t) Theta_1", *(f"cos({k} pi t) Theta_{k}" for k in range(2, self.terms))]
-            return f"theta_l = {' + '.join(waves)}, {position}"
-        powers = ["Theta_0", "t Theta_1", *(f"t^{k} Theta_{k}" for k in range(2, self.terms))]
-        return f"theta_l = {' + '.join(powers)}, {position}"
+        return f"theta_l = {self.kind.formula(self._degree, self.boundaries)}t = l / L, l = 0..L-1"
 
     def coefficients(self, depth: int) -> tuple[tuple[float, ...], ...]:
         """Return the coefficient matrix of a depth, shape (depth, K), row l holding phi_k(l / depth).
@@ -111,37 +121,28 @@ class Basis:
         Raises DepthError for a depth outside 1 to MAX_DEPTH.
         """
         check_depth(depth)
-        return tuple(self._row(layer / depth) for layer in range(depth))
+        return tuple(self.functions(layer / depth, FLOATS) for layer in range(depth))
 
-    def _row(self, position: float) -> tuple[float, ...]:
-        if self.name == "cosine":
-            return tuple(math.cos(math.pi * k * position) for k in range(self.terms))
-        if self.name == "piecewise":
-            stage = sum(position >= boundary for boundary in self.boundaries)
-            return tuple(float(k == stage) for k in range(self.terms))
-        return tuple(position**k for k in range(self.terms))
+    @property
+    def _degree(self) -> int:
+        assert self.degree is not None, "it is set when the basis is made"
+        return self.degree
+
+    @property
+    def _symbols(self) -> tuple[Any, ...]:
+        return self.functions(Varying(is_position=True), Varying())
 
 
 def parse_basis(text: str, expanded: tuple[Part, ...] = PARTS) -> Basis:
-    """Read a basis as people write it: 'linear', 'polynomial:2', 'cosine:3', 'piecewise:0.25,0.5,0.75' or 'piecewise:4'.
+    """Read a basis as people write it: 'linear', 'polynomial:2', 'chebyshev:3', 'piecewise:0.25,0.5,0.75' or 'piecewise:4'.
 
     'piecewise:4' makes four stages of equal length. Raises BasisError.
     """
     name, _, parameter = text.partition(":")
-    if name not in BASIS_NAMES:
-        raise BasisError(f"unknown basis '{name}': choose one of {', '.join(BASIS_NAMES)}.{did_you_mean(name, BASIS_NAMES)}")
+    functions = functions_called(name)
     try:
-        if name == "linear":
-            if parameter:
-                raise BasisError("a linear basis takes no parameter; use 'polynomial:N' for a degree")
-            return Basis(expanded=expanded)
-        if name == "piecewise":
-            if "," not in parameter and "." not in parameter:
-                stages = int(parameter)
-                if not 2 <= stages <= MAX_TERMS:
-                    raise BasisError(f"a piecewise basis has 2 to {MAX_TERMS} stages, not {stages}")
-                return Basis("piecewise", boundaries=tuple(k / stages for k in range(1, stages)), expanded=expanded)
-            return Basis("piecewise", boundaries=tuple(float(edge) for edge in parameter.split(",")), expanded=expanded)
-        return Basis("cosine" if name == "cosine" else "polynomial", degree=int(parameter or 2), expanded=expanded)
+        degree, boundaries = functions.parse(parameter)
     except ValueError as error:
-        raise BasisError(f"cannot read the basis '{text}': write linear, polynomial:2, cosine:3 or piecewise:4") from error
+        examples = [functions_called(each).example for each in known_names()]
+        raise BasisError(f"cannot read the basis '{text}': write {', '.join(examples[:-1])} or {examples[-1]}") from error
+    return Basis(name, degree, boundaries, expanded)

@@ -145,7 +145,7 @@ def limits_exceeded(row: PreviewRow) -> str:
 
 def _rule(header: LearngeneHeader, depth: int) -> str:
     basis = header.basis
-    if basis.name == "linear":
+    if basis.is_line:
         rule = f"every layer is θB + l/{depth} · θA"
     else:
         rule = f"every layer is a sum of {basis.terms} terms, {basis.name} basis"
@@ -155,7 +155,7 @@ def _rule(header: LearngeneHeader, depth: int) -> str:
 
 def _layers(header: LearngeneHeader, depth: int, width: int) -> list[Content]:
     """The layers as points: on the line from theta_B to theta_B + theta_A, or with another basis one after the other."""
-    linear = header.basis.name == "linear"
+    linear = header.basis.is_line
     left, right = ("θB ├", "┤ θB+θA") if linear else ("1 ├", f"┤ {depth}")
     room = max(width - len(left) - len(right), depth if depth < width else 8)
     room = min(room, 72)

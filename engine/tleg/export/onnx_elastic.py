@@ -5,12 +5,11 @@ With all terms of a parameter in one matrix (K, values), a layer's values are on
 single pass over the terms, whatever the basis. Weights are made and used in pieces of about width x width, because a
 piece that is still in the processor's cache when it is used saves a trip to memory (5% of the time of an S at batch 1).
 
-t and the powers of t are computed in float64, as `tleg.basis` does, so that no stage boundary is missed. A depth outside 1
+t and functions of t are computed in float64, as `tleg.basis` does, so that no stage boundary is missed. A depth outside 1
 to MAX_DEPTH is an error at run time: it indexes a table past its end. In float16 the terms are kept in float16, and a
 layer's weights are made in float32 and rounded.
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from onnx import GraphProto, TensorProto, helper
 from tleg.basis import MAX_DEPTH, Basis
 from tleg.expansion import Array
 from tleg.export.formats import Precision
+from tleg.export.onnx_arithmetic import GraphArithmetic
 from tleg.export.onnx_file import write_model
 from tleg.export.onnx_graph import Graph
 from tleg.export.onnx_plain import finish
@@ -103,18 +103,10 @@ def _body(graph: Graph, structure: Structure, basis: Basis, tensors: Mapping[str
 
 def _coefficients(body: Graph, basis: Basis, position: str) -> str:
     """Add the coefficients of a layer, shape (1, K), float32, from its position in float64."""
-    orders = np.arange(basis.terms, dtype=np.float64).reshape(1, -1)
-    if basis.name == "piecewise":
-        edges = np.array((0.0, *basis.boundaries, 1.0)).reshape(1, -1)
-        begun = body.add("GreaterOrEqual", [position, body.initializer("basis.begin", edges[:, :-1])], "basis.begun")
-        unfinished = body.add("Less", [position, body.initializer("basis.end", edges[:, 1:])], "basis.unfinished")
-        stage = body.add("And", [begun, unfinished], "basis.stage")
-        return body.add("Cast", [stage], "coefficients", to=TensorProto.FLOAT)
-    if basis.name == "cosine":
-        angle = body.add("Mul", [position, body.initializer("basis.orders", math.pi * orders)], "basis.angle")
-        return body.add("Cos", [body.add("Cast", [angle], "basis.angle.float32", to=TensorProto.FLOAT)], "coefficients")
-    powers = body.add("Pow", [position, body.initializer("basis.orders", orders)], "basis.powers")
-    return body.add("Cast", [powers], "coefficients", to=TensorProto.FLOAT)
+    arithmetic = GraphArithmetic(body, "basis")
+    t = arithmetic.value(body.add("Reshape", [position, body.integers(1, 1)], "basis.position"))
+    values = [arithmetic.as_float32(value) for value in basis.functions(t, arithmetic)]
+    return body.add("Concat", values, "coefficients", axis=1)
 
 
 def _add_weight(graph: Graph, body: Graph, name: str, terms: Array, coefficients: str) -> str:

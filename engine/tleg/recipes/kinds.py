@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from tleg.basis import PARTS, Basis, Part, check_depth, parse_basis
+from tleg.basis_functions import grammar
 from tleg.errors import InputError
 from tleg.ranges import parse_depths
 from tleg.recipes.compute import Compute, Keeping
@@ -47,7 +48,7 @@ class LearnRecipe:
     model_arguments: Mapping[str, Any] = option(
         {}, help=MODEL_ARGUMENT_HELP, group="Model", name="model-arg", metavar="KEY=VALUE"
     )
-    basis: str = option("linear", help="linear (the paper), polynomial:N, cosine:N, piecewise:N.", group="Model")
+    basis: str = option("linear", help=f"{grammar()}; linear is the paper's.", group="Model")
     expand: str = option("attention,mlp,norm", help="Parts that follow the basis; the rest is shared.", group="Model")
     auxiliary_depth: int | None = option(
         None, help="Depth of the auxiliary model. Default: 12, or the deepest of the sampled.", group="Model"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
@@ -27,7 +28,7 @@ def baseline(learngene: Learngene, depth: int, init: str, *, num_classes: int, d
                         queries times keys near the identity, values times projection near its negative, and sinusoidal
                         position embeddings of the patches, sines and cosines as they are
           'share'       every layer is the layer of term 0, or of the mean of the stages of a piecewise basis: what is left
-                        of a learngene without its further terms
+                        of a learngene when its layers are not told apart
           'layer-skip'  layer l is layer floor(l * A / depth) of the expanded auxiliary model of depth A
 
     Random weights are drawn from torch's global generator. Raises InputError for another init, or an architecture that
@@ -47,15 +48,13 @@ def baseline(learngene: Learngene, depth: int, init: str, *, num_classes: int, d
 
 def _without_slope(learngene: Learngene) -> Learngene:
     """The learngene whose layers are all the same."""
-    piecewise = learngene.header.basis.name == "piecewise"
+    # What is left of the terms is their part along the function 1: term 0, or the mean of stages.
+    one = np.array(learngene.header.basis.one, np.float32)
     tensors = {}
     for name, values in learngene.tensors.items():
         if is_block(name) and len(values) > 1:
-            values = values.copy()
-            if piecewise:
-                values[:] = values.mean(axis=0, keepdims=True)
-            else:
-                values[1:] = 0
+            mean = np.tensordot(one / np.sum(one**2), values, axes=1)
+            values = np.multiply.outer(one, mean).astype(np.float32)
         tensors[name] = values
     return replace(learngene, tensors=tensors)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from tleg.catalogue import SUFFIX
+from tleg.data.splits import find_splits
 from tleg.recipes.kinds import Kind
 from tleg_tui.learngenes import Learngenes
 from tleg_tui.model_names import FIRST, ModelNames
-from tleg_tui.recipe_places import FASHION_MNIST, VALIDATION_NAMES
+from tleg_tui.recipe_places import FASHION_MNIST
 from tleg_tui.run_list import RunList
 from tleg_tui.settings import Settings
 
@@ -77,7 +78,7 @@ def walk(text: str, name: str) -> tuple[Offer, ...]:
         return ()
     folder, start = (place, "") if text.endswith(os.sep) or text == "~" else (place.parent, place.name)
     found = [
-        Offer(str(path), "train/ and val/", walk=False) if is_data(path) else Offer(str(path), "folder", walk=True)
+        Offer(str(path), about, walk=False) if (about := about_data(path)) else Offer(str(path), "folder", walk=True)
         for path in _folders(folder)
     ]
     if name == "learngene":
@@ -90,15 +91,21 @@ def walk(text: str, name: str) -> tuple[Offer, ...]:
     return tuple(each for each in found if Path(each.text).name.startswith(start))
 
 
-def is_data(folder: Path) -> bool:
-    """Whether a folder looks like a data set."""
-    return (folder / "train").is_dir() and any((folder / name).is_dir() for name in VALIDATION_NAMES)
+def about_data(folder: Path) -> str | None:
+    """Return the names of a data set's folders, as in 'train/ and val/'; None when a folder does not look like one."""
+    try:
+        splits = find_splits(folder)
+    except OSError:
+        return None
+    if splits.train is None or splits.validation is None:
+        return None
+    return f"{splits.train.name}/ and {splits.validation.name}/"
 
 
 def _data(settings: Settings) -> Iterable[Offer]:
     yield from (Offer(text, "recent") for text in settings.data)
     yield Offer(FASHION_MNIST, "28 x 28 pixels, 10 classes")
-    yield from (Offer(path.name, "train/ and val/") for path in _folders(Path()) if is_data(path))
+    yield from (Offer(path.name, about) for path in _folders(Path()) if (about := about_data(path)))
     yield from (Offer(text, about) for text, about in _FROM_TIMM)
     yield Offer(f".{os.sep}", "walk through folders", walk=True)
 

@@ -8,14 +8,15 @@ from typing import Any, Final
 
 from tleg.atomic import check_file, check_folder
 from tleg.container import read_file
+from tleg.data.counting import check_batch
+from tleg.data.splits import find_splits
 from tleg.errors import InputError, NotFoundError, TlegError, closest_name, did_you_mean
+from tleg.recipes.document import from_values
 from tleg.recipes.kinds import Kind
 from tleg.references import Reference, expect, resolve
 from tleg_tui.model_names import ModelNames
 
 FASHION_MNIST: Final = "fashion-mnist"
-# As `tleg.data` has them, which needs numpy.
-VALIDATION_NAMES: Final = ("val", "validation", "valid", "test")
 DATA_PREFIXES: Final = ("torch/", "hfds/", "wds/", "hfids/", "tfds/")
 _MOST_NEIGHBOURS: Final = 1000
 
@@ -47,6 +48,8 @@ def check_places(
                 check(values[name])
             except (TlegError, OSError, ValueError) as error:
                 problems[name] = str(error)
+    if "data" not in problems and "batch-size" not in problems and (problem := _check_batch(kind, values)):
+        problems["batch-size"] = problem
     exists = False
     if output is not None:
         try:
@@ -65,8 +68,8 @@ def _check_data(text: str, splits: bool) -> None:
         return
     folder = Path(text)
     if folder.is_dir():
-        validates = any((folder / each).is_dir() for each in VALIDATION_NAMES)
-        if not (splits or ((folder / "train").is_dir() and validates)):
+        found = find_splits(folder)
+        if not (splits or (found.train and found.validation)):
             raise InputError(
                 f"{text} must hold the folders train/ and val/, each with a folder of images for each class; "
                 "a validation-split of 0.1 takes validation images from the training images"
@@ -82,6 +85,17 @@ def _check_data(text: str, splits: bool) -> None:
         raise InputError(f"{text} is a file; name the folder that holds train/ and val/, or tar:{text}")
     hint = did_you_mean(text, [FASHION_MNIST, *_neighbours(folder)])
     raise InputError(f"there is no folder and no known data set '{text}'; known: {FASHION_MNIST}, torch/…, hfds/….{hint}")
+
+
+def _check_batch(kind: Kind, values: Mapping[str, Any]) -> str | None:
+    """What is wrong with the batch for as many images as there are."""
+    least: Mapping[str, Any] = {"architecture": "?"} if kind == "learn" else {"checkpoint": "?"}
+    names = ("data", "validation-split", "batch-size", "accumulate", "devices", "nodes", "mixup", "cutmix")
+    try:
+        check_batch(from_values(kind, {**least, **{name: values[name] for name in names if name in values}}))
+    except TlegError as error:
+        return str(error)
+    return None
 
 
 def _check_architecture(text: str, models: ModelNames) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tleg.data.counting import check_batch, check_batch_of_run
 from tleg.launching import make_training, resume_training
 from tleg.runs.launch import launch, node_command
 from tleg.runs.layout import RunFolder
@@ -23,6 +24,7 @@ class Started:
 def start_training(reading: Reading, runs_dir: Path) -> Started:
     """Make the run of a form that is complete, and start it. Raises TlegError, as a sentence, when it cannot be."""
     assert reading.recipe is not None
+    check_batch(reading.recipe)
     folder = make_training(reading.recipe, runs_dir, output=reading.output, overwrite=reading.overwrite, slurm=reading.slurm)
     if reading.slurm is not None:
         return Started(folder, job=submit(folder))
@@ -34,6 +36,7 @@ def start_training(reading: Reading, runs_dir: Path) -> Started:
 
 def resume(folder: RunFolder) -> str | None:
     """Let a run go on; return the line to type on each of several machines. Raises TlegError, as a sentence."""
+    check_batch_of_run(folder)
     if resume_training(folder) is not None:
         return None
     spec = read_spec(folder)

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from tleg.basis import MAX_DEPTH, Basis
 from tleg.cost import CostModel
 from tleg.errors import FileFormatError, InputError
+from tleg.schema import ABSENT_IS_FALSE
 
 FORMAT_NAME: Final = "tleg.learngene"
 FORMAT_VERSION: Final = 1
@@ -142,19 +143,28 @@ class Auxiliary:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How an image becomes an input: resize and crop, then (x / 255 - mean) / std by channel, as in timm's data config."""
+    """How an image becomes an input: resize and crop, then (x / 255 - mean) / std by channel, as in timm's data config.
+
+    exif         whether the image is turned upright first, as its EXIF orientation says; a file that does not state it was
+                 made without
+    pixel_range  the values that become black and white in an image of more than 8 bits a channel; None where there were none
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: Literal["bicubic", "bilinear", "nearest", "lanczos"] = "bicubic"
     crop_pct: float = 0.875
     crop_mode: Literal["center", "squash", "border"] = "center"
+    exif: bool = field(default=True, metadata=ABSENT_IS_FALSE)
+    pixel_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:
             raise FileFormatError("preprocessing has one mean and one std for each channel")
         if min(self.std) <= 0 or not 0 < self.crop_pct <= 1:
             raise FileFormatError("preprocessing needs std above 0 and a crop of at most 1")
+        if self.pixel_range is not None and not self.pixel_range[0] < self.pixel_range[1]:
+            raise FileFormatError("preprocessing needs a pixel range whose first value is smaller than the second")
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,10 +269,10 @@ def _preprocessing(channels: int, recorded: Mapping[str, Any]) -> Preprocessing:
     crop = float(crop) if isinstance(crop, int | float) and 0 < crop <= 1 else 0.875
     mean, std = (_statistics(recorded.get(name), channels) for name in ("mean", "std"))
     if mean and std and min(std) > 0:
-        return Preprocessing(mean, std, crop_pct=crop)
+        return Preprocessing(mean, std, crop_pct=crop, exif=False)
     if channels == 3:
-        return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, crop_pct=crop)
-    return Preprocessing((0.5,) * channels, (0.5,) * channels, crop_pct=crop)
+        return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, crop_pct=crop, exif=False)
+    return Preprocessing((0.5,) * channels, (0.5,) * channels, crop_pct=crop, exif=False)
 
 
 def _statistics(value: Any, channels: int) -> tuple[float, ...]:

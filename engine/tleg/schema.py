@@ -9,11 +9,14 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tleg.errors import FileFormatError
 
 T = TypeVar("T")
+# Metadata of a field that documents of before it lack, and that means another thing there than its default.
+_ABSENT: Final = "absent"
+ABSENT_IS_FALSE: Final = types.MappingProxyType({_ABSENT: False})
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
@@ -81,6 +84,8 @@ def _decode_dataclass(kind: Any, value: object, where: str) -> Any:
     for name, item in known.items():
         if name in value:
             arguments[name] = _decode(_hints(kind)[name], value[name], f"{where}.{name}")
+        elif _ABSENT in item.metadata:
+            arguments[name] = item.metadata[_ABSENT]
         elif item.default is MISSING and item.default_factory is MISSING:
             raise FileFormatError(f"{where} lacks the field '{name}'")
     return kind(**arguments)

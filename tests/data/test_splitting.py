@@ -116,7 +116,7 @@ def test_images_of_sixteen_bits_keep_their_upper_eight() -> None:
     pair = (Image.fromarray(pixels), 0), (Image.fromarray(pixels.astype(np.float32)), 0)
     images = TimmImages(list(pair))
     assert np.asarray(images.image(0).convert("L")).tolist() == [[0, 0, 1], [128, 255, 18]]
-    with pytest.raises(DataError, match="image 1 holds floating-point values; convert it to 8 bits"):
+    with pytest.raises(DataError, match=r"image 1: it holds floating-point values from 0 to 65535.* --pixel-range 0,65535"):
         images.image(1)
 
 

@@ -17,6 +17,7 @@ from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.screens.base import Dialog
 
 _WIDTH: Final = 10
+_CLASSES_NAMED: Final = 12
 
 
 class DryRunScreen(Dialog[bool]):
@@ -129,8 +130,22 @@ class _Facts:
         value = self._document.get(name)
         return _Facts(value) if isinstance(value, Mapping) else None
 
+    def pairs(self, name: str) -> dict[str, tuple[int, int]]:
+        value = self._document.get(name)
+        entries = value.items() if isinstance(value, Mapping) else ()
+        return {str(key): (pair[0], pair[1]) for key, pair in entries if isinstance(pair, list) and len(pair) == 2}
+
     def sum(self) -> float:
         return sum(value for value in self._document.values() if isinstance(value, int | float))
+
+
+def _classes(found: _Facts) -> Iterator[str]:
+    """Each class with its training and validation images, as far as there is room."""
+    counts = found.pairs("class_counts")
+    named = [f"{name} {train} + {held_out}" for name, (train, held_out) in list(counts.items())[:_CLASSES_NAMED]]
+    if named:
+        more = f" and {len(counts) - len(named)} more" if len(counts) > len(named) else ""
+        yield f"{', '.join(named)}{more}"
 
 
 def _facts(found: _Facts) -> Iterator[tuple[str, str]]:
@@ -138,6 +153,7 @@ def _facts(found: _Facts) -> Iterator[tuple[str, str]]:
     images = f"{found.number('training'):,.0f} training and {found.number('validation'):,.0f} validation images"
     yield "data", f"{found.text('data')}: {images}"
     yield "classes", f"{found.number('classes'):.0f}; {chance}"
+    yield from (("", text) for text in _classes(found))
     depth = f" at depth {found.number('depth'):.0f}" if found.number("depth") else ""
     yield "model", f"{found.text('model')}, {format_count(found.number('parameters'))} parameters{depth}"
     teacher = found.part("teacher")

@@ -10,6 +10,7 @@ from tleg.cli.output import format_bytes, format_count, printable, write, write_
 
 if TYPE_CHECKING:
     from tleg.container import LearngeneFile
+    from tleg.header import Preprocessing
 
 _INDENT = 16
 
@@ -70,6 +71,7 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
         [
             f"mean {_numbers(preprocessing.mean)}, std {_numbers(preprocessing.std)}",
             f"{preprocessing.interpolation}, crop {preprocessing.crop_pct:g} ({preprocessing.crop_mode})",
+            *_reading(preprocessing),
         ],
     )
     yield "Learned", list(_tree(header.learned)) or ["not recorded"]
@@ -120,6 +122,14 @@ def _costs(file: "LearngeneFile") -> list[str]:
         f"a layer: {layer[0]:,} parameters, {layer[1]:,} MACs for an image",
         f"the rest: {rest[0]:,} parameters, {rest[1]:,} MACs",
     ]
+
+
+def _reading(preprocessing: "Preprocessing") -> Iterator[str]:
+    """How images are read, as far as it is more than decoding them."""
+    yield "turned upright by EXIF orientation" if preprocessing.exif else "EXIF orientation is not applied"
+    if preprocessing.pixel_range is not None:
+        low, high = preprocessing.pixel_range
+        yield f"of more than 8 bits: {low:g} is black and {high:g} white"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from tleg.cli.launch_options import Wishes
 from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import runs_folder_of
+from tleg.data.counting import check_batch
 from tleg.exit_codes import ExitCode
 from tleg.launching import check_output, make_training, with_paths
 from tleg.recipes.kinds import TrainingRecipe
@@ -25,6 +26,7 @@ def start(recipe: TrainingRecipe, wishes: Wishes) -> None:
     if wishes.print_recipe:
         write(format_recipe(recipe).rstrip("\n"))
         return
+    check_batch(recipe)
     if wishes.output is not None:
         check_output(recipe, Path(wishes.output), overwrite=wishes.force)
     if wishes.dry_run:

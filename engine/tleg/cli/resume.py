@@ -51,6 +51,7 @@ def resume(
     --checkpoint RUN. With more --epochs the schedule is that of the longer training from here on.
     """
     from tleg.cli.launching import follow_to_end
+    from tleg.data.counting import check_batch_of_run
     from tleg.launching import resume_training
     from tleg.runs.launch import node_command
     from tleg.runs.listing import resolve_run
@@ -59,6 +60,7 @@ def resume(
     folder = resolve_run(run, runs_folder_of(runs_dir))
     given = {each.name: getattr(options, each.path[0]) for each in options_of(ResumeOptions)}
     changes = {name: value for name, value in given.items() if value is not None}
+    check_batch_of_run(folder, changes)
     batch_job = make_job(slurm, partition, time_limit, account, sbatch)
     job = resume_training(folder, changes, "here" if slurm is False else batch_job, overwrite=force)
     if job is not None:

@@ -133,17 +133,18 @@ class TrainingImages(Dataset[Item]):
 
     def __getitem__(self, place: Place) -> Item:
         epoch, index, version = place
-        unreadable = READABLE
+        unreadable, reason = READABLE, ""
         for attempt in range(_ATTEMPTS):
             try:
                 image = self.images.image(index)
-            except DataError:
-                unreadable = place[1]
+            except DataError as error:
+                unreadable, reason = place[1], reason or f" ({error})"
                 index = derive_seed(self.seed, "instead", epoch, place[1], version, attempt) % len(self.images)
                 continue
             seed_everything(self.seed, "image", epoch, index, *([version] if version else []))
             return self.transform(image), self.images.label(index), unreadable
-        raise DataError(f"cannot read {self.images.name(place[1])}, nor {_ATTEMPTS - 1} others that were tried instead")
+        name = self.images.name(place[1])
+        raise DataError(f"cannot read {name}, nor {_ATTEMPTS - 1} others that were tried instead{reason}")
 
 
 class EvaluationImages(Dataset[Item]):

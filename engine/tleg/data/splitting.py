@@ -60,4 +60,12 @@ def split(data: Data, part: float, seed: int) -> Data:
         )
     # The seed as well: another one's images are others, and figures of the two must not be taken for one.
     name = f"{data.name} (split {part:g}{f', seed {seed}' if seed else ''})"
-    return replace(data, name=name, train=Part(data.train, kept), validation=Part(data.train, sorted(taken)), notes=notes)
+    return replace(
+        data,
+        name=name,
+        train=Part(data.train, kept),
+        validation=Part(data.train, sorted(taken)),
+        notes=notes,
+        part="validation",
+        validation_split=(part, seed),
+    )

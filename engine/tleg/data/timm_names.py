@@ -5,36 +5,64 @@ from typing import Any, Final
 
 from PIL import Image
 
-from tleg.data.dataset import Data
-from tleg.data.eight_bits import to_eight_bits
+from tleg.data.archives import open_archives
+from tleg.data.dataset import PARTS, Data, Wanted
+from tleg.data.decoding import DAMAGED, UnreadableImageError, decode_image, eight_bits
+from tleg.data.deep_images import PixelRanges, find_ranges, given_ranges, is_deep
+from tleg.data.names import readable_path
+from tleg.data.splits import Split
 from tleg.errors import DataError, did_you_mean
 from tleg.places import data_folder
 
 PREFIXES: Final = ("tar:FILE", "torch/NAME", "hfds/NAME")
 # timm reads these as streams.
 _STREAMS: Final = ("wds", "hfids", "tfds")
-_SPLITS: Final = {"train": ("train", "training"), "validation": ("validation", "val", "test")}
+# Names of theirs for folders, whose images are walked otherwise than here.
+_FOLDERS: Final = ("torch/image_folder", "torch/folder", "hfds/imagefolder")
+# As timm calls a split.
+_TIMM_SPLITS: Final[dict[Split, str]] = {"train": "train", "val": "validation", "test": "test"}
 
 
 class TimmImages:
-    """A data set of timm's whose images can be had by number."""
+    """A data set of timm's whose images can be had by number.
 
-    def __init__(self, dataset: Any) -> None:
+    ranges      of images of more than eight bits; None is what is found on these, when the first is asked for
+    max_pixels  images of more are unreadable; None is Pillow's limit
+    """
+
+    def __init__(self, dataset: Any, ranges: PixelRanges | None = None, max_pixels: int | None = None) -> None:
         self._dataset = dataset
+        self._max_pixels = max_pixels
+        self._ranges = ranges
 
     def __len__(self) -> int:
         return len(self._dataset)
 
+    @property
+    def ranges(self) -> PixelRanges:
+        """The ranges of images of more than eight bits."""
+        if self._ranges is None:
+            self._ranges = find_ranges(len(self), self._open, self.name)
+        return self._ranges
+
     def image(self, index: int) -> Image.Image:
-        """The image. Raises DataError when it cannot be decoded, or holds floating-point values."""
+        """The image. Raises UnreadableImageError, naming it and saying why."""
+        name = self.name(index)
+        reader = getattr(self._dataset, "reader", None)
         try:
-            reader = getattr(self._dataset, "reader", None)
             # timm's own data set passes over what it cannot decode, so that an image would stand for another.
-            image: Image.Image = self._dataset[index][0] if reader is None else Image.open(reader[index][0])
-            image.load()
-        except Exception as error:  # Decoders and readers raise many kinds.
-            raise DataError(f"cannot read {self.name(index)}: {_first_line(error)}") from error
-        return to_eight_bits(image, self.name(index))
+            source: Any = self._dataset[index][0] if reader is None else reader[index][0]
+            if isinstance(source, Image.Image):
+                source.load()
+        except Exception as error:  # Readers raise many kinds.
+            raise UnreadableImageError(f"cannot read {name}: {_first_line(error)}", DAMAGED) from error
+        image = source if isinstance(source, Image.Image) else decode_image(source, name, self._max_pixels)
+        return eight_bits(image, name, self.ranges) if is_deep(image) else image
+
+    def _open(self, index: int) -> Image.Image:
+        reader = getattr(self._dataset, "reader", None)
+        source: Any = self._dataset[index][0] if reader is None else reader[index][0]
+        return source if isinstance(source, Image.Image) else Image.open(source)
 
     def label(self, index: int) -> int:
         """The index of its class."""
@@ -44,7 +72,7 @@ class TimmImages:
         """Its name in the archive, or 'image 17'."""
         filename = getattr(self._dataset, "filename", None)
         try:
-            return str(filename(index)) if filename is not None else f"image {index}"
+            return readable_path(str(filename(index))) if filename is not None else f"image {index}"
         except Exception:  # Not every reader has names.
             return f"image {index}"
 
@@ -73,10 +101,8 @@ def is_timm_name(text: str) -> bool:
     return text.startswith("tar:") or ("/" in text and kind in ("torch", "hfds", *_STREAMS))
 
 
-def open_timm(text: str, *, splits: bool) -> Data:
+def open_timm(text: str, wanted: Wanted) -> Data:
     """Open 'tar:FILE', 'torch/NAME', 'hfds/NAME', or one of the latter with ':ROOT' for a local folder.
-
-    splits  validation images will be taken from the training images, so there need not be any
 
     Raises DataError: for sets that timm reads as streams, for a missing package, and offline, with what to do.
     """
@@ -87,49 +113,40 @@ def open_timm(text: str, *, splits: bool) -> Data:
             "unpack it into folders, or use hfds/ instead of hfids/"
         )
     if text.startswith("tar:"):
-        return _open_archives(Path(text.removeprefix("tar:")), splits=splits)
+        return open_archives(Path(text.removeprefix("tar:")), wanted)
     name, _, root = text.partition(":")
+    if name.lower() in _FOLDERS:
+        raise DataError(f"{name} is a folder of images: give the folder itself, as in --data {root or 'FOLDER'}")
     folder = Path(root) if root else data_folder()
     train = _create(name, folder, "train", local=bool(root))
-    validation = None if splits else _create(name, folder, "validation", local=bool(root))
-    classes = _classes(train)
-    empty = TimmImages([])
-    return Data(name.partition("/")[2], classes, TimmImages(train), empty if validation is None else TimmImages(validation))
-
-
-def _open_archives(path: Path, *, splits: bool) -> Data:
-    """train.tar and val.tar in a folder, or one archive whose images will be split."""
-    if not path.exists():
-        raise DataError(f"there is no {path}")
-    if path.is_dir():
-        found = {
-            word: next((path / f"{name}.tar" for name in names if (path / f"{name}.tar").is_file()), None)
-            for word, names in _SPLITS.items()
-        }
-        train, validation = found["train"], found["validation"]
-        if train is None or (validation is None and not splits):
-            raise DataError(f"{path} must hold train.tar and val.tar; --validation-split 0.1 does without the latter")
-    elif splits:
-        train, validation = path, None
+    split = wanted.split or "val"
+    if wanted.validation_split is not None:
+        validation = None
     else:
-        raise DataError(f"{path} is one archive: give --validation-split 0.1, or a folder with train.tar and val.tar")
-    opened = _create("tar", train, "train", local=True)
-    classes = _classes(opened)
-    rest = TimmImages([]) if validation is None else TimmImages(_create("tar", validation, "validation", local=True))
-    if validation is not None and _classes(rest._dataset) != classes:
-        raise DataError(f"{validation} has other classes than {train}")
-    return Data(path.stem, classes, TimmImages(opened), rest)
+        validation = train if split == "train" else _create(name, folder, _TIMM_SPLITS[split], local=bool(root))
+    classes = _classes(train)
+    given = given_ranges(wanted.images)
+    images = TimmImages(train, given, wanted.images.max_pixels)
+    # A table of Hugging Face's may hold anything; torchvision's sets are known, and of eight bits.
+    ranges = images.ranges if kind == "hfds" else given
+    if ranges is not None:
+        ranges.check()
+    held_out = TimmImages([] if validation is None else validation, ranges, wanted.images.max_pixels)
+    return Data(
+        name.partition("/")[2],
+        classes,
+        images,
+        held_out,
+        part=PARTS[split],
+        pixel_range=None if ranges is None else ranges.bounds,
+        notes=() if ranges is None or ranges.note is None else (ranges.note,),
+    )
 
 
 def _create(name: str, root: Path, split: str, *, local: bool) -> Any:
     from timm.data import create_dataset
 
     try:
-        if name == "tar":
-            from timm.data import ImageDataset
-            from timm.data.readers.reader_image_in_tar import ReaderImageInTar
-
-            return ImageDataset(str(root), reader=ReaderImageInTar(str(root)))
         root.mkdir(parents=True, exist_ok=True)
         return create_dataset(name, root=str(root), split=split, download=not local and name.lower().startswith("torch/"))
     except ImportError as error:
@@ -139,7 +156,7 @@ def _create(name: str, root: Path, split: str, *, local: bool) -> Any:
         names = [f"torch/{each}" for each in ("cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "imagenet")]
         raise DataError(f"timm knows no data set '{name}' ({_first_line(error)}).{did_you_mean(name, names)}") from error
     except Exception as error:  # Downloads, archives and readers raise many kinds.
-        hint = "" if name == "tar" else f"; when offline, give its folder: --data {name}:FOLDER"
+        hint = f"; when offline, give its folder: --data {name}:FOLDER"
         raise DataError(f"cannot open {name} in {root}: {_first_line(error)}{hint}") from error
 
 

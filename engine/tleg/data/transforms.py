@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
@@ -24,14 +24,20 @@ ImageTransform = Callable[[Image.Image], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class PixelTransform:
-    """Steps on a PIL image in RGB, then pixel values (C, H, W) in 0..1 with the model's channels, then steps on those."""
+    """Steps on a PIL image in RGB, then pixel values (C, H, W) in 0..1 with the model's channels, then steps on those.
+
+    exif  turn the image upright first, as its EXIF orientation says
+    """
 
     channels: int
     before: tuple[Callable[[Any], Any], ...]
     after: tuple[Callable[[Tensor], Tensor], ...] = ()
+    exif: bool = False
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Apply the steps to an image of any mode."""
+        if self.exif:
+            image = upright(image)
         # timm's augmentation fills with RGB colours, so greyscale images pass through it as RGB.
         image = image.convert("RGB")
         for step in self.before:
@@ -76,7 +82,7 @@ def training_transform(
     steps = (*primary.transforms, *secondary.transforms)
     for step in steps:
         _keep_one_bit(step)
-    return PixelTransform(input_size[0], steps, after)
+    return PixelTransform(input_size[0], steps, after, preprocessing.exif)
 
 
 def _keep_one_bit(policy: Any) -> None:
@@ -122,7 +128,15 @@ def evaluation_transform(input_size: tuple[int, int, int], preprocessing: Prepro
         crop_mode=preprocessing.crop_mode,
     ).transforms
     # The last two make a tensor and normalise it.
-    return PixelTransform(input_size[0], tuple(steps[:-2]))
+    return PixelTransform(input_size[0], tuple(steps[:-2]), exif=preprocessing.exif)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF orientation says; one without it, or whose EXIF is damaged, stays as it is."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Of damaged EXIF Pillow raises many kinds, and viewers show the image nevertheless.
+        return image
 
 
 def channel_values(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:

@@ -1,37 +1,67 @@
-"""Images that cannot be read: counted, named, and too many of them refused."""
+"""Images that cannot be read: counted by reason, named, and too many of them refused."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tleg.data.dataset import ImageSet
+from tleg.data.decoding import DAMAGED, REASONS, UnreadableImageError
 from tleg.data.order import READABLE
 from tleg.errors import DataError
 
 # A set may have so many, or this part of its images, whichever is more.
 MOST: Final = 10
 PART: Final = 0.01
+# Read the second time: a disk or a network that fails now and then.
+_FLAKY: Final = "at times"
+ALL_REASONS: Final = (*REASONS, _FLAKY)
 
 
 class UnreadableImages:
-    """The images of a set that could not be read so far."""
+    """The images of a set that could not be read so far, and why."""
 
     def __init__(self, images: ImageSet) -> None:
         self._images = images
-        self._found: set[int] = set()
+        self._found: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, indices: Iterable[int]) -> list[str]:
-        """Take what a batch reports and return the names of those that are new.
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many by reason."""
+        return Counter(self._found.values())
 
-        Raises DataError, naming some, when there are too many.
+    def add(self, indices: Iterable[int]) -> list[str]:
+        """Take what a batch reports and return a sentence for each that is new: which it is, and why it cannot be read.
+
+        Raises DataError, naming some and counting the reasons, when there are too many.
         """
-        new = sorted({index for index in indices if index != READABLE} - self._found)
-        self._found.update(new)
+        told = []
+        for index in sorted({index for index in indices if index != READABLE} - set(self._found)):
+            self._found[index], sentence = self._explain(index)
+            told.append(sentence)
         if len(self._found) > max(MOST, PART * len(self._images)):
-            names = ", ".join(self._images.name(index) for index in sorted(self._found)[:3])
+            first = {reason: index for index, reason in sorted(self._found.items(), reverse=True)}
+            some = "; ".join(self._explain(index)[1].removeprefix("cannot read ") for index in sorted(first.values())[:3])
             raise DataError(
-                f"{len(self._found)} of {len(self._images)} images cannot be read, {names} among them; remove or repair them"
+                f"{len(self._found)} of {len(self._images)} images cannot be read: {describe_reasons(self.reasons)}. "
+                f"Remove or repair them; among them are {some}"
             )
-        return [self._images.name(index) for index in new]
+        return told
+
+    def _explain(self, index: int) -> tuple[str, str]:
+        """Reason and sentence, by reading it again: a worker that could not has said no more than its number."""
+        try:
+            self._images.image(index)
+        except UnreadableImageError as error:
+            return error.reason, str(error)
+        except DataError as error:
+            return DAMAGED, str(error)
+        return _FLAKY, f"cannot read {self._images.name(index)}"
+
+
+def describe_reasons(reasons: Mapping[str, int]) -> str:
+    """Write reasons with their counts, the most frequent first: '9 truncated, 1 empty'."""
+    ranked = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{count} {reason}" for reason, count in ranked if count)

@@ -123,6 +123,7 @@ def _build(request: BuildRequest, source: Source, export: PlannedExport, report:
             file=describe_file(temporary, export.target.name, export.kind),
             versions=versions(*source.libraries(export.kind, verified=request.verify)),
             verification=verification,
+            preprocessing=source.preprocessing,
         )
         write_manifest(manifest_file, manifest)
         verified = time.perf_counter()

@@ -12,7 +12,7 @@ from tleg.export.formats import ExportKind
 from tleg.export.plan import BuildPlan, PlannedExport
 from tleg.export.source import Lineage
 from tleg.head import new_head
-from tleg.header import Structure
+from tleg.header import Preprocessing, Structure
 from tleg.learngene import Learngene, read_tensors
 from tleg.names import official_layout_name
 
@@ -31,6 +31,11 @@ class LearngeneSource:
     def load(cls, plan: BuildPlan) -> "LearngeneSource":
         """Read and check the learngene's tensors. Raises FileFormatError or VerificationError."""
         return cls(plan, read_tensors(plan.file))
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes an input of every export."""
+        return self.plan.header.preprocessing
 
     def lineage(self, export: PlannedExport) -> Lineage:
         """Where an export's weights come from."""

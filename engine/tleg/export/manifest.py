@@ -18,7 +18,7 @@ from tleg.basis import Basis
 from tleg.errors import FileFormatError
 from tleg.export.formats import ExportKind, Precision
 from tleg.head import HeadPolicy
-from tleg.header import Layout
+from tleg.header import Layout, Preprocessing
 from tleg.schema import decode, encode
 
 FORMAT_NAME: Final = "tleg.export"
@@ -167,8 +167,9 @@ class Verification:
 class Manifest:
     """All that is known of an export, whose weights are those of a descendant or of a folder that timm loads.
 
-    ancestry   what the learngene says of its ancestry model
-    learngene  of a descendant always; of a folder when it knows it
+    ancestry       what the learngene says of its ancestry model
+    learngene      of a descendant always; of a folder when it knows it
+    preprocessing  how an image becomes an input; None in manifests of before it was stated
     """
 
     ancestry: Any
@@ -178,6 +179,7 @@ class Manifest:
     versions: Mapping[str, str]
     folder: FolderRecord | None = None
     verification: Verification | None = None
+    preprocessing: Preprocessing | None = None
     format: Literal["tleg.export"] = FORMAT_NAME
     version: int = FORMAT_VERSION
 

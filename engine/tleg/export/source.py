@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tleg.export.formats import ExportKind
 from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord
 from tleg.export.plan import PlannedExport
+from tleg.header import Preprocessing
 
 if TYPE_CHECKING:
     from tleg.export.verification import Reference
@@ -28,6 +29,10 @@ class Lineage:
 
 class Source(Protocol):
     """Where exports come from, loaded and ready to be written."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes an input of every export."""
 
     def lineage(self, export: PlannedExport) -> Lineage:
         """Where an export's weights come from."""

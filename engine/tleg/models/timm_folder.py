@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tleg.errors import ExportError, FileFormatError, InputError, describe_os_error
 from tleg.header import TIMM_EPS, Architecture, Layout, Preprocessing, Structure
+from tleg.schema import decode, encode
 
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
@@ -28,6 +29,8 @@ PREFERRED_WEIGHTS: Final = (
     *("open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth"),
 )
 WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pth.tar", ".bin")
+# How the images of its training were read, beside what timm's own configuration holds.
+READING: Final = "tleg_images"
 # timm's config is JSON, so a LayerNorm's eps cannot be stated in it. Its names imply one: this one 1e-5, most others 1e-6.
 _EPS_1E5_NAME: Final = "vit_base_patch16_clip_224"
 
@@ -97,6 +100,8 @@ def timm_config(
         "custom_load": False,
     }
     config: dict[str, Any] = {"architecture": name, "num_classes": architecture.num_classes}
+    # timm's own configuration takes no other fields than its own.
+    config[READING] = {"exif": preprocessing.exif, "pixel_range": encode(preprocessing.pixel_range)}
     if classes:
         config["label_names"] = list(classes)
         pretrained["label_names"] = list(classes)
@@ -238,7 +243,10 @@ def _transformers_refusal(folder: Path, config: Mapping[str, Any]) -> str:
 
 
 def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
-    """Return the preprocessing that a timm config states, for a model of so many channels. Raises InputError."""
+    """Return the preprocessing that a timm config states, for a model of so many channels. Raises InputError.
+
+    What `load_timm_folder` found of how images are read is part of it; timm's own models do not turn images upright.
+    """
     mean, std = tuple(config["mean"]), tuple(config["std"])
     if len(mean) != channels:
         mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
@@ -248,7 +256,9 @@ def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
         raise InputError(f"tleg knows no interpolation '{interpolation}'")
     if crop_mode not in ("center", "squash", "border"):
         raise InputError(f"tleg knows no crop mode '{crop_mode}'")
-    return Preprocessing(mean, std, interpolation, float(config.get("crop_pct") or 0.875), crop_mode)
+    crop = float(config.get("crop_pct") or 0.875)
+    reading = _decode_reading(config.get(READING))
+    return Preprocessing(mean, std, interpolation, crop, crop_mode, reading.exif, reading.pixel_range)
 
 
 def input_size_of(known: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -273,8 +283,22 @@ def load_timm_folder(folder: Path, arguments: Mapping[str, Any] | None = None) -
     """
     import timm
 
-    read_timm_folder(folder)
+    known = read_timm_folder(folder)
     try:
-        return timm.create_model(f"local-dir:{folder}", pretrained=True, **dict(arguments or {})).eval()
+        model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, **dict(arguments or {})).eval()
+        model.pretrained_cfg = {**model.pretrained_cfg, READING: known.config.get(READING)}
+        return model
     except Exception as error:  # timm and safetensors report what does not fit in many ways.
         raise FileFormatError(f"timm cannot load {folder}: {' '.join(str(error).split())[:400]}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a folder says of how images are read. One that says nothing was made without turning them upright."""
+
+    exif: bool = False
+    pixel_range: tuple[float, float] | None = None
+
+
+def _decode_reading(document: object) -> _Reading:
+    return _Reading() if document is None else decode(_Reading, document, f"{CONFIG}: {READING}")

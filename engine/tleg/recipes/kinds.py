@@ -14,6 +14,7 @@ from tleg.recipes.compute import Compute, Keeping
 from tleg.recipes.depths import SAMPLINGS, Depths
 from tleg.recipes.distillation import Distillation
 from tleg.recipes.fields import check_fields, option
+from tleg.recipes.images import ImageReading
 from tleg.recipes.training import Recipe
 
 Kind = Literal["learn", "finetune"]
@@ -32,6 +33,7 @@ class LearnRecipe:
 
     architecture, model_arguments  timm's name and arguments of the ViT
     data, validation_split         a data set, and which part of its training images is kept for validation
+    images                         how its files are read
     teacher                        the ancestry model; None learns from the labels alone
     basis, expand                  as people write them: 'polynomial:2', 'attention,mlp'
     auxiliary_depth                None is 12, or the deepest of the sampled
@@ -44,6 +46,7 @@ class LearnRecipe:
     validation_split: float | None = option(
         None, help="Part of the training images to validate on.", group="Data", least=0.0001, most=0.9
     )
+    images: ImageReading = field(default_factory=ImageReading)
     teacher: str | None = option(None, help=TEACHER_HELP, group="Distillation", metavar="NAME|PATH")
     model_arguments: Mapping[str, Any] = option(
         {}, help=MODEL_ARGUMENT_HELP, group="Model", name="model-arg", metavar="KEY=VALUE"
@@ -122,6 +125,7 @@ class FinetuneRecipe:
     validation_split: float | None = option(
         None, help="Part of the training images to validate on.", group="Data", least=0.0001, most=0.9
     )
+    images: ImageReading = field(default_factory=ImageReading)
     learngene: str | None = option(
         None,
         help="Start from the descendant of this learngene, or of the run that learned it.",

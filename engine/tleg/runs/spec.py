@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tleg.atomic import new_file
@@ -99,11 +99,18 @@ def read_spec(folder: RunFolder) -> RunSpec:
             f"{path} was written by a newer tleg (version {version}, this one reads {SPEC_VERSION}); update tleg"
         )
     try:
-        return decode(RunSpec, document, str(path))
+        return _as_it_was_meant(decode(RunSpec, document, str(path)))
     except FileFormatError:
         raise
     except InputError as error:
         raise FileFormatError(f"{path}: {error}") from error
+
+
+def _as_it_was_meant(spec: RunSpec) -> RunSpec:
+    """A run of before these options were stored goes on with the images that it began with."""
+    if "exif" in spec.recipe:
+        return spec
+    return replace(spec, recipe={"exif": False, "pixel-range": "0,65535", **spec.recipe})
 
 
 def spec_text(spec: RunSpec) -> str:

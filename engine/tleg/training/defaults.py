@@ -1,6 +1,7 @@
 """What a data set implies for a model that is trained on it: input size, channels, preprocessing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -28,7 +29,12 @@ def preprocessing_for(data: Data, channels: int) -> Preprocessing:
     mean, std = data.mean or IMAGENET_DEFAULT_MEAN, data.std or IMAGENET_DEFAULT_STD
     if len(mean) != channels:
         mean, std = (_mean(mean),) * channels, (_mean(std),) * channels
-    return Preprocessing(tuple(mean), tuple(std), crop_pct=0.875 if data.image_size is None else 1.0)
+    return as_read(Preprocessing(tuple(mean), tuple(std), crop_pct=0.875 if data.image_size is None else 1.0), data)
+
+
+def as_read(preprocessing: Preprocessing, data: Data) -> Preprocessing:
+    """Return a preprocessing that says how the images of the data are read, whatever those of an earlier training were."""
+    return replace(preprocessing, exif=data.exif, pixel_range=data.pixel_range)
 
 
 def check_channels(channels: int) -> None:

@@ -1,11 +1,13 @@
 """A training looked at without training: is all there, does the teacher know something, will it fit?"""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from tleg.data.dataset import Data, class_counts
 from tleg.quantities import format_bytes
 from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe, TrainingRecipe
 from tleg.training.device import Placement, choose_placement
@@ -30,6 +32,8 @@ from tleg.training.teacher import Teacher, TeacherReport
 class DryRun:
     """What was found.
 
+    class_counts       class -> its training and validation images
+    left_out           what lies among the images and does not count: reason -> how many
     parameters, depth  of the model, at its deepest
     chance             percent that guessing gets right
     memory             of each device, in bytes; memory_available likewise
@@ -58,6 +62,8 @@ class DryRun:
     disk_free: int
     notes: tuple[str, ...]
     problems: tuple[str, ...]
+    class_counts: Mapping[str, tuple[int, int]]
+    left_out: Mapping[str, int]
 
 
 class _Notes(Observer):
@@ -129,7 +135,14 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         disk_free=free,
         notes=tuple(notes.texts),
         problems=tuple(problems),
+        class_counts=_class_counts(data),
+        left_out=data.left_out,
     )
+
+
+def _class_counts(data: Data) -> dict[str, tuple[int, int]]:
+    train, validation = (class_counts(images, len(data.classes)) for images in (data.train, data.validation))
+    return dict(zip(data.classes, zip(train, validation, strict=True), strict=True))
 
 
 def _load(

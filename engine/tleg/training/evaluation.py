@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -14,7 +14,7 @@ from tleg.data.dataset import ImageSet
 from tleg.data.loading import batches, worker_options
 from tleg.data.order import READABLE, EvaluationImages
 from tleg.data.transforms import evaluation_transform
-from tleg.data.unreadable import UnreadableImages
+from tleg.data.unreadable import ALL_REASONS, UnreadableImages, describe_reasons
 from tleg.errors import DataError, TlegError
 from tleg.header import Preprocessing
 from tleg.training.device import Placement
@@ -32,6 +32,7 @@ class Score:
     images             that were counted; top-1 and top-5 accuracy in percent (top-5 None below six classes), mean loss
     images_per_second  of all models together: each image is decoded once and seen by each
     unreadable         images that could not be read, and do not count
+    reasons            why: reason -> how many of them
     per_class          top-1 accuracy in percent by class, None for a class without images
     nonfinite          images for which the model's outputs held NaN or infinity. With one or more, accuracies and loss are
                        None: the largest of outputs that are no numbers is whatever comes first, as a rule class 0
@@ -44,6 +45,7 @@ class Score:
     images_per_second: float = 0.0
     unreadable: int = 0
     per_class: tuple[float | None, ...] = ()
+    reasons: Mapping[str, int] = field(default_factory=dict)
     nonfinite: int = 0
 
 
@@ -133,7 +135,10 @@ def evaluate(
         if progress is not None:
             progress(done, len(mine))
     elapsed = time.monotonic() - began
-    return {key: tally.score(world, len(unreadable), count / max(elapsed, 1e-9)) for key, tally in tallies.items()}
+    reasons = [float(unreadable.reasons[reason]) for reason in ALL_REASONS]
+    summed = world.sum(torch.tensor(reasons, dtype=torch.float64)).tolist()
+    why = {reason: int(number) for reason, number in zip(ALL_REASONS, summed, strict=True) if number}
+    return {key: tally.score(world, why, count / max(elapsed, 1e-9)) for key, tally in tallies.items()}
 
 
 def _predict(predictors: Mapping[Key, Predictor], pixels: Tensor, placement: Placement) -> dict[Key, Tensor]:
@@ -169,7 +174,7 @@ class _Tally:
             )  # Finite outputs, further apart than float32 goes.
         self._sums += torch.stack([loss, broken.sum().double()]).cpu()
 
-    def score(self, world: World, unreadable: int, speed: float) -> Score:
+    def score(self, world: World, reasons: Mapping[str, int], speed: float) -> Score:
         """Return the score of all processes together."""
         # A process without images has not seen how many classes there are.
         classes = int(world.most(torch.tensor([len(self._counts)])).item())
@@ -177,12 +182,13 @@ class _Tally:
         counts[: len(self._counts)] = self._counts
         counts = world.sum(counts)
         loss, nonfinite = world.sum(self._sums).tolist()
-        missing = int(world.sum(torch.tensor([unreadable], dtype=torch.float64)).item())
+        missing = sum(reasons.values())
         images, right, among = counts.sum(0).tolist()
         if not images:
-            raise DataError("none of the images to evaluate on can be read")
+            raise DataError(f"none of the images to evaluate on can be read: {describe_reasons(reasons)}")
+        seen_all = Score(int(images), None, None, None, speed, missing, (None,) * classes, reasons, int(nonfinite))
         if nonfinite:
-            return Score(int(images), None, None, None, speed, missing, (None,) * classes, int(nonfinite))
+            return seen_all
         each = tuple(100 * good / seen if seen else None for seen, good, _ in counts.tolist())
         top5 = 100 * among / images if classes > 5 else None
-        return Score(int(images), 100 * right / images, top5, loss / images, speed, missing, each)
+        return replace(seen_all, top1=100 * right / images, top5=top5, loss=loss / images, per_class=each)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tleg.recipes.distillation import Distillation
 from tleg.recipes.training import Recipe
 from tleg.schema import encode
 from tleg.training.checkpoints import Checkpoints
+from tleg.training.defaults import as_read
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluation import Score, evaluate, require_finite
@@ -71,8 +72,9 @@ def prepare(job: FinetuneJob, placement: Placement, observer: Observer = QUIET) 
     start = job.start(job.data)
     for note in start.notes:
         observer.warn("weights", note)
+    start = replace(start, preprocessing=as_read(start.preprocessing, job.data))
     training_transform(start.architecture.input_size, start.preprocessing, job.recipe.augmentation)
-    check_enough(len(job.data.train), job.recipe.batch_size)
+    check_enough(len(job.data.train), job.recipe)
     freeze(start.model, job.frozen)
     student = PlainStudent(start.model, token=job.distillation.method == "token")
     if job.recipe.gradient_checkpointing:
@@ -161,6 +163,7 @@ def _describe_training(job: FinetuneJob, steps: int, prepared: Prepared) -> dict
     record: dict[str, Any] = {
         "lineage": dict(prepared.start.lineage),
         "data": job.data.name,
+        **({} if job.data.validation_split is None else {"validation_split": job.data.validation_split[0]}),
         "steps": steps,
         "recipe": {**encode(job.recipe), "learning_rate": job.recipe.peak_rate},
         "teacher": None if prepared.teacher is None else encode(prepared.teacher.report),

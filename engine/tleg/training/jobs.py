@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from tleg.data.dataset import Data, open_data
+from tleg.data.dataset import Data, Wanted, open_data
 from tleg.models.weights import Which
 from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe, TrainingRecipe
 from tleg.runs.folder import RunFolder
@@ -95,11 +95,12 @@ def open_data_of(recipe: TrainingRecipe, world: World = SINGLE, observer: Observ
     """Open a recipe's data set; the main process first, because it may have to download it."""
     observer.stage("data", f"opening {recipe.data}")
     data = None
+    wanted = Wanted(recipe.images)
     if world.is_main:
-        data = open_data(recipe.data, recipe.validation_split, recipe.recipe.seed)
+        data = open_data(recipe.data, recipe.validation_split, recipe.recipe.seed, wanted)
     world.barrier(PREPARATION_TIMEOUT)
     if data is None:
-        data = open_data(recipe.data, recipe.validation_split, recipe.recipe.seed)
+        data = open_data(recipe.data, recipe.validation_split, recipe.recipe.seed, wanted)
     for note in data.notes:
         observer.warn("data", note)
     return data

@@ -93,7 +93,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     check_channels(architecture.input_size[0])
     preprocessing = preprocessing_for(job.data, architecture.input_size[0])
     training_transform(architecture.input_size, preprocessing, job.recipe.augmentation)
-    check_enough(len(job.data.train), job.recipe.batch_size)
+    check_enough(len(job.data.train), job.recipe)
     teacher = None
     if job.teacher is not None:
         observer.stage("teacher", f"checking the teacher {job.teacher}")
@@ -230,13 +230,14 @@ def record_scores(
 
 def measured_on(data: Data) -> str:
     """What the images that accuracies are measured on are called, in headers and reports."""
-    return f"{data.name} validation"
+    return f"{data.name} {data.part}"
 
 
 def _describe_learning(job: LearnJob, steps: int, prepared: Prepared, placement: Placement) -> dict[str, Any]:
     described: dict[str, Any] = {
         "how": "trained in an auxiliary model",
         "data": job.data.name,
+        **({} if job.data.validation_split is None else {"validation_split": job.data.validation_split[0]}),
         "images": len(job.data.train),
         "steps": steps,
         "recipe": {**encode(job.recipe), "learning_rate": job.recipe.peak_rate},

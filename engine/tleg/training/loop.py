@@ -48,7 +48,7 @@ def train(plan: Plan, observer: Observer = QUIET, checkpoints: Checkpoints | Non
 
     Raises DataError when there are too few images for a batch, TlegError when the loss is not finite.
     """
-    check_enough(len(plan.images), plan.recipe.batch_size)
+    check_enough(len(plan.images), plan.recipe, plan.world.size)
     return _Loop(plan, observer, checkpoints).run()
 
 

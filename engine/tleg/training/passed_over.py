@@ -42,5 +42,5 @@ class PassedOver:
         self._tell([int(value) - 1 for value in self._world.sum(rows).flatten().tolist() if value], step)
 
     def _tell(self, indices: list[int], step: int) -> None:
-        for name in self._unreadable.add(indices):
-            self._observer.warn("unreadable", f"cannot read {name}; another image takes its place", step)
+        for sentence in self._unreadable.add(indices):
+            self._observer.warn("unreadable", f"{sentence}; another image takes its place", step)

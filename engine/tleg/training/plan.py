@@ -9,6 +9,7 @@ from torch import nn
 from tleg.data.dataset import ImageSet
 from tleg.errors import DataError
 from tleg.header import Preprocessing
+from tleg.recipes.batches import parts_of, too_few
 from tleg.recipes.compute import Keeping
 from tleg.recipes.distillation import Distillation
 from tleg.recipes.training import Recipe
@@ -58,7 +59,8 @@ class Outcome:
     complete: bool
 
 
-def check_enough(images: int, batch_size: int) -> None:
-    """Refuse fewer training images than a batch holds. Raises DataError."""
-    if images < batch_size:
-        raise DataError(f"{images} training images are too few for a batch of {batch_size}; lower --batch-size")
+def check_enough(images: int, recipe: Recipe, processes: int = 1) -> None:
+    """Refuse fewer training images than a batch holds. Raises DataError, with the largest batch that fits."""
+    problem = too_few(images, recipe.batch_size, parts_of(recipe, processes))
+    if problem is not None:
+        raise DataError(problem)

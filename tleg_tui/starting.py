@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tleg.data.counting import check_batch, check_batch_of_run
-from tleg.launching import make_training, resume_training
+from tleg.launching import make_training, resume_training, submit_training
 from tleg.runs.launch import launch, node_command
 from tleg.runs.layout import RunFolder
-from tleg.runs.slurm import submit
 from tleg.runs.spec import read_spec
 from tleg_tui.recipe_form import Reading
 
@@ -27,7 +26,7 @@ def start_training(reading: Reading, runs_dir: Path) -> Started:
     check_batch(reading.recipe)
     folder = make_training(reading.recipe, runs_dir, output=reading.output, overwrite=reading.overwrite, slurm=reading.slurm)
     if reading.slurm is not None:
-        return Started(folder, job=submit(folder))
+        return Started(folder, job=submit_training(folder))
     if reading.recipe.compute.nodes > 1:
         return Started(folder, line=node_command(folder, read_spec(folder)))
     launch(folder)

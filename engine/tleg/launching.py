@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tleg.atomic import check_file, check_folder
-from tleg.errors import InputError, NotFoundError
+from tleg.errors import InputError, NotFoundError, TlegError
 from tleg.recipes.command_line import command_words
 from tleg.recipes.document import from_values, to_values
 from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
 from tleg.references import resolve
+from tleg.runs.control import remove_run
 from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.launch import launch, make_ready
+from tleg.runs.launch import check_startable, launch, make_ready
 from tleg.runs.lock import is_locked
 from tleg.runs.published import is_published
-from tleg.runs.slurm import SlurmOptions, submit
+from tleg.runs.slurm import SlurmOptions, check_job, submit
 from tleg.runs.spec import Launch, RunSpec, read_spec, write_spec
 from tleg.runs.state import RunState, launcher_alive, observe
+from tleg.runs.undo import undone_on_failure
 from tleg.versions import versions
 
 _ENDING_SECONDS: Final = 10.0
@@ -76,6 +78,19 @@ def training_command(recipe: TrainingRecipe, output: str | None = None) -> tuple
     return words if output is None else (*words, "--output", output)
 
 
+def submit_training(folder: RunFolder) -> str:
+    """Put a run that was just made into SLURM's queue and return the number of its job; one that is not taken is removed.
+
+    Raises what `tleg.runs.slurm.submit` raises.
+    """
+    try:
+        return submit(folder)
+    except TlegError:
+        if not folder.job_file.exists():  # Else there is a job, which could not be noted.
+            remove_run(folder)
+        raise
+
+
 def resume_training(
     folder: RunFolder,
     changes: Mapping[str, Any] | None = None,
@@ -107,35 +122,39 @@ def resume_training(
             raise InputError(f"run {folder.id} has done {done:.1f} epochs already; give more --epochs than that")
     slurm = spec.launch.slurm if place is None else None if place == "here" else asdict(place)
     _check_restarts(changes.get("max-restarts", spec.launch.max_restarts), slurm)
-    spec = replace(spec, overwrite=spec.overwrite or overwrite)
-    _check_output_again(folder, spec)
-    if overwrite:
-        write_spec(folder, spec)
-    if changes or slurm != spec.launch.slurm:
-        recipe = from_values(spec.kind, {**spec.recipe, **changes})
-        compute = recipe.compute
-        write_spec(
-            folder,
-            replace(
-                spec,
-                recipe=to_values(recipe),
-                launch=replace(
-                    spec.launch,
-                    devices=compute.devices,
-                    nodes=compute.nodes,
-                    max_restarts=compute.max_restarts,
-                    slurm=slurm,
-                ),
-                amendments=(*spec.amendments, {"step": state.step, "changes": changes}),
-            ),
-        )
+    amended = _amend(spec, changes, slurm, state.step)
+    amended = replace(amended, overwrite=spec.overwrite or overwrite)
+    _check_output_again(folder, amended)
+    check_startable(folder, amended)
     if slurm is not None:
-        return submit(folder)
-    if spec.launch.nodes > 1:
-        make_ready(folder)
-    else:
-        launch(folder)
+        check_job(folder, amended)
+    with undone_on_failure(folder.spec_file):
+        if amended != spec:
+            write_spec(folder, amended)
+        if slurm is not None:
+            return submit(folder)
+        if amended.launch.nodes > 1:
+            make_ready(folder)
+        else:
+            launch(folder)
     return None
+
+
+def _amend(spec: RunSpec, changes: Mapping[str, Any], slurm: Mapping[str, Any] | None, step: int | None) -> RunSpec:
+    """What a run is with other values for some options. Raises InputError for values that make no sense."""
+    if not changes and slurm == spec.launch.slurm:
+        return spec
+    recipe = from_values(spec.kind, {**spec.recipe, **changes})
+    compute = recipe.compute
+    how = replace(
+        spec.launch,
+        devices=compute.devices,
+        nodes=compute.nodes,
+        max_restarts=compute.max_restarts,
+        slurm=slurm,
+    )
+    amendments = (*spec.amendments, {"step": step, "changes": dict(changes)})
+    return replace(spec, recipe=to_values(recipe), launch=how, amendments=amendments)
 
 
 def _check_restarts(restarts: int, slurm: object) -> None:

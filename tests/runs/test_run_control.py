@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from tleg.errors import InputError, TlegError
 from tleg.runs.control import clear_stop, is_run, kill_run, remove_run, request_stop, stop_requested
 from tleg.runs.folder import RunFolder
+from tleg.runs.layout import CONTENTS
 from tleg.runs.lock import RunLock, is_locked
 from tleg.runs.processes import boot_id, find_process, start_ticks
 from tleg.runs.reader import EventReader
@@ -278,6 +280,35 @@ def test_a_damaged_run_is_removed(run: RunFolder) -> None:
     assert is_run(run)
     remove_run(run)
     assert not run.path.exists()
+
+
+def test_a_damaged_run_with_everything_that_tleg_puts_there_is_removed(run: RunFolder) -> None:
+    for name in CONTENTS:
+        path = run.path / name.replace("*", "tensorboard")
+        if name.endswith("/"):
+            path.mkdir(exist_ok=True)
+            (path / "file").write_text("x")
+        else:
+            path.write_text("{")
+            path.with_name(f".{path.name}.0123abcd.tmp").write_text("x")
+    assert is_run(run)
+    remove_run(run)
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "tensorboard", "checkpoints.tar", "tracked.json", ".state.json", ".x.1.tmp"])
+def test_a_damaged_run_with_a_file_of_somebody_else_is_not_removed(run: RunFolder, name: str) -> None:
+    run.spec_file.write_text("{")
+    (run.path / name).write_text("x")
+    with pytest.raises(InputError, match="is not a run; tleg removes its own runs alone"):
+        remove_run(run)
+    assert (run.path / name).read_text() == "x"
+
+
+def test_the_documents_list_the_files_of_a_run() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "runs.md").read_text()
+    listed = re.findall(r"^        (\S+) +(.+)$", document, re.MULTILINE)[: len(CONTENTS)]
+    assert dict(listed) == dict(CONTENTS)
 
 
 def test_what_cannot_be_removed_whole_says_where_the_rest_is(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ from tleg.cli.output import say, write, write_json
 from tleg.cli.run_options import runs_folder_of
 from tleg.data.counting import check_batch
 from tleg.exit_codes import ExitCode
-from tleg.launching import check_output, make_training, with_paths
+from tleg.launching import check_output, make_training, submit_training, with_paths
 from tleg.recipes.kinds import TrainingRecipe
 from tleg.recipes.toml_file import format_recipe
 from tleg.runs.launch import launch, node_command
 from tleg.runs.layout import RunFolder
-from tleg.runs.slurm import sbatch_script, submit
+from tleg.runs.slurm import sbatch_script
 from tleg.runs.spec import read_spec
 from tleg.runs.state import recall_state
 
@@ -71,10 +71,13 @@ def _submit(folder: RunFolder, wishes: Wishes) -> None:
     if wishes.print_only:
         from tleg.runs.control import remove_run
 
-        write(sbatch_script(folder, read_spec(folder)).rstrip("\n"))
-        remove_run(folder)
+        try:
+            script = sbatch_script(folder, read_spec(folder))
+        finally:
+            remove_run(folder)
+        write(script.rstrip("\n"))
         return
-    job = submit(folder)
+    job = submit_training(folder)
     say(f"submitted as job {job}; `tleg attach {folder.id}` shows it, `tleg stop {folder.id}` ends it")
     _tell(folder, wishes, "queued", job=job)
 

@@ -18,11 +18,13 @@ def rm(
     runs_dir: RunsDirOption = None,
 ) -> None:
     """Remove runs with their checkpoints and results. Runs that are at work are refused; what --output wrote stays."""
-    from tleg.runs.control import remove_run
+    from tleg.runs.control import check_removable, remove_run
     from tleg.runs.listing import resolve_run
 
     place = runs_folder_of(runs_dir)
-    folders = [resolve_run(text, place) for text in runs]
+    folders = list(dict.fromkeys(resolve_run(text, place) for text in runs))
+    for folder in folders:  # All of them before the first is gone.
+        check_removable(folder)
     if not yes:
         if not (is_interactive(sys.stderr) and sys.stdin.isatty()):
             raise InputError("removing a run cannot be undone; give --yes")

@@ -13,7 +13,7 @@ from typing import Final
 
 from tleg.errors import InputError, TlegError, describe_os_error
 from tleg.runs.events import EventWriter
-from tleg.runs.layout import RunFolder
+from tleg.runs.layout import RunFolder, belongs
 from tleg.runs.lock import RunLock, is_locked
 from tleg.runs.processes import Process, all_processes, boot_id, find_process, hostname
 from tleg.runs.slurm_programs import job_waits
@@ -22,10 +22,6 @@ from tleg.runs.state import RunState, home_of, observe, recall_state, write_stat
 
 _PATIENCE_SECONDS: Final = 10.0
 _STALE_SECONDS: Final = 24 * 3600
-_OWN_FILES: Final = frozenset(
-    {"spec.json", "events.jsonl", "state.json", "run.lock", "train.log", "stop", "job.sh", "failure.json", "published.json"}
-)
-_OWN_FOLDERS: Final = frozenset({"checkpoints", "exports"})
 
 
 def request_stop(folder: RunFolder) -> None:
@@ -90,18 +86,8 @@ def remove_run(folder: RunFolder) -> None:
     Raises InputError for a run that is at work or waits for its turn, and for what is no run; TlegError when the operating
     system refuses.
     """
+    check_removable(folder)
     path = folder.path.absolute()
-    if path.is_symlink():
-        raise InputError(f"{path} is a link; remove the run that it leads to, or the link itself")
-    if not is_run(RunFolder(path)):
-        raise InputError(f"{path} is not a run; tleg removes its own runs alone")
-    state = observe(folder)
-    if state.state == "queued" and (job_id := _job_of(folder)) is not None:
-        raise InputError(f"run {folder.id} waits for its turn as job {job_id}; stop it first")
-    if state.state not in ("queued", "lost") and not state.terminal:
-        raise InputError(f"run {folder.id} is {state.state}; stop it first")
-    if job_waits(job_id := _job_of(folder)):
-        raise InputError(f"run {folder.id} is {state.state}, but its job {job_id} is in SLURM's queue; stop it first")
     lock = RunLock(folder)
     if not lock.acquire(timeout=0.5):
         raise InputError(f"run {folder.id} is running; stop it first")
@@ -116,6 +102,22 @@ def remove_run(folder: RunFolder) -> None:
     finally:
         lock.release()
     _remove_leftovers(path.parent)
+
+
+def check_removable(folder: RunFolder) -> None:
+    """Refuse to remove a run that is at work or waits for its turn, and what is no run. Raises InputError."""
+    path = folder.path.absolute()
+    if path.is_symlink():
+        raise InputError(f"{path} is a link; remove the run that it leads to, or the link itself")
+    if not is_run(RunFolder(path)):
+        raise InputError(f"{path} is not a run; tleg removes its own runs alone")
+    state = observe(folder)
+    if state.state == "queued" and (job_id := _job_of(folder)) is not None:
+        raise InputError(f"run {folder.id} waits for its turn as job {job_id}; stop it first")
+    if state.state not in ("queued", "lost") and not state.terminal:
+        raise InputError(f"run {folder.id} is {state.state}; stop it first")
+    if job_waits(job_id := _job_of(folder)):
+        raise InputError(f"run {folder.id} is {state.state}, but its job {job_id} is in SLURM's queue; stop it first")
 
 
 def _remove_leftovers(runs_dir: Path) -> None:
@@ -135,15 +137,10 @@ def is_run(folder: RunFolder) -> bool:
         read_spec(folder)
         return True
     try:
-        entries = list(folder.path.iterdir())
+        with os.scandir(folder.path) as entries:
+            return all(belongs(entry) for entry in entries)
     except OSError:
         return False
-    return all(
-        entry.name in _OWN_FILES
-        or (entry.name in _OWN_FOLDERS and entry.is_dir() and not entry.is_symlink())
-        or (entry.name.startswith((".spec.json.", ".state.json.")) and entry.name.endswith(".tmp"))
-        for entry in entries
-    )
 
 
 def _job_of(folder: RunFolder) -> str | None:

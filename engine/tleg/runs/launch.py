@@ -93,28 +93,44 @@ def launch(folder: RunFolder) -> int:
     refuses.
     """
     spec = read_spec(folder)
-    work = Path(spec.folder)
-    if not work.is_dir():
-        raise InputError(f"run {folder.id} works in {work}, which is no folder any more; make it again")
-    seen = observe(folder)
-    if seen.at_work:
-        raise InputError(f"run {folder.id} is {seen.state} already on {home_of(folder, seen)}; stop it first")
+    check_startable(folder, spec)
     lock = RunLock(folder)
     # Held until state.json names the process, so that of two who start a run at once only one does.
     if not lock.acquire(timeout=1.0):
         raise InputError(f"run {folder.id} is being started, or is just ending; try again in a moment")
     try:
         state = recall_state(folder)
-        if state.host in (None, hostname()) and launcher_alive(state):
-            raise InputError(
-                f"process {state.launcher_pid} of run {folder.id} has not ended yet; wait for it, or kill the run"
-            )
-        if spec.launch.job_id is not None and (state.state == "queued" or job_waits(spec.launch.job_id)):
-            raise InputError(f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first")
+        _check_ended(folder, state)
+        _check_job(folder, spec, state)
         _leave_behind(folder, spec)
-        return _start(folder, spec, state, work)
+        return _start(folder, spec, state, Path(spec.folder))
     finally:
         lock.release()
+
+
+def check_startable(folder: RunFolder, spec: RunSpec) -> None:
+    """Refuse, before anything is written, a run whose trainer could not be started now.
+
+    Raises InputError when it is at work or waits as a batch job, or when its working folder is missing.
+    """
+    if spec.launch.nodes == 1 and spec.launch.slurm is None and not Path(spec.folder).is_dir():
+        raise InputError(f"run {folder.id} works in {spec.folder}, which is no folder any more; make it again")
+    seen = observe(folder)
+    if seen.at_work:
+        raise InputError(f"run {folder.id} is {seen.state} already on {home_of(folder, seen)}; stop it first")
+    state = recall_state(folder)
+    _check_ended(folder, state)
+    _check_job(folder, spec, state)
+
+
+def _check_ended(folder: RunFolder, state: RunState) -> None:
+    if state.host in (None, hostname()) and launcher_alive(state):
+        raise InputError(f"process {state.launcher_pid} of run {folder.id} has not ended yet; wait for it, or kill the run")
+
+
+def _check_job(folder: RunFolder, spec: RunSpec, state: RunState) -> None:
+    if spec.launch.job_id is not None and (state.state == "queued" or job_waits(spec.launch.job_id)):
+        raise InputError(f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first")
 
 
 def _leave_behind(folder: RunFolder, spec: RunSpec) -> None:

@@ -12,9 +12,10 @@ from tleg.errors import InputError, TlegError, describe_os_error
 from tleg.runs.control import clear_stop, request_stop
 from tleg.runs.launch import TRAINER_MODULE
 from tleg.runs.layout import RunFolder
-from tleg.runs.slurm_programs import NUMBER, cancel, job_waits, run_program
+from tleg.runs.slurm_programs import NUMBER, cancel, find_program, job_waits, run_program
 from tleg.runs.spec import RunSpec, read_spec, write_spec
 from tleg.runs.state import RunState, going_on, observe, store_state
+from tleg.runs.undo import undone_on_failure
 from tleg.schema import decode
 
 # What a trainer exits with when it saved and asks to be continued (EX_TEMPFAIL of sysexits.h).
@@ -139,6 +140,31 @@ def submit(folder: RunFolder) -> str:
     sbatch is missing or refuses.
     """
     spec = read_spec(folder)
+    check_job(folder, spec)
+    script = sbatch_script(folder, spec)
+    # Before the job can start: what the trainer says about itself must come later. sbatch may refuse for its own reasons.
+    with undone_on_failure(folder.job_file, folder.state_file, folder.stop_file):
+        clear_stop(folder)
+        with new_file(folder.job_file, overwrite=True) as temporary:
+            temporary.write_text(script, "utf-8")
+        _store(folder, going_on(observe(folder)))
+        answer = run_program(["sbatch", "--parsable", str(folder.job_file.absolute())])
+        job_id = answer.strip().partition(";")[0]  # Behind it may be the name of the cluster.
+        if not NUMBER.fullmatch(job_id):
+            raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}")
+    try:
+        write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=job_id)))
+    except TlegError as error:
+        raise TlegError(f"job {job_id} was submitted, but not noted: {error}; scancel {job_id} takes it back") from error
+    return job_id
+
+
+def check_job(folder: RunFolder, spec: RunSpec) -> None:
+    """Refuse, before anything is written, a run that cannot be submitted.
+
+    Raises InputError when it is at work or waits already, and for options or paths that do not fit into a script, and
+    TlegError when there is no sbatch.
+    """
     state = observe(folder)
     if state.state == "queued" and spec.launch.job_id is not None:
         raise InputError(f"run {folder.id} waits already as job {spec.launch.job_id}; stop it first")
@@ -146,25 +172,8 @@ def submit(folder: RunFolder) -> str:
         raise InputError(f"run {folder.id} is {state.state} already; stop it first")
     if job_waits(spec.launch.job_id):
         raise InputError(f"run {folder.id} is {state.state}, and its job {spec.launch.job_id} waits already; stop it first")
-    script = sbatch_script(folder, spec)
-    clear_stop(folder)
-    with new_file(folder.job_file, overwrite=True) as temporary:
-        temporary.write_text(script, "utf-8")
-    # Before the job can start: what the trainer says about itself must come later.
-    _store(folder, going_on(state))
-    try:
-        answer = run_program(["sbatch", "--parsable", str(folder.job_file.absolute())])
-        job_id = answer.strip().partition(";")[0]  # Behind it may be the name of the cluster.
-        if not NUMBER.fullmatch(job_id):
-            raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}")
-    except TlegError:
-        _store(folder, state)
-        raise
-    try:
-        write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=job_id)))
-    except TlegError as error:
-        raise TlegError(f"job {job_id} was submitted, but not noted: {error}; scancel {job_id} takes it back") from error
-    return job_id
+    sbatch_script(folder, spec)
+    find_program("sbatch")
 
 
 def stop(folder: RunFolder) -> None:

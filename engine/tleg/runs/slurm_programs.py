@@ -1,6 +1,7 @@
 """SLURM's programs: run with patience, and asked where a job stands."""
 
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +14,12 @@ NUMBER: Final = re.compile(r"\d+", re.ASCII)
 _PROGRAM_SECONDS: Final = 60
 # A job in one of these will start its trainer yet, or go on with it.
 _WAITING: Final = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SUSPENDED"})
+
+
+def find_program(name: str) -> None:
+    """Raise TlegError when a program of SLURM is not on this machine."""
+    if shutil.which(name) is None:
+        raise TlegError(f"there is no {name} on {hostname()}; log in to a machine of the cluster")
 
 
 def run_program(words: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tleg.data.counting import check_batch, check_batch_of_run
 from tleg.launching import make_training, resume_training, submit_training
+from tleg.runs.inputs import ChangedInputsError
 from tleg.runs.launch import launch, node_command
 from tleg.runs.layout import RunFolder
 from tleg.runs.spec import read_spec
@@ -20,6 +21,19 @@ class Started:
     line: str | None = None
 
 
+def question_of(error: ChangedInputsError) -> str:
+    """The question whether to go on with what changed."""
+    return (
+        f"Since the run began, what it is trained on changed: {error.told}. "
+        "Go on with that? It makes as many steps as were planned."
+    )
+
+
+def refusal_of(error: ChangedInputsError) -> str:
+    """The sentence where nobody can accept what changed."""
+    return f"what the run is trained on changed since it began: {error.told}; put it back as it was, or start a new run"
+
+
 def start_training(reading: Reading, runs_dir: Path) -> Started:
     """Make the run of a form that is complete, and start it. Raises TlegError, as a sentence, when it cannot be."""
     assert reading.recipe is not None
@@ -33,10 +47,13 @@ def start_training(reading: Reading, runs_dir: Path) -> Started:
     return Started(folder)
 
 
-def resume(folder: RunFolder) -> str | None:
-    """Let a run go on; return the line to type on each of several machines. Raises TlegError, as a sentence."""
+def resume(folder: RunFolder, *, accept_changed: bool = False) -> str | None:
+    """Let a run go on; return the line to type on each of several machines.
+
+    Raises TlegError, as a sentence; ChangedInputsError when what the run is trained on changed, which may be accepted.
+    """
     check_batch_of_run(folder)
-    if resume_training(folder) is not None:
+    if resume_training(folder, accept_changed=accept_changed) is not None:
         return None
     spec = read_spec(folder)
     return node_command(folder, spec) if spec.launch.nodes > 1 else None

@@ -5,6 +5,7 @@ leaves the old file as it was.
 """
 
 import ctypes
+import hashlib
 import os
 import re
 import secrets
@@ -122,6 +123,12 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if target.exists():
             shutil.rmtree(replaced, ignore_errors=True)
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes as hexadecimal text. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _temporary_name(target: Path) -> Path:

@@ -3,6 +3,10 @@
 The command line and the workbench start trainings through these functions, so both make the same runs.
 """
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +22,7 @@ from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
 from tleg.references import resolve
 from tleg.runs.control import remove_run
 from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.inputs import InputChange, check_unchanged, read_inputs, write_inputs
 from tleg.runs.launch import check_startable, launch, make_ready
 from tleg.runs.lock import is_locked
 from tleg.runs.published import is_published
@@ -28,6 +33,7 @@ from tleg.runs.undo import undone_on_failure
 from tleg.versions import versions
 
 _ENDING_SECONDS: Final = 10.0
+LOOK_MODULE: Final = "tleg.data.look_again"
 
 
 def check_output(recipe: TrainingRecipe, output: Path, *, overwrite: bool) -> None:
@@ -97,6 +103,7 @@ def resume_training(
     place: SlurmOptions | Literal["here"] | None = None,
     *,
     overwrite: bool = False,
+    accept_changed: bool = False,
 ) -> str | None:
     """Start a run again from its last checkpoint; return the number of its batch job, or None where it runs by itself.
 
@@ -106,9 +113,10 @@ def resume_training(
                in spec.json as an amendment
     place      a batch job with these options, or 'here', on this machine; None is where it ran before
     overwrite  replace what is at the output, also where this run did not put it there
+    accept_changed  go on although images, or weights that the run names, are others than when it began
 
-    Raises InputError for a run that is at work, that has nothing left to do, or whose output may not be replaced, and for a
-    change that makes no sense.
+    Raises InputError for a run that is at work, that has nothing left to do, or whose output may not be replaced, for a
+    change that makes no sense, and (ChangedInputsError) when what the run is trained on changed.
     """
     spec, state = read_spec(folder), _settled(folder)
     if state.at_work:
@@ -128,7 +136,13 @@ def resume_training(
     check_startable(folder, amended)
     if slurm is not None:
         check_job(folder, amended)
-    with undone_on_failure(folder.spec_file):
+    accepted = check_inputs(folder, amended, accept=accept_changed)
+    if accepted:
+        note = {"step": state.step, "changes": {"accepted": "; ".join(accepted)}}
+        amended = replace(amended, amendments=(*amended.amendments, note))
+    with undone_on_failure(folder.spec_file, folder.inputs_file):
+        if accept_changed and (inputs := read_inputs(folder)) is not None:
+            write_inputs(folder, replace(inputs, accepted=True))
         if amended != spec:
             write_spec(folder, amended)
         if slurm is not None:
@@ -138,6 +152,38 @@ def resume_training(
         else:
             launch(folder)
     return None
+
+
+def check_inputs(folder: RunFolder, spec: RunSpec, *, accept: bool = False) -> tuple[str, ...]:
+    """Compare what a run is trained on with what that was when it began; return what changed and is accepted, in words.
+
+    Another process looks, in the run's working folder. A run of an earlier version has noted nothing, and one that is
+    trained elsewhere may have its data there alone: the trainer looks as well. Raises ChangedInputsError when something
+    changed that is not accepted, or that nobody can accept, and InputError when the data cannot be opened.
+    """
+    if read_inputs(folder) is None or not any(folder.checkpoints.glob("step-*")):
+        return ()
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", LOOK_MODULE, str(folder.path.absolute())],
+        cwd=spec.folder if Path(spec.folder).is_dir() else None,
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        return ()  # It was killed, or a library is broken: the trainer will say so.
+    if "problem" in answer:
+        if spec.launch.slurm is not None or spec.launch.nodes > 1:
+            return ()
+        raise InputError(f"run {folder.id} cannot go on: {answer['problem']}")
+    changes = [InputChange(**each) for each in answer["changes"]]
+    check_unchanged(folder, changes, accepted=accept)
+    return tuple(each.text for each in changes)
 
 
 def _amend(spec: RunSpec, changes: Mapping[str, Any], slurm: Mapping[str, Any] | None, step: int | None) -> RunSpec:

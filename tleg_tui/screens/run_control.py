@@ -10,12 +10,13 @@ from tleg.cli.output import printable
 from tleg.errors import TlegError
 from tleg.runs.control import kill_run
 from tleg.runs.follower import ENDED, RunLook
+from tleg.runs.inputs import ChangedInputsError
 from tleg.runs.layout import RunFolder
 from tleg.runs.slurm import stop
 from tleg_tui.coming_back import attach_command
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.screens.node_line import NodeLineScreen
-from tleg_tui.starting import resume
+from tleg_tui.starting import question_of, refusal_of, resume
 from tleg_tui.watching import Watched
 
 # Between the last word of a trainer and the end of its process.
@@ -111,6 +112,19 @@ class RunControl(WorkScreen):
         begins = "it goes on from its last checkpoint" if self._state != "queued" else "it starts"
         self._ask("resume", lambda: resume(self.folder), begins)
 
+    def _ask_to_accept(self, error: ChangedInputsError) -> None:
+        """Ask whether to go on with images that came or went; what nobody can accept is said."""
+        if not error.acceptable:
+            self.bench.tell(refusal_of(error), wrong=True)
+            return
+        from tleg_tui.screens.confirm import ConfirmScreen
+
+        def accept(yes: bool | None) -> None:
+            if yes:
+                self._ask("resume", lambda: resume(self.folder, accept_changed=True), "it goes on with what changed")
+
+        self.app.push_screen(ConfirmScreen(printable(question_of(error)), "go on"), accept)
+
     def action_kill(self) -> None:
         """Ask, and kill it."""
         from tleg_tui.screens.confirm import ConfirmScreen
@@ -139,6 +153,8 @@ class RunControl(WorkScreen):
         self.refresh_bindings()
         try:
             line = await asyncio.to_thread(ask)
+        except ChangedInputsError as error:
+            self._ask_to_accept(error)
         except (TlegError, OSError) as error:
             self.bench.tell(str(error), wrong=True)
         else:

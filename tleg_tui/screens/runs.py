@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -23,6 +23,9 @@ from tleg_tui.screens.base import WorkScreen
 from tleg_tui.widgets.field import Field
 from tleg_tui.widgets.run_details import RunDetails
 from tleg_tui.widgets.run_table import RunHeader, RunTable
+
+if TYPE_CHECKING:
+    from tleg.runs.inputs import ChangedInputsError
 
 _SOON_SECONDS = 0.1
 
@@ -260,7 +263,22 @@ class RunsScreen(WorkScreen):
 
         row = self.chosen
         assert row is not None
-        self._do(lambda: resume(row.folder), f"{row.id} goes on; enter shows it")
+        self._do(lambda: resume(row.folder), f"{row.id} goes on; enter shows it", folder=row.folder)
+
+    def _ask_to_accept(self, folder: RunFolder, error: "ChangedInputsError") -> None:
+        """Ask whether to go on with images that came or went; what nobody can accept is said."""
+        from tleg_tui.screens.confirm import ConfirmScreen
+        from tleg_tui.starting import question_of, refusal_of, resume
+
+        if not error.acceptable:
+            self.post_message(self.Done(refusal_of(error), wrong=True))
+            return
+
+        def accept(yes: bool | None) -> None:
+            if yes:
+                self._do(lambda: resume(folder, accept_changed=True), f"{folder.id} goes on with what changed")
+
+        self.app.push_screen(ConfirmScreen(printable(question_of(error)), "go on"), accept)
 
     def action_delete(self) -> None:
         """Delete the chosen run, after a question."""
@@ -300,12 +318,19 @@ class RunsScreen(WorkScreen):
         """Show the dialog."""
         self.bench.open_export(message.source, message.depth, classes=message.classes)
 
-    def _do(self, action: Callable[[], object], done: str) -> None:
-        self.run_worker(self._attempt(action, done), group="do", exit_on_error=False)
+    def _do(self, action: Callable[[], object], done: str, folder: RunFolder | None = None) -> None:
+        self.run_worker(self._attempt(action, done, folder), group="do", exit_on_error=False)
 
-    async def _attempt(self, action: Callable[[], object], done: str) -> None:
+    async def _attempt(self, action: Callable[[], object], done: str, folder: RunFolder | None) -> None:
+        from tleg.runs.inputs import ChangedInputsError
+
         try:
             line = await asyncio.to_thread(action)
+        except ChangedInputsError as error:
+            if folder is not None:
+                self._ask_to_accept(folder, error)
+            else:
+                self.post_message(self.Done(str(error), wrong=True))
         except (TlegError, OSError) as error:
             self.post_message(self.Done(str(error), wrong=True))
         else:

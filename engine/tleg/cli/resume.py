@@ -40,6 +40,13 @@ def resume(
     time_limit: TimeOption = None,
     account: AccountOption = None,
     sbatch: SbatchOption = None,
+    accept_changed_data: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-data",
+            help="Go on although images came or went, or weights are others. The steps stay as planned.",
+        ),
+    ] = False,
     force: ForceOption = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Start, print the run's id and return.")] = False,
     runs_dir: RunsDirOption = None,
@@ -48,7 +55,8 @@ def resume(
     """Go on with a run that was stopped, killed or failed, from its last checkpoint, as if it had never been interrupted.
 
     What is trained does not change on the way: for another model, teacher or learning rate, start a new run with
-    --checkpoint RUN. With more --epochs the schedule is that of the longer training from here on.
+    --checkpoint RUN. With more --epochs the schedule is that of the longer training from here on. Data and models must be
+    those that it began with; --accept-changed-data goes on where only images or weights changed.
     """
     from tleg.cli.launching import follow_to_end
     from tleg.data.counting import check_batch_of_run
@@ -62,7 +70,13 @@ def resume(
     changes = {name: value for name, value in given.items() if value is not None}
     check_batch_of_run(folder, changes)
     batch_job = make_job(slurm, partition, time_limit, account, sbatch)
-    job = resume_training(folder, changes, "here" if slurm is False else batch_job, overwrite=force)
+    job = resume_training(
+        folder,
+        changes,
+        "here" if slurm is False else batch_job,
+        overwrite=force,
+        accept_changed=accept_changed_data,
+    )
     if job is not None:
         say(f"submitted as job {job}")
         _tell(folder.id, "queued", as_json)

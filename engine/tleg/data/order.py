@@ -53,6 +53,8 @@ class ShuffledBatches(Sampler[list[Place]]):
     repeats     repeated augmentation (Hoffer et al., arXiv 1901.09335): so many versions of an image in a step, and as many
                 fewer images. Then an epoch sees one part of so many of the images, and the epochs after it the others
     rank, size  this process, of so many
+    epoch_images  images in an epoch, where a run had more or fewer when it began: its steps stay. Of more images an epoch
+                  leaves some out, others every time; of fewer it takes some twice
 
     Raises InputError when the batch does not divide into equal shares.
     """
@@ -68,6 +70,7 @@ class ShuffledBatches(Sampler[list[Place]]):
         repeats: int = 1,
         rank: int = 0,
         size: int = 1,
+        epoch_images: int | None = None,
     ) -> None:
         if batch_size % size:
             raise InputError(f"a batch of {batch_size} images does not divide into {size} shares")
@@ -77,12 +80,13 @@ class ShuffledBatches(Sampler[list[Place]]):
         self.seed = seed
         self.start = start
         self.repeats = repeats
+        self.epoch_images = epoch_images or images
         self._share = share_of(batch_size, rank, size)
 
     @property
     def steps_per_epoch(self) -> int:
         """The number of full batches in an epoch."""
-        return self.images // self.batch_size
+        return self.epoch_images // self.batch_size
 
     def __len__(self) -> int:
         return max(0, self.epochs * self.steps_per_epoch - self.start)
@@ -94,7 +98,7 @@ class ShuffledBatches(Sampler[list[Place]]):
             for step in range(first, self.steps_per_epoch):
                 # The versions of an image follow each other, whatever the size of a batch.
                 chosen = (divmod(step * self.batch_size + place, self.repeats) for place in self._share)
-                yield [(epoch, order[number], version) for number, version in chosen]
+                yield [(epoch, order[number % len(order)], version) for number, version in chosen]
 
     def _order(self, epoch: int) -> list[int]:
         """The images of an epoch: its part of the permutation that `repeats` epochs share."""

@@ -1,13 +1,12 @@
 """What a run put at its output: what it may replace there when it is made longer, and nothing else. No torch."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from tleg.atomic import FOLDER_FILES, new_file
+from tleg.atomic import FOLDER_FILES, hash_file, new_file
 from tleg.runs.layout import RunFolder
 
 _FILE: Final = "published.json"
@@ -16,9 +15,9 @@ _FILE: Final = "published.json"
 def contents(path: Path) -> dict[str, str] | None:
     """Return the hashes of a result's files, by name; None for what is not there. Raises OSError."""
     if path.is_file():
-        return {"": _hash(path)}
+        return {"": hash_file(path)}
     if path.is_dir():
-        return {each.name: _hash(each) for each in path.iterdir() if each.name in FOLDER_FILES and each.is_file()}
+        return {each.name: hash_file(each) for each in path.iterdir() if each.name in FOLDER_FILES and each.is_file()}
     return None
 
 
@@ -47,8 +46,3 @@ def _read(folder: RunFolder) -> list[Mapping[str, str]]:
     except (OSError, ValueError):
         return []
     return [each for each in known if isinstance(each, dict)] if isinstance(known, list) else []
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -42,6 +42,7 @@ class FinetuneJob:
     layer_decay  each layer's learning rate as a part of the next one's; 1 is off
     frozen       what is not trained, as `FinetuneRecipe.frozen` gives it
     keeping      evaluations and checkpoints on the way; they do not change the result
+    epoch_images training images in an epoch; None: as many as there are
     """
 
     data: Data
@@ -52,6 +53,7 @@ class FinetuneJob:
     layer_decay: float = 1.0
     frozen: tuple[tuple[str, int | None], ...] = ()
     keeping: Keeping = field(default_factory=lambda: Keeping(evaluate_every=0))
+    epoch_images: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def finetune(
     check_folder(output, overwrite=overwrite)
     prepared = prepare(job, placement, observer)
     start = prepared.start
-    steps = len(job.data.train) // job.recipe.batch_size * job.recipe.epochs
+    steps = (job.epoch_images or len(job.data.train)) // job.recipe.batch_size * job.recipe.epochs
     record = _describe_training(job, steps, prepared)
     plan = Plan(
         student=prepared.student,
@@ -131,6 +133,7 @@ def finetune(
         distillation=job.distillation,
         keeping=job.keeping,
         layer_decay=job.layer_decay,
+        epoch_images=job.epoch_images,
         world=world,
         about={MODEL: encode(KeptModel(start.architecture, start.depth, start.preprocessing, job.data.classes, record))},
     )

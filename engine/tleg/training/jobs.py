@@ -13,6 +13,7 @@ from tleg.training.checkpoints import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import PREPARATION_TIMEOUT, SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.inputs import settle_inputs
 from tleg.training.learn import LearnJob, learn_to_file
 from tleg.training.observer import QUIET, Observer
 from tleg.training.starts import Start, start_from_checkpoint, start_from_learngene, start_from_timm
@@ -26,13 +27,14 @@ def run_job(
     Raises what `learn_to_file` and `finetune` raise.
     """
     data = open_data_of(recipe, world, observer)
+    epoch_images = settle_inputs(folder, recipe, data, world, observer)
     checkpoints = Checkpoints(folder.checkpoints, recipe.keeping)
     if world.is_main:
         checkpoints.tidy()
     if isinstance(recipe, LearnRecipe):
         output = folder.exports / LEARNGENE
         learngene = learn_to_file(
-            LearnJob.of(recipe, data),
+            LearnJob.of(recipe, data, epoch_images),
             placement,
             output,
             overwrite=True,
@@ -48,7 +50,7 @@ def run_job(
         return output, f"top-1 {reached.top1[best]:.2f} % at depth {best}, on {reached.images} images"
     output = folder.exports / MODEL
     score = finetune(
-        finetune_job(recipe, data),
+        finetune_job(recipe, data, epoch_images),
         placement,
         output,
         overwrite=True,
@@ -61,7 +63,7 @@ def run_job(
     return output, f"top-1 {score.top1:.2f} %, loss {score.loss:.4f}, on {score.images} images"
 
 
-def finetune_job(recipe: FinetuneRecipe, data: Data) -> FinetuneJob:
+def finetune_job(recipe: FinetuneRecipe, data: Data, epoch_images: int | None = None) -> FinetuneJob:
     """Return the job that a recipe describes, on its data."""
     return FinetuneJob(
         data,
@@ -72,6 +74,7 @@ def finetune_job(recipe: FinetuneRecipe, data: Data) -> FinetuneJob:
         recipe.layer_decay,
         recipe.frozen,
         recipe.keeping,
+        epoch_images,
     )
 
 

@@ -45,6 +45,7 @@ class LearnJob:
     architecture, arguments  timm's name and arguments of the ViT; image size and channels default to the data's
     teacher                  a timm folder or timm's name; None learns from the labels alone
     keeping                  evaluations and checkpoints on the way; they do not change the result
+    epoch_images             training images in an epoch; None: as many as there are
     """
 
     data: Data
@@ -56,9 +57,10 @@ class LearnJob:
     distillation: Distillation = field(default_factory=Distillation)
     recipe: Recipe = field(default_factory=Recipe)
     keeping: Keeping = field(default_factory=lambda: Keeping(evaluate_every=0))
+    epoch_images: int | None = None
 
     @classmethod
-    def of(cls, recipe: LearnRecipe, data: Data) -> "LearnJob":
+    def of(cls, recipe: LearnRecipe, data: Data, epoch_images: int | None = None) -> "LearnJob":
         """Return the job that a recipe describes, on its data."""
         return cls(
             data,
@@ -70,6 +72,7 @@ class LearnJob:
             recipe.distillation,
             recipe.recipe,
             recipe.keeping,
+            epoch_images,
         )
 
 
@@ -125,7 +128,7 @@ def learn(
         student.set_gradient_checkpointing()
     if prepared.teacher is not None and job.distillation.method == "feature":
         student.project_to(prepared.teacher.feature_size)
-    steps = len(job.data.train) // job.recipe.batch_size * job.recipe.epochs
+    steps = (job.epoch_images or len(job.data.train)) // job.recipe.batch_size * job.recipe.epochs
     header = LearngeneHeader(
         architecture=prepared.architecture,
         basis=job.basis,
@@ -147,6 +150,7 @@ def learn(
         teacher=prepared.teacher,
         distillation=job.distillation,
         keeping=job.keeping,
+        epoch_images=job.epoch_images,
         world=world,
         about={LEARNGENE: encode(header)},
     )

@@ -59,7 +59,7 @@ class _Loop:
         self.plan, self.observer, self.checkpoints = plan, observer, checkpoints
         recipe, device = plan.recipe, plan.placement.device
         self.student = plan.student.to(device)
-        self.steps_per_epoch = len(plan.images) // recipe.batch_size
+        self.steps_per_epoch = (plan.epoch_images or len(plan.images)) // recipe.batch_size
         self.steps = self.steps_per_epoch * recipe.epochs
         self.occasions = Occasions(plan.keeping, self.steps, self.steps_per_epoch)
         self.state = TrainingState(plan.student, recipe, plan.placement, self.steps_per_epoch, plan.layer_decay)
@@ -176,6 +176,7 @@ class _Loop:
             repeats=recipe.repeats,
             rank=plan.world.rank,
             size=plan.world.size,
+            epoch_images=plan.epoch_images,
         )
         transform = training_transform(plan.input_size, plan.preprocessing, recipe.augmentation)
         return DataLoader(

@@ -25,6 +25,7 @@ class Plan:
 
     images, validation  training images, and those to evaluate on during training (None: never)
     layer_decay         each layer's learning rate as a part of the next one's; 1 is off
+    epoch_images        training images in an epoch, which decide its steps; None: as many as there are
     about               what the weights are, stored with every checkpoint
     """
 
@@ -40,6 +41,7 @@ class Plan:
     distillation: Distillation = field(default_factory=Distillation)
     keeping: Keeping = field(default_factory=Keeping)
     layer_decay: float = 1.0
+    epoch_images: int | None = None
     world: World = SINGLE
     about: Mapping[str, Any] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ from tleg.cli.run_text import format_duration
 from tleg.runs.follower import RunLook
 from tleg.runs.reports import EvaluationReport
 from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.state import REMOVED
 from tleg_tui.numbers import grouped
 
 STATE_COLOURS: Final = {
@@ -32,7 +33,7 @@ class Piece(NamedTuple):
 def status(look: RunLook, *, asked_to_stop: bool = False, kill_hint: bool = False) -> list[Piece]:
     """Return the parts of the status line: 'epoch 7/20', '38 %', '1 240 img/s', '12 min left', 'best 91.6 at epoch 6'."""
     if look.gone:
-        return [Piece("", f"the folder of this run is gone: {printable(str(look.folder.path))}")]
+        return [Piece("", f"{REMOVED}: {printable(str(look.folder.path))}")]
     state = look.state.state
     if state in ("finished", "stopped", "failed", "lost"):
         end = _end(look)

@@ -95,7 +95,7 @@ def test_a_folder_that_is_gone(run: RunFolder) -> None:
     assert not write_state(run, RunState())
     with pytest.raises(FileFormatError, match=r"cannot read .*state\.json: No such file"):
         read_state(run)
-    assert observe(run) == RunState(state="lost", message="its folder is gone")
+    assert observe(run) == RunState(state="lost", message="its folder was removed")
 
 
 @pytest.mark.parametrize(

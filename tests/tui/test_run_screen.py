@@ -127,7 +127,7 @@ def test_watch_stop_resume_and_lose_a_run(start: Start, start_run: Callable[...,
             assert "resume" in offered(pilot)
 
             shutil.rmtree(folder.path)
-            await eventually(pilot, lambda: "the folder of this run is gone" in status(pilot))
+            await eventually(pilot, lambda: "its folder was removed" in status(pilot))
             assert not {"stop", "kill", "resume", "export", "copy_attach"} & offered(pilot)
             await pilot.press("escape")
             await pilot.pause()

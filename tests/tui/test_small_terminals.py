@@ -185,7 +185,7 @@ def test_how_a_run_ended_takes_two_lines_where_it_must(start: Start, trainer: Tr
             await eventually(pilot, lambda: line.size.height == 1)
             await pilot.resize_terminal(*SMALL)
             shutil.rmtree(trainer.folder.path)
-            await eventually(pilot, lambda: "run is gone:" in line.text)
+            await eventually(pilot, lambda: "folder was removed:" in line.text)
             await pilot.pause(0.1)
             shown = [each.strip() for each in screen_text(pilot).splitlines()[1 : 1 + line.size.height]]
             assert str(trainer.folder.path) in "".join(shown)

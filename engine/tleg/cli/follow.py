@@ -18,7 +18,7 @@ from tleg.runs.follower import RunFollower
 from tleg.runs.layout import RunFolder
 from tleg.runs.reports import read_evaluation, read_step, read_warning
 from tleg.runs.snapshot import RunSnapshot
-from tleg.runs.state import RunState
+from tleg.runs.state import REMOVED, RunState
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
 _SECONDS_BETWEEN_LINES: Final = 30.0
@@ -87,7 +87,7 @@ def follow(folder: RunFolder) -> ExitCode:
                 while True:
                     look = follower.look()
                     if look.gone:
-                        say(f"tleg: the folder of run {folder.id} is gone: {folder.path}")
+                        say(f"tleg: run {folder.id}: {REMOVED}, or moved; what still trains there ends by itself")
                         return ExitCode.FAILED
                     view.show(look.snapshot, look.state, look.events)
                     if look.ended:

@@ -13,11 +13,20 @@ from tleg.cli.run_text import COLOURS, GLYPHS, MEAN, format_duration, format_pro
 @app.command()
 def runs(runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
     """List all runs, the newest first, with their state, progress and best accuracy."""
+    from tleg.errors import InputError
     from tleg.runs.listing import list_runs
+    from tleg.runs.state import REMOVED
 
     place = runs_folder_of(runs_dir)
     listing = list_runs(place)
-    rows = [_describe(folder) for folder in listing]
+    rows = []
+    for folder in listing:
+        try:
+            rows.append(_describe(folder))
+        except InputError:
+            if folder.exists:
+                raise
+            say(f"left out {printable(str(folder.path))}: {REMOVED}")
     for skipped in listing.skipped:
         say(f"left out {printable(str(skipped.path))}: {printable(skipped.reason)}")
     if as_json:

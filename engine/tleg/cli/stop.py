@@ -34,7 +34,7 @@ def stop(
     from tleg.runs.follower import ENDED
     from tleg.runs.listing import resolve_run
     from tleg.runs.slurm import stop as request
-    from tleg.runs.state import observe
+    from tleg.runs.state import REMOVED, observe
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
     state = observe(folder)
@@ -55,6 +55,8 @@ def stop(
                 say(f"run {folder.id} waits for its start; it ends as soon as it begins")
                 break
             time.sleep(0.1)
+    if not folder.exists:
+        say(f"run {folder.id}: {REMOVED}; its trainer ends by itself")
     if as_json:
         write_json({"run": folder.id, "state": state.state, "step": state.step, "message": state.message})
     else:

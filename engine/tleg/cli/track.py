@@ -22,7 +22,7 @@ def track(
     """Send a run's curves to another program, from where it was, until the run ends; during the run or after it."""
     from tleg.runs.listing import resolve_run
     from tleg.runs.reader import EventReader
-    from tleg.runs.state import observe
+    from tleg.runs.state import REMOVED, observe
     from tleg.runs.trackers import open_tracker, scalars_of
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
@@ -34,6 +34,9 @@ def track(
     reader, count = EventReader(folder), 0
     try:
         while True:
+            if not folder.exists:
+                say(f"run {folder.id}: {REMOVED}")
+                break
             ended = observe(folder).state in ("finished", "stopped", "failed", "lost")
             events = [event for event in reader.read() if event.seq > sent]
             for step, values in scalars_of(events):

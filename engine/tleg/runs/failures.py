@@ -18,8 +18,9 @@ _FILE: Final = "failure.json"
 
 def store_failure(folder: RunFolder, code: ExitCode, reason: str) -> None:
     """Leave word, unless another process has already, or the folder cannot be written to."""
-    with suppress(TlegError), new_file(folder.path / _FILE) as file:
-        file.write_text(json.dumps({"code": int(code), "reason": reason}))
+    if folder.exists:  # A run that was removed is not begun again.
+        with suppress(TlegError), new_file(folder.path / _FILE) as file:
+            file.write_text(json.dumps({"code": int(code), "reason": reason}))
 
 
 def read_failure(folder: RunFolder) -> tuple[ExitCode, str] | None:

@@ -19,7 +19,7 @@ class RunLook:
 
     events    what happened since the look before
     complete  whether all events were read; a long run may be read in pieces
-    gone      whether its folder is there no more
+    gone      whether its folder was removed, or moved
     broken    lines of the events that could not be read
     broken_at when the last of them was written, as `EventReader` knows it
     """
@@ -49,7 +49,7 @@ class RunFollower:
 
     def look(self, most_bytes: int | None = None) -> RunLook:
         """Return the run as it is now. With `most_bytes` a long history is read in pieces, one a look."""
-        if not self.folder.path.is_dir():
+        if not self.folder.exists:
             return replace(self._look(observe(self.folder)), gone=True)
         restarts, before = self._reader.restarts, self._reader.offset
         # The state first: what it says has been written to the events before.

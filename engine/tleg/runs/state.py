@@ -25,6 +25,10 @@ TERMINAL: Final = frozenset({"finished", "stopped", "failed"})
 SILENCE_SECONDS: Final = 120.0
 
 
+# What is left of a run whose folder somebody removed, or moved, while it was shown.
+REMOVED: Final = "its folder was removed"
+
+
 @dataclass(frozen=True, slots=True)
 class RunState:
     """Where a run stands.
@@ -160,8 +164,8 @@ def observe(folder: RunFolder) -> RunState:
 
 
 def _judge(folder: RunFolder, state: RunState) -> RunState:
-    if not folder.path.is_dir():
-        return RunState(state="lost", message="its folder is gone")
+    if not folder.exists:
+        return replace(state, state="lost", eta=None, message=REMOVED)
     if state.terminal or state.state == "queued" or is_locked(folder):
         return state
     home = home_of(folder, state)

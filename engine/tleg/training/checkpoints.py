@@ -27,7 +27,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from tleg.atomic import new_folder
-from tleg.errors import FileFormatError, describe_os_error
+from tleg.errors import ExportError, FileFormatError, describe_os_error
 from tleg.recipes.compute import Keeping
 from tleg.runs.best import best_of
 from tleg.schema import decode, encode
@@ -113,6 +113,8 @@ class Checkpoints:
         again, renewed, aside = target.exists(), target.with_suffix(".new"), target.with_suffix(".old")
         if again:
             _remove(renewed)  # A kill may have left it.
+        if not self.folder.parent.is_dir():  # Somebody removed the run; making its folder again would make a ghost.
+            raise ExportError(f"cannot write {target}: {self.folder.parent} is no folder any more")
         with new_folder(renewed if again else target) as folder:
             for name, content in contents.items():
                 (folder / name).write_bytes(content)

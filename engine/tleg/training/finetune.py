@@ -25,7 +25,7 @@ from tleg.training.freezing import freeze
 from tleg.training.kept import MODEL, KeptModel
 from tleg.training.loop import train
 from tleg.training.observer import QUIET, Observer
-from tleg.training.outcome import finished_model, told
+from tleg.training.outcome import check_place, finished_model, told
 from tleg.training.plan import Plan, check_enough
 from tleg.training.starts import Start
 from tleg.training.students import PlainStudent
@@ -140,6 +140,7 @@ def finetune(
     model = finished_model(train(plan, observer, checkpoints), checkpoints, world)
     tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
     if world.is_main:
+        check_place(observer)
         with new_folder(output, overwrite=overwrite) as folder:
             save_timm_folder(
                 folder, tensors, start.architecture, start.depth, preprocessing=start.preprocessing, classes=job.data.classes
@@ -157,6 +158,7 @@ def finetune(
     )
     require_finite(scores, f"the model, which is in {output},")
     if world.is_main:
+        check_place(observer)
         with new_file(output / TRAINING_RECORD, overwrite=True) as file:
             _write_record(file, {**record, "reached": _describe_score(scores["model"])})
     return scores["model"]

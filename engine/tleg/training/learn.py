@@ -30,7 +30,7 @@ from tleg.training.evaluation import Score, require_finite
 from tleg.training.kept import LEARNGENE
 from tleg.training.loop import train
 from tleg.training.observer import QUIET, Observer
-from tleg.training.outcome import finished_model, told
+from tleg.training.outcome import check_place, finished_model, told
 from tleg.training.plan import Plan, check_enough
 from tleg.training.students import AuxiliaryStudent
 from tleg.training.subjects import evaluate_subject, learngene_subject
@@ -195,6 +195,7 @@ def learn_to_file(
     check_file(output, overwrite=overwrite)
     learngene = learn(job, placement, observer=observer, checkpoints=checkpoints, world=world)
     if world.is_main:
+        check_place(observer)
         learngene.save(output, overwrite=overwrite)
     if not depths:
         return learngene
@@ -208,6 +209,7 @@ def learn_to_file(
         progress=told(observer, "evaluating all depths", world),
     )
     if world.is_main:
+        check_place(observer)
         learngene.save(output, overwrite=True)
     return learngene
 

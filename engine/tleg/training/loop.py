@@ -287,7 +287,7 @@ class _Loop:
     def _save(self) -> None:
         step = self.step
         self.saved_at, self.saved_step = time.monotonic(), step
-        if self.checkpoints is None or not self.plan.world.is_main:
+        if self.checkpoints is None or not self.plan.world.is_main or not self.observer.may_write():
             return
         groups, numbers = self.state.contents()
         shown = self.evaluated.get("ema") or self.evaluated.get("model") or {}

@@ -61,6 +61,10 @@ class Observer:
     def warn(self, code: str, text: str, step: int | None = None) -> None:
         """Something to know that does not end the training."""
 
+    def may_write(self) -> bool:
+        """Whether the place of checkpoints and results is still there; where it is not, none is made."""
+        return True
+
     def stop_requested(self) -> bool:
         """Whether to finish the step, save and end."""
         return False

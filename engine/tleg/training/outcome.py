@@ -34,6 +34,12 @@ def _best(checkpoints: Checkpoints) -> Checkpoint | None:
     return None if path is None else read_checkpoint(path)
 
 
+def check_place(observer: Observer) -> None:
+    """Raise TrainingStoppedError where the folder that is to hold the result was removed or moved: it is not made again."""
+    if not observer.may_write():
+        raise TrainingStoppedError("stopped, because the folder of the run is gone")
+
+
 def told(observer: Observer, text: str, world: World) -> Callable[[int, int], None]:
     """Return what tells how far the evaluation of a result is, and ends it when it is asked to stop.
 

@@ -90,20 +90,33 @@ def _train(
             observer.describe(_describe(placement, world))
             os.chdir(_working_folder(spec, observer))
             result, reached = run_job(folder, recipe, placement, world, observer)
+        if observer.away is not None:
+            return _leave(observer)
         if spec.output is not None:
             observer.stage("result", f"writing {spec.output}")
             publish(folder, result, Path(spec.output), overwrite=spec.overwrite)
             result = Path(spec.output)
     except TrainingStoppedError as stopped:
+        if observer.away is not None:
+            return _leave(observer)
         later = not stop_requested(folder) and signals.continues(batch_job=spec.launch.slurm is not None)
         reason = f"{stopped}; it goes on when the job starts again" if later else str(stopped)
         code = ExitCode.CONTINUE if later else ExitCode.DONE
         observer.finish("queued" if later else "stopped", reason, code)
         return code
     except BaseException as error:
+        if observer.away is not None:
+            return _leave(observer)
         return tell_failure(folder, error, observer)
     observer.finish("finished", reached, ExitCode.DONE, str(result.absolute()))
     return ExitCode.DONE
+
+
+def _leave(observer: RunObserver) -> ExitCode:
+    """End without a folder. torchrun would start again what fails, and there is nothing to go on from."""
+    print(f"tleg: {observer.leave()}", file=sys.stderr)
+    again = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    return ExitCode.DONE if again else ExitCode.FAILED
 
 
 def _follow_main(folder: RunFolder, spec: RunSpec, recipe: TrainingRecipe, signals: StopSignals) -> ExitCode:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from tleg.exit_codes import ExitCode
 from tleg.runs.control import stop_requested
 from tleg.runs.events import EventWriter
 from tleg.runs.folder import RunFolder
+from tleg.runs.presence import Presence
 from tleg.runs.processes import boot_id, hostname, start_ticks
 from tleg.runs.state import RunState, write_state
 from tleg.schema import encode
@@ -30,6 +32,7 @@ class RunObserver(Observer):
         self, folder: RunFolder, writer: EventWriter, signals: StopSignals, *, world_size: int, batch_size: int
     ) -> None:
         self._folder, self._writer, self._signals = folder, writer, signals
+        self._presence = Presence(folder)
         # torchrun starts the processes again when one dies, also when there is but one.
         launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
         self._state = RunState(
@@ -59,6 +62,11 @@ class RunObserver(Observer):
         """The state as it was last told."""
         return self._state
 
+    @property
+    def away(self) -> str | None:
+        """What happened to the run's folder, when it was removed or moved: from then on nothing is written there."""
+        return self._presence.away()
+
     def watch_devices(self, sampler: DeviceSampler) -> None:
         """Sample the devices from now on."""
         self._sampler = sampler
@@ -66,7 +74,8 @@ class RunObserver(Observer):
 
     def tell(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Write an event."""
-        self._writer.write(kind, payload)
+        if self.away is None:
+            self._writer.write(kind, payload)
 
     def stage(self, name: str, text: str, done: int | None = None, total: int | None = None) -> None:
         """An event now and then, for counts; always for what begins or ends."""
@@ -132,9 +141,13 @@ class RunObserver(Observer):
         print(f"warning: {text}", flush=True)
         self.tell("warning", {"code": code, "text": text, "step": step})
 
+    def may_write(self) -> bool:
+        """Whether the run's folder is where it was."""
+        return self.away is None
+
     def stop_requested(self) -> bool:
-        """Whether a signal came, or somebody asked through the folder, which is looked at once a second."""
-        if self._signals.received:
+        """Whether a signal came, or the folder is gone, or somebody asked through it, which is looked at once a second."""
+        if self._signals.received or self.away is not None:
             self._stop = True
         elif not self._stop and time.monotonic() - self._asked_at >= _SECONDS_BETWEEN_STATES:
             self._asked_at = time.monotonic()
@@ -148,11 +161,31 @@ class RunObserver(Observer):
         self.tell("finished", payload)
         self._change(state=state, message=reason, exit_code=exit_code, result=result, eta=None)
 
+    def leave(self) -> str:
+        """Say nothing more, because the folder is gone; return what happened to it, and what to do next.
+
+        A folder that was moved has the last word where it is now: the event by the file that is open, the state by its path.
+        """
+        self._ended.set()
+        away, moved = self.away or "was removed", self._presence.moved_to
+        if moved is None:
+            return f"the folder of run {self._folder.id} {away}; its training ends"
+        reason = f"its folder {away}, and a training stays where it began"
+        payload = {"state": "stopped", "reason": reason, "exit_code": int(ExitCode.FAILED), "step": self._state.step}
+        self._writer.write("finished", {**payload, "result": None})
+        ended = replace(self._state, state="stopped", message=reason, exit_code=int(ExitCode.FAILED), eta=None)
+        write_state(moved, replace(ended, heartbeat=time.time()))
+        return (
+            f"the folder of run {self._folder.id} {away}; its training ends, and "
+            f"`tleg resume {moved.path}` goes on from its last checkpoint"
+        )
+
     def _change(self, **changes: Any) -> None:
         with self._lock:
             self._state = replace(self._state, heartbeat=time.time(), **changes)
             self._written_at = time.monotonic()
-            write_state(self._folder, self._state)
+            if self.away is None:
+                write_state(self._folder, self._state)
 
     def _pulse(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_SAMPLES):

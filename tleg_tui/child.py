@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from tleg.errors import describe_os_error
+from tleg.threads import launched_environment
 
 # A long call of torch or ONNX Runtime answers a signal only when it is over.
 _PATIENCE_SECONDS: Final = 10.0
@@ -52,8 +53,14 @@ async def run_tleg(
     `on_line` gets each line of standard output as it comes, `on_talk` each line of standard error. A command that cannot be
     started is one that failed.
     """
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TERM": "dumb"}
-    environment.setdefault("OMP_NUM_THREADS", "1")
+    environment = {
+        **launched_environment(os.environ),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+    }
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # asyncio's own subprocess is never done when it is cancelled while it starts (its pending calls are never made).
     try:
         process = subprocess.Popen(

@@ -63,13 +63,19 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that `tleg doctor` says. `problems` holds what keeps tleg from working, each with what to do."""
+    """All that `tleg doctor` says. `problems` holds what keeps tleg from working, each with what to do.
+
+    processors, cores  that this process may use: as the system counts them, and physical ones within a cgroup's share
+    threads            what torch would take; training_threads is what a training with its one worker takes of the cores
+    """
 
     tleg: str
     python: str
     executable: str
     platform: str
     processors: int
+    cores: int
+    training_threads: int
     threads: int | None
     cuda: str | None
     devices: tuple[Device, ...]
@@ -88,6 +94,7 @@ def examine() -> Report:
     from tleg import __version__
     from tleg.catalogue import shipped, shipped_folder
     from tleg.places import data_folder
+    from tleg.threads import available_cores, choose_threads
 
     required = tuple(_try_library(name, module) for name, module in REQUIRED.items())
     works = {library.name for library in required if library.state == "found"}
@@ -99,6 +106,8 @@ def examine() -> Report:
         executable=sys.executable,
         platform=platform.platform(),
         processors=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=available_cores(),
+        training_threads=choose_threads(workers=1).count,
         threads=threads,
         cuda=cuda,
         devices=devices,

@@ -22,7 +22,7 @@ from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
 from tleg.references import resolve
 from tleg.runs.control import remove_run
 from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.inputs import InputChange, check_unchanged, read_inputs, write_inputs
+from tleg.runs.inputs import InputChange, RunInputs, check_unchanged, read_inputs, write_inputs
 from tleg.runs.launch import check_startable, launch, make_ready
 from tleg.runs.lock import is_locked
 from tleg.runs.published import is_published
@@ -30,6 +30,7 @@ from tleg.runs.slurm import SlurmOptions, check_job, submit
 from tleg.runs.spec import Launch, RunSpec, read_spec, write_spec
 from tleg.runs.state import RunState, launcher_alive, observe
 from tleg.runs.undo import undone_on_failure
+from tleg.threads import AUTO
 from tleg.versions import versions
 
 _ENDING_SECONDS: Final = 10.0
@@ -109,8 +110,8 @@ def resume_training(
 
     A run on several machines gets ready alone: `tleg.runs.launch.node_command` is what a person starts on each.
 
-    changes    option name -> value, of what may change on the way: epochs, devices, accumulate, workers, max-restarts; noted
-               in spec.json as an amendment
+    changes    option name -> value, of what may change on the way: epochs, devices, accumulate, workers, threads,
+               max-restarts; noted in spec.json as an amendment
     place      a batch job with these options, or 'here', on this machine; None is where it ran before
     overwrite  replace what is at the output, also where this run did not put it there
     accept_changed  go on although images, or weights that the run names, are others than when it began
@@ -121,6 +122,7 @@ def resume_training(
     spec, state = read_spec(folder), _settled(folder)
     if state.at_work:
         raise InputError(f"run {folder.id} is {state.state}; `tleg attach {folder.id}` shows it")
+    anew = (changes or {}).get("threads") == AUTO  # Not those that it began with.
     changes = {name: value for name, value in (changes or {}).items() if value != spec.recipe.get(name)}
     if state.state == "finished" and changes.get("epochs", 0) <= spec.recipe["epochs"]:
         raise InputError(f"run {folder.id} is finished after {spec.recipe['epochs']} epochs; give more --epochs")
@@ -141,8 +143,10 @@ def resume_training(
         note = {"step": state.step, "changes": {"accepted": "; ".join(accepted)}}
         amended = replace(amended, amendments=(*amended.amendments, note))
     with undone_on_failure(folder.spec_file, folder.inputs_file):
-        if accept_changed and (inputs := read_inputs(folder)) is not None:
-            write_inputs(folder, replace(inputs, accepted=True))
+        inputs = read_inputs(folder) or (RunInputs() if anew else None)
+        if inputs is not None and (accept_changed or anew):
+            threads = None if anew else inputs.threads
+            write_inputs(folder, replace(inputs, accepted=accept_changed, threads=threads))
         if amended != spec:
             write_spec(folder, amended)
         if slurm is not None:

@@ -163,7 +163,10 @@ def _facts(found: _Facts) -> Iterator[tuple[str, str]]:
         right = f"right on {teacher.number('accuracy'):.1f} % of {teacher.number('images'):.0f} images"
         yield "teacher", f"{teacher.text('name')}, {right}; {chance}"
     processes = found.number("processes")
-    yield "device", found.text("device") + (f", {processes:.0f} processes" if processes > 1 else "")
+    threads = found.number("threads")
+    parts = [found.text("device"), *([f"{processes:.0f} processes"] if processes > 1 else [])]
+    parts.append(f"{threads:.0f} thread{'s' if threads > 1 else ''}{' each' if processes > 1 else ''}")
+    yield "device", ", ".join(parts)
     epochs = found.number("epochs")
     each = found.number("steps") / epochs if epochs else 0
     yield "steps", f"{found.number('steps'):,.0f}, {each:,.0f} an epoch; peak learning rate {found.number('peak_rate'):.3g}"

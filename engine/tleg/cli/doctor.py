@@ -37,6 +37,7 @@ def _lines(report: "Report") -> Iterator[tuple[str, str]]:
     yield "platform", report.platform
     threads = "" if report.threads is None else f", torch uses {report.threads} threads"
     yield "processors", f"{report.processors}{threads}"
+    yield "cores", f"{report.cores} for tleg; a training on them with one worker takes {report.training_threads} (--threads)"
     yield "CUDA", f"torch is built for {report.cuda}" if report.cuda else "torch is built without it"
     for device in report.devices:
         memory = "" if device.memory is None else f", {format_bytes(device.memory)}"

@@ -54,6 +54,7 @@ def show_dry_run(recipe: TrainingRecipe, runs_dir: Path, *, as_json: bool) -> No
             accuracy = f"{found.teacher.accuracy:.1f} % of {found.teacher.images} images"
             write(f"teacher     {found.teacher.name}, right on {accuracy}; guessing gives {found.chance:.1f} %")
         write(f"device      {found.device}, {found.processes} process{'es' if found.processes > 1 else ''}")
+        write(f"threads     {found.threads} for each process ({found.threads_reason})")
         write(f"steps       {found.steps}, {found.steps // found.epochs} an epoch; peak learning rate {found.peak_rate:.3g}")
         write(
             f"memory      about {format_bytes(memory.total)} a device, of {format_bytes(found.memory_available)} available"

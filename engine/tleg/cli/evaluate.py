@@ -1,5 +1,6 @@
 """`tleg evaluate`: accuracy of a learngene at many depths, of a folder that timm loads, or of an ONNX export."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 def evaluate(
     path: Annotated[
         str,
-        typer.Argument(
-            help="Learngene, folder that timm loads, TIMM_NAME:FILE, a run, ONNX.", metavar="PATH"
-        ),
+        typer.Argument(help="Learngene, folder that timm loads, TIMM_NAME:FILE, a run, ONNX.", metavar="PATH"),
     ],
     options: Evaluation,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
@@ -37,6 +36,12 @@ def evaluate(
     learngene's header, by data, images and precision; those of the same that differ are replaced with --force alone.
     """
     from tleg.atomic import check_file
+    from tleg.threads import choose_threads, use_threads
+
+    # Before torch and ONNX Runtime are imported.
+    use_threads(choose_threads(options.threads, workers=options.workers).count)
+    import torch
+
     from tleg.data.dataset import open_data
     from tleg.schema import encode
     from tleg.training.device import choose_placement
@@ -44,6 +49,7 @@ def evaluate(
     from tleg.training.learn import measured_on
     from tleg.training.subjects import evaluate_subject, open_subject
 
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     placement = choose_placement(options.device, options.precision)
     subject = open_subject(
         path,

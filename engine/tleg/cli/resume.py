@@ -25,6 +25,9 @@ class ResumeOptions:
     )
     accumulate: int | None = same_option(Recipe, "accumulate", None, help="Parts of a step. The result is nearly the same.")
     workers: int | None = same_option(Recipe, "workers", None, help="Processes that prepare images. The result is the same.")
+    threads: str | None = same_option(
+        Compute, "threads", None, help="Threads of each process, or auto. Default: as before, for the same result."
+    )
     max_restarts: int | None = same_option(Compute, "max-restarts", None, help="Starts after a process died.")
 
 

@@ -6,7 +6,9 @@ from typing import Final
 
 from tleg.errors import InputError
 from tleg.recipes.fields import check_fields, option
+from tleg.threads import parse_threads
 
+THREADS_HELP: Final = "Threads of each process on the processor; auto: its cores, less the workers."
 PRECISIONS: Final = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -25,6 +27,7 @@ class Compute:
     devices       processes on each machine, one to a device; None is one
     nodes         machines
     max_restarts  how often the processes are started again when one of them dies
+    threads       with which each process computes on the processor: 'auto', or a number
     """
 
     device: str = option("auto", help="auto, cpu, cuda or cuda:N.", group="Compute")
@@ -41,8 +44,11 @@ class Compute:
         most=1000,
     )
 
+    threads: str = option("auto", help=THREADS_HELP, group="Compute", metavar="auto|N")
+
     def __post_init__(self) -> None:
         check_fields(self)
+        parse_threads(self.threads)
         check_device(self.device)
         if ":" in self.device and self.processes > 1:
             raise InputError(f"device {self.device} is one device, and {self.processes} were asked for; write --device cuda")

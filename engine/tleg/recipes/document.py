@@ -57,6 +57,8 @@ def read_value(each: Option, value: Any) -> Any:
         return {str(key): None if item == "None" else item for key, item in value.items()}
     if each.kind is str and isinstance(value, list) and all(type(item) in (int, str) for item in value):
         return ",".join(map(str, value))  # depths as a list of numbers
+    if each.kind is str and type(value) is int:
+        return str(value)  # threads = 4, evaluate-depths = 8
     if each.kind is float and type(value) is int:
         return float(value)
     if type(value) is not each.kind:

@@ -6,10 +6,11 @@ from typing import Any
 
 from tleg.errors import InputError
 from tleg.ranges import parse_depths
-from tleg.recipes.compute import Compute, check_device
+from tleg.recipes.compute import THREADS_HELP, Compute, check_device
 from tleg.recipes.fields import check_fields, option, same_option
 from tleg.recipes.kinds import DATA_HELP, WEIGHTS_HELP, FinetuneRecipe, LearnRecipe
 from tleg.recipes.training import Recipe
+from tleg.threads import parse_threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,8 @@ class Evaluation:
     limit                         look at so many images only, spread over all
     model_arguments, image_size,
     weights                       of a folder or a file of weights, as `tleg finetune --checkpoint` takes them
-    batch_size, workers, device, precision  how it is computed
+    batch_size, workers, threads,
+    device, precision             how it is computed
     per_class                     show the accuracy of every class
     record, force                 write the accuracies into the learngene's header, also over other figures of the same kind
 
@@ -50,6 +52,7 @@ class Evaluation:
     )
     seed: int = same_option(Recipe, "seed", 0, help="Of the training, for --validation-split.")
     workers: int = same_option(Recipe, "workers", 0, help="Processes that prepare images.")
+    threads: str = same_option(Compute, "threads", "auto", help=THREADS_HELP)
     device: str = same_option(Compute, "device", "auto", help="auto, cpu, cuda or cuda:N.")
     precision: str = same_option(Compute, "precision", "float32", help="auto, float32, bfloat16 or float16.")
     per_class: bool = option(False, help="Show the accuracy of every class.")
@@ -61,6 +64,7 @@ class Evaluation:
     def __post_init__(self) -> None:
         check_fields(self)
         check_device(self.device)
+        parse_threads(self.threads)
         _ = self.chosen_depths
         if self.limit is not None and self.record:
             raise InputError("--record needs all images; leave --limit out")

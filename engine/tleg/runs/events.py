@@ -6,7 +6,7 @@ a known one changes its meaning. A number that is not finite is stored as null.
 
 type        payload
 started     step, steps, epochs, restart (how often the run was continued), resumed_from (a checkpoint or null), host, pid,
-            world_size, device, precision, reason, versions
+            world_size, device, precision, threads (of each process), reason, versions
 stage       name, text, done, total (null when not countable): opening data, checking the teacher, evaluating, …
 step        step, steps, epoch, epochs, loss, task_loss, distillation_loss, learning_rate, gradient_norm, images_per_second,
             data_wait (share of the time, 0 to 1), depth, scale (of float16's gradients)

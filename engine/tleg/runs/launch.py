@@ -19,6 +19,7 @@ from tleg.runs.processes import boot_id, hostname, start_ticks
 from tleg.runs.slurm_programs import job_waits
 from tleg.runs.spec import RunSpec, read_spec, write_spec
 from tleg.runs.state import RunState, going_on, home_of, launcher_alive, observe, recall_state, store_state
+from tleg.threads import launched_environment
 
 TRAINER_MODULE: Final = "tleg.training"
 RENDEZVOUS_PORT: Final = 29400  # torchrun's own choice.
@@ -182,8 +183,8 @@ def _start(folder: RunFolder, spec: RunSpec, state: RunState, work: Path) -> int
 def _environment() -> dict[str, str]:
     # Whoever starts a run may be one of several processes itself; the trainer is not one of those.
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    # With more threads than free processors torch takes many times longer.
-    environment.setdefault("OMP_NUM_THREADS", "1")
+    # How many threads it computes with, the trainer decides.
+    environment = launched_environment(environment)
     # A queue.py in the working folder must not be taken for the standard library's.
     environment.setdefault("PYTHONSAFEPATH", "1")
     return environment

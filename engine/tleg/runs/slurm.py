@@ -17,6 +17,7 @@ from tleg.runs.spec import RunSpec, read_spec, write_spec
 from tleg.runs.state import RunState, going_on, observe, store_state
 from tleg.runs.undo import undone_on_failure
 from tleg.schema import decode
+from tleg.threads import AUTO, GIVEN, parse_threads
 
 # What a trainer exits with when it saved and asks to be continued (EX_TEMPFAIL of sysexits.h).
 CONTINUE_CODE: Final = 75
@@ -35,7 +36,7 @@ class SlurmOptions:
     partition, account  names; several partitions have commas
     time                as SLURM writes it: minutes, 'HH:MM:SS' or 'days-HH:MM:SS'
     gpus_per_node       None is one for each process, or none on CPUs
-    cpus_per_task       processors for each process; None is one for each of its workers and one for itself
+    cpus_per_task       processors for each process; None is one for each of its workers, and its threads or one for itself
     extra               more options of sbatch, such as '--constraint=a100'
     """
 
@@ -82,7 +83,7 @@ def sbatch_script(folder: RunFolder, spec: RunSpec) -> str:
         and isinstance(workers, int)
         and not any(re.match(r"-c|--cpus-per-task", line) for line in options.extra)
     ):
-        cpus = workers + 1
+        cpus = workers + (parse_threads(str(spec.recipe.get("threads", AUTO))) or 1)
     log = str(folder.log_file.absolute()).replace("%", "%%")  # '%j' would be the number of the job.
     asked = [
         f"--job-name={shlex.quote('tleg-' + folder.id)}",
@@ -115,7 +116,7 @@ _BODY: Final = f"""\
 trap : TERM
 export MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"
 export MASTER_PORT=$((20000 + SLURM_JOB_ID %% 20000))
-export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-1}}" PYTHONSAFEPATH=1
+export {GIVEN}="${{OMP_NUM_THREADS:-}}" OMP_NUM_THREADS="${{OMP_NUM_THREADS:-1}}" PYTHONSAFEPATH=1
 if [ -n "${{SLURM_CPUS_PER_TASK:-}}" ]; then
     export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 fi

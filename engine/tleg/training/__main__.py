@@ -1,13 +1,9 @@
 """`python -m tleg.training RUN_DIR`, or the same under torchrun: one process of a run."""
 
 import faulthandler
-import os
 import signal
 import sys
 from pathlib import Path
-
-# Before torch is imported: with more threads than free processors everything takes many times longer.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def main() -> None:
@@ -21,13 +17,22 @@ def main() -> None:
 
     signals = StopSignals()
     signals.install()
+    path = Path(sys.argv[1])
+    # Before torch is imported, which looks at OMP_NUM_THREADS once.
+    from tleg.runs.layout import RunFolder
+    from tleg.runs.run_threads import threads_of
+    from tleg.threads import use_threads
+
+    threads = threads_of(RunFolder(path))
+    use_threads(threads.count)
+
     from tleg.training.distributed import leave
     from tleg.training.log_stream import tolerate_full_disks
     from tleg.training.run import run_trainer
 
     tolerate_full_disks()
 
-    leave(run_trainer(Path(sys.argv[1]), signals))
+    leave(run_trainer(path, signals, threads))
 
 
 if __name__ == "__main__":

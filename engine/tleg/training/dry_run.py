@@ -10,6 +10,7 @@ import torch
 from tleg.data.dataset import Data, class_counts
 from tleg.quantities import format_bytes
 from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe, TrainingRecipe
+from tleg.threads import choose_threads
 from tleg.training.device import Placement, choose_placement
 from tleg.training.devices import sample_host
 from tleg.training.finetune import prepare as prepare_finetune
@@ -36,6 +37,7 @@ class DryRun:
     left_out           what lies among the images and does not count: reason -> how many
     parameters, depth  of the model, at its deepest
     chance             percent that guessing gets right
+    threads            of each process on the processor, and why
     memory             of each device, in bytes; memory_available likewise
     disk_needed        bytes for checkpoints and the result; disk_free where the runs are
     notes              what to know
@@ -53,6 +55,8 @@ class DryRun:
     chance: float
     device: str
     processes: int
+    threads: int
+    threads_reason: str
     steps: int
     epochs: int
     peak_rate: float
@@ -113,6 +117,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
     problems = [text for text in (advise(memory, available),) if text]
     if disk > free:
         problems.append(f"{format_bytes(disk)} of disk are needed and {format_bytes(free)} are free in {runs_dir}")
+    threads = choose_threads(recipe.compute.threads, processes=recipe.compute.devices or 1, workers=recipe.recipe.workers)
     steps = len(data.train) // recipe.recipe.batch_size * recipe.recipe.epochs
     return DryRun(
         data=data.name,
@@ -126,6 +131,8 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         chance=100 / len(data.classes),
         device=str(placement),
         processes=recipe.compute.processes,
+        threads=threads.count,
+        threads_reason=threads.reason,
         steps=steps,
         epochs=recipe.recipe.epochs,
         peak_rate=recipe.recipe.peak_rate,

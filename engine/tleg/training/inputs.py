@@ -1,15 +1,16 @@
 """Whether what a run depends on is what it was when the run began: noted at the start, compared when it goes on."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from tleg.catalogue import resolve
+import torch
+
 from tleg.container import read_header
 from tleg.data.dataset import Data
 from tleg.data.listing import list_data
 from tleg.data.model_hashes import hash_folder, hash_learngene, hash_weights
 from tleg.errors import InputError, TlegError
 from tleg.recipes.kinds import TrainingRecipe
+from tleg.references import resolve
 from tleg.runs.inputs import (
     ChangedInputsError,
     DataListing,
@@ -23,13 +24,9 @@ from tleg.runs.inputs import (
     write_inputs,
 )
 from tleg.runs.layout import RunFolder
-from tleg.runs.results import MODEL
-from tleg.runs.state import recall_state
 from tleg.training.checkpoints import Checkpoints, read_progress
 from tleg.training.distributed import World
 from tleg.training.observer import Observer
-from tleg.training.references import find_run, finished_learngene
-from tleg.training.timm_weights import split_reference
 
 
 def settle_inputs(folder: RunFolder, recipe: TrainingRecipe, data: Data, world: World, observer: Observer) -> int:
@@ -66,7 +63,8 @@ def _settle(folder: RunFolder, recipe: TrainingRecipe, data: Data, observer: Obs
     # Models that could not be looked at this time stay as they were noted.
     seen = {each.role for each in models}
     kept = tuple(each for each in known.models if began and each.role not in seen)
-    write_inputs(folder, RunInputs(threads=known.threads, epoch_images=images, data=listing, models=(*models, *kept)))
+    threads = torch.get_num_threads()
+    write_inputs(folder, RunInputs(threads=threads, epoch_images=images, data=listing, models=(*models, *kept)))
     return images
 
 
@@ -91,26 +89,22 @@ def _list_models(recipe: TrainingRecipe) -> Iterator[ModelListing]:
 
 
 def _list_learngene(name: str) -> ModelListing | None:
-    run = find_run(name)
-    path = resolve(name) if run is None else finished_learngene(run)
+    reference = resolve(name)
     # A run that still learns has another learngene every now and then; what starts from it has a checkpoint of its own.
-    return None if path is None else hash_learngene(name, path, read_header(path))
+    if reference.kind != "learngene":
+        return None
+    return hash_learngene(name, reference.place, read_header(reference.place))
 
 
 def _list_model(role: str, name: str) -> ModelListing | None:
     """A folder, a file of weights, or a run; a model that timm downloads has a name alone."""
-    run = find_run(name)
-    if run is not None:
-        state = recall_state(run)
-        places = [*([Path(state.result)] if state.result else []), run.exports / MODEL]
-        if state.state == "finished" and (path := next((each for each in places if each.is_dir()), None)) is not None:
-            return hash_folder(role, name, path)
-        latest = next(iter(Checkpoints(run.checkpoints).paths()), None)
-        if latest is None or role != "teacher":
-            return None
-        files = read_progress(latest).files
-        return ModelListing(role, name, None, "/".join(files[key] for key in sorted(files) if "optimizer" not in key), "")
-    reference = split_reference(name)
-    if reference is not None and not Path(name).exists():
-        return hash_weights(role, name, reference[1])
-    return hash_folder(role, name, Path(name)) if Path(name).is_dir() else None
+    reference = resolve(name, download=True)
+    if reference.kind == "weights":
+        return hash_weights(role, name, reference.place)
+    if reference.kind == "folder":
+        return hash_folder(role, name, reference.place)
+    latest = None if reference.run is None else next(iter(Checkpoints(reference.run.checkpoints).paths()), None)
+    if latest is None or role != "teacher":
+        return None
+    files = read_progress(latest).files
+    return ModelListing(role, name, None, "/".join(files[key] for key in sorted(files) if "optimizer" not in key), "")

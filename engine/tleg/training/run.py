@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from tleg.errors import TlegError
 from tleg.exit_codes import ExitCode, exit_code_of
 from tleg.recipes.document import from_values
@@ -20,6 +22,7 @@ from tleg.runs.lock import RunLock
 from tleg.runs.processes import hostname, started_at
 from tleg.runs.spec import RunSpec, read_spec
 from tleg.runs.state import recall_state
+from tleg.threads import Threads
 from tleg.training.device import Placement
 from tleg.training.devices import DeviceSampler
 from tleg.training.distributed import World
@@ -35,14 +38,18 @@ from tleg.versions import versions
 _SECONDS_FOR_THE_LOCK = 5.0
 
 
-def run_trainer(path: Path, signals: StopSignals) -> ExitCode:
+def run_trainer(path: Path, signals: StopSignals, threads: Threads | None = None) -> ExitCode:
     """Train what a run's folder asks for and return the exit code. Of several processes this is one.
 
     signals  those that ask to stop, installed already
+    threads  with which this process computes; None leaves that to torch
 
     0: finished, or stopped on request; 1 and 2 as everywhere; 75: saved, and to be started again.
     """
     folder = RunFolder(path.absolute())
+    if threads is not None:
+        # OMP_NUM_THREADS alone gives no more than there are processors, and a run that goes on needs those that it had.
+        torch.set_num_threads(threads.count)
     try:
         spec = read_spec(folder)
         recipe = from_values(spec.kind, spec.recipe)
@@ -160,6 +167,7 @@ def _describe(placement: Placement, world: World) -> dict[str, object]:
         "world_size": world.size,
         "device": str(placement.device),
         "precision": placement.precision,
+        "threads": torch.get_num_threads(),
         "reason": placement.reason,
         "versions": versions("tleg", "torch", "timm"),
     }

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import CommandResult, clean_environment
 from tests.export.conftest import VARIANTS, noise, relative_error
-from tleg.errors import InputError, VerificationError
+from tleg.errors import DepthError, InputError
 from tleg.export.build import BuildStep, build_exports
 from tleg.export.manifest import read_manifest
 from tleg.export.plan import BuildRequest
@@ -93,8 +93,9 @@ def test_opened_exports_run(learngene_file: Path, tmp_path: Path, torch_logits: 
     assert fixed.classes == learngene.header.classes
     assert (fixed.input_size, fixed.num_classes) == ((3, 32, 32), 7)
     assert fixed.preprocessing == learngene.header.preprocessing
-    with pytest.raises(VerificationError, match="out of data bounds"):
-        elastic.run(images, 0)
+    for depth in (0, -1, 1025, None):
+        with pytest.raises(DepthError, match="depth"):
+            elastic.run(images, depth)
 
 
 def test_elastic_alone_needs_no_depth(learngene_file: Path, tmp_path: Path, run_cli: Cli) -> None:

@@ -5,9 +5,12 @@ With all terms of a parameter in one matrix (K, values), a layer's values are on
 single pass over the terms, whatever the basis. Weights are made and used in pieces of about width x width, because a
 piece that is still in the processor's cache when it is used saves a trip to memory (5% of the time of an S at batch 1).
 
-t and functions of t are computed in float64, as `tleg.basis` does, so that no stage boundary is missed. A depth outside 1
-to MAX_DEPTH is an error at run time: it indexes a table past its end. In float16 the terms are kept in float16, and a
-layer's weights are made in float32 and rounded.
+t and functions of t are computed in float64, as `tleg.basis` does, so that no stage boundary is missed. In float16 the
+terms are kept in float16, and a layer's weights are made in float32 and rounded.
+
+A depth outside 1 to MAX_DEPTH never gives numbers. ONNX Runtime fails with an error that names the rule, because an index
+past the end of a table is one. Other runtimes do not look (OpenVINO reads a zero there, by definition), so every logit is
+NaN besides; and the Loop then runs once, not a billion times.
 """
 
 from collections.abc import Mapping
@@ -23,11 +26,12 @@ from tleg.export.onnx_arithmetic import GraphArithmetic
 from tleg.export.onnx_file import write_model
 from tleg.export.onnx_graph import Graph
 from tleg.export.onnx_plain import finish
-from tleg.export.onnx_vit import add_block, add_head, add_stem, as_stored, cut
+from tleg.export.onnx_vit import LOGITS, add_block, add_head, add_stem, as_stored, cut
 from tleg.header import Layout, Structure
 from tleg.names import inner_name, is_block
 
 DEPTH = "depth"
+RULE = f"depth_must_be_1_to_{MAX_DEPTH}"
 
 
 def write_elastic(
@@ -47,27 +51,40 @@ def write_elastic(
     """
     graph = Graph(precision)
     x = add_stem(graph, structure, tensors)
-    depth = _add_depth(graph)
+    in_range = _add_check(graph)
     body = _body(graph, structure, basis, tensors)
     true = graph.initializer("true", np.array(True))
-    x = graph.add("Loop", [depth, true, x], "blocks", body=body)
-    add_head(graph, structure, x, tensors, layout)
+    x = graph.add("Loop", [_add_trips(graph, in_range), true, x], "blocks", body=body)
+    add_head(graph, structure, x, tensors, layout, "logits.unguarded")
+    graph.add("Add", ["logits.unguarded", _add_guard(graph, in_range)], LOGITS)
     finished = finish(graph, structure, tensors)
     finished.input.append(helper.make_tensor_value_info(DEPTH, TensorProto.INT64, []))
     return write_model(path, finished, graph.initializers, metadata)
 
 
-def _add_depth(graph: Graph) -> str:
-    """Add what refuses a depth out of range, and return the name of the checked depth."""
-    table = graph.initializer("depths", np.arange(1, MAX_DEPTH + 1, dtype=np.int64))
-    one, past = (graph.initializer(f"integer.{n}", np.array(n, np.int64)) for n in (1, MAX_DEPTH))
-    # Gather counts negative indices from the end, so a depth below 1 is sent past the table's end as well.
-    index = graph.add("Sub", [DEPTH, one], "depth.index")
-    below = graph.add("Less", [DEPTH, one], "depth.below")
-    index = graph.add("Where", [below, past, index], "depth.checked_index")
-    depth = graph.add("Gather", [table, index], "depth.checked", axis=0)
-    graph.add("Cast", [depth], "depth.float64", to=TensorProto.DOUBLE)
-    return depth
+def _add_check(graph: Graph) -> str:
+    """Add whether the depth is in range, and return the name of that boolean scalar."""
+    least, most = (graph.initializer(f"integer.{n}", np.array(n, np.int64)) for n in (1, MAX_DEPTH))
+    enough = graph.add("GreaterOrEqual", [DEPTH, least], "depth.enough")
+    return graph.add("And", [enough, graph.add("LessOrEqual", [DEPTH, most], "depth.not_too_much")], "depth.in_range")
+
+
+def _add_trips(graph: Graph, in_range: str) -> str:
+    """Add the number of layers, int64 and (as 'depth.float64') float64: the depth, and 1 for a depth out of range."""
+    one = graph.initializer("integer.1", np.array(1, np.int64))
+    trips = graph.add("Where", [in_range, DEPTH, one], "depth.checked")
+    graph.add("Cast", [trips], "depth.float64", to=TensorProto.DOUBLE)
+    return trips
+
+
+def _add_guard(graph: Graph, in_range: str) -> str:
+    """Add what is added to the logits: 0 for a depth in range; else an error, or NaN where the runtime does not look."""
+    zero, one = (graph.initializer(f"integer.{n}", np.array(n, np.int64)) for n in (0, 1))
+    index = graph.add("Where", [in_range, zero, one], "depth.index")
+    # The name of this node is what ONNX Runtime's error shows.
+    found = graph.add("Gather", [graph.weight("zeros", np.zeros(1, np.float32)), index], RULE, axis=0)
+    nan = graph.weight("nan", np.array(np.nan, np.float32))
+    return graph.add("Where", [in_range, found, nan], "logits.guard")
 
 
 def _body(graph: Graph, structure: Structure, basis: Basis, tensors: Mapping[str, Array]) -> GraphProto:

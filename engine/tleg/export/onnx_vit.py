@@ -1,7 +1,11 @@
 """What a plain ViT computes, in ONNX nodes: stem, block and head.
 
 The order of operations is timm's, so that results agree to rounding. Matrices are stored as [in, out]: MatMul takes them as
-they are, and ONNX Runtime packs them once when it opens the file. The head alone is a Gemm with the matrix as timm has it.
+they are, and ONNX Runtime packs them once when it opens the file.
+
+Where ONNX has several ways to say a thing, this is the one that the most runtimes read. The mean over tokens is a product
+with a row of 1/N: pnnx drops the axes of opset 20's ReduceMean, which are an input, and so averages nothing, and OpenVINO
+2024.0 refuses them. The head is a MatMul and an Add: tract refuses a Gemm in float16.
 
 In float16 the images, weights, activations and logits are float16; nothing is kept in float32. Runtimes accumulate
 LayerNorm, Softmax, mean and matrix products in float32 of their own accord (ONNX Runtime's CPU kernels convert).
@@ -152,8 +156,10 @@ def _linear(graph: Graph, x: str, name: str, prefix: str, weight: WeightSource, 
     return graph.add("Add", [product, weight(f"{name}.bias")], f"{prefix}{name}") if bias else product
 
 
-def add_head(graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Array], layout: Layout) -> str:
-    """Add final norm, pooling and head; x (batch, tokens, width) -> logits (batch, classes).
+def add_head(
+    graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Array], layout: Layout, output: str = LOGITS
+) -> str:
+    """Add final norm, pooling and head; x (batch, tokens, width) -> `output` (batch, classes).
 
     The auxiliary layout normalises, then pools; the official one pools, then normalises.
     """
@@ -164,8 +170,9 @@ def add_head(graph: Graph, structure: Structure, x: str, tensors: Mapping[str, A
         x = _layer_norm(graph, structure, _pool(graph, structure, x), norm, name)
     else:
         x = _pool(graph, structure, _layer_norm(graph, structure, x, norm, name))
-    head = [graph.weight(f"head.{kind}", tensors[f"head.{kind}"]) for kind in ("weight", "bias")]
-    return graph.add("Gemm", [x, *head], LOGITS, transB=1)
+    weight = graph.weight("head.weight", as_stored(tensors["head.weight"][np.newaxis])[0])
+    product = graph.add("MatMul", [x, weight], "head.product")
+    return graph.add("Add", [product, graph.weight("head.bias", tensors["head.bias"])], output)
 
 
 def _pool(graph: Graph, structure: Structure, x: str) -> str:
@@ -174,4 +181,6 @@ def _pool(graph: Graph, structure: Structure, x: str) -> str:
     if structure.prefix_tokens:
         bounds = [graph.integers(structure.prefix_tokens), graph.integers(structure.tokens), graph.integers(1)]
         x = graph.add("Slice", [x, *bounds], "patches.out")
-    return graph.add("ReduceMean", [x, graph.integers(1)], "pooled", keepdims=0)
+    share = graph.weight("pool.share", np.full((1, structure.patches), 1 / structure.patches, np.float32))
+    mean = graph.add("MatMul", [share, x], "pooled.row")
+    return graph.add("Reshape", [mean, graph.integers(0, structure.width)], "pooled")

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tleg.basis import check_depth
 from tleg.container import open_binary
 from tleg.errors import FileFormatError, VerificationError
 from tleg.export.onnx_metadata import OnnxMetadata, decode_metadata
@@ -59,11 +60,11 @@ class OnnxExport:
 
         depth  of an elastic export; others have one of their own
 
-        Raises VerificationError when ONNX Runtime cannot compute them.
+        Raises DepthError for a depth out of range, VerificationError when ONNX Runtime cannot compute them.
         """
         feed: dict[str, Any] = {"images": np.asarray(images, self.metadata.model.dtype)}
         if self.elastic:
-            feed["depth"] = np.array(depth, np.int64)
+            feed["depth"] = np.array(check_depth(depth), np.int64)
         try:
             (logits,) = self.session.run(["logits"], feed)
         except Exception as error:  # ONNX Runtime has an exception for each of its states.

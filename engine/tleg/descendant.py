@@ -8,6 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from tleg.architecture import build
 from tleg.basis import check_depth
 from tleg.errors import FileFormatError
+from tleg.float16 import to_float16
 from tleg.head import choose_head, new_head
 from tleg.header import Layout
 from tleg.names import official_layout_name
@@ -53,7 +54,7 @@ def expand(
     if layout == "official":
         state = {official_layout_name(name): values for name, values in state.items()}
     if dtype == "float16":
-        state = {name: values.half() for name, values in state.items()}
+        state = {name: torch.from_numpy(to_float16(name, values.numpy())) for name, values in state.items()}
     try:
         model.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:

@@ -137,13 +137,7 @@ def _figures(item: "BuiltExport") -> str:
     parts = [f"depth {depth}"] if depth is not None else ["every depth"] if record.kind == "onnx-elastic" else []
     parts.append(format_bytes(record.bytes))
     verification = item.manifest.verification
-    if verification is None:
-        parts.append("not verified")
-    else:
-        parts += [
-            f"largest error {verification.max_abs_error:.1e} (relative {verification.relative_error:.1e})",
-            f"same class for {verification.argmax_agreement:.0%} of images",
-        ]
+    parts.append("not verified" if verification is None else str(verification))
     return ", ".join(parts)
 
 

@@ -4,7 +4,7 @@ Every check has an outcome and says in words what it found. What cannot be check
 not at hand, is said as well, and is no failure.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tleg.container import read_file
 from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
 from tleg.export.formats import ExportKind
-from tleg.export.manifest import Manifest, Verification, describe_file, manifest_path, read_manifest
+from tleg.export.manifest import Manifest, Range, Verification, describe_file, manifest_path, read_manifest
 from tleg.export.onnx_metadata import OnnxMetadata
 from tleg.export.origin import find_reference
 from tleg.learngene import load
@@ -112,7 +112,33 @@ def _check_onnx(path: Path, given: str | Path | None) -> Report:
         other = "its metadata and its manifest name different learngenes, descendants or folders"
         checks.append(Check("lineage", "passed" if same else "failed", text if same else other))
     verification, compared = _check_reference(path, metadata.kind, metadata, given)
-    return Report(path, metadata.kind, (*checks, compared), verification)
+    checks.append(compared)
+    if compared.outcome == "not checked" and metadata.model.dtype == "float16":
+        depths: tuple[int | None, ...] = (opened[0].depth,)
+        if opened[0].elastic and metadata.learngene is not None:
+            depths = (1, metadata.learngene.auxiliary_depth)
+        checks.append(_check_float16(path, metadata.kind, opened[0].input_size, depths))
+    return Report(path, metadata.kind, tuple(checks), verification)
+
+
+def _check_float16(path: Path, kind: ExportKind, input_size: tuple[int, int, int], depths: Sequence[int | None]) -> Check:
+    """Run a float16 export, for which there is no reference at hand, in float16 arithmetic."""
+    from tleg.export.float16_runs import Watch
+    from tleg.export.onnx_float16 import can_run, load
+    from tleg.export.verification import float16_images, float16_runner
+
+    watch = Watch()
+
+    def run() -> str:
+        runner, name = float16_runner(path, kind, watch, None)
+        for depth in depths:
+            runner(depth, float16_images(path, input_size))
+        return f"{Range(watch.largest, watch.where)}, computed by {name}"
+
+    if kind == "onnx" and not can_run(load(path)):
+        detail = "what PyTorch traced runs in float16 arithmetic only with the model that it was made from"
+        return Check("float16", "not checked", detail)
+    return _attempt("float16", run)
 
 
 def _check_folder(path: Path, given: str | Path | None) -> Report:
@@ -120,6 +146,7 @@ def _check_folder(path: Path, given: str | Path | None) -> Report:
 
     read_timm_folder(path)
     manifest, checks = _check_manifest(path, "pytorch")
+    sizes: list[tuple[int, int, int]] = []
 
     def run() -> str:
         import torch
@@ -128,6 +155,7 @@ def _check_folder(path: Path, given: str | Path | None) -> Report:
         from tleg.models.pretrained import open_folder
 
         opened = open_folder(path)
+        sizes.append(opened.input_size)
         with torch.inference_mode():
             logits = opened.model.float()(torch.from_numpy(noise(opened.input_size, 2))).numpy()
         _require_finite(logits, opened.num_classes)
@@ -136,9 +164,23 @@ def _check_folder(path: Path, given: str | Path | None) -> Report:
     checks.append(_attempt("runs", run))
     if manifest is None:
         detail = "it names no learngene, as a fine-tuned model does not; there is nothing to compare it with"
-        return Report(path, "pytorch", (*checks, Check("reference", "not checked", detail)))
-    verification, compared = _check_reference(path, "pytorch", manifest, given)
-    return Report(path, "pytorch", (*checks, compared), verification)
+        verification, compared = None, Check("reference", "not checked", detail)
+    else:
+        verification, compared = _check_reference(path, "pytorch", manifest, given)
+    checks.append(compared)
+    if compared.outcome == "not checked" and sizes and _holds_float16(path):
+        checks.append(_check_float16(path, "pytorch", sizes[0], (None,)))
+    return Report(path, "pytorch", tuple(checks), verification)
+
+
+def _holds_float16(folder: Path) -> bool:
+    """Whether a folder's weights are float16."""
+    from safetensors import safe_open
+
+    from tleg.export.timm_folder import WEIGHTS
+
+    with safe_open(folder / WEIGHTS, framework="numpy") as file:
+        return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118, it is no mapping
 
 
 def _require_finite(logits: NDArray[Any], classes: int) -> None:
@@ -179,11 +221,7 @@ def _check_reference(
         verification = verify_export(path, kind, reference)
     except TlegError as error:
         return None, Check("reference", "failed", str(error))
-    detail = (
-        f"largest error {verification.max_abs_error:.1e} (relative {verification.relative_error:.1e}), "
-        f"same class for {verification.argmax_agreement:.0%} of images"
-    )
-    return verification, Check("reference", "passed", detail)
+    return verification, Check("reference", "passed", str(verification))
 
 
 def _attempt(name: str, action: Callable[[], str]) -> Check:

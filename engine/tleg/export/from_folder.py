@@ -22,6 +22,7 @@ from tleg.export.formats import ExportKind
 from tleg.export.manifest import FolderRecord
 from tleg.export.plan import PlannedExport
 from tleg.export.source import Lineage
+from tleg.float16 import check_range, to_float16
 from tleg.header import Layout, Preprocessing, Structure
 from tleg.models.pretrained import open_folder
 from tleg.models.timm_folder import CONFIG, WEIGHTS
@@ -102,7 +103,7 @@ class FolderSource:
         from safetensors.numpy import save_file
 
         state = {
-            name: values.astype(np.float16) if values.dtype == np.float32 else values
+            name: to_float16(name, values) if values.dtype == np.float32 else values
             for name, values in _state(self.model).items()
         }
         save_file(state, path / WEIGHTS, metadata={"format": "pt"})
@@ -126,8 +127,12 @@ class FolderSource:
     def _write_traced(self, path: Path) -> None:
         from tleg.export.onnx_torch import write_torch
 
-        # A copy, because the model itself stays the float32 reference.
-        model = copy.deepcopy(self.model).half() if self.plan.request.precision == "float16" else self.model
+        model = self.model
+        if self.plan.request.precision == "float16":
+            for name, values in model.state_dict().items():
+                if values.is_floating_point() and values.numel():
+                    check_range(name, float(values.abs().max()))
+            model = copy.deepcopy(model).half()  # A copy, because the model itself stays the float32 reference.
         write_torch(path, model, self.input_size, metadata=self._metadata())
 
     def _metadata(self) -> dict[str, str]:

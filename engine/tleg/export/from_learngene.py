@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tleg.expansion import Array, expand_tensors
 from tleg.export.formats import ExportKind
 from tleg.export.plan import BuildPlan, PlannedExport
 from tleg.export.source import Lineage
+from tleg.float16 import to_float16
 from tleg.head import new_head
 from tleg.header import Preprocessing, Structure
 from tleg.learngene import Learngene, read_tensors
@@ -90,7 +89,7 @@ def _write_folder(path: Path, plan: BuildPlan, tensors: Mapping[str, Array], dep
     if plan.layout == "official":
         state = {official_layout_name(name): values for name, values in state.items()}
     if plan.request.precision == "float16":
-        state = {name: values.astype(np.float16) for name, values in state.items()}
+        state = {name: to_float16(name, values) for name, values in state.items()}
     save_timm_folder(
         path,
         state,

@@ -121,6 +121,7 @@ class Comparison:
     max_abs_error     the largest difference of two logits
     relative_error    that, divided by the reference's largest logit
     argmax_agreement  the share of images for which both prefer the same class, 0 to 1
+    arithmetic        what the export was computed in; a runtime may use float32 for a float16 file
     """
 
     depth: int | None
@@ -128,6 +129,18 @@ class Comparison:
     max_abs_error: float
     relative_error: float
     argmax_agreement: float
+    arithmetic: Precision = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The largest absolute value of a run in float16 arithmetic, which holds none above 65,504, and where it stood."""
+
+    largest: float
+    where: str
+
+    def __str__(self) -> str:
+        return f"largest value {self.largest:,.0f} of 65,504 (in {self.where})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,7 @@ class Verification:
     runtime    what ran it
     tolerance  the largest relative error allowed
     seed       of the images, which are drawn from a normal distribution
+    range      of a float16 export
     """
 
     reference: str
@@ -145,6 +159,15 @@ class Verification:
     tolerance: float
     seed: int
     comparisons: tuple[Comparison, ...]
+    range: Range | None = None
+
+    def __str__(self) -> str:
+        """The figures in one line."""
+        parts = [
+            f"largest error {self.max_abs_error:.1e} (relative {self.relative_error:.1e})",
+            f"same class for {self.argmax_agreement:.0%} of images",
+        ]
+        return ", ".join(parts if self.range is None else [*parts, str(self.range)])
 
     @property
     def max_abs_error(self) -> float:

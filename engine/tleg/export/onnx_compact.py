@@ -17,6 +17,7 @@ from tleg.export.onnx_file import write_model
 from tleg.export.onnx_graph import Graph
 from tleg.export.onnx_plain import finish
 from tleg.export.onnx_vit import add_block, add_head, add_stem, as_stored
+from tleg.float16 import check_layers
 from tleg.header import Layout, Structure
 from tleg.names import inner_name, is_block, layer_name
 
@@ -37,9 +38,13 @@ def write_compact(
     Arguments, inputs, outputs and errors are those of `write_plain`.
     """
     graph = Graph(precision)
+    coefficients = basis.coefficients(depth)
     terms = {name: _add_terms(graph, name, values) for name, values in tensors.items() if is_block(name)}
+    if precision == "float16":
+        for name in terms:
+            check_layers(name, tensors[name], coefficients)
     x = add_stem(graph, structure, tensors)
-    for layer, row in enumerate(basis.coefficients(depth)):
+    for layer, row in enumerate(coefficients):
         prefix = layer_name(layer, "")
         weights = {inner_name(name): _combine(graph, f"{prefix}{inner_name(name)}", terms[name], row) for name in terms}
         x = add_block(graph, structure, x, prefix, weights.__getitem__, prefix.rstrip("."))

@@ -27,6 +27,7 @@ from tleg.export.onnx_file import write_model
 from tleg.export.onnx_graph import Graph
 from tleg.export.onnx_plain import finish
 from tleg.export.onnx_vit import LOGITS, add_block, add_head, add_stem, as_stored, cut
+from tleg.float16 import check_layers
 from tleg.header import Layout, Structure
 from tleg.names import inner_name, is_block
 
@@ -50,6 +51,10 @@ def write_elastic(
     (batch, classes). Other arguments and errors are those of `write_plain`.
     """
     graph = Graph(precision)
+    if precision == "float16":
+        for name, values in tensors.items():
+            if is_block(name):
+                check_layers(name, values, basis.coefficients(MAX_DEPTH))
     x = add_stem(graph, structure, tensors)
     in_range = _add_check(graph)
     body = _body(graph, structure, basis, tensors)

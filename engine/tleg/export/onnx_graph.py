@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 from tleg.export.formats import Precision
 from tleg.export.onnx_file import Values
+from tleg.float16 import to_float16
 
 ONNX_TYPES: Final = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
 
@@ -42,8 +43,9 @@ class Graph:
         return name
 
     def weight(self, name: str, values: Values) -> str:
-        """Keep floating-point values in the graph's precision."""
-        return self.initializer(name, values.astype(self.precision, copy=False))
+        """Keep floating-point values in the graph's precision. Raises ExportError for values beyond the range of float16."""
+        half = self.precision == "float16"
+        return self.initializer(name, to_float16(name, values) if half else values.astype(self.precision, copy=False))
 
     def integers(self, *values: int) -> str:
         """Keep a list of whole numbers (a shape, axes) and return its name."""

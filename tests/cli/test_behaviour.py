@@ -122,6 +122,54 @@ def test_doctor(run_cli: Any) -> None:
     assert "ready" in run_cli("doctor").stdout
 
 
+BROKEN = {
+    # As onnx fails where protobuf is too old, or its compiled part is another version than its Python part.
+    "import": "from google.protobuf import runtime_version",
+    "descriptors": "raise TypeError('Descriptors cannot be created directly.\\nIf this call came from a _pb2.py file')",
+    "library": "raise OSError('libonnx.so.1: cannot open shared object file')",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_library_is_named_with_what_to_do(kind: str, learngene_file: Path, tmp_path: Path, run_python: Any) -> None:
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "__init__.py").write_text("from onnx.onnx_pb2 import ModelProto\n")
+    (tmp_path / "onnx" / "onnx_pb2.py").write_text(f"{BROKEN[kind]}\n")
+    (tmp_path / "google" / "protobuf").mkdir(parents=True)
+    (tmp_path / "google" / "protobuf" / "__init__.py").write_text("")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from tleg.cli.main import run\n"
+        "options = ['--depth', '2', '--no-verify', '--output', f'{sys.argv[1]}/out']\n"
+        "print(run(['build', sys.argv[2], '--export', 'pytorch', *options]))\n"
+        "print(run(['build', sys.argv[2], '--export', 'onnx', *options]))\n"
+        "open(f'{sys.argv[1]}/x.onnx', 'wb').close()\n"
+        "print(run(['verify', f'{sys.argv[1]}/x.onnx']))\n"
+    )
+    done = run_python(code, tmp_path, learngene_file)
+    assert done.code == 0, done.stderr
+    assert done.stdout.splitlines()[0].endswith("tiny-depth2"), "what needs no onnx works"
+    assert [line for line in done.stdout.splitlines() if line.isdigit()] == ["0", "1", "1"]
+    sentences = done.stderr.splitlines()
+    assert len(sentences) == 2
+    for sentence in sentences:
+        assert sentence.startswith("tleg: onnx ")
+        assert "does not load (" in sentence
+        assert "pip install --force-reinstall onnx" in sentence
+        assert "tleg doctor" in sentence
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tleg import doctor
+
+    monkeypatch.setattr(doctor, "REQUIRED", {"no-such-library": "no_such_library.part"})
+    assert doctor.library_problem(ModuleNotFoundError("No module", name="no_such_library.part")) == (
+        "no-such-library is not installed: pip install no-such-library"
+    )
+    assert doctor.library_problem(ModuleNotFoundError("No module", name="another")) is None
+    assert doctor.library_problem(TypeError("unrelated")) is None
+
+
 def test_doctor_says_what_to_do(run_cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from tleg import doctor
 

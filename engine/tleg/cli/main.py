@@ -113,6 +113,8 @@ def run(arguments: Sequence[str]) -> ExitCode:
         _explain(str(error), debug)
         return exit_code_of(error)
     except OSError as error:
+        if _explain_library(error, debug):
+            return ExitCode.FAILED
         place = f": {error.filename}" if error.filename else ""
         _explain(f"{error.strerror or error}{place}", debug)
         return ExitCode.FAILED
@@ -120,8 +122,20 @@ def run(arguments: Sequence[str]) -> ExitCode:
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
             _explain("out of memory; try a smaller batch or depth", debug)
             return ExitCode.FAILED
+        if _explain_library(error, debug):
+            return ExitCode.FAILED
         _explain(f"unexpected {type(error).__name__}: {error}. Run again with --debug for the place", debug)
         return ExitCode.FAILED
+
+
+def _explain_library(error: Exception, debug: bool) -> bool:
+    """Say what `tleg doctor` would when a library that tleg needs did not load, and return whether that was it."""
+    from tleg.doctor import library_problem
+
+    problem = library_problem(error)
+    if problem is not None:
+        _explain(f"{problem}; `tleg doctor` looks at every library", debug)
+    return problem is not None
 
 
 def _explain(text: str, debug: bool) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +65,7 @@ def build_exports(request: BuildRequest, progress: Progress | None = None) -> tu
     exports, load = _plan_from_folder(request, path) if path.is_dir() else _plan_from_learngene(request)
     count = len(exports)
     tell(BuildStep("loading", None, 0, count))
+    _import_libraries(request, exports)
     source = load()
     results = []
     for index, export in enumerate(exports):
@@ -75,6 +77,14 @@ def build_exports(request: BuildRequest, progress: Progress | None = None) -> tu
         tell(BuildStep("done", export, index, count, built))
         results.append(built)
     return tuple(results)
+
+
+def _import_libraries(request: BuildRequest, exports: tuple[PlannedExport, ...]) -> None:
+    """Import what writes and checks the exports now: a library that does not load is no reason to begin a file."""
+    if any(export.kind != "pytorch" for export in exports):
+        import_module("onnx")
+        if request.verify:
+            import_module("onnxruntime")
 
 
 def _plan_from_learngene(request: BuildRequest) -> Planned:

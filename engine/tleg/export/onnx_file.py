@@ -8,14 +8,16 @@ header and its array's own bytes. onnx.load reads the result like any other file
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from tleg.errors import ExportError
 from tleg.versions import versions
+
+if TYPE_CHECKING:
+    import onnx
 
 Values = NDArray[Any]
 
@@ -41,7 +43,9 @@ class _Tensor:
         return len(self.start) + self.values.nbytes
 
 
-def write_model(path: Path, graph: onnx.GraphProto, initializers: Mapping[str, Values], metadata: Mapping[str, str]) -> int:
+def write_model(
+    path: Path, graph: "onnx.GraphProto", initializers: Mapping[str, Values], metadata: Mapping[str, str]
+) -> int:
     """Write one ONNX file and return its size in bytes.
 
     graph         nodes, inputs and outputs, without the initializers
@@ -50,6 +54,8 @@ def write_model(path: Path, graph: onnx.GraphProto, initializers: Mapping[str, V
 
     Raises ExportError when the file would exceed 2 GB, OSError when the disk refuses.
     """
+    import onnx  # Here, because the limits of a file are asked for by exports to PyTorch as well.
+
     model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="tleg", producer_version=versions("tleg")["tleg"])
     model.opset_import.add(domain="", version=OPSET)
     for key, value in metadata.items():
@@ -80,6 +86,8 @@ def check_size(size: int) -> None:
 
 
 def _tensor(name: str, values: Values) -> _Tensor:
+    import onnx
+
     message = onnx.TensorProto(name=name, dims=values.shape, data_type=onnx.helper.np_dtype_to_tensor_dtype(values.dtype))
     little_endian = values.astype(values.dtype.newbyteorder("<"), order="C", copy=False)
     return _Tensor(message.SerializeToString() + _TENSOR_RAW_DATA + _varint(values.nbytes), little_endian)

@@ -28,6 +28,8 @@ def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], 
     Its input is 'images' (batch, C, H, W) of the model's dtype, its output 'logits' (batch, classes), with a batch of any
     size. Raises ExportError when torch cannot export the model or the file would exceed 2 GB, OSError when the disk refuses.
     """
+    import onnxscript  # noqa: F401, here, because the exporter would say no more of a broken one than that it failed.
+
     parameter = next(model.parameters())
     # Two images: torch takes a batch of one for a constant.
     example = torch.zeros(2, *input_size, dtype=parameter.dtype, device=parameter.device)

@@ -177,9 +177,12 @@ def _holds_float16(folder: Path) -> bool:
     """Whether a folder's weights are float16."""
     from safetensors import safe_open
 
-    from tleg.export.timm_folder import WEIGHTS
+    from tleg.models.timm_folder import weights_file
 
-    with safe_open(folder / WEIGHTS, framework="numpy") as file:
+    weights = weights_file(folder)
+    if weights.suffix != ".safetensors":
+        return False
+    with safe_open(weights, framework="numpy") as file:
         return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118, it is no mapping
 
 

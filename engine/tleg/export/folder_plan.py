@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tleg.atomic import hash_file
 from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.export.formats import export_name
-from tleg.export.manifest import FOLDER_MANIFEST, MAX_BYTES, LearngeneRecord, hash_file, read_manifest
+from tleg.export.manifest import FOLDER_MANIFEST, MAX_BYTES, LearngeneRecord, read_manifest
 from tleg.export.plan import BuildRequest, PlannedExport, check_targets, chosen_kinds
 from tleg.models.timm_folder import TimmFolder, read_timm_folder
 from tleg.runs.results import name_of

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from tleg.atomic import hash_file
 from tleg.basis import Basis
 from tleg.errors import FileFormatError
 from tleg.export.formats import ExportKind, Precision
@@ -231,12 +232,6 @@ def describe_file(path: Path, name: str, kind: ExportKind) -> FileRecord:
         return FileRecord(name, kind, sum(item.stat().st_size for item in files), _hash(lines.encode()), hashes)
     digest = hash_file(path)
     return FileRecord(name, kind, path.stat().st_size, digest, {name: digest})
-
-
-def hash_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes as hexadecimal text. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hash(content: bytes) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tleg.atomic import hash_file
 from tleg.catalogue import shipped
 from tleg.container import read_file
 from tleg.errors import InputError, TlegError
-from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, Manifest, hash_file
+from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, Manifest
 from tleg.export.onnx_metadata import OnnxMetadata
 from tleg.learngene import Learngene, load
 from tleg.models.timm_folder import CONFIG, weights_file

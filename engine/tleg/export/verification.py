@@ -118,7 +118,7 @@ def float16_runner(path: Path, kind: ExportKind, watch: Watch, models: ModelSour
     Raises VerificationError for an ONNX file of PyTorch's without its model.
     """
     if kind == "pytorch":
-        from tleg.export.timm_folder import load_timm_folder
+        from tleg.models.timm_folder import load_timm_folder
 
         model = load_timm_folder(path)
         return one_by_one(torch_runner(lambda depth: model, watch), watch), _state_versions("torch")

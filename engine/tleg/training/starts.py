@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from tleg.architecture import normalise_name
+from tleg.atomic import hash_file
 from tleg.classes import class_order, same_classes
 from tleg.data.dataset import Data
 from tleg.descendant import expand as expand_descendant
 from tleg.errors import ArchitectureError, FileFormatError
 from tleg.export.folder_plan import TRAINING_RECORD
-from tleg.export.manifest import hash_file, manifest_path, read_manifest
+from tleg.export.manifest import manifest_path, read_manifest
 from tleg.head import choose_head, new_head
 from tleg.header import Architecture, Preprocessing
 from tleg.learngene import load

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tleg.architecture import known_name
+from tleg.atomic import hash_file
 from tleg.classes import class_order
 from tleg.data.dataset import Data
 from tleg.errors import InputError, TeacherError, TlegError
-from tleg.export.manifest import hash_file
 from tleg.header import Preprocessing
 from tleg.models.timm_folder import input_size_of, preprocessing_of
 from tleg.training.device import Placement

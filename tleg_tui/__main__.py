@@ -54,8 +54,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    for name in ("COLUMNS", "LINES"):  # Exported, they would hold the size for ever, whatever the terminal becomes.
-        os.environ.pop(name, None)
+    if not os.environ.get("TEXTUAL_DRIVER"):  # A browser's terminal has its first size from there, and from nowhere else.
+        for name in ("COLUMNS", "LINES"):  # Exported, they would hold the size for ever, whatever the terminal becomes.
+            os.environ.pop(name, None)
     remote = is_remote()
     if remote:
         os.environ.setdefault("TEXTUAL_FPS", "15")  # Before Textual is imported, which reads it then.

@@ -13,6 +13,26 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 HOST: Final = "127.0.0.1"  # And no other: whoever reaches it has the rights of the one who started it.
+# Keys go to the terminal without a click on it: when it is there, when its window comes to the front, and when something
+# else on the page has the focus. Once it is connected it says so, for the workbench counts as left until then.
+_FOCUS: Final = """
+<script>
+window.addEventListener("load", () => {
+  const keys = () => document.querySelector(".xterm-helper-textarea");
+  const focus = () => { if (keys() && document.activeElement !== keys()) keys().focus({preventScroll: true}); };
+  focus();
+  window.addEventListener("focus", focus);
+  document.addEventListener("keydown", focus, true);
+  new MutationObserver((_, observer) => {
+    if (document.body.classList.contains("-first-byte") && keys()) {
+      observer.disconnect();
+      keys().blur();
+      focus();
+    }
+  }).observe(document.body, {attributes: true, attributeFilter: ["class"]});
+});
+</script>
+"""
 
 
 def serve(words: Sequence[str], port: int) -> None:
@@ -37,7 +57,7 @@ def serve(words: Sequence[str], port: int) -> None:
             raise web.HTTPForbidden(text=f"tleg-tui answers http://{here} alone")
         response = await handler(request)
         if isinstance(response, web.Response) and response.content_type == "text/html" and response.text is not None:
-            response.text = without_foreign_links(response.text)
+            response.text = with_focus(without_foreign_links(response.text))
         return response
 
     class WorkbenchServer(Server):
@@ -70,6 +90,12 @@ def allowed(host: str, origin: str | None, port: int) -> bool:
 def without_foreign_links(page: str) -> str:
     """Return a page without links to other machines, such as fonts: it works offline, and tells nobody."""
     return re.sub(r"<link\b[^>]*href=\"https?://(?!127\.0\.0\.1|localhost)[^>]*>", "", page, flags=re.DOTALL)
+
+
+def with_focus(page: str) -> str:
+    """Return a page whose terminal has the keys from the beginning."""
+    head, end, rest = page.partition("</head>")
+    return head + _FOCUS + end + rest if end else page
 
 
 def _check_port(port: int) -> None:

@@ -59,7 +59,7 @@ class DescendantPanel(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Two texts: of the depth, and of the learngene."""
-        yield _Drawn(self._draw, id="figures")
+        yield _Drawn(self._redraw, id="figures")
         yield _Drawn(self._draw_facts, id="facts")
 
     def show(self, descendant: Descendant) -> None:
@@ -80,6 +80,10 @@ class DescendantPanel(Horizontal):
         panel = self.query_one("#facts", Static)
         if self._shown is not None and panel.content_size.width > 0:
             panel.update(facts(self._shown.header, panel.content_size.width))
+
+    def _redraw(self) -> None:
+        self._lines = -1  # What was written for another width may have wrapped, and left a scrollbar: lay it out anew.
+        self._draw()
 
     def _draw(self) -> None:
         figures = self.query_one("#figures", Static)

@@ -1,9 +1,10 @@
 """Numbers as the Run screen writes them: short, and as wide before a change as after it."""
 
-import math
+from collections.abc import Sequence
 from typing import Final
 
 _LONGEST: Final = 6  # Of a label, in characters.
+_MOST_DECIMALS: Final = 4
 
 
 def grouped(value: float) -> str:
@@ -12,20 +13,45 @@ def grouped(value: float) -> str:
 
 
 def axis_label(value: float, step: float = 0.0) -> str:
-    """A value beside an axis, in six characters or fewer. `step` is the distance to the next, which gives the decimals."""
-    size, fine = abs(value), abs(step) or abs(value)
-    if size < 1e-99:
+    """A value beside an axis, in six characters or fewer. `step` is the distance to the next, which gives the decimals.
+
+    Multiples of a round step are written exactly wherever six characters allow it: `axis_labels` says whether they do.
+    """
+    size = abs(value)
+    if size < 1e-99 or size < 1e-9 * abs(step):
         return "0"
     text = ""
     if 1e4 <= size < 1e12:
         divisor, unit = (1e9, "G") if size >= 1e9 else (1e6, "M") if size >= 1e6 else (1e3, "k")
         text = f"{value / divisor:.4g}{unit}"
-    elif fine >= 5e-5 and size < 1e4:
-        decimals = min(max(0, -math.floor(math.log10(fine) + 1e-9)), 4)
-        if decimals < 4 and round(fine, decimals) != round(fine, decimals + 1):
-            decimals += 1  # A step of 2.5 or 0.25.
+    elif size < 1e4 and (decimals := _decimals(abs(step) or size)) <= _MOST_DECIMALS:
         text = f"{value:.{decimals}f}"
     return text if 0 < len(text) <= _LONGEST else _power(value)
+
+
+def axis_labels(values: Sequence[float], step: float) -> list[str] | None:
+    """Return the texts beside an axis; None where six characters do not tell each value exactly.
+
+    Values too small for decimals are all written as powers: '5e-5', '1e-4', '1.5e-4', and not some of them as '0.0001'.
+    """
+    texts = [axis_label(value, step) for value in values]
+    if any("e" in text for text in texts):
+        texts = [text if text == "0" else _power(value) for text, value in zip(texts, values, strict=True)]
+    exact = all(abs(_read(text) - value) <= 1e-6 * abs(step) for text, value in zip(texts, values, strict=True))
+    return texts if exact else None
+
+
+def _decimals(step: float) -> int:
+    """How many decimals a round step has: 0.25 has two."""
+    for decimals in range(_MOST_DECIMALS + 1):
+        if abs(round(step, decimals) - step) <= 1e-6 * step:
+            return decimals
+    return _MOST_DECIMALS + 1
+
+
+def _read(text: str) -> float:
+    factor = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1], 1.0)
+    return float(text.rstrip("kMG")) * factor
 
 
 def _power(value: float) -> str:

@@ -6,13 +6,18 @@ A dot column shows the least and the greatest of what falls into it, so that a s
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, NamedTuple
+
+from tleg_tui.numbers import axis_labels
 
 _LARGEST: Final = 1e300  # Sums and differences of what is shown stay finite.
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _ROUND: Final = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)  # On a logarithmic axis.
-_PARTS: Final = 4  # Of a vertical axis, about.
+_NOTHING: Final = 1e-90  # What is less is written as 0.
+_MOST_PARTS: Final = 5  # Of a vertical axis.
+_PER_PART: Final = 0.08  # How much more of an axis may be empty for one part more or less than usual.
 
 
 class Point(NamedTuple):
@@ -84,14 +89,24 @@ def _start(points: Points, first: float) -> int:
     return bisect_left(points, first, key=lambda point: point.x if point is not None else first)
 
 
+def place_of(x: float, first: float, last: float, count: int) -> int:
+    """Return the dot column of a place on the axis, of `count` from `first` to `last`."""
+    factor = (count - 1) / (last - first) if last > first else 0.0
+    return int((x - first) * factor + 0.5)
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The least and the greatest value of a vertical axis, and the distance of its labels; 0 on a logarithmic axis."""
+    """The least and the greatest value of a vertical axis, and the distance of its labels; 0 on a logarithmic axis.
+
+    `ceiling` is where the quantity ends: the axis may have room above it, but no label.
+    """
 
     low: float
     high: float
     step: float
     log: bool = False
+    ceiling: float | None = None
 
     def covers(self, low: float, high: float) -> bool:
         """Whether values lie within."""
@@ -107,16 +122,34 @@ class Bounds:
             share = (value - self.low) / (self.high - self.low)
         return min(max(share, 0.0), 1.0)
 
+    def row(self, value: float, rows: int) -> int:
+        """The row of a value, of `rows` from the top down."""
+        return rows - 1 - int(self.share(value) * (rows - 1) + 0.5)
+
     def labels(self) -> tuple[float, ...]:
-        """The values that may be written beside the axis, from the bottom up."""
+        """The values that are written beside a linear axis, from the bottom up."""
+        count = math.floor((self.high - self.low) / self.step + 1e-6)
+        values = (self.low + index * self.step for index in range(count + 1))
+        return tuple(value for value in values if self.ceiling is None or value <= self.ceiling + 1e-6 * self.step)
+
+    def ticks(self, rows: int, down: int) -> dict[int, float]:
+        """Row of cells -> the value beside it, each of `down` dots. On a logarithmic axis the densest round values that all
+        have a row of their own, with one between them."""
         if not self.log:
-            count = round((self.high - self.low) / self.step)
-            return tuple(self.low + index * self.step for index in range(count + 1))
-        for parts in (_ROUND, (1.0, 2.0, 5.0), (1.0,)):
-            between = [value for value in _series(self.low, self.high, parts) if 1.01 * self.low < value < 0.99 * self.high]
-            if len(between) <= _PARTS:
+            return {self.row(value, rows * down) // down: value for value in self.labels()}
+        for parts, powers in (
+            (_ROUND, 1),
+            ((1.0, 2.0, 5.0), 1),
+            ((1.0, 3.0), 1),
+            *(((1.0,), power) for power in range(1, 99)),
+        ):
+            values = [value for value in _series(self.low, self.high, parts, powers) if self.low <= value <= self.high]
+            places = [self.row(value, rows * down) // down for value in values]
+            if len(values) >= 2 and all(below - above >= 2 for below, above in pairwise(places)):
+                return dict(zip(places, values, strict=True))
+            if len(values) < 2:
                 break
-        return (self.low, *between, self.high)
+        return {rows - 1: self.low, 0: self.high}
 
 
 def nice_bounds(
@@ -126,13 +159,15 @@ def nice_bounds(
     log: bool = False,
     from_zero: bool = False,
     ceiling: float | None = None,
-    parts: int = 4,
+    rows: int = 9,
+    down: int = 1,
 ) -> Bounds:
     """Return bounds of round numbers around some values; on a logarithmic axis these must be greater than zero.
 
-    from_zero  the axis begins at zero, and lengths can be compared
-    ceiling    where the quantity itself ends
-    parts      into how many the axis is divided, at most about
+    from_zero   the axis begins at zero, and lengths can be compared
+    ceiling     where the quantity itself ends
+    rows, down  of cells, and of dots in each: every label of a linear axis falls on a row of its own, as far from the next
+                as that from the one after it, and tells its value exactly
     """
     low, high = max(low, -_LARGEST), min(high, _LARGEST)
     if log:
@@ -140,16 +175,34 @@ def nice_bounds(
     if from_zero:
         low, high = min(low, 0.0), max(high, 0.0)
     least, most = low, high
+    low, high = (0.0 if abs(value) < _NOTHING else value for value in (low, high))
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-290):
         pad = abs(high) / 10 or 0.5
         low, high = low - pad, high + pad
-    step = _round_up((high - low) / parts)
-    bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
-    if least >= 0:
-        bottom = max(bottom, 0.0)
-    if ceiling is not None and most <= ceiling:
-        top = min(top, ceiling)
-    return Bounds(min(bottom, least), max(top, most), step)
+        low = max(low, 0.0) if low + pad >= 0 else low
+    every = range(2, rows) if rows > 3 else range(1, max(rows, 2))
+    parts = min(max((rows - 1) // 2, 1), _MOST_PARTS)
+
+    def worth(bounds: Bounds) -> float:
+        """The less is left over the better, and then the closer to the usual number of parts; one alone says little."""
+        found = len(bounds.labels()) - 1
+        unusual = _PER_PART * abs(found - parts) + (found < min(parts, 2)) + (found > _MOST_PARTS)
+        return (bounds.high - bounds.low) * (1 + unusual)
+
+    found = min((_aligned(low, high, max(rows, 2) * down - 1, each * down, ceiling) for each in every), key=worth)
+    return replace(found, low=min(found.low, least), high=max(found.high, most))
+
+
+def _aligned(low: float, high: float, dots_between: int, dots_apart: int, ceiling: float | None) -> Bounds:
+    """Bounds whose labels are so many dots apart: the least round step that reaches, and that can be written."""
+    step = _round_up((high - low) * dots_apart / dots_between)
+    while True:
+        bottom = math.floor(low / step + 1e-9) * step
+        bounds = Bounds(min(bottom, low), bottom + step * dots_between / dots_apart, step, ceiling=ceiling)
+        coarse = step > 4 * max(abs(low), abs(high))
+        if bounds.high >= high and (coarse or axis_labels(bounds.labels(), step) is not None):
+            return bounds
+        step = _round_up(step * 1.01)
 
 
 def _log_bounds(low: float, high: float) -> Bounds:
@@ -168,14 +221,15 @@ def keep_bounds(
     log: bool,
     from_zero: bool,
     ceiling: float | None,
-    parts: int,
+    rows: int = 9,
+    down: int = 1,
 ) -> Bounds | None:
     """Return the bounds that are known as long as they hold the values, so that the axis stands still; else new ones."""
     if values is None:
         return known
     if known is not None and known.log == log and known.covers(*values):
         return known
-    return nice_bounds(*values, log=log, from_zero=from_zero, ceiling=ceiling, parts=parts)
+    return nice_bounds(*values, log=log, from_zero=from_zero, ceiling=ceiling, rows=rows, down=down)
 
 
 def _round_up(value: float) -> float:
@@ -193,8 +247,8 @@ def _round_above(value: float) -> float:
     return min((part * power for part in (*_ROUND, 10.0, 15.0) if part * power >= value), default=value)
 
 
-def _series(low: float, high: float, parts: tuple[float, ...]) -> Iterable[float]:
-    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+def _series(low: float, high: float, parts: tuple[float, ...], powers: int) -> Iterable[float]:
+    for power in range(math.floor(math.log10(low) / powers) * powers, math.ceil(math.log10(high)) + 1, powers):
         for part in parts:
             yield part * 10.0**power
 
@@ -215,18 +269,15 @@ def dots(columns: dict[int, Column], count: int, rows: int, bounds: Bounds) -> l
     """Return the dots of each column as bits, the first bit being the top one. Neighbouring points are joined by a line."""
     masks = [0] * count
 
-    def row(value: float) -> int:
-        return rows - 1 - int(bounds.share(value) * (rows - 1) + 0.5)
-
     before: tuple[int, int] | None = None
     for place in sorted(columns):
         column = columns[place]
-        top, bottom = row(column.high), row(column.low)
+        top, bottom = bounds.row(column.high, rows), bounds.row(column.low, rows)
         masks[place] |= ((1 << (bottom - top + 1)) - 1) << top
-        entry = row(column.entry)
+        entry = bounds.row(column.entry, rows)
         if column.joined and before is not None:
             _join(masks, *before, place, entry)
-        before = place, row(column.leave)
+        before = place, bounds.row(column.leave, rows)
     return masks
 
 

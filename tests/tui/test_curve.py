@@ -2,7 +2,9 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -53,16 +55,81 @@ def test_a_value_that_is_missing_breaks_the_line() -> None:
     assert not any(masks[1:20])
 
 
-@given(VALUES, VALUES, st.booleans(), st.integers(1, 6))
-def test_bounds_hold_the_values_with_round_labels(one: float, other: float, from_zero: bool, parts: int) -> None:
+@given(VALUES, VALUES, st.booleans(), st.integers(2, 60), st.sampled_from([1, 2, 4]))
+def test_bounds_hold_the_values_with_round_labels(one: float, other: float, from_zero: bool, rows: int, down: int) -> None:
     low, high = min(one, other), max(one, other)
-    bounds = nice_bounds(low, high, from_zero=from_zero, parts=parts)
+    bounds = nice_bounds(low, high, from_zero=from_zero, rows=rows, down=down)
     assert bounds.covers(low, high)
     assert bounds.low < bounds.high
     assert low < 0 or bounds.low >= 0
     assert not from_zero or bounds.covers(0, 0)
     assert 0 <= bounds.share(low) <= bounds.share(high) <= 1
-    assert len(bounds.labels()) <= 2 * parts + 3
+    check_labels(bounds, rows, down)
+
+
+def read(text: str) -> float:
+    return float(text.rstrip("kMG")) * {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1], 1)
+
+
+def check_labels(bounds: Bounds, rows: int, down: int) -> None:
+    """Labels are as far apart in rows as in values, all different, and each says where it stands."""
+    ticks = sorted(bounds.ticks(rows, down).items(), reverse=True)
+    assert 1 <= len(ticks) <= 7
+    texts = numbers.axis_labels([value for _, value in ticks], bounds.step)
+    assert texts is not None
+    assert len(set(texts)) == len(texts)
+    between = {(above[0] - below[0], round((above[1] - below[1]) / bounds.step, 3)) for below, above in pairwise(ticks)}
+    assert len(between) <= 1, ticks
+    for (row, value), text in zip(ticks, texts, strict=True):
+        assert len(text) <= 6
+        assert read(text) == pytest.approx(value, rel=1e-4, abs=1e-6 * bounds.step)
+        assert bounds.row(read(text), rows * down) // down == row
+
+
+@pytest.mark.parametrize("rows", [4, 7, 12, 18, 33])
+@pytest.mark.parametrize(
+    ("low", "high", "from_zero"),
+    [
+        (0, 1.3e-4, True),  # '0', '0.0001', '0.0001', '0.0002', '0.0002' were such labels.
+        (0, 9.9e-4, True),
+        (0, 2.1e-5, True),
+        (2.5e-4, 7.5e-4, False),
+        (1.3, 2.4, False),  # 2.4 2.2 1.8 1.6 1.4
+        (32.5, 45, False),  # 45 42.5 37.5 35 32.5
+        (0, 100, False),
+        (97.4, 99.9, False),
+        (1.23456, 1.23457, False),
+        (9990, 10010, False),
+        (123_456, 123_467, False),
+        (0, 43_210, True),
+        (5, 5, False),
+        (0, 0, False),
+        (-3, 2, False),
+    ],
+)
+def test_labels_of_an_axis_are_exact_and_evenly_apart(low: float, high: float, from_zero: bool, rows: int) -> None:
+    for down in (1, 2, 4):
+        bounds = nice_bounds(low, high, from_zero=from_zero, ceiling=100 if high <= 100 else None, rows=rows, down=down)
+        check_labels(bounds, rows, down)
+        assert rows < 7 or len(bounds.labels()) >= 3 or high > 1e5 or high - low < 1e-3 * high
+        assert high > 100 or max(bounds.labels()) <= 100
+        if high - low > 1e-3 * high:
+            assert bounds.high - bounds.low <= 2.5 * max(high - (0 if from_zero else low), 1e-9)
+
+
+def test_what_is_smaller_than_labels_can_tell_is_drawn_flat() -> None:
+    bounds = nice_bounds(1.2345612, 1.2345613, rows=12, down=4)
+    assert bounds.covers(1.2345612, 1.2345613)
+    assert bounds.high - bounds.low > 1e-4
+
+
+@given(POSITIVE, POSITIVE, st.integers(4, 60))
+def test_logarithmic_labels_are_round_and_have_room(one: float, other: float, rows: int) -> None:
+    bounds = nice_bounds(min(one, other), max(one, other), log=True)
+    ticks = bounds.ticks(rows, 4)
+    assert len(ticks) >= 2
+    assert all(above - below >= 2 for below, above in pairwise(sorted(ticks)))
+    assert [ticks[row] for row in sorted(ticks)] == sorted(ticks.values(), reverse=True)
 
 
 @given(POSITIVE, POSITIVE)
@@ -70,8 +137,6 @@ def test_logarithmic_bounds_hold_the_values(one: float, other: float) -> None:
     low, high = min(one, other), max(one, other)
     bounds = nice_bounds(low, high, log=True)
     assert 0 < bounds.low <= low <= high <= bounds.high
-    labels = bounds.labels()
-    assert list(labels) == sorted(set(labels))
     assert bounds.share(0.0) == 0.0
     assert bounds.share(low) <= bounds.share(high)
 
@@ -82,7 +147,7 @@ def test_the_axis_changes_only_when_it_is_exceeded(values: list[float]) -> None:
     for end in range(1, len(values) + 1):
         seen = min(values[:end]), max(values[:end])
         before = bounds
-        bounds = keep_bounds(bounds, seen, log=False, from_zero=False, ceiling=None, parts=4)
+        bounds = keep_bounds(bounds, seen, log=False, from_zero=False, ceiling=None)
         assert bounds is not None
         assert bounds.covers(*seen)
         assert bounds is before or before is None or not before.covers(*seen)
@@ -176,8 +241,10 @@ def test_each_drawing_shows_the_curve_and_room_for_what_is_to_come(drawing: Draw
             rows = rows_of(app)
             assert rows[0].startswith("loss  1.0")
             assert rows[-1].split() == ["0", "200", "400", "steps"]
-            assert rows[1].split("┤")[0].strip() == "2.0"
-            assert rows[14].split("┤")[0].strip() == "0"
+            labels = {place: row.split("┤")[0].strip() for place, row in enumerate(rows[1:15]) if "┤" in row}
+            assert labels[13] == "0"
+            assert "2.0" in labels.values()
+            assert len({above - below for below, above in pairwise(labels)}) == 1
             drawn = "".join(row[7:] for row in rows[1:-1])
             used = set(drawn) - {" "}
             assert used
@@ -200,6 +267,64 @@ def test_marks_and_another_run_are_told_apart_without_colour() -> None:
             assert drawn.count("o") == 1
             assert drawn.count("+") > 20
             assert drawn.count("*") > 10
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("drawing", ["braille", "block", "ascii"])
+@pytest.mark.parametrize("height", [9, 12, 16, 23])
+def test_a_mark_lies_on_its_curve(drawing: Drawing, height: int) -> None:
+    async def check() -> None:
+        app = CurveApp(drawing)
+        async with app.run_test(size=(67, height)) as pilot:
+            for step in range(60):
+                value = 40 + 0.37 * step
+                points = (Point(0, value, value, value), Point(10, value, value, value))
+                app.curve.show(Plot("accuracy", lines=(Line(points),), first=0, last=10, view=str(step)))
+                await pilot.pause()
+                row = next(place for place, text in enumerate(rows_of(app)[1:-1]) if text[7:].strip())
+                marked = Line(points, marks=(Mark(5, value, best=True),))
+                app.curve.show(Plot("accuracy", lines=(marked,), first=0, last=10, view=str(step)))
+                await pilot.pause()
+                rows = rows_of(app)[1:-1]
+                assert [place for place, text in enumerate(rows) if any(sign in text for sign in "◆♦@")] == [row]
+                assert sum(bool(text[7:].strip()) for text in rows) == 1
+
+    asyncio.run(check())
+
+
+def test_of_dense_marks_the_best_alone_is_drawn() -> None:
+    async def check() -> None:
+        app = CurveApp("ascii")
+        async with app.run_test(size=(67, 16)) as pilot:
+            for count, drawn in ((10, 9), (20, 19), (21, 0), (60, 0), (500, 0)):
+                points = curve_of([50 + math.sin(step) for step in range(count)])
+                marks = tuple(Mark(step, 50 + math.sin(step), step == 5) for step in range(count))
+                app.curve.show(Plot("accuracy", lines=(Line(points, marks=marks),), last=count - 1, view=str(count)))
+                await pilot.pause()
+                text = "\n".join(row[7:] for row in rows_of(app)[1:-1])
+                assert (text.count("o"), text.count("@")) == (drawn, 1), count
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 5), (12340, 12345), (0, 123456), (980, 1225), (0, 1)])
+def test_steps_below_a_curve_are_whole_different_and_in_their_places(first: int, last: int) -> None:
+    async def check() -> None:
+        app = CurveApp("braille")
+        async with app.run_test(size=(67, 16)) as pilot:
+            app.curve.show(
+                Plot("loss", lines=(Line((Point(first, 1, 1, 1), Point(last, 2, 2, 2))),), first=first, last=last)
+            )
+            await pilot.pause()
+            below = rows_of(app)[-1].removesuffix(" steps")
+            found = [int(text.replace(" ", "")) for text in re.split(r"\s{2,}", below.strip())]
+            assert found[0] == first
+            assert found[-1] == last
+            assert found == sorted(set(found))
+            if len(found) == 3:
+                middle = below.index(numbers.grouped(found[1])) + len(numbers.grouped(found[1])) // 2 - 7
+                assert middle / 59 == pytest.approx((found[1] - first) / (last - first), abs=0.02)
 
     asyncio.run(check())
 

@@ -10,8 +10,8 @@ from rich.style import Style
 from textual.content import Content
 from textual.strip import Strip
 
-from tleg_tui.numbers import axis_label
-from tleg_tui.plotting import Bounds, Column, Points, decimate, dots, extremes, keep_bounds
+from tleg_tui.numbers import axis_label, axis_labels, grouped
+from tleg_tui.plotting import Bounds, Column, Points, decimate, dots, extremes, keep_bounds, place_of
 from tleg_tui.widgets.spans import Spans, to_strip
 
 Drawing = Literal["braille", "block", "ascii"]
@@ -22,6 +22,7 @@ _RIGHT: Final = [sum(bit for place, bit in enumerate((0x08, 0x10, 0x20, 0x80)) i
 _BLOCKS: Final = " ▀▄█"
 _MARKS: Final[dict[Drawing, tuple[str, str]]] = {"braille": ("○", "◆"), "block": ("o", "♦"), "ascii": ("o", "@")}
 _GUTTER: Final = 7  # Six characters and the axis.
+_LEAST_BETWEEN: Final = 3  # Columns from one mark to the next, in the mean.
 _LEAST_WIDTH, _LEAST_HEIGHT = _GUTTER + 6, 4
 
 
@@ -155,22 +156,20 @@ class Curve(Spans):
     def _find_bounds(self, found: list[dict[int, Column]], log: bool, rows: int) -> Bounds | None:
         plot = self.plot
         key = plot.title, plot.view, log, rows
-        parts = min(max((rows - 1) // 2, 1), 5)
         known = self.bounds if key == self._bounds_of else None
         values = extremes((column for each in found for column in each.values()), log=log)
-        self.bounds = keep_bounds(known, values, log=log, from_zero=plot.from_zero, ceiling=plot.ceiling, parts=parts)
+        down = _DOTS[self.drawing][1]
+        self.bounds = keep_bounds(
+            known, values, log=log, from_zero=plot.from_zero, ceiling=plot.ceiling, rows=rows, down=down
+        )
         self._bounds_of = key
         return None if values is None else self.bounds
 
     def _labels(self, bounds: Bounds, rows: int) -> dict[int, str]:
-        """The text beside each row that has one, the ends first."""
-        values = bounds.labels()
-        texts: dict[int, str] = {}
-        for value in (values[0], values[-1], *values[1:-1]):
-            row = rows - 1 - int(bounds.share(value) * (rows - 1) + 0.5)
-            if row not in texts and (row in (0, rows - 1) or not {row - 1, row + 1} & texts.keys()):
-                texts[row] = axis_label(value, bounds.step)
-        return texts
+        """The text beside each row that has one."""
+        ticks = bounds.ticks(rows, _DOTS[self.drawing][1])
+        exact = None if bounds.log else axis_labels(tuple(ticks.values()), bounds.step)
+        return dict(zip(ticks, exact or [axis_label(value, bounds.step) for value in ticks.values()], strict=True))
 
     def _draw(self, cells: list[list[tuple[str, str]]], masks: list[int], other: bool) -> None:
         """Put the letters of one curve where it has dots."""
@@ -196,32 +195,39 @@ class Curve(Spans):
         return "+" if other else "*"
 
     def _mark(self, cells: list[list[tuple[str, str]]], line: Line, bounds: Bounds) -> None:
+        """Put marks into the cells in which the curve has its dots; of many the best alone, which would hide the curve."""
         plot, rows, columns = self.plot, len(cells), len(cells[0])
-        for mark in sorted(line.marks, key=lambda mark: mark.best):
-            if not plot.first <= mark.x <= plot.last:
+        across, down = _DOTS[self.drawing]
+        places = [
+            (place_of(mark.x, plot.first, plot.last, columns * across) // across, mark)
+            for mark in sorted(line.marks, key=lambda mark: mark.best)
+            if plot.first <= mark.x <= plot.last
+        ]
+        spread = max((x for x, _ in places), default=0) - min((x for x, _ in places), default=0)
+        dense = len(places) > 2 and spread < _LEAST_BETWEEN * (len(places) - 1)
+        for x, mark in places:
+            if dense and not mark.best:
                 continue
-            share = (mark.x - plot.first) / (plot.last - plot.first) if plot.last > plot.first else 0.0
-            x = int(share * (columns - 1) + 0.5)
-            y = rows - 1 - int(bounds.share(mark.y) * (rows - 1) + 0.5)
             style = "other" if line.other else "best" if mark.best else "mark"
-            cells[y][x] = _MARKS[self.drawing][mark.best], style
+            cells[bounds.row(mark.y, rows * down) // down][x] = _MARKS[self.drawing][mark.best], style
 
     def _segments(self, row: list[tuple[str, str]]) -> Iterator[Segment]:
         for style, group in groupby(row, key=lambda cell: cell[1]):
             yield Segment("".join(letter for letter, _ in group), self._style(style))
 
     def _horizontal(self, width: int, columns: int) -> Strip:
-        """Labels of the horizontal axis: its ends, and the middle where there is room."""
+        """Labels of the horizontal axis: its ends, and the middle where there is room; whole steps, each at its place."""
         plot = self.plot
-        left, right = axis_label(plot.first, 1), axis_label(plot.last, 1)
+        left, right = grouped(plot.first), grouped(plot.last)
         line = [" "] * columns
         line[: len(left)] = left
         end = f"{right} steps"
         if len(left) + len(end) + 2 > columns:
             end = right
         line[columns - len(end) :] = end
-        middle = axis_label(round((plot.first + plot.last) / 2), 1)
-        place = (columns - 1) // 2 - len(middle) // 2
+        half = round((plot.first + plot.last) / 2)
+        middle = grouped(half)
+        place = place_of(half, plot.first, plot.last, columns) - len(middle) // 2
         if len(left) + 2 < place and place + len(middle) + 2 < columns - len(end):
             line[place : place + len(middle)] = middle
         return Strip([Segment(" " * _GUTTER + "".join(line), self._style("label"))], width)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -10,7 +11,7 @@ from textual import work
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
-from textual.events import Resize
+from textual.events import Event, Resize
 from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -19,6 +20,7 @@ from tleg.cli.output import printable
 from tleg.places import settings_folder
 from tleg_tui.actions import bindings
 from tleg_tui.ascii import AsciiFilter
+from tleg_tui.contrast import ContrastFilter
 from tleg_tui.messages import RunsLooked
 from tleg_tui.run_list import RunList
 from tleg_tui.screens.base import WorkScreen
@@ -26,6 +28,7 @@ from tleg_tui.screens.workbench import WorkbenchScreen
 from tleg_tui.settings import RecentName, Settings, load_settings, store_settings
 from tleg_tui.themes import DEFAULT, THEMES
 from tleg_tui.trouble import is_void, report
+from tleg_tui.typeahead import TypeAhead
 
 if TYPE_CHECKING:
     from tleg.runs.layout import RunFolder
@@ -82,9 +85,11 @@ class Workbench(App[None]):
         self._first_run = run
         self._watched: dict[Path, RunFolder] = {}  # In order.
         self._board: RunBoard | None = None  # Loaded with the first look.
-        self._looking = False
+        self._looking = self._look_again = False
+        self.typeahead = TypeAhead(self, self._hand_on)
+        self._handed_on: Event | None = None
         self.last_words: str | None = None
-        self._ascii_filter = AsciiFilter()
+        self._ascii_filter, self._contrast_filter = AsciiFilter(), ContrastFilter()
         for each in THEMES:
             self.register_theme(each)
         wanted = theme or self.settings.theme or DEFAULT
@@ -97,8 +102,8 @@ class Workbench(App[None]):
         return WorkbenchScreen(self._opened)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """With --ascii every painted line is translated."""
-        filters = super().get_line_filters()
+        """What is painted can be read, whatever the theme; with --ascii it is translated as well."""
+        filters = [*super().get_line_filters(), self._contrast_filter]
         return [*filters, self._ascii_filter] if self.ascii else filters
 
     def on_mount(self) -> None:
@@ -110,6 +115,23 @@ class Workbench(App[None]):
         self.call_after_refresh(self.look_at_runs)
         if self._first_run is not None:
             self.open_run(self._first_run)
+
+    # Keys.
+
+    async def on_event(self, event: Event) -> None:
+        """What a person does waits for its turn; what is handed on comes through here a second time."""
+        if self.typeahead.takes(event) and event is not self._handed_on:
+            self.typeahead.take(event)
+        else:
+            await super().on_event(event)
+
+    def _hand_on(self, event: Event) -> None:
+        self._handed_on = event
+        self.post_message(event)
+
+    def keys_wait(self) -> AbstractContextManager[None]:
+        """While something is done that leads elsewhere, what is typed waits for it; but never for long."""
+        return self.typeahead.held()
 
     def on_resize(self, event: Resize) -> None:
         """Say so when the terminal is too small, and go on when it is large enough again."""
@@ -151,19 +173,28 @@ class Workbench(App[None]):
         """The folders whose runs are shown."""
         return (self.runs_dir, *(Path(text) for text in self.settings.runs_folders))
 
-    def look_at_runs(self) -> None:
-        """Look at all runs, on a thread; what was seen comes as a message."""
+    def look_at_runs(self, *, changed: bool = False) -> None:
+        """Look at all runs, on a thread; what was seen comes as a message.
+
+        changed  a key has changed them: a look that is under way may be too early, and the next key waits for a new one
+        """
         if not self._looking:
             self._looking = True
-            self._look_at_runs()
+            self._look_at_runs(changed)
+        elif changed:
+            self._look_again = True
 
     @work(group="runs", exit_on_error=False)
-    async def _look_at_runs(self) -> None:
+    async def _look_at_runs(self, changed: bool) -> None:
         try:
-            runs = await asyncio.to_thread(self._look, self.places)
-            self.post_message(RunsLooked(runs))
+            with self.keys_wait() if changed else nullcontext():
+                runs = await asyncio.to_thread(self._look, self.places)
+                self.post_message(RunsLooked(runs))
         finally:
             self._looking = False
+            if self._look_again:
+                self._look_again = False
+                self.look_at_runs(changed=True)
 
     def _look(self, places: tuple[Path, ...]) -> RunList:
         if self._board is None:

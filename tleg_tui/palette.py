@@ -14,6 +14,13 @@ from tleg_tui.screens.leaving import Leaving
 class Palette(Leaving, CommandPalette):
     """Textual's, whose list fails when it is moved by a page before its first line was laid out."""
 
+    def waits_for(self, key: str) -> bool:
+        """Enter and the arrows are meant for the list of what was typed; letters go on."""
+        group = self._GATHER_COMMANDS_GROUP
+        return len(key) > 1 and any(
+            each.group == group and each.node is self and not each.is_finished for each in self.workers
+        )
+
     def _action_command_list(self, action: str) -> None:
         with suppress(KeyError):
             super()._action_command_list(action)

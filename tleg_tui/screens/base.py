@@ -75,6 +75,10 @@ class WorkScreen(Leaving, Screen[None]):
         for title in self.query(TitleBar):
             title.runs = self.bench.runs
 
+    def waits_for(self, key: str) -> bool:
+        """Whether something that a key needs is still to come, such as the first look at a run."""
+        return False
+
     @property
     def unsaved(self) -> str | None:
         """What would be lost by leaving, as a question; None when nothing would."""

@@ -87,9 +87,10 @@ class PickNameScreen(Dialog[str]):
 
     @work(exclusive=True, group="walk")
     async def _walk(self, text: str) -> None:
-        offers = await asyncio.to_thread(walk, text, self._field)
-        if offers:
-            self.post_message(self.Walked(text, offers))
+        with self.bench.keys_wait():
+            offers = await asyncio.to_thread(walk, text, self._field)
+            if offers:
+                self.post_message(self.Walked(text, offers))
 
     def on_pick_name_screen_walked(self, message: Walked) -> None:
         """Show folders, if the text is still the same."""

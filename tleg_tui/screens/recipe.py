@@ -275,8 +275,9 @@ class RecipeScreen(WorkScreen):
 
     @work(exclusive=True, group="offers")
     async def _find_offers(self, name: str) -> None:
-        offers = await asyncio.to_thread(offers_of, name, self._kind, self.bench.settings, self.bench.runs, TIMM)
-        self.post_message(self.OffersFound(name, offers))
+        with self.bench.keys_wait():
+            offers = await asyncio.to_thread(offers_of, name, self._kind, self.bench.settings, self.bench.runs, TIMM)
+            self.post_message(self.OffersFound(name, offers))
 
     def on_recipe_screen_offers_found(self, message: OffersFound) -> None:
         """Let one be chosen."""

@@ -201,6 +201,10 @@ class RunScreen(RunControl):
 
     # What can be done.
 
+    def waits_for(self, key: str) -> bool:
+        """What a key does depends on where the run stands; of a long history the first piece is enough."""
+        return self._seen is None
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What makes sense now."""
         if action == "compare":

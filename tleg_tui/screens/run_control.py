@@ -94,11 +94,12 @@ class RunControl(WorkScreen):
             return
         from tleg.container import read_file
 
-        try:
-            header = (await asyncio.to_thread(read_file, path)).header
-        except (TlegError, OSError) as error:
-            self.bench.tell(str(error), wrong=True)
-            return
+        with self.bench.keys_wait():
+            try:
+                header = (await asyncio.to_thread(read_file, path)).header
+            except (TlegError, OSError) as error:
+                self.bench.tell(str(error), wrong=True)
+                return
         self.bench.open_export(str(path), header.auxiliary.depth, classes=header.architecture.num_classes)
 
     # What is asked of the run; each may take a while, and may be refused.
@@ -152,7 +153,8 @@ class RunControl(WorkScreen):
         self._at_work = what
         self.refresh_bindings()
         try:
-            line = await asyncio.to_thread(ask)
+            with self.bench.keys_wait():
+                line = await asyncio.to_thread(ask)
         except ChangedInputsError as error:
             self._ask_to_accept(error)
         except (TlegError, OSError) as error:

@@ -213,6 +213,10 @@ class RunsScreen(WorkScreen):
             return len(self.bench.runs.rows) > 1
         return possible(row, action)
 
+    def waits_for(self, key: str) -> bool:
+        """Every key but the way back is about runs."""
+        return key != "escape" and not self.bench.runs.read
+
     def action_open(self) -> None:
         """Watch the chosen run."""
         if (row := self.chosen) is not None:
@@ -309,10 +313,11 @@ class RunsScreen(WorkScreen):
         self.run_worker(self._read_source(row), group="export", exclusive=True, exit_on_error=False)
 
     async def _read_source(self, row: RunRow) -> None:
-        try:
-            self.post_message(self.SourceRead(*await asyncio.to_thread(export_source, row)))
-        except (TlegError, OSError) as error:
-            self.post_message(self.Done(str(error), wrong=True))
+        with self.bench.keys_wait():
+            try:
+                self.post_message(self.SourceRead(*await asyncio.to_thread(export_source, row)))
+            except (TlegError, OSError) as error:
+                self.post_message(self.Done(str(error), wrong=True))
 
     def on_runs_screen_source_read(self, message: SourceRead) -> None:
         """Show the dialog."""
@@ -324,23 +329,24 @@ class RunsScreen(WorkScreen):
     async def _attempt(self, action: Callable[[], object], done: str, folder: RunFolder | None) -> None:
         from tleg.runs.inputs import ChangedInputsError
 
-        try:
-            line = await asyncio.to_thread(action)
-        except ChangedInputsError as error:
-            if folder is not None:
-                self._ask_to_accept(folder, error)
-            else:
+        with self.bench.keys_wait():
+            try:
+                line = await asyncio.to_thread(action)
+            except ChangedInputsError as error:
+                if folder is not None:
+                    self._ask_to_accept(folder, error)
+                else:
+                    self.post_message(self.Done(str(error), wrong=True))
+            except (TlegError, OSError) as error:
                 self.post_message(self.Done(str(error), wrong=True))
-        except (TlegError, OSError) as error:
-            self.post_message(self.Done(str(error), wrong=True))
-        else:
-            self.post_message(self.Done(done))
-            if isinstance(line, str):
-                from tleg_tui.screens.node_line import NodeLineScreen
+            else:
+                self.post_message(self.Done(done))
+                if isinstance(line, str):
+                    from tleg_tui.screens.node_line import NodeLineScreen
 
-                self.app.push_screen(NodeLineScreen(line))
+                    self.app.push_screen(NodeLineScreen(line))
 
     def on_runs_screen_done(self, message: Done) -> None:
         """Say how it went, and look again."""
         self.bench.tell(message.text, wrong=message.wrong)
-        self.bench.look_at_runs()
+        self.bench.look_at_runs(changed=True)

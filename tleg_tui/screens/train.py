@@ -79,6 +79,10 @@ class TrainScreen(RecipeScreen):
 
     @work(exclusive=True, group="launch")
     async def _launch(self, reading: Reading) -> None:
+        with self.bench.keys_wait():
+            await self._try_to_launch(reading)
+
+    async def _try_to_launch(self, reading: Reading) -> None:
         places = await asyncio.to_thread(self._look_at, reading)
         if places.problems:
             self.post_message(self.PlacesChecked(reading, places))

@@ -302,6 +302,10 @@ class WorkbenchScreen(WorkScreen):
         self._greeted()
         self.bench.open_training("learn")
 
+    def waits_for(self, key: str) -> bool:
+        """Panels come after the first paint; the newest run is known after the first look at all."""
+        return not self._completed or (key == "a" and not self.bench.runs.read)
+
     def action_budget(self) -> None:
         """Type limits."""
         cast("BudgetPanel", self.query_one("#budget")).begin()

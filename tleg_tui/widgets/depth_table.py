@@ -184,14 +184,15 @@ class DepthTable(ScrollView, can_focus=True):
         plain, muted, over, bar, mark = (
             self.get_component_rich_style(f"depth-table--{name}") for name in ("plain", "muted", "over", "bar", "mark")
         )
-        text = plain if line.fits else over
+        # The line under the cursor is the one that is read: that it is over the budget is said by its last word.
+        text = plain if line.fits or chosen else over
         pointer = Segment(" ▸ " if chosen else "   ", mark)
         note = "aux" if line.auxiliary else ""
         pin = "●" if line.depth in self._pins else " "
         segments = [
             pointer,
             Segment(f"{line.depth:>2} ", text),
-            Segment(f"{note:<3} ", muted if line.fits else over),
+            Segment(f"{note:<3} ", muted if line.fits else text),
             Segment(pin, mark),
         ]
         used = _DEPTH
@@ -208,7 +209,7 @@ class DepthTable(ScrollView, can_focus=True):
             if line.fits:
                 segments.append(Segment(f"  {bar_text(line.share, room):<{room}} ", bar))
             else:
-                segments.append(Segment(f"  {'over'[:room]:<{room}} ", over))
+                segments.append(Segment(f"  {'over'[:room]:<{room}} ", text))
         strip = Strip(segments).adjust_cell_length(width, self.rich_style)
         return with_cursor(strip, self.get_component_rich_style("depth-table--cursor")) if chosen else strip
 

@@ -29,10 +29,11 @@ OUTPUT, REPLACE, SLURM, PARTITION, TIME = "output", "replace", "slurm", "partiti
 PLACES: Final = ("data", "teacher", "learngene", "checkpoint", OUTPUT)
 
 # Which of the three starts of a fine-tuning a field belongs to; the others are not shown, and do not count.
-_BELONGS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("learngene", "depth", "init", "drop-path"), "learngene"),
-    "checkpoint": "checkpoint",
-    **dict.fromkeys(("model", "model-arg", "image-size", "pretrained"), "model"),
+_BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("learngene", "depth", "init", "drop-path"), ("learngene",)),
+    **dict.fromkeys(("checkpoint", "weights"), ("checkpoint",)),
+    **dict.fromkeys(("model-arg", "image-size"), ("checkpoint", "model")),
+    **dict.fromkeys(("model", "pretrained"), ("model",)),
 }
 # Options whose texts have a grammar of their own, which the recipe reads.
 _OWN_GRAMMAR: Final = (
@@ -72,7 +73,7 @@ def is_shown(kind: Kind, name: str, texts: Mapping[str, str]) -> bool:
     if name in (PARTITION, TIME):
         return texts.get(SLURM) == YES
     if kind == "finetune" and name in _BELONGS:
-        return (texts.get(START) or STARTS[0]) == _BELONGS[name]
+        return (texts.get(START) or STARTS[0]) in _BELONGS[name]
     return True
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -208,6 +209,35 @@ def test_dinov2_as_it_is_published(tmp_path: Path) -> None:
     assert opened.input_size == (3, 518, 518)
     loaded = opened.model.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
+
+
+def official_convnext(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The names of facebookresearch/ConvNeXt."""
+    plain = {"conv_dw": "dwconv", "mlp.fc1": "pwconv1", "mlp.fc2": "pwconv2", "head.fc": "head", "head.norm": "norm"}
+    renamed = {}
+    for name, value in state.items():
+        name = re.sub(r"stages\.(\d)\.downsample\.", r"downsample_layers.\1.", name.replace("stem.", "downsample_layers.0."))
+        name = re.sub(r"stages\.(\d)\.blocks\.", r"stages.\1.", name)
+        for mine, theirs in plain.items():
+            name = name.replace(mine, theirs)
+        renamed[name] = value
+    return renamed
+
+
+def test_names_of_another_code_base_are_converted_by_timm(tmp_path: Path) -> None:
+    model = timm.create_model("convnext_atto", num_classes=4)
+    published = official_convnext(model.state_dict())
+    assert not set(published) & {"stages.0.blocks.0.conv_dw.weight", "head.fc.weight"}
+    torch.save({"model": wrapped(published, "module.")}, tmp_path / "w.pth")
+    opened = open_weights("convnext_atto", tmp_path / "w.pth")
+    assert opened.num_classes == 4
+    assert all(torch.equal(opened.model.state_dict()[name], value) for name, value in model.state_dict().items())
+    for name in ("head.weight", "head.bias"):
+        del published[name]
+    torch.save(published, tmp_path / "w.pth")
+    backbone = open_weights("convnext_atto", tmp_path / "w.pth")
+    assert backbone.num_classes == 0
+    assert torch.equal(backbone.model.head.norm.weight, model.head.norm.weight)  # type: ignore[union-attr, arg-type]
 
 
 def test_other_sizes_are_resampled_by_timm_when_somebody_asks(vit: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Everything that takes a model (evaluation, teachers, fine-tuning, exports) takes
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def open_folder(folder: Path, arguments: Mapping[str, Any] | None = None, image_
             f"{folder} has '{min(forbidden)}' among its model_args, which is no argument of an architecture"
         )
     changed = _sized(dict(arguments or {}), image_size, bool(known.pretrained.get("fixed_input_size")))
-    model = load_timm_folder(folder, changed)
+    with _quiet():
+        model = load_timm_folder(folder, changed)
     complete = {**known.architecture_arguments, **{key: value for key, value in changed.items() if key != "depth"}}
     config = dict(model.pretrained_cfg)
     size = _with_image(input_size_of(config, complete), image_size)
@@ -286,6 +288,8 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)

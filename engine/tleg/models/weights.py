@@ -78,6 +78,11 @@ def _read(path: Path) -> Any:
         start = file.read(len(_LFS))
     if start == _LFS:
         raise FileFormatError(f"{path} is a pointer of Git LFS, not the file itself; run `git lfs pull` where it lies")
+    if path.suffix == ".npz":
+        raise FileFormatError(
+            f"{path} is an archive of JAX's; let timm convert it: timm.create_model(NAME, checkpoint_path='{path.name}'), and "
+            "timm.models.save_for_hf(model, FOLDER, safe_serialization=True)"
+        )
     if path.suffix != ".safetensors":
         return read_checkpoint(path)
     from safetensors import SafetensorError

@@ -80,7 +80,7 @@ def _read(path: Path) -> Any:
         raise FileFormatError(f"{path} is a pointer of Git LFS, not the file itself; run `git lfs pull` where it lies")
     if path.suffix == ".npz":
         raise FileFormatError(
-            f"{path} is an archive of JAX's; let timm convert it: timm.create_model(NAME, checkpoint_path='{path.name}'), and "
+            f"{path} is an archive of JAX's; timm converts it: timm.create_model(NAME, checkpoint_path='{path.name}'), and "
             "timm.models.save_for_hf(model, FOLDER, safe_serialization=True)"
         )
     if path.suffix != ".safetensors":

@@ -42,12 +42,13 @@ def evaluate(
     use_threads(choose_threads(options.threads, workers=options.workers).count)
     import torch
 
-    from tleg.data.dataset import open_data
+    from tleg.data.unreadable import describe_reasons
     from tleg.schema import encode
     from tleg.training.device import choose_placement
     from tleg.training.evaluation import require_finite
+    from tleg.training.evaluation_data import open_evaluation_data, trained_on
     from tleg.training.learn import measured_on
-    from tleg.training.subjects import evaluate_subject, open_subject
+    from tleg.training.subjects import evaluate_subject, open_subject, reading_as
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     placement = choose_placement(options.device, options.precision)
@@ -59,13 +60,22 @@ def evaluate(
         image_size=options.image_size,
         weights=cast("Which | None", options.weights),
     )
-    for note in subject.notes:
-        say(printable(note))
+    subject = reading_as(subject, options.images.exif)
     if options.record:
         if subject.kind != "learngene" or not Path(path).is_file():
             raise InputError("--record writes into a learngene file; name one by its path")
         check_file(Path(path), overwrite=True)
-    opened = open_data(options.data, options.validation_split, options.seed)
+    opened = open_evaluation_data(
+        options.data,
+        options.images,
+        trained=trained_on(subject.trained),
+        preprocessing=subject.preprocessing,
+        classes=subject.classes,
+        validation_split=options.validation_split,
+        seed=options.seed,
+    )
+    for note in (*subject.notes, *opened.notes):
+        say(f"note: {printable(note)}")
     with counting_progress("evaluating") as progress:
         scores = evaluate_subject(
             subject,
@@ -83,8 +93,11 @@ def evaluate(
                 "path": path,
                 "kind": subject.kind,
                 "data": opened.name,
+                "part": opened.part,
                 "measured_on": measured_on(opened),
                 "precision": placement.precision,
+                "notes": [*subject.notes, *opened.notes],
+                "left_out": dict(opened.left_out),
                 "classes": list(opened.classes),
                 "results": results,
             }
@@ -94,7 +107,9 @@ def evaluate(
         if options.per_class:
             _write_classes(opened.classes, scores)
         first = next(iter(scores.values()))
-        missing = f"; {first.unreadable} images could not be read and do not count" if first.unreadable else ""
+        missing = ""
+        if first.unreadable:
+            missing = f"; {first.unreadable} images could not be read and do not count: {describe_reasons(first.reasons)}"
         say(f"{first.images_per_second:.0f} images/s{missing}")
     require_finite(scores, printable(path))
     if options.record:

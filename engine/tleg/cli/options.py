@@ -36,7 +36,8 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _own_parameter(each: Option) -> inspect.Parameter:
     """No file can give what is required: then Typer says that it is missing."""
-    parameter = option_parameter(each, each.default, switch=True)
+    # A truth value that may be left open is said either way.
+    parameter = option_parameter(each, each.default, switch=not each.optional)
     return parameter.replace(default=inspect.Parameter.empty) if each.required else parameter
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from tleg.data.names import readable_name
 from tleg.data.splits import Split
 from tleg.errors import DataError, did_you_mean
 from tleg.recipes.images import ImageReading
@@ -103,6 +104,16 @@ def open_data(text: str, validation_split: float | None = None, seed: int = 0, w
     wanted = replace(wanted or Wanted(), validation_split=validation_split)
     data = replace(_open(text, wanted), exif=wanted.images.exif)
     return data if validation_split is None else split(data, validation_split, seed)
+
+
+def data_name(text: str) -> str:
+    """Return what a data set is called, without opening it: the name that `open_data` gives it."""
+    name, _, place = text.partition(":")
+    if name == "tar":
+        return readable_name(Path(place).stem)
+    if Path(text).is_dir():
+        return readable_name(Path(text).resolve().name)
+    return name.partition("/")[2] or name
 
 
 def class_counts(images: ImageSet, classes: int) -> tuple[int, ...]:

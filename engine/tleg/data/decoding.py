@@ -17,7 +17,7 @@ GONE, CLOSED, EMPTY, NO_IMAGE = "gone", "not permitted", "empty", "no image"
 TRUNCATED, TOO_LARGE, NO_RANGE, DAMAGED = "truncated", "too many pixels", "of unknown pixel range", "damaged"
 REASONS: Final = (GONE, CLOSED, EMPTY, NO_IMAGE, TRUNCATED, TOO_LARGE, NO_RANGE, DAMAGED)
 _OPTIONAL: Final = {".avif": "avif", ".avifs": "avif", ".jp2": "jpg_2000", ".j2k": "jpg_2000", ".webp": "webp"}
-_TRUNCATED_WORDS: Final = ("truncated", "unexpected end", "not enough", "incomplete", "broken data stream")
+_TRUNCATED_WORDS: Final = ("truncated", "unexpected end", "not enough", "incomplete")
 
 
 class UnreadableImageError(DataError):

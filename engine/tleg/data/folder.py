@@ -45,7 +45,7 @@ class FolderImages:
     def ranges(self) -> PixelRanges:
         """The ranges of images of more than eight bits."""
         if self._ranges is None:
-            self._ranges = find_ranges(len(self), lambda index: Image.open(self.files[index]), self.name)
+            self._ranges = find_ranges(len(self), self.open, self.name)
         return self._ranges
 
     def image(self, index: int) -> Image.Image:
@@ -53,6 +53,10 @@ class FolderImages:
         name = f"the image {self.name(index)}"
         image = decode_image(self.files[index], name, self._max_pixels)
         return eight_bits(image, name, self.ranges) if is_deep(image) else image
+
+    def open(self, index: int) -> Image.Image:
+        """Open the file without decoding it. Raises whatever Pillow does."""
+        return Image.open(self.files[index])
 
     def label(self, index: int) -> int:
         """The index of its class."""

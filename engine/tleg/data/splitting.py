@@ -24,6 +24,11 @@ class Part:
         """The image."""
         return self.whole.image(self.chosen[index])
 
+    def open(self, index: int) -> Image.Image:
+        """The image, not decoded where that can be had. Raises whatever decoders do."""
+        opened: Image.Image = getattr(self.whole, "open", self.whole.image)(self.chosen[index])
+        return opened
+
     def label(self, index: int) -> int:
         """The index of its class."""
         return self.whole.label(self.chosen[index])

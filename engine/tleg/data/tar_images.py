@@ -42,20 +42,24 @@ class TarImages:
     def ranges(self) -> PixelRanges:
         """The ranges of images of more than eight bits."""
         if self._ranges is None:
-            self._ranges = find_ranges(len(self), lambda index: Image.open(self._open(index)), self.name)
+            self._ranges = find_ranges(len(self), self.open, self.name)
         return self._ranges
 
     def image(self, index: int) -> Image.Image:
         """Decode an image. Raises UnreadableImageError, naming it and saying why."""
         name = self.name(index)
         try:
-            content = self._open(index)
+            content = self._content(index)
         except OSError as error:
             reason = GONE if isinstance(error, FileNotFoundError) else CLOSED
             place = readable_path(self.path)
             raise UnreadableImageError(f"cannot read {name} in {place}: {describe_os_error(error)}", reason) from error
         image = decode_image(content, name, self._max_pixels)
         return eight_bits(image, name, self.ranges) if is_deep(image) else image
+
+    def open(self, index: int) -> Image.Image:
+        """Open an image without decoding it. Raises whatever Pillow does."""
+        return Image.open(self._content(index))
 
     def label(self, index: int) -> int:
         """The index of its class."""
@@ -65,7 +69,7 @@ class TarImages:
         """Its path in the archive."""
         return readable_path(self._members[index].path)
 
-    def _open(self, index: int) -> io.BytesIO:
+    def _content(self, index: int) -> io.BytesIO:
         member = self._members[index]
         with self.path.open("rb") as file:
             file.seek(member.offset)

@@ -42,7 +42,7 @@ class TimmImages:
     def ranges(self) -> PixelRanges:
         """The ranges of images of more than eight bits."""
         if self._ranges is None:
-            self._ranges = find_ranges(len(self), self._open, self.name)
+            self._ranges = find_ranges(len(self), self.open, self.name)
         return self._ranges
 
     def image(self, index: int) -> Image.Image:
@@ -59,7 +59,8 @@ class TimmImages:
         image = source if isinstance(source, Image.Image) else decode_image(source, name, self._max_pixels)
         return eight_bits(image, name, self.ranges) if is_deep(image) else image
 
-    def _open(self, index: int) -> Image.Image:
+    def open(self, index: int) -> Image.Image:
+        """Open an image without decoding it, where that can be had. Raises whatever timm and Pillow do."""
         reader = getattr(self._dataset, "reader", None)
         source: Any = self._dataset[index][0] if reader is None else reader[index][0]
         return source if isinstance(source, Image.Image) else Image.open(source)

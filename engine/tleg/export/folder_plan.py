@@ -98,6 +98,18 @@ def _read_training(path: Path) -> Mapping[str, Any] | None:
     return record
 
 
+def training_record(path: Path) -> Mapping[str, Any]:
+    """Return how the weights of a folder were trained, by its training.json or its manifest; {} when neither says so."""
+    try:
+        record = _read_training(path)
+        if record is None and (path / FOLDER_MANIFEST).is_file():
+            learngene = read_manifest(path / FOLDER_MANIFEST).learngene
+            record = None if learngene is None else learngene.learned
+    except FileFormatError:
+        return {}
+    return record or {}
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 

@@ -1,6 +1,7 @@
 """Running ONNX exports in ONNX Runtime, with what their metadata says."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +55,14 @@ class OnnxExport:
     def preprocessing(self) -> Preprocessing:
         """How an image becomes an input."""
         return self.metadata.input.preprocessing
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """The record of the training that the weights come from, as far as it is known."""
+        folder, learngene = self.metadata.folder, self.metadata.learngene
+        if folder is not None:
+            return folder.training or {}
+        return {} if learngene is None else learngene.learned
 
     def run(self, images: NDArray[Any], depth: int | None = None) -> NDArray[np.float32]:
         """Return the logits of normalised images: (batch, C, H, W) -> (batch, classes), float32.

@@ -1,13 +1,14 @@
 """What `tleg evaluate` takes: on which images, at which depths, how it is computed, and what becomes of the figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tleg.errors import InputError
 from tleg.ranges import parse_depths
 from tleg.recipes.compute import THREADS_HELP, Compute, check_device
 from tleg.recipes.fields import check_fields, option, same_option
+from tleg.recipes.images import EvaluatedImages
 from tleg.recipes.kinds import DATA_HELP, WEIGHTS_HELP, FinetuneRecipe, LearnRecipe
 from tleg.recipes.training import Recipe
 from tleg.threads import parse_threads
@@ -50,7 +51,10 @@ class Evaluation:
         None,
         help="Evaluate on this part of the training images, as training with it does.",
     )
-    seed: int = same_option(Recipe, "seed", 0, help="Of the training, for --validation-split.")
+    seed: int | None = same_option(
+        Recipe, "seed", None, help="Of the training, for --validation-split. Default: as recorded, else 0."
+    )
+    images: EvaluatedImages = field(default_factory=EvaluatedImages)
     workers: int = same_option(Recipe, "workers", 0, help="Processes that prepare images.")
     threads: str = same_option(Compute, "threads", "auto", help=THREADS_HELP)
     device: str = same_option(Compute, "device", "auto", help="auto, cpu, cuda or cuda:N.")

@@ -2,12 +2,22 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tleg.errors import InputError
 from tleg.recipes.fields import check_fields, option
 
 _DATA: Final = "Data"
+
+
+def _max_pixels() -> Any:
+    return option(
+        None,
+        help="Images of more pixels count as unreadable. Default: 178956970, Pillow's limit.",
+        group=_DATA,
+        least=1,
+        most=2**40,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +39,7 @@ class ImageReading:
         group=_DATA,
         metavar="LOW,HIGH",
     )
-    max_pixels: int | None = option(
-        None,
-        help="Images of more pixels count as unreadable. Default: 178956970, Pillow's limit.",
-        group=_DATA,
-        least=1,
-        most=2**40,
-    )
+    max_pixels: int | None = _max_pixels()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -45,6 +49,44 @@ class ImageReading:
     def chosen_range(self) -> tuple[float, float] | None:
         """The values that become black and white; None when they were not given."""
         return None if self.pixel_range is None else parse_pixel_range(self.pixel_range)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedImages:
+    """Which images are evaluated, and how they are read.
+
+    split                    of the data's; None is what training held out of them, else the validation or the test images
+    exif                     None is as the model was trained, and so is pixel_range
+    pixel_range, max_pixels  as in training
+    """
+
+    split: str | None = option(
+        None,
+        help="Evaluate on these images of the data. Default: what training held out, else val, else test.",
+        group=_DATA,
+        choices=("train", "val", "test"),
+    )
+    exif: bool | None = option(
+        None,
+        help="Turn images upright as their EXIF orientation says, or leave them. Default: as the model was trained.",
+        group=_DATA,
+    )
+    pixel_range: str | None = option(
+        None,
+        help="Values that become black and white in images of more than 8 bits. Default: as in training, else found.",
+        group=_DATA,
+        metavar="LOW,HIGH",
+    )
+    max_pixels: int | None = _max_pixels()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _ = self.reading()
+
+    def reading(self, trained: tuple[float, float] | None = None) -> ImageReading:
+        """How the files are read. `trained` is the range that the model was trained with."""
+        text = write_pixel_range(trained) if self.pixel_range is None and trained is not None else self.pixel_range
+        return ImageReading(exif=True, pixel_range=text, max_pixels=self.max_pixels)
 
 
 def parse_pixel_range(text: str) -> tuple[float, float]:

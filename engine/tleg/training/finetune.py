@@ -169,6 +169,7 @@ def _describe_training(job: FinetuneJob, steps: int, prepared: Prepared) -> dict
         "lineage": dict(prepared.start.lineage),
         "data": job.data.name,
         **({} if job.data.validation_split is None else {"validation_split": job.data.validation_split[0]}),
+        "images": len(job.data.train),
         "steps": steps,
         "recipe": {**encode(job.recipe), "learning_rate": job.recipe.peak_rate},
         "teacher": None if prepared.teacher is None else encode(prepared.teacher.report),

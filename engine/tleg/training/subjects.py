@@ -1,7 +1,7 @@
 """What can be evaluated: a learngene at all depths, a folder that timm loads, an ONNX export."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from tleg.auxiliary import ElasticViT
 from tleg.classes import class_order
 from tleg.data.dataset import Data
 from tleg.errors import InputError
+from tleg.export.folder_plan import training_record
 from tleg.header import Preprocessing
 from tleg.learngene import Learngene, load
 from tleg.models.pretrained import PretrainedModel
@@ -30,6 +31,7 @@ class Subject:
     kind        'learngene', 'folder', 'weights' or 'onnx'
     predictors  by depth; a model of one depth that is not known has the key None
     classes     names in the order of the outputs, empty when unknown
+    trained     the record of its training, as far as there is one
     """
 
     kind: str
@@ -38,6 +40,7 @@ class Subject:
     classes: tuple[str, ...]
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
+    trained: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -70,6 +73,11 @@ def open_subject(
     if reference.kind == "onnx":
         return _open_onnx(reference.place, depths)
     return learngene_subject(load(reference.place), placement, depths or range(1, 17))
+
+
+def reading_as(subject: Subject, exif: bool | None) -> Subject:
+    """Return a subject whose images are turned upright, or not, whatever it was trained with; None leaves it as it is."""
+    return subject if exif is None else replace(subject, preprocessing=replace(subject.preprocessing, exif=exif))
 
 
 def evaluate_subject(
@@ -131,7 +139,13 @@ def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequen
     architecture = header.architecture
     predictors: dict[int | None, Predictor] = {depth: at(depth) for depth in depths}
     return Subject(
-        "learngene", predictors, architecture.num_classes, header.classes, architecture.input_size, header.preprocessing
+        "learngene",
+        predictors,
+        architecture.num_classes,
+        header.classes,
+        architecture.input_size,
+        header.preprocessing,
+        header.learned,
     )
 
 
@@ -160,6 +174,7 @@ def _open_model(opened: PretrainedModel, placement: Placement) -> Subject:
         opened.classes,
         opened.input_size,
         opened.preprocessing,
+        training_record(opened.file.parent) if opened.kind == "folder" else {},
         opened.notes,
     )
 
@@ -201,4 +216,5 @@ def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
         export.classes,
         export.input_size,
         preprocessing,
+        export.trained,
     )

@@ -66,9 +66,8 @@ def test_reasons_are_counted(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         unreadable.add(range(24))
     message = str(caught.value)
-    assert message.startswith(
-        "24 of 24 images cannot be read: 12 truncated, 4 damaged, 4 empty, 4 no image. Remove or repair"
-    )
+    assert message.startswith(f"24 of 24 images cannot be read, {tmp_path}/0cut.jpg, ")
+    assert message.endswith(" among them: 12 truncated, 4 damaged, 4 empty, 4 no image; remove or repair them")
     assert describe_reasons({"empty": 1, "damaged": 0, "truncated": 2}) == "2 truncated, 1 empty"
 
 

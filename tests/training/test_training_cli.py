@@ -304,5 +304,6 @@ def test_an_unreadable_image_is_named_and_passed_over(digits_folder: Path, run_t
     )
     assert result.code == 0, result.stderr
     warnings = [line for line in result.stderr.splitlines() if line.startswith("warning")]
-    assert warnings == [f"warning: cannot read {broken}; another image takes its place"]
+    reason = "it is no image that Pillow knows"
+    assert warnings == [f"warning: cannot read the image {broken}: {reason}; another image takes its place"]
     assert (tmp_path / "out" / "model.safetensors").exists()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tleg.data.dataset import ImageSet
-from tleg.data.decoding import DAMAGED, REASONS, UnreadableImageError
+from tleg.data.decoding import DAMAGED, NO_RANGE, REASONS, TOO_LARGE, UnreadableImageError
 from tleg.data.order import READABLE
 from tleg.errors import DataError
 
@@ -14,6 +14,11 @@ MOST: Final = 10
 PART: Final = 0.01
 # Read the second time: a disk or a network that fails now and then.
 _FLAKY: Final = "at times"
+_NAMED: Final = 3
+_HINTS: Final = {
+    TOO_LARGE: "--max-pixels reads larger ones",
+    NO_RANGE: "--pixel-range LOW,HIGH says what is black and white",
+}
 ALL_REASONS: Final = (*REASONS, _FLAKY)
 
 
@@ -42,13 +47,21 @@ class UnreadableImages:
             self._found[index], sentence = self._explain(index)
             told.append(sentence)
         if len(self._found) > max(MOST, PART * len(self._images)):
-            first = {reason: index for index, reason in sorted(self._found.items(), reverse=True)}
-            some = "; ".join(self._explain(index)[1].removeprefix("cannot read ") for index in sorted(first.values())[:3])
-            raise DataError(
-                f"{len(self._found)} of {len(self._images)} images cannot be read: {describe_reasons(self.reasons)}. "
-                f"Remove or repair them; among them are {some}"
-            )
+            raise DataError(self._too_many())
         return told
+
+    def _too_many(self) -> str:
+        first: dict[str, int] = {}
+        for index, reason in sorted(self._found.items()):
+            first.setdefault(reason, index)
+        # One of each reason, and others where the reasons are few.
+        some = sorted(list(dict.fromkeys([*first.values(), *sorted(self._found)]))[:_NAMED])
+        names = ", ".join(self._images.name(index) for index in some)
+        hints = "".join(f"; {_HINTS[reason]}" for reason in first if reason in _HINTS)
+        return (
+            f"{len(self._found)} of {len(self._images)} images cannot be read, {names} among them: "
+            f"{describe_reasons(self.reasons)}; remove or repair them{hints}"
+        )
 
     def _explain(self, index: int) -> tuple[str, str]:
         """Reason and sentence, by reading it again: a worker that could not has said no more than its number."""

@@ -21,7 +21,7 @@ from tleg.basis import check_depth
 from tleg.errors import ArchitectureError, closest_name, did_you_mean
 from tleg.header import Architecture, Layout, Structure
 
-# What timm's own names leave at its default, and therefore never has to be stored.
+# What an auxiliary model has, where timm's own names mean something else.
 AUXILIARY_DEFAULTS: Mapping[str, Any] = {"class_token": False, "global_pool": "avg", "fc_norm": False}
 
 

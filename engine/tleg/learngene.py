@@ -94,7 +94,8 @@ class Learngene:
         problems += [
             f"'{name}' is {values.dtype}, not float32" for name, values in self.tensors.items() if values.dtype != np.float32
         ]
-        # One NaN or infinity makes the sum of squares so; the sum is a single pass without a temporary array.
+        # One NaN or infinity makes the sum so, and the sum is a single pass without a temporary array. Infinities of both
+        # signs, and sums of finite values past the end of float64, are told apart by looking at each value.
         problems += [
             f"'{name}' holds values that are not finite"
             for name, values in self.tensors.items()

@@ -1,7 +1,7 @@
 """Quantities as people type and read them: '20M' values, '1.5GiB'. Standard library only."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tleg.errors import InputError
@@ -34,10 +34,22 @@ def parse_bytes(text: str) -> int:
 
 def format_bytes(value: float) -> str:
     """Write bytes in decimal units, as file managers do: 5717032 -> '5.7 MB'."""
-    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if abs(value) >= limit:
-            return f"{value / limit:.1f} {unit}"
-    return f"{value:.0f} B"
+    return _format(value, ("B", "kB", "MB", "GB", "TB"), 1)
+
+
+def format_count(value: float) -> str:
+    """Write a count as people say it: 1268392 -> '1.27 M'."""
+    return _format(value, ("", "k", "M", "G", "T"), 2)
+
+
+def _format(value: float, units: Sequence[str], decimals: int) -> str:
+    """Write a value in the unit in which it is written with three digits before the point at most: never '1000.0 kB'."""
+    text = f"{value:.0f}"
+    for power, unit in enumerate(units):
+        text = f"{value / 1000**power:.{decimals if power else 0}f} {unit}".rstrip()
+        if abs(float(text.partition(" ")[0])) < 1000:
+            break
+    return text
 
 
 def _parse(text: str, units: Mapping[str, int], wanted: str) -> int:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tleg.basis import MAX_DEPTH
 from tleg.errors import DepthError, InputError
-from tleg.quantities import format_bytes, parse_bytes, parse_count
+from tleg.quantities import format_bytes, format_count, parse_bytes, parse_count
 from tleg.ranges import parse_depths
 
 
@@ -91,3 +91,31 @@ def test_what_is_no_list_of_depths_is_refused(text: str) -> None:
 )
 def test_sizes_are_written_in_the_unit_that_fits(value: int, text: str) -> None:
     assert format_bytes(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "size", "count"),
+    [
+        (0, "0 B", "0"),
+        (999, "999 B", "999"),
+        (999.6, "1.0 kB", "1.00 k"),
+        (1000, "1.0 kB", "1.00 k"),
+        (999_940, "999.9 kB", "999.94 k"),
+        (999_960, "1.0 MB", "999.96 k"),
+        (999_999, "1.0 MB", "1.00 M"),
+        (-999_999, "-1.0 MB", "-1.00 M"),
+        (5_717_032, "5.7 MB", "5.72 M"),
+        (999_950_001, "1.0 GB", "999.95 M"),
+        (999_999_999_999, "1.0 TB", "1.00 T"),
+        (12_345 * 10**12, "12345.0 TB", "12345.00 T"),
+    ],
+)
+def test_values_are_written_in_the_unit_that_they_fill(value: float, size: str, count: str) -> None:
+    assert (format_bytes(value), format_count(value)) == (size, count)
+
+
+@given(st.floats(-1e15, 1e15) | st.integers(-(10**15), 10**15))
+def test_no_value_is_written_with_four_digits_and_a_unit_above_it(value: float) -> None:
+    for text in (format_bytes(value), format_count(value)):
+        number = float(text.partition(" ")[0])
+        assert abs(number) < 1000 or text.endswith(("T", "TB"))

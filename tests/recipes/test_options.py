@@ -146,3 +146,9 @@ def test_other_commands_refuse_as_well(run_cli: Any, words: str, says: str) -> N
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
+
+
+def test_help_promises_no_more_than_is_true(run_cli: Any) -> None:
+    shown = " ".join(run_cli("learn", "--help").stdout.replace("│", " ").split())
+    assert "nearly the same result (batch norm and dropout see parts)" in shown
+    assert ", the same result" not in shown

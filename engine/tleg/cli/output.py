@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tleg.quantities import format_bytes as format_bytes  # Here as well, beside what else is written for people.
+# Here as well, beside what else is written for people.
+from tleg.quantities import format_bytes as format_bytes
+from tleg.quantities import format_count as format_count
 from tleg.runs.plain_json import to_plain
 
 if TYPE_CHECKING:
@@ -48,14 +50,6 @@ def console(stream: TextIO) -> "Console":
     from rich.console import Console
 
     return Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
-
-
-def format_count(value: float) -> str:
-    """Write a count as people say it: 1268392 -> '1.27 M'."""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.2f} {unit}"
-    return f"{value:.0f}"
 
 
 @contextmanager

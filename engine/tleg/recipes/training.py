@@ -50,7 +50,8 @@ class Recipe:
 
     epochs                  passes over the training images
     batch_size              images a step, over all devices and accumulated parts
-    accumulate              parts in which each device computes its images of a step, one after the other
+    accumulate              parts in which each device computes its images of a step, one after the other. Another number
+                            changes sums in their last bits, and what batch norm, dropout and drop-path make of them
     optimizer               timm's name, one of OPTIMIZERS ('sgd' has Nesterov's momentum)
     learning_rate           the peak; None is the paper's rule, 5e-4 * batch_size / 512
     schedule                what follows the warm-up: 'cosine', 'linear' or 'constant'
@@ -63,7 +64,8 @@ class Recipe:
     mixup, cutmix           timm's alphas; 0 is off
     repeats                 repeated augmentation: so many versions of an image in one step, and as many fewer images
     ema                     decay of the average of the weights; 0 is off. The average is what is evaluated and kept
-    gradient_checkpointing  compute blocks a second time in the backward pass: less memory, the same result
+    gradient_checkpointing  compute blocks a second time in the backward pass: less memory and more time for the same
+                            gradients (the running statistics of batch norm are updated twice)
     compile                 compile the model with torch.compile
     seed                    decides everything random
     workers                 processes that prepare images, on each device; the result does not depend on it
@@ -72,7 +74,11 @@ class Recipe:
     epochs: int = option(30, help="Passes over the training images.", group=_OPTIMISATION, least=1, most=100_000)
     batch_size: int = option(128, help="Images a step, over all devices.", group=_OPTIMISATION, least=1, most=1_000_000)
     accumulate: int = option(
-        1, help="Compute a step in so many parts: less memory, the same result.", group=_OPTIMISATION, least=1, most=65536
+        1,
+        help="Compute a step in so many parts: less memory, nearly the same result (batch norm and dropout see parts).",
+        group=_OPTIMISATION,
+        least=1,
+        most=65536,
     )
     optimizer: str = option("adamw", help="timm's name of an optimiser.", group=_OPTIMISATION, choices=OPTIMIZERS)
     learning_rate: float | None = option(
@@ -117,7 +123,9 @@ class Recipe:
         most=64,
     )
     augmentation: Augmentation = field(default_factory=Augmentation)
-    gradient_checkpointing: bool = option(False, help="Compute blocks twice: less memory, the same result.", group="Compute")
+    gradient_checkpointing: bool = option(
+        False, help="Compute blocks twice: less memory, the same gradients.", group="Compute"
+    )
     compile: bool = option(False, help="Compile the model with torch.compile.", group="Compute")
     seed: int = option(0, help="Decides everything random.", group="Compute", least=0, most=2**31 - 1)
     workers: int = option(

@@ -101,9 +101,7 @@ def advise(estimate: MemoryEstimate, available: int) -> str | None:
         return None
     needed = f"about {format_bytes(estimate.total)} are needed and {format_bytes(available)} are available"
     if (estimate.activations or 0) > estimate.total / 3:
-        return (
-            f"{needed}: give --accumulate 2 or more (the same result), --gradient-checkpointing, or a smaller --batch-size"
-        )
+        return f"{needed}: give --accumulate 2 or more, --gradient-checkpointing, or a smaller --batch-size"
     return f"{needed}: choose a smaller model or teacher, or another device"
 
 

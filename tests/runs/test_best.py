@@ -8,10 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runs.test_run_snapshot import checkpoint, evaluation, events, started
+from tests.training.conftest import Recorder
+from tleg.errors import InputError
 from tleg.recipes.compute import Keeping
 from tleg.runs.best import best_of
 from tleg.runs.snapshot import RunSnapshot, fold
 from tleg.training.checkpoints import Checkpoints, read_progress
+from tleg.training.distributed import SINGLE
+from tleg.training.kept import learngene_of_checkpoint
+from tleg.training.outcome import finished_model
+from tleg.training.plan import Outcome
 
 UNSAVED = ("warning", {"code": "checkpoint", "text": "no checkpoint of step 4: the disk is full", "step": 4})
 
@@ -61,6 +67,17 @@ def test_an_evaluation_without_its_checkpoint_is_not_called_best() -> None:
     assert fold(fold(RunSnapshot(), events(*first)), events(UNSAVED)).best == broken.best
     again = fold(broken, events(checkpoint(4, best=True)))
     assert again.best == again.evaluations[1]
+
+
+def test_a_best_that_nobody_knows_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoints", Keeping(result="best"))
+    recorder, model = Recorder(), torch.nn.Linear(1, 1)
+    finished_model(Outcome(2, 2, model, True), checkpoints, SINGLE, recorder)
+    assert recorder.warnings == [
+        ("result", "no checkpoint has an accuracy, so that the last weights are the result, not the best")
+    ]
+    with pytest.raises(InputError, match="none is known to be the best"):
+        learngene_of_checkpoint(tmp_path, "best")
 
 
 def test_a_run_that_goes_back_forgets_what_was_best(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def option_parameter(each: Option, default: Any, *, switch: bool) -> inspect.Par
     default  what the help shows
     switch   whether a truth value is a switch alone, without a --no-… that takes it back
     """
-    shown: bool | str = False if default in (None, {}, (), False) else str(default)
+    unset = default is None or default is False or default == {} or default == ()
+    shown: bool | str = False if unset else str(default)
     text = f"{each.help} Required." if each.required and not switch else each.help
     if each.choices and each.metavar is None and not any(choice in each.help for choice in each.choices):
         text = f"{text} One of {', '.join(each.choices)}."

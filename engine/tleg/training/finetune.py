@@ -137,7 +137,7 @@ def finetune(
         world=world,
         about={MODEL: encode(KeptModel(start.architecture, start.depth, start.preprocessing, job.data.classes, record))},
     )
-    model = finished_model(train(plan, observer, checkpoints), checkpoints, world)
+    model = finished_model(train(plan, observer, checkpoints), checkpoints, world, observer)
     tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
     if world.is_main:
         check_place(observer)

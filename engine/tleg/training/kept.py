@@ -67,7 +67,9 @@ def model_folder_of_checkpoint(run: Path, which: str, target: Path) -> Path:
 
 def _open(run: Path, which: str) -> Checkpoint:
     checkpoints = Checkpoints(run / "checkpoints")
-    if which == "best" and (path := checkpoints.best()) is not None:
+    if which == "best":
+        if (path := checkpoints.best()) is None:
+            raise InputError(f"no checkpoint of the run {run.name} has an accuracy, so none is known to be the best")
         return read_checkpoint(path)
     checkpoint, problems = checkpoints.latest()
     if checkpoint is None:

@@ -154,7 +154,7 @@ def learn(
         world=world,
         about={LEARNGENE: encode(header)},
     )
-    model = finished_model(train(plan, observer, checkpoints), checkpoints, world)
+    model = finished_model(train(plan, observer, checkpoints), checkpoints, world, observer)
     assert isinstance(model, AuxiliaryModel)
     return Learngene(header, model.tensors())
 

@@ -7,24 +7,26 @@ from torch import nn
 from tleg.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
 from tleg.training.distributed import World
 from tleg.training.kept import kept_state
-from tleg.training.observer import Observer, TrainingStoppedError
+from tleg.training.observer import QUIET, Observer, TrainingStoppedError
 from tleg.training.plan import Outcome
 from tleg.training.ready import make_ready
 from tleg.training.restoring import same_checkpoint
 
 
-def finished_model(outcome: Outcome, checkpoints: Checkpoints | None, world: World) -> nn.Module:
+def finished_model(outcome: Outcome, checkpoints: Checkpoints | None, world: World, observer: Observer = QUIET) -> nn.Module:
     """Return the model whose weights are the result, in eval mode: the last, or the best when the run keeps the best.
 
-    It is the same in every process. Raises TrainingStoppedError when there are steps left, TlegError when the best
-    checkpoint is damaged.
+    Where no checkpoint has an accuracy the observer is told that the result is the last. It is the same in every process.
+    Raises TrainingStoppedError when there are steps left, TlegError when the best checkpoint is damaged.
     """
     if not outcome.complete:
         raise TrainingStoppedError(f"stopped after step {outcome.step} of {outcome.steps}")
     if checkpoints is not None and checkpoints.keeping.result == "best":
         # The main process may still be writing the last one, which can be the best, when the others come here.
         best = same_checkpoint(checkpoints, world, lambda: _best(checkpoints))
-        if best is not None:
+        if best is None:
+            observer.warn("result", "no checkpoint has an accuracy, so that the last weights are the result, not the best")
+        else:
             outcome.model.load_state_dict(kept_state(best), strict=True)
     return make_ready(outcome.model, world)
 

@@ -122,6 +122,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    """A number; 1e999 would be infinity, which JSON has not."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large")
+    return value
+
+
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
@@ -174,7 +182,7 @@ def _decode_metadata(metadata: object) -> LearngeneHeader:
         if not isinstance(text, str):
             raise FileFormatError(f"the header field '{name}' is not a text")
         try:
-            document[name] = json.loads(text, parse_constant=_refuse_constant)
+            document[name] = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise FileFormatError(f"the header field '{name}' is not JSON") from error
     try:

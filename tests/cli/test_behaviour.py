@@ -277,3 +277,11 @@ def test_a_working_folder_that_was_removed_is_one_line(
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr == "tleg: the folder that you are in was removed; go to one that exists, such as with `cd ~`\n"
     assert run_cli("--version").code == 0
+
+
+def test_json_has_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    from tleg.cli.output import write_json
+
+    write_json({"a": float("nan"), "b": [1.5, float("-inf")], "c": {"d": (float("inf"), 2)}, "e": "NaN"})
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found == {"a": None, "b": [1.5, None], "c": {"d": [None, 2]}, "e": "NaN"}

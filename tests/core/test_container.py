@@ -153,6 +153,7 @@ def test_deep_nesting_is_refused(target: Path, learngene_file: Path) -> None:
         ({"basis": '{"name": "linaer"}'}, "must be one of linear"),
         ({"surprise": "1"}, "unknown field 'surprise'"),
         ({"learned": "NaN"}, "'learned' is not JSON"),
+        ({"learned": '{"a": [1, -1e999]}'}, "'learned' is not JSON"),
         ({"auxiliary": '{"depth": 0}'}, "depth of an auxiliary model"),
         ({"classes": '["a"]'}, "1 class names for 7 classes"),
     ],

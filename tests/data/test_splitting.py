@@ -56,6 +56,16 @@ def test_a_class_of_one_image_cannot_be_split() -> None:
         split(some_data([0, 0, 1]), 0.5, 0)
 
 
+@pytest.mark.parametrize("part", [2, 1, 0, -1, float("nan"), float("inf")])
+def test_what_is_no_part_is_refused(part: float) -> None:
+    with pytest.raises(DataError, match="above 0 and below 1, not"):
+        split(some_data([0] * 10), part, 0)
+
+
+def test_figures_of_other_seeds_have_other_names() -> None:
+    assert split(some_data([0] * 10), 0.3, 7).name == "some (split 0.3, seed 7)"
+
+
 def test_its_own_validation_images_are_left_out_and_that_is_said() -> None:
     data = some_data([0] * 10)
     found = split(replace(data, validation=data.train), 0.3, 0)

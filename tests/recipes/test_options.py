@@ -1,6 +1,7 @@
 """Options of every command come from one definition, which says their range: nothing outside of it is computed with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -11,14 +12,15 @@ from hypothesis import strategies as st
 from tleg.cli.build import BuildOptions
 from tleg.cli.import_ import ImportOptions
 from tleg.cli.logs import LogsOptions
-from tleg.cli.main import app, register_commands
+from tleg.cli.main import UsageProblem, app, register_commands
+from tleg.cli.options import takes_options
 from tleg.cli.preview import PreviewOptions
 from tleg.cli.resume import ResumeOptions
 from tleg.cli.stop import StopOptions
 from tleg.errors import InputError
 from tleg.recipes.document import build_options
 from tleg.recipes.evaluation import Evaluation
-from tleg.recipes.fields import Option, options_of
+from tleg.recipes.fields import Option, option, options_of
 from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe
 
 DEFINITIONS: dict[str, type] = {
@@ -152,3 +154,54 @@ def test_help_promises_no_more_than_is_true(run_cli: Any) -> None:
     shown = " ".join(run_cli("learn", "--help").stdout.replace("│", " ").split())
     assert "nearly the same result (batch norm and dropout see parts)" in shown
     assert ", the same result" not in shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """Options of their own."""
+
+    upright: bool | None = option(None, help="Or as it lies.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """One of each kind."""
+
+    place: str = option(help="Where.")
+    count: int = option(3, help="How many.", least=1, most=9, letter="c")
+    loud: bool = option(False, help="Say more.")
+    parts: tuple[int, ...] = option((), help="Some.", least=1, most=9)
+    words: Mapping[str, Any] = option({}, help="KEY=VALUE.", name="word")
+    inner: Inner = field(default_factory=Inner)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--place x", Outer(place="x")),
+        ("--place x -c 4 --loud --no-upright", Outer(place="x", count=4, loud=True, inner=Inner(upright=False))),
+        ("--place x --parts 2 --parts 9 --upright", Outer(place="x", parts=(2, 9), inner=Inner(upright=True))),
+        ("--place x --word a=1 --word b=y", Outer(place="x", words={"a": 1, "b": "y"})),
+        ("", "Missing option '--place'"),
+        ("--place x --count 10", "count must be from 1 to 9, not 10"),
+        ("--place x --parts 2 --parts 0", "parts must be from 1 to 9, not 0"),
+        ("--place x --no-loud", "No such option"),
+    ],
+)
+def test_a_command_gets_the_options_of_any_definition(words: str, expected: Any) -> None:
+    own = typer.Typer(add_completion=False)
+    seen: list[Outer] = []
+
+    @own.command()
+    @takes_options
+    def command(options: Outer) -> None:
+        """Take note."""
+        seen.append(options)
+
+    if isinstance(expected, str):
+        with pytest.raises((UsageProblem, InputError)) as error:
+            own(words.split(), standalone_mode=False)
+        assert expected in getattr(error.value, "format_message", error.value.__str__)()
+    else:
+        own(words.split(), standalone_mode=False)
+        assert seen == [expected]

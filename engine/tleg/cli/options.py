@@ -65,14 +65,15 @@ def option_parameter(each: Option, default: Any, *, switch: bool) -> inspect.Par
     """Return the parameter of an option. Unset is None, so that what was given can be told from a default.
 
     default  what the help shows
-    switch   whether a truth value is a switch alone, without a --no-… that takes it back
+    switch   whether a truth value is a switch alone, without a --no-… that takes it back; one that may be unset has both
     """
     unset = default is None or default is False or default == {} or default == ()
     shown: bool | str = False if unset else str(default)
     text = f"{each.help} Required." if each.required and not switch else each.help
     if each.choices and each.metavar is None and not any(choice in each.help for choice in each.choices):
         text = f"{text} One of {', '.join(each.choices)}."
-    names = [f"--{each.name}/--no-{each.name}" if each.kind is bool and not switch else f"--{each.name}"]
+    both = each.kind is bool and (each.optional or not switch)
+    names = [f"--{each.name}/--no-{each.name}" if both else f"--{each.name}"]
     names += [f"-{each.letter}"] if each.letter else []
     panel = each.group or None
     settings = typer.Option(*names, help=text, metavar=each.metavar, show_default=shown, rich_help_panel=panel)

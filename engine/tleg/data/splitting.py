@@ -41,11 +41,13 @@ class Part:
 def split(data: Data, part: float, seed: int) -> Data:
     """Return the data with validation images taken from its training images, the same part of every class.
 
-    part  in 0..1; every class keeps one image or more on either side
+    part  above 0 and below 1; every class keeps one image or more on either side
     seed  decides which images; labels and their order are all that it depends on otherwise
 
-    Raises DataError naming a class that has too few.
+    Raises DataError for another part, and naming a class that has too few.
     """
+    if not 0 < part < 1:
+        raise DataError(f"a validation split is a part of the training images, above 0 and below 1, not {part:g}")
     by_class: dict[int, list[int]] = {}
     for index in range(len(data.train)):
         by_class.setdefault(data.train.label(index), []).append(index)

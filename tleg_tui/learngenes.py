@@ -3,14 +3,15 @@
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from tleg.catalogue import DEFAULT_LEARNGENE, SUFFIX, shipped
+from tleg.cli.output import printable
 from tleg.container import LearngeneFile, read_file
 from tleg.errors import InputError, TlegError
-from tleg_tui.run_list import RunList
+from tleg_tui.run_list import RunList, RunRow
 
 Origin = Literal["shipped", "opened", "folder", "run"]
 _MOST_IN_FOLDER: Final = 64
@@ -44,11 +45,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What fine-tuning a depth reached: the best top-1 in percent, after how many epochs, in which run."""
+    """What fine-tuning a depth reached: the best top-1 in percent, after how many epochs, in which run, on which data."""
 
     top1: float
     epoch: int | None
     run: str
+    data: str = ""
 
 
 def open_entry(path: Path, origin: Origin = "opened", name: str | None = None) -> Entry:
@@ -102,8 +104,17 @@ class Learngenes:
 
 
 def tuned_depths(entry: Entry, runs: RunList) -> dict[int, Tuned]:
-    """Return what runs reached that fine-tuned a descendant of this learngene, by depth: the best of each."""
-    found: dict[int, Tuned] = {}
+    """Return what fine-tuning reached by depth, on one data set: the first of `tuned_by_data`."""
+    return next(iter(tuned_by_data(entry, runs).values()), {})
+
+
+def tuned_by_data(entry: Entry, runs: RunList) -> dict[str, dict[int, Tuned]]:
+    """Return what runs reached that fine-tuned a descendant of this learngene, by data set and depth: the best of each.
+
+    Accuracies on different images are not to be compared, so each data set has its own. That on which the learngene itself
+    was measured comes first, then the one of the newest run. Of a set that is split, every split is another one.
+    """
+    found: dict[tuple[str, object, object], dict[int, Tuned]] = {}
     here = entry.path.resolve()
     for row in runs.rows:
         depth, top1 = row.recipe_value("depth"), row.top1
@@ -111,10 +122,36 @@ def tuned_depths(entry: Entry, runs: RunList) -> dict[int, Tuned]:
             continue
         if _source(row.recipe_value("learngene"), row.spec.folder) != here:
             continue
-        if depth not in found or top1 > found[depth].top1:
+        depths = found.setdefault(_data_of(row), {})
+        if depth not in depths or top1 > depths[depth].top1:
             best = row.look.snapshot.best
-            found[depth] = Tuned(top1, None if best is None else best.epoch, row.id)
-    return found
+            depths[depth] = Tuned(top1, None if best is None else best.epoch, row.id)
+    names = _names_of(found)
+    reached = None if entry.file is None else entry.file.header.reached
+    own = "" if reached is None else reached.data
+    ordered = sorted(found, key=lambda data: not own.startswith(names[data]))
+    return {
+        names[data]: {depth: replace(tuned, data=names[data]) for depth, tuned in found[data].items()} for data in ordered
+    }
+
+
+def _data_of(row: RunRow) -> tuple[str, object, object]:
+    """What tells the images that a run was evaluated on: the data set, and of one that is split the share and the seed."""
+    text, split = str(row.recipe_value("data") or ""), row.recipe_value("validation-split")
+    if (folder := Path(row.spec.folder) / text).is_dir():
+        text = str(folder.resolve())
+    return text, split, None if split is None else row.recipe_value("seed")
+
+
+def _names_of(found: Iterable[tuple[str, object, object]]) -> dict[tuple[str, object, object], str]:
+    """Short names of data sets, which are longer where two would read alike."""
+    short, long = {}, {}
+    for data in found:
+        text, split, seed = data
+        part = "" if split is None else f" split {split}"
+        short[data] = printable((text.rstrip("/").rpartition("/")[2] or text) + part)
+        long[data] = printable(text + part + (f" seed {seed}" if part and seed is not None else ""))
+    return {data: name if list(short.values()).count(name) == 1 else long[data] for data, name in short.items()}
 
 
 def _source(text: object, folder: str) -> Path | None:

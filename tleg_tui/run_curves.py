@@ -94,7 +94,7 @@ def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | No
         from_zero=quantity.from_zero,
         ceiling=100.0 if quantity is ACCURACY else None,
         view=f"{view.zoom} {first:g} {smoothing} {other is None}",
-        empty=quantity.empty,
+        empty=quantity.empty if snapshot.finish is None else quantity.empty.removesuffix(" yet"),
     )
 
 

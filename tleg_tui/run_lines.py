@@ -56,7 +56,7 @@ def matches(row: RunRow, words: Sequence[str]) -> bool:
 def data_of(row: RunRow) -> str:
     """The data set, a folder by its name."""
     text = row.recipe_value("data")
-    return _last_part(text) if isinstance(text, str) else ""
+    return last_part(text) if isinstance(text, str) else ""
 
 
 def origin_of(row: RunRow) -> str:
@@ -64,12 +64,12 @@ def origin_of(row: RunRow) -> str:
     value = row.recipe_value
     learngene = value("learngene")
     if isinstance(learngene, str):
-        name = _without_suffix(_last_part(learngene))
+        name = _without_suffix(last_part(learngene))
         return name if value("depth") is None else f"{name} at depth {value('depth')}"
     names: tuple[Any, ...] = (value("teacher"),) if row.spec.kind == "learn" else (value("checkpoint"), value("model"))
     given = next((each for each in names if isinstance(each, str) and each), None)
     if given is not None:
-        return f"teacher {_last_part(given)}" if row.spec.kind == "learn" else _last_part(given)
+        return f"teacher {last_part(given)}" if row.spec.kind == "learn" else last_part(given)
     architecture = value("architecture")
     return architecture if isinstance(architecture, str) else ""
 
@@ -90,7 +90,7 @@ def coarse(seconds: float) -> str:
     return f"{int(seconds // 86400)} d"
 
 
-def _last_part(text: str) -> str:
+def last_part(text: str) -> str:
     """The last part of a path; a name with a colon or without a slash as it is."""
     return text.rstrip("/").rpartition("/")[2] or text
 

@@ -11,7 +11,7 @@ from tests.conftest import make_learngene
 from tleg.errors import InputError
 from tleg_tui import learngenes
 from tleg_tui.board import RunBoard
-from tleg_tui.learngenes import Learngenes, first_choice, open_entry, resolve_path, tuned_depths
+from tleg_tui.learngenes import Learngenes, first_choice, open_entry, resolve_path, tuned_by_data, tuned_depths
 from tleg_tui.run_list import RunList
 
 
@@ -63,7 +63,7 @@ def test_the_choice_of_the_last_time_comes_first() -> None:
 
 
 def test_what_fine_tuning_reached_is_found_by_learngene_and_depth(
-    start_run: Any, finished_runs: Path, runs_dir: Path
+    start_run: Any, finished_runs: Path, runs_dir: Path, digits_folder: Path
 ) -> None:
     from tleg.runs.events import EventWriter
 
@@ -75,6 +75,8 @@ def test_what_fine_tuning_reached_is_found_by_learngene_and_depth(
         ("fashion-mnist", 4, 99.0, {"init": "scratch"}),  # No accuracy of the learngene's.
         ("fashion-mnist", 8, 70.0, {}),
         (str(runs_dir / "learned"), 3, 60.0, {}),
+        ("fashion-mnist", 4, 97.0, {"data": "fashion-mnist"}),  # Of other images: not to be compared.
+        ("fashion-mnist", 8, 95.0, {"validation_split": 0.5}),
     ]
     for learngene, depth, top1, more in given:
         folder = start_run("finetune", learngene=learngene, depth=depth, begin=False, **more)
@@ -84,7 +86,14 @@ def test_what_fine_tuning_reached_is_found_by_learngene_and_depth(
     runs = RunBoard().look([runs_dir])
     shipped = first_choice(Learngenes().find([], Path.cwd(), RunList()), None)
     assert shipped is not None
-    assert {depth: tuned.top1 for depth, tuned in tuned_depths(shipped, runs).items()} == {4: 85.0, 8: 70.0}
+    assert {depth: tuned.top1 for depth, tuned in tuned_depths(shipped, runs).items()} == {4: 97.0}
+    by_data = {
+        data: {depth: each.top1 for depth, each in found.items()} for data, found in tuned_by_data(shipped, runs).items()
+    }
+    name = digits_folder.name
+    assert by_data == {"fashion-mnist": {4: 97.0}, f"{name} split 0.5": {8: 95.0}, name: {4: 85.0, 8: 70.0}}
+    assert next(iter(by_data)) == "fashion-mnist"  # On which the learngene itself was measured.
+    assert all(each.data == data for data, found in tuned_by_data(shipped, runs).items() for each in found.values())
     assert {depth: (tuned.top1, tuned.epoch) for depth, tuned in tuned_depths(open_entry(result), runs).items()} == {
         3: (60.0, 2)
     }
@@ -109,3 +118,23 @@ def test_nothing_is_no_path() -> None:
     for text in ("", "  ", "''"):
         with pytest.raises(InputError, match="name a file"):
             resolve_path(text)
+
+
+def test_data_sets_of_one_name_are_told_apart(start_run: Any, runs_dir: Path, tmp_path: Path, digits_folder: Path) -> None:
+    from tleg.runs.events import EventWriter
+
+    for place, top1 in (("one", 50.0), ("two", 60.0)):
+        shutil.copytree(digits_folder, tmp_path / place / "digits")
+        folder = start_run(
+            "finetune", learngene="fashion-mnist", depth=4, begin=False, data=str(tmp_path / place / "digits")
+        )
+        with EventWriter(folder) as events:
+            scores = [{"depth": None, "top1": top1, "images": 10}]
+            events.write("evaluation", {"step": 1, "epoch": 2, "weights": "model", "scores": scores})
+    shipped = first_choice(Learngenes().find([], Path.cwd(), RunList()), None)
+    assert shipped is not None
+    found = tuned_by_data(shipped, RunBoard().look([runs_dir]))
+    assert {data: each[4].top1 for data, each in found.items()} == {
+        str(tmp_path / "one" / "digits"): 50.0,
+        str(tmp_path / "two" / "digits"): 60.0,
+    }

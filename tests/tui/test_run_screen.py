@@ -232,6 +232,24 @@ def test_devices_say_what_they_do(start: Start, trainer: Trainer) -> None:
             await eventually(pilot, lambda: "7 more  busy 87 % in the mean" in screen_text(pilot))
             trainer.tell("device", devices="nonsense", host=host)
             await eventually(pilot, lambda: "no GPU, on the host: memory   5.0 GB of 64.0 GB" in screen_text(pilot))
+            assert "before it ended" not in screen_text(pilot)
+            trainer.tell("finished", state="stopped", reason="asked to stop")
+            trainer.state("stopped")
+            trainer.end()
+            await eventually(pilot, lambda: "before it ended: no GPU, on the host: memory   5.0 GB" in screen_text(pilot))
+
+    asyncio.run(check())
+
+
+def test_a_run_that_ended_before_any_device_was_heard_of_waits_for_none(start: Start, trainer: Trainer) -> None:
+    async def check() -> None:
+        async with start(run=trainer.folder, refresh=0.05) as pilot:
+            await eventually(pilot, lambda: "devices: nothing heard yet" in screen_text(pilot))
+            trainer.tell("finished", state="failed", reason="no such data")
+            trainer.state("failed", message="no such data")
+            trainer.end()
+            await eventually(pilot, lambda: "devices: the run ended before any were heard of" in screen_text(pilot))
+            await eventually(pilot, lambda: "yet" not in screen_text(pilot))
 
     asyncio.run(check())
 

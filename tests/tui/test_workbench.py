@@ -393,7 +393,9 @@ async def at_depth(pilot: Any, depth: int) -> str:
 
 
 @drive
-async def test_accuracies_of_fine_tuning_are_shown_beside_those_without(start: Start, start_run: Any) -> None:
+async def test_accuracies_of_fine_tuning_are_shown_beside_those_without(
+    start: Start, start_run: Any, digits_folder: Path
+) -> None:
     from dataclasses import replace
 
     from tleg.runs.events import EventWriter
@@ -407,5 +409,15 @@ async def test_accuracies_of_fine_tuning_are_shown_beside_those_without(start: S
     write_state(folder, replace(recall_state(folder), state="stopped"))
     async with start((120, 40)) as pilot:
         await eventually(pilot, lambda: "91.2" in line_of(pilot, 5))
-        assert "fine-tuned 91.25 % after 1 epoch" in " ".join((await at_depth(pilot, 5)).split())
+        shown = " ".join((await at_depth(pilot, 5)).split())
+        assert f"fine-tuned 91.25 % after 1 epoch on {digits_folder.name}" in shown
+        assert "zero-shot 88.04 % on fashion-mnist validation" in shown
+        assert f"Top-1 on fashion-mnist validation, Tuned on {digits_folder.name}" in shown
+        await pilot.press("p", "down", "p", "c")
+        await eventually(pilot, lambda: "two depths" in screen_text(pilot))
+        rows = [line.split("│")[1].split() for line in screen_text(pilot).splitlines() if "%" in line and "│" in line]
+        rows = [" ".join(row) for row in rows]
+        assert any(row.startswith("zero-shot, fashion-mnist validation 88.04 % 88.15 % +0.11") for row in rows), rows
+        assert f"fine-tuned, {digits_folder.name} 91.25 % – –" in rows  # Nothing to compare it with.
+        await pilot.press("escape")
         assert "fine-tuned" not in await at_depth(pilot, 6)

@@ -9,11 +9,13 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tleg.cli.output import format_bytes, format_count, printable
+from tleg_tui.fitting import fit
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.descendant_panel import Descendant
 
 _Row = tuple[str, str, str, str]
 _WIDEST: Final = 13
+_LEAST_LABEL: Final = 20
 
 
 class CompareDepthsScreen(Dialog[None]):
@@ -54,11 +56,16 @@ def compare(shallow: Descendant, deep: Descendant, width: int) -> Content:
         left, right = getattr(one, name), getattr(two, name)
         ratio = f"x {right / left:.2f}" if left else "–"
         rows.append((label, form(left), form(right), ratio))
-    rows.append(_accuracies("zero-shot top-1", shallow.top1, deep.top1))
-    tuned = [None if each.tuned is None else each.tuned.top1 for each in (shallow, deep)]
-    if any(value is not None for value in tuned):
-        rows.append(_accuracies("fine-tuned top-1", *tuned))
+    rows.append(_accuracies(_named("zero-shot", shallow.data), shallow.top1, deep.top1))
+    # A row for each data set: only what was reached on the same images has a difference.
+    for data in dict.fromkeys(each.data for shown in (shallow, deep) for each in shown.tuned):
+        tuned = [next((each.top1 for each in shown.tuned if each.data == data), None) for shown in (shallow, deep)]
+        rows.append(_accuracies(_named("fine-tuned", data), *tuned))
     return Content("\n").join(_lines(rows, width))
+
+
+def _named(what: str, data: str) -> str:
+    return f"{what}, {data}" if data else what
 
 
 def _accuracies(label: str, left: float | None, right: float | None) -> _Row:
@@ -69,9 +76,11 @@ def _accuracies(label: str, left: float | None, right: float | None) -> _Row:
 
 def _lines(rows: list[_Row], width: int) -> Iterator[Content]:
     """The rows in columns; the first row is the titles. Labels keep what they need, figures share the rest."""
-    first = max(len(label) for label, *_ in rows) + 1
+    least = max(len(text) for row in rows for text in row[1:]) + 1
+    first = min(max(len(label) for label, *_ in rows) + 1, max(width - 3 * least, _LEAST_LABEL))
     column = min(max((width - first) // 3, 0), _WIDEST)
-    for place, (label, left, right, between) in enumerate(rows):
+    for place, (name, left, right, between) in enumerate(rows):
+        label = fit(name, first - 1)
         figures = f"{left:>{column}}{right:>{column}}"
         if place == 0:
             yield Content.styled(f"{label:<{first}}{figures}{between:>{column}}", "bold")

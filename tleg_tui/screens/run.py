@@ -20,6 +20,7 @@ from tleg.runs.layout import RunFolder
 from tleg_tui.actions import bindings
 from tleg_tui.messages import RunLooked
 from tleg_tui.run_curves import View
+from tleg_tui.run_lines import last_part
 from tleg_tui.run_words import happenings
 from tleg_tui.screens.run_control import RunControl, possible
 from tleg_tui.watching import RunWatch, Watched
@@ -163,7 +164,7 @@ class RunScreen(RunControl):
         look = seen.look
         self.query_one(StatusLine).show(look, asked_to_stop=self._stopping, kill_hint=self._hint)
         self.query_one(ProgressLine).show(look)
-        self.query_one(DeviceLines).show(look.snapshot.device, tall=self.has_class("-tall"))
+        self.query_one(DeviceLines).show(look.snapshot.device, tall=self.has_class("-tall"), ended=look.ended or look.gone)
         self.query_one(EventsPanel).show(happenings(look.snapshot, look.broken, look.broken_at))
         self.query_one(LogPanel).add(seen.lines)
         self._seen = replace(seen, lines=())
@@ -183,6 +184,7 @@ class RunScreen(RunControl):
         if other is not None:
             best = other.snapshot.best
             reached = "" if best is None or best.top1 is None else f", best {best.top1:.1f}{mean_of(best)}"
+            reached += self._other_data()
             own, dotted = ("*", "+") if self.bench.ascii else ("⠒⠒", "⠂⠂")
             legend.say(
                 Content.assemble(
@@ -193,6 +195,14 @@ class RunScreen(RunControl):
                     (f"({'gone' if other.gone else other.state.state}{reached})", "$foreground-muted"),
                 )
             )
+
+    def _other_data(self) -> str:
+        """On which data the other run is evaluated, where that is another set: then accuracies are not to be compared."""
+        specs = [None if seen is None else seen.spec for seen in (self._seen, self._other)]
+        own, other = (None if spec is None else spec.recipe.get("data") for spec in specs)
+        if own == other or not isinstance(own, str) or not isinstance(other, str):
+            return ""
+        return f" on other data: {printable(last_part(other))}"
 
     def on_resize(self, event: Resize) -> None:
         """What depends on the size is made anew."""

@@ -10,13 +10,14 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tleg.cli.output import printable
 from tleg.cost import Budget
 from tleg.errors import InputError
 from tleg.header import LearngeneHeader, Reached
 from tleg.preview import Preview, preview
 from tleg_tui.actions import bindings
 from tleg_tui.budget import read_budget
-from tleg_tui.learngenes import Entry, Learngenes, Tuned, first_choice, open_entry, resolve_path, tuned_depths
+from tleg_tui.learngenes import Entry, Learngenes, Tuned, first_choice, open_entry, resolve_path, tuned_by_data
 from tleg_tui.messages import BudgetChanged, DepthChosen, EntryChosen
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.widgets.depth_table import DepthHeader, DepthTable, depth_lines
@@ -52,7 +53,7 @@ class WorkbenchScreen(WorkScreen):
         self._entry: Entry | None = None
         self._preview: Preview | None = None
         self._budget, self._batch = Budget(), 1
-        self._tuned: dict[int, Tuned] = {}
+        self._tuned: dict[str, dict[int, Tuned]] = {}  # By data set; the first is in the table.
         self._measured: dict[str, Reached] = {}  # The latest figures that were measured here, by the hash of a learngene.
         self._pins: tuple[int, ...] = ()
         self._completed = False
@@ -149,7 +150,7 @@ class WorkbenchScreen(WorkScreen):
             return
         self._list()
         if self._entry is not None:
-            tuned = tuned_depths(self._entry, self.bench.runs)
+            tuned = tuned_by_data(self._entry, self.bench.runs)
             if tuned != self._tuned:
                 self._tuned = tuned
                 self._show_depths()
@@ -190,7 +191,7 @@ class WorkbenchScreen(WorkScreen):
             return
         self._pins = ()
         self.bench.remember(learngene=entry.name if entry.origin == "shipped" else str(entry.path))
-        self._tuned = tuned_depths(entry, self.bench.runs)
+        self._tuned = tuned_by_data(entry, self.bench.runs)
         self._show_depths()
         if not 1 <= table.depth <= len(self._rows):
             table.depth = min(FIRST_DEPTH, len(self._rows))
@@ -234,9 +235,10 @@ class WorkbenchScreen(WorkScreen):
         depths = range(1, max(LEAST_DEPTHS, 2 * header.auxiliary.depth) + 1)
         self._preview = preview(header, depths, self._budget, self._batch)
         deepest = self._preview.deepest
-        lines = depth_lines(self._preview, self._tuned)
+        lines = depth_lines(self._preview, next(iter(self._tuned.values()), {}))
         self.query_one(DepthTable).show(lines, self._pins, None if deepest is None else deepest.depth)
-        self.query_one("#verdict", Static).update(self._verdict(), layout=False)
+        verdict = Content("   ").join(filter(None, (self._verdict(), self._measured_on())))
+        self.query_one("#verdict", Static).update(verdict, layout=False)
         self._show_descendant()
         self.refresh_bindings()
 
@@ -254,6 +256,13 @@ class WorkbenchScreen(WorkScreen):
             ("fits: ", "$foreground-muted"), span, (", deepest ", "$foreground-muted"), (f"{fitting[-1]}", "bold $accent")
         )
 
+    def _measured_on(self) -> Content:
+        """On which data the accuracies of the table were reached."""
+        reached, tuned = self._header().reached, next(iter(self._tuned), "")
+        named = [f"Top-1 on {printable(reached.data)}"] if reached is not None else []
+        named += [f"Tuned on {tuned}"] if tuned else []
+        return Content.styled(", ".join(named), "$foreground-muted")
+
     def _show_descendant(self) -> None:
         depth = self.depth
         usable = self._entry is not None and self._entry.file is not None and 1 <= depth <= len(self._rows)
@@ -265,7 +274,8 @@ class WorkbenchScreen(WorkScreen):
         from tleg_tui.widgets.descendant_panel import Descendant
 
         row = self._rows[depth - 1]
-        return Descendant(self._header(), row, self._batch, row.top1, self._tuned.get(depth))
+        tuned = tuple(depths[depth] for depths in self._tuned.values() if depth in depths)
+        return Descendant(self._header(), row, self._batch, row.top1, tuned)
 
     # What can be done.
 

@@ -9,7 +9,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.cli.output import format_bytes, format_count
+from tleg.cli.output import format_bytes, format_count, printable
 from tleg.header import LearngeneHeader
 from tleg.preview import PreviewRow
 from tleg_tui.learngenes import Tuned
@@ -27,7 +27,12 @@ class Descendant:
     row: PreviewRow
     batch: int
     top1: float | None
-    tuned: Tuned | None
+    tuned: tuple[Tuned, ...]  # On each data set, that of the table first.
+
+    @property
+    def data(self) -> str:
+        """On which data `top1` was reached, as far as that is known."""
+        return "" if self.header.reached is None else printable(self.header.reached.data)
 
 
 class _Drawn(Static):
@@ -200,16 +205,23 @@ def _parts(header: LearngeneHeader, row: PreviewRow, width: int) -> list[Content
 
 
 def _accuracy(shown: Descendant) -> Content:
-    return Content("   ").join(_accuracies(shown))
+    """All on one line: the shortest words that still say which figure was reached on which data."""
+    if not shown.tuned:
+        return _accuracies(shown)[0]
+    known = "not measured" if shown.top1 is None else f"{shown.top1:.2f} % {shown.data.removesuffix(' validation')}"
+    tuned = [f"{each.top1:.2f} % {each.data}" for each in shown.tuned]
+    grey = "$foreground-muted"
+    return Content.assemble(("zero-shot ", grey), known, ("  tuned ", grey), ", ".join(tuned))
 
 
 def _accuracies(shown: Descendant) -> list[Content]:
     known = "not measured" if shown.top1 is None else f"{shown.top1:.2f} %"
-    found = [Content.assemble(("zero-shot ", "$foreground-muted"), known)]
-    if shown.tuned is not None:
-        epoch = shown.tuned.epoch
-        after = "" if epoch is None else f" after {epoch} epoch{'s' if epoch != 1 else ''}"
-        found.append(Content.assemble(("fine-tuned ", "$foreground-muted"), f"{shown.tuned.top1:.2f} %{after}"))
+    on = f" on {shown.data}" if shown.data and shown.top1 is not None else ""
+    found = [Content.assemble(("zero-shot ", "$foreground-muted"), known, (on, "$foreground-muted"))]
+    for each in shown.tuned:
+        after = "" if each.epoch is None else f" after {each.epoch} epoch{'s' if each.epoch != 1 else ''}"
+        figure, on = f"{each.top1:.2f} %{after}", f" on {each.data}" if each.data else ""
+        found.append(Content.assemble(("fine-tuned ", "$foreground-muted"), figure, (on, "$foreground-muted")))
     return found
 
 

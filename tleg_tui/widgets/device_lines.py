@@ -9,6 +9,7 @@ from tleg.cli.output import format_bytes, printable
 from tleg_tui.widgets.spans import TextLines
 
 _BAR: Final = 8
+_PAST: Final = "before it ended: "
 _MOST_ON_SHORT, _MOST_ON_TALL = 2, 8
 
 
@@ -17,21 +18,22 @@ class DeviceLines(TextLines):
 
     DEFAULT_CSS = "DeviceLines { height: 1; padding: 0 1; }"
 
-    def show(self, sample: Mapping[str, Any], *, tall: bool) -> None:
-        """Show a sample, as the payload of a `device` event."""
-        lines = device_texts(sample, _MOST_ON_TALL if tall else _MOST_ON_SHORT)
+    def show(self, sample: Mapping[str, Any], *, tall: bool, ended: bool = False) -> None:
+        """Show a sample, as the payload of a `device` event; of a run that ended it is the last one, and says so."""
+        lines = device_texts(sample, _MOST_ON_TALL if tall else _MOST_ON_SHORT, ended=ended)
         if self.styles.height is None or self.styles.height.value != len(lines):
             self.styles.height = len(lines)
         self.say(*lines)
 
 
-def device_texts(sample: Mapping[str, Any], most: int) -> list[Content]:
-    """Return the lines of a sample."""
+def device_texts(sample: Mapping[str, Any], most: int, *, ended: bool = False) -> list[Content]:
+    """Return the lines of a sample. What was before a run ended is past, and looks so."""
     found = sample.get("devices")
     devices = [each for each in found if isinstance(each, Mapping)] if isinstance(found, Sequence) else []
     host = sample.get("host")
     if not devices and not isinstance(host, Mapping):
-        return [Content.styled("devices: nothing heard yet", "$foreground-muted")]
+        said = "devices: the run ended before any were heard of" if ended else "devices: nothing heard yet"
+        return [Content.styled(said, "$foreground-muted")]
     shown = devices if len(devices) <= most else devices[: most - 1]
     lines = [_device(each) for each in shown]
     rest = devices[len(shown) :]
@@ -39,7 +41,7 @@ def device_texts(sample: Mapping[str, Any], most: int) -> list[Content]:
         lines.append(_rest(rest))
     if isinstance(host, Mapping):
         lines.append(_host(host, any_device=bool(devices)))
-    return lines
+    return [Content.styled(f"{_PAST}{line.plain}", "$foreground-muted") for line in lines] if ended else lines
 
 
 def _device(device: Mapping[str, Any]) -> Content:

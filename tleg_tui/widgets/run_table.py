@@ -43,7 +43,8 @@ def columns(width: int) -> tuple[_Column, ...]:
         _Column("state", "state", 10),
         _Column("run" if wide else "name", "run", 0),
         *([_Column("kind", "kind", 8)] if wide else []),
-        *([_Column("data", "data", 16)] if huge else []),
+        # Accuracies stand side by side: on which data each was reached is said wherever there is room.
+        *([_Column("data", "data", 16 if huge else 13)] if wide else []),
         *([_Column("from", "from", 26)] if huge else []),
         _Column("epochs", "epochs", 8, right=True),
         _Column("loss", " loss", 17 if huge else 13 if wide else 9 if width >= 72 else 8),

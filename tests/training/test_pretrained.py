@@ -3,8 +3,11 @@
 import argparse
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +73,23 @@ def wrapped(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {prefix + name: value for name, value in state.items()}
 
 
+class Options:
+    def __init__(self) -> None:
+        self.rate = 1e-3
+
+
+class Nested(dict[str, Any]):
+    pass
+
+
+class Listed(list[Any]):
+    pass
+
+
+class Choice(Enum):
+    FIRST = 1
+
+
 FORMS: dict[str, Any] = {
     "plain": lambda state: dict(state),
     "deit": lambda state: {"model": state, "optimizer": {"state": {}}, "epoch": 3, "args": argparse.Namespace(lr=1e-3)},
@@ -85,6 +105,17 @@ FORMS: dict[str, Any] = {
     "an unknown key": lambda state: {"weights_of_the_net": state, "step": 3},
     "model_state": lambda state: {"model_state": state},
     "averaged model": lambda state: {"model_ema": {"n_averaged": torch.tensor(3), **wrapped(state, "module.")}},
+    "numbers and options of every kind": lambda state: {
+        "state_dict": state,
+        "best": np.float64(81.5),
+        "history": np.arange(3),
+        "counts": defaultdict(int, {"a": 1}),
+        "place": Path("/data"),
+        "options": Options(),
+        "choices": {Choice.FIRST: Listed([Nested(rate=1)])},
+        "function": partial(max, 1),
+    },
+    "numpy": lambda state: {name: value.numpy() for name, value in state.items()},
     "average beside": lambda state: {"state_dict": scrambled(state), "state_dict_ema": state},
     "deit's average": lambda state: {"model": scrambled(state), "model_ema": state},
     "teacher and student": lambda state: {
@@ -92,6 +123,20 @@ FORMS: dict[str, Any] = {
         "teacher": {**wrapped(state, "backbone."), "head.mlp.0.weight": torch.ones(2, 2)},
     },
 }
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_whatever_training_code_puts_beside_the_weights(cnn: Any, tmp_path: Path, legacy: bool) -> None:
+    document = FORMS["numbers and options of every kind"](cnn.state_dict())
+    torch.save(document, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
+    assert same(open_weights(CNN, tmp_path / "w.pth"), cnn)
+
+
+def test_a_whole_model_gives_its_weights_without_running_its_code(cnn: Any, tmp_path: Path) -> None:
+    torch.save(cnn, tmp_path / "whole.pth")
+    assert same(open_weights(CNN, tmp_path / "whole.pth"), cnn)
+    torch.save({"model": torch.nn.DataParallel(cnn), "epoch": 3}, tmp_path / "whole.pth")
+    assert same(open_weights(CNN, tmp_path / "whole.pth"), cnn)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -300,10 +345,28 @@ def test_what_is_no_file_of_weights(tmp_path: Path, content: bytes, message: str
         open_weights(CNN, tmp_path / "w.pth")
 
 
-def test_a_whole_model_is_code_and_is_not_run(cnn: Any, tmp_path: Path) -> None:
-    torch.save(cnn, tmp_path / "whole.pth")
-    with pytest.raises(FileFormatError, match=r"holds code \(timm.*; tleg runs nothing from a file; save its state_dict"):
+class Harmful:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (exec, (f"open({str(self.path)!r}, 'w').close()",))
+
+
+def test_nothing_in_a_file_is_run(cnn: Any, tmp_path: Path) -> None:
+    for number, legacy in enumerate((False, True)):
+        document = {"state_dict": cnn.state_dict(), "hook": Harmful(tmp_path / "ran")}
+        torch.save(document, tmp_path / f"{number}.pth", _use_new_zipfile_serialization=not legacy)
+        assert same(open_weights(CNN, tmp_path / f"{number}.pth"), cnn)
+    assert not (tmp_path / "ran").exists()
+    torch.save(cnn, tmp_path / "whole.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(FileFormatError, match=r"holds code \(timm.*; tleg runs nothing from a file: save the model's state"):
         open_weights(CNN, tmp_path / "whole.pth")
+
+
+def test_what_has_no_weights_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "losses": [1.0]}, tmp_path / "empty.pth")
     with pytest.raises(FileFormatError, match="holds no state of a model"):
         open_weights(CNN, tmp_path / "empty.pth")

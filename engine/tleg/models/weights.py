@@ -2,7 +2,7 @@
 
 A file may hold the weights alone, or beside an optimiser's state, an average, a teacher and a student; under the prefixes of
 wrappers (DistributedDataParallel, torch.compile, Lightning, a module of the user's); with parts of a pretraining that the
-model does not have. Nothing in a file is run.
+model does not have; as a whole module. Nothing in a file is run.
 """
 
 import re
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from tleg.checkpoint import read_checkpoint
+from tleg.checkpoint import StandIn, module_state, read_checkpoint
 from tleg.container import open_binary
 from tleg.errors import FileFormatError, InputError
 
@@ -54,7 +56,7 @@ class FileOfWeights:
 
 def read_weights(path: Path) -> FileOfWeights:
     """Read a .safetensors file, or what torch.save wrote. Raises InputError or FileFormatError."""
-    document = _read(path)
+    document = _plain(_read(path))
     found: dict[Which, tuple[str, Mapping[str, Tensor]]] = {}
     if isinstance(document, Mapping):
         candidates: tuple[tuple[Which, tuple[str, ...]], ...] = (("ema", _EMA_KEYS), ("model", _MODEL_KEYS))
@@ -94,17 +96,32 @@ def _read(path: Path) -> Any:
         raise FileFormatError(f"{path} is damaged, or not a safetensors file") from error
 
 
+def _plain(document: Any) -> Any:
+    """The document with the states of whole modules in their place."""
+    if isinstance(document, StandIn):
+        return module_state(document)
+    if isinstance(document, Mapping):
+        return {key: module_state(value) if isinstance(value, StandIn) else value for key, value in document.items()}
+    return document
+
+
 def _is_state(value: object) -> bool:
     """Whether it maps names to tensors. Counters that are plain numbers may be among them."""
     if not isinstance(value, Mapping) or not value:
         return False
-    return any(isinstance(each, Tensor) for each in value.values()) and all(
-        isinstance(name, str) and isinstance(each, Tensor | int | float | str | None) for name, each in value.items()
+    return any(isinstance(each, Tensor | np.ndarray) for each in value.values()) and all(
+        isinstance(name, str) and isinstance(each, Tensor | np.ndarray | int | float | str | None)
+        for name, each in value.items()
     )
 
 
 def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    arrays = {name: torch.tensor(value) for name, value in state.items() if _is_numeric(value)}
+    return {name: arrays.get(name, value) for name, value in state.items() if isinstance(value, Tensor) or name in arrays}
+
+
+def _is_numeric(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
 
 
 def unwrap(state: Mapping[str, Tensor], expected: Collection[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -2,16 +2,23 @@
 
 import os
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import make_learngene
 from tests.data.test_image_files import fill
 from tleg.data.dataset import Wanted, class_counts, data_name, open_data
-from tleg.data.names import is_utf8, readable_name, readable_path
-from tleg.errors import DataError
+from tleg.errors import DataError, InputError
+from tleg.export.build import build_exports
+from tleg.export.check import check_path
+from tleg.export.manifest import read_manifest
+from tleg.export.plan import BuildRequest
+from tleg.export.runtime import open_export
+from tleg.file_names import is_utf8, readable_name, readable_path, text_only
 
 LATIN1 = os.fsdecode(b"caf\xe9")
 NFC, NFD = "caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")
@@ -64,3 +71,25 @@ def test_names_of_data_sets_and_classes(tmp_path: Path, name: str) -> None:
     assert data.name == readable_name(name) == data_name(str(root))
     assert readable_name(name) in data.classes
     assert data.name.encode("utf-8")
+
+
+def test_what_a_file_of_text_stores_is_text() -> None:
+    stored = text_only({"name": LATIN1, "files": [f"{LATIN1}.onnx", 3], "nested": {LATIN1: None}, "nfd": NFD})
+    assert stored == {"name": NFC, "files": [f"{NFC}.onnx", 3], "nested": {NFC: None}, "nfd": NFD}
+
+
+def test_exports_of_a_file_of_such_a_name(tmp_path: Path) -> None:
+    """Their own names are text, and so is what they say of it; libraries that open no other path are not asked to."""
+    file = tmp_path / f"{LATIN1}.safetensors"
+    make_learngene(classes=("Ärger", "line\nbreak", "[b]x[-b]", NFC, "a,b", "日本語", "=1+1")).save(file)
+    built = build_exports(BuildRequest(file, ("onnx", "pytorch"), (2,), tmp_path / "out"))
+    assert [export.path.name for export in built] == [f"{NFC}-depth2.onnx", f"{NFC}-depth2"]
+    learngene = built[0].manifest.learngene
+    assert learngene is not None
+    stored = read_manifest(built[0].manifest_path)
+    assert stored.learngene == replace(learngene, name=NFC, file=f"{NFC}.safetensors")
+    assert stored.preprocessing == open_export(built[0].path).preprocessing
+    assert open_export(built[0].path).classes[1] == "line\nbreak"
+    assert check_path(built[0].path, file).passed
+    with pytest.raises(InputError, match=r"out\\xe9 is no UTF-8, and ONNX opens no such path; rename it"):
+        build_exports(BuildRequest(file, ("onnx",), (2,), tmp_path / os.fsdecode(b"out\xe9")))

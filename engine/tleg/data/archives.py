@@ -4,11 +4,11 @@ from pathlib import Path
 
 from tleg.data.dataset import PARTS, Data, Wanted
 from tleg.data.deep_images import given_ranges
-from tleg.data.names import readable_name, readable_path
 from tleg.data.splits import Split, split_of
 from tleg.data.tar_images import TarImages
 from tleg.data.tar_index import Archive, Member, archive_of, classes_of, read_archive
 from tleg.errors import DataError
+from tleg.file_names import readable_name, readable_path
 
 _Some = tuple[Archive, tuple[Member, ...]]
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from PIL import Image
 
-from tleg.data.names import readable_name
 from tleg.data.splits import Split
 from tleg.errors import DataError, did_you_mean
+from tleg.file_names import readable_name
 from tleg.recipes.images import ImageReading
 
 # What a split is called where figures are stated: 'pets validation'.

@@ -12,9 +12,9 @@ from tleg.data.decoding import decode_image, eight_bits
 from tleg.data.deep_images import PixelRanges, find_ranges, given_ranges, is_deep
 from tleg.data.image_files import SUFFIXES as SUFFIXES
 from tleg.data.image_files import LeftOut, count_beside, folders_in, walk_images
-from tleg.data.names import is_utf8, readable_name, readable_path
 from tleg.data.splits import SplitFolders, find_splits, split_of, splits_below
 from tleg.errors import DataError, describe_os_error, did_you_mean
+from tleg.file_names import is_utf8, readable_name, readable_path
 from tleg.recipes.images import ImageReading
 
 _NAMED: Final = 5  # Classes that a note names.

@@ -8,9 +8,9 @@ from PIL import Image
 
 from tleg.data.decoding import CLOSED, GONE, UnreadableImageError, decode_image, eight_bits
 from tleg.data.deep_images import PixelRanges, find_ranges, is_deep
-from tleg.data.names import readable_path
 from tleg.data.tar_index import Member, class_of, natural_key
 from tleg.errors import describe_os_error
+from tleg.file_names import readable_path
 
 
 class TarImages:

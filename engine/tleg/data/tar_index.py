@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tleg.data.image_files import LeftOut, is_hidden, is_image
-from tleg.data.names import readable_name, readable_path
 from tleg.data.splits import SPLIT_NAMES, Split, split_of
 from tleg.errors import DataError, describe_os_error
+from tleg.file_names import readable_name, readable_path
 
 _COMPRESSED: Final = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"(\xb5": "unzstd"}
 

@@ -9,9 +9,9 @@ from tleg.data.archives import open_archives
 from tleg.data.dataset import PARTS, Data, Wanted
 from tleg.data.decoding import DAMAGED, UnreadableImageError, decode_image, eight_bits
 from tleg.data.deep_images import PixelRanges, find_ranges, given_ranges, is_deep
-from tleg.data.names import readable_path
 from tleg.data.splits import Split
 from tleg.errors import DataError, did_you_mean
+from tleg.file_names import readable_path
 from tleg.places import data_folder
 
 PREFIXES: Final = ("tar:FILE", "torch/NAME", "hfds/NAME")

@@ -18,6 +18,7 @@ from tleg.atomic import hash_file
 from tleg.basis import Basis
 from tleg.errors import FileFormatError
 from tleg.export.formats import ExportKind, Precision
+from tleg.file_names import text_only
 from tleg.head import HeadPolicy
 from tleg.header import Layout, Preprocessing
 from tleg.schema import decode, encode
@@ -240,7 +241,7 @@ def _hash(content: bytes) -> str:
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write a manifest's JSON. Raises OSError."""
-    document = encode(manifest)
+    document = text_only(encode(manifest))
     ordered = {"format": document.pop("format"), "version": document.pop("version"), **document}
     path.write_text(json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from tleg.errors import FileFormatError
 from tleg.export.formats import ExportKind
 from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, check_lineage
+from tleg.file_names import text_only
 from tleg.header import Preprocessing
 from tleg.schema import decode, encode
 from tleg.versions import versions
@@ -100,7 +101,7 @@ def decode_metadata(texts: Mapping[str, str]) -> OnnxMetadata:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(text_only(value), ensure_ascii=False, allow_nan=False)
 
 
 def _parse(texts: Mapping[str, str], name: str) -> Any:

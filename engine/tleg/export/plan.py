@@ -10,6 +10,7 @@ from tleg.errors import ArchitectureError, InputError
 from tleg.export.formats import BYTES_OF, ExportKind, Precision, export_name
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
 from tleg.export.onnx_file import check_size
+from tleg.file_names import require_utf8
 from tleg.head import Head, choose_head
 from tleg.header import Architecture, Layout, LearngeneHeader
 from tleg.models.timm_folder import timm_config
@@ -151,6 +152,7 @@ def chosen_kinds(request: BuildRequest) -> tuple[ExportKind, ...]:
 
 def check_targets(request: BuildRequest, exports: Iterable[PlannedExport]) -> None:
     """Refuse an output folder, or a target in it, that cannot be written or must not be replaced. Raises InputError."""
+    require_utf8(request.output, "ONNX")
     _check_output(request.output)
     for export in exports:
         _check_target(export, overwrite=request.overwrite)

@@ -13,6 +13,7 @@ from tleg.basis import check_depth
 from tleg.container import open_binary
 from tleg.errors import FileFormatError, VerificationError
 from tleg.export.onnx_metadata import OnnxMetadata, decode_metadata
+from tleg.file_names import require_utf8
 from tleg.header import Preprocessing
 
 _QUIET: Final = 4  # ONNX Runtime's 'fatal': what fails is raised as well, in this process's own words.
@@ -84,6 +85,7 @@ class OnnxExport:
 def open_export(path: Path) -> OnnxExport:
     """Open an ONNX file that tleg exported. Raises InputError, or FileFormatError when it is none."""
     open_binary(path).close()
+    require_utf8(path, "ONNX Runtime")
     session = _open_session(path)
     try:
         metadata = decode_metadata(session.get_modelmeta().custom_metadata_map)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import ExportError, FileFormatError, InputError, describe_os_error
+from tleg.file_names import require_utf8
 from tleg.header import TIMM_EPS, Architecture, Layout, Preprocessing, Structure
 from tleg.schema import decode, encode
 
@@ -284,6 +285,7 @@ def load_timm_folder(folder: Path, arguments: Mapping[str, Any] | None = None) -
     import timm
 
     known = read_timm_folder(folder)
+    require_utf8(folder, "timm")
     try:
         model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, **dict(arguments or {})).eval()
         model.pretrained_cfg = {**model.pretrained_cfg, READING: known.config.get(READING)}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from tleg.file_names import readable_name
 from tleg.runs.layout import RunFolder
 
 LEARNGENE: Final = "learngene.safetensors"
@@ -19,4 +20,4 @@ def name_of(path: Path) -> str:
     run = RunFolder(place.parent.parent)
     if place.name in (LEARNGENE, MODEL) and place.parent == run.exports and run.spec_file.is_file():
         return run.id
-    return place.name if path.is_dir() else place.stem
+    return readable_name(place.name if path.is_dir() else place.stem)

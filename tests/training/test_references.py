@@ -77,3 +77,53 @@ def test_a_run_that_learns_is_a_start_before_it_is_finished_and_after(
     expected = learngene.expand(5).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in late.model.state_dict().items())
     assert late.lineage["sha256"] == learngene.hash()
+
+
+def test_every_command_takes_a_run_finished_or_not(
+    run: RunFolder,
+    tuning: RunFolder,
+    digits: Data,
+    digits_folder: Path,
+    placement: Placement,
+    recipe: MakeRecipe,
+    run_cli: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    job = LearnJob(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe(epochs=1))
+    with pytest.raises(TrainingStoppedError):
+        learn(job, placement, observer=Recorder(stop_after=4), checkpoints=Checkpoints(run.checkpoints, job.keeping))
+    single = FinetuneJob(digits, start_from_timm(VIT, {**ARGUMENTS, "depth": 2}), recipe=recipe())
+    with pytest.raises(TrainingStoppedError):
+        finetune(
+            single,
+            placement,
+            tuning.exports / "model",
+            observer=Recorder(stop_after=4),
+            checkpoints=Checkpoints(tuning.checkpoints, single.keeping),
+        )
+    for finished in (False, True):
+        if finished:
+            learn_to_file(job, placement, run.exports / "learngene.safetensors")
+            write_state(run, RunState(state="finished", result=str(run.exports / "learngene.safetensors")))
+        for words in (
+            ("preview", run.id, "--depths", "2"),
+            ("inspect", run.id),
+            ("verify", run.id),
+            ("evaluate", run.id, "--data", digits_folder, "--depths", "2"),
+            ("build", run.id, "--depth", "2", "--export", "onnx", "--output", tmp_path / f"out{finished}"),
+        ):
+            done = run_cli(*words)
+            assert done.code == 0, (words, done.stderr)
+        assert (tmp_path / f"out{finished}" / f"{run.id}-depth2.onnx").is_file()
+    for words in (
+        ("evaluate", tuning.id, "--data", digits_folder),
+        ("build", tuning.id, "--export", "onnx", "--output", tmp_path / "tuned"),
+        ("verify", tuning.id),
+    ):
+        done = run_cli(*words)
+        assert done.code == 0, (words, done.stderr)
+    assert (tmp_path / "tuned" / f"{tuning.id}.onnx").is_file()
+    refused = run_cli("preview", tuning.id)
+    assert refused.code == 2
+    assert f"the run {tuning.id} trains one model, not a learngene" in refused.stderr
+    assert "could be" in run_cli("preview", run.id[:6]).stderr

@@ -9,17 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from tleg.atomic import check_file, check_folder
-from tleg.errors import InputError, NotFoundError, TlegError
+from tleg.container import open_binary
+from tleg.errors import InputError, TlegError
 from tleg.recipes.command_line import command_words
 from tleg.recipes.document import from_values, to_values
 from tleg.recipes.kinds import LearnRecipe, TrainingRecipe
-from tleg.references import resolve
+from tleg.references import Kind, expect, resolve
 from tleg.runs.control import remove_run
 from tleg.runs.folder import RunFolder, create_run
 from tleg.runs.inputs import InputChange, RunInputs, check_unchanged, read_inputs, write_inputs
@@ -34,6 +34,12 @@ from tleg.threads import AUTO
 from tleg.versions import versions
 
 _ENDING_SECONDS: Final = 10.0
+# What each option that names a model may name.
+_MODELS: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "learngene": ("learngene", "run"),
+    "checkpoint": ("folder", "weights", "run"),
+    "teacher": ("folder", "weights", "run", "timm"),
+}
 LOOK_MODULE: Final = "tleg.data.look_again"
 
 
@@ -234,17 +240,21 @@ def _settled(folder: RunFolder) -> RunState:
 
 
 def with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:
-    """Runs that the recipe names by id, as paths: an id means something in one folder of runs alone."""
+    """Look at the models that the recipe names; runs among them become paths: an id is one in one folder of runs alone.
+
+    Raises InputError for a name that means nothing, several things, or something else than is needed there. What is in a
+    file is looked at by the trainer, and so is whether timm knows a name.
+    """
     changes: dict[str, Any] = {}
-    for name in ("learngene", "checkpoint", "teacher"):
+    for name, kinds in _MODELS.items():
         text = getattr(recipe, name, None)
-        if text is None or ":" in text or Path(text).name != text or Path(text).exists():
+        if text is None:
             continue
-        # What is no run may be known to timm or ship with tleg, which the trainer looks up; several runs are refused.
-        with suppress(NotFoundError):
-            run = resolve(text, runs_dir).run
-            if run is not None:
-                changes[name] = str(run.path.absolute())
+        reference = expect(resolve(text, runs_dir, download="timm" in kinds), *kinds)
+        if reference.kind == "weights":
+            open_binary(reference.place).close()
+        if reference.run is not None and Path(text).name == text and not Path(text).exists():
+            changes[name] = str(reference.run.path.absolute())
     return replace(recipe, **changes)
 
 

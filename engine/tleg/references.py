@@ -215,4 +215,7 @@ def _nothing(text: str, path: Path, runs_dir: Path, *, download: bool) -> str:
     names = shipped()
     others = ", no run and no model of timm" if download else " and no run"
     hint = did_you_mean(text, [*names, *run_ids(runs_dir), LAST])
-    return f"there is no file, no shipped learngene{others} '{text}'. Shipped: {', '.join(names) or 'none'}.{hint}"
+    if text == LAST:
+        return f"there are no runs in {runs_dir}"
+    known = hint or f" Shipped: {', '.join(names)}."
+    return f"there is no file, no shipped learngene{others} '{text}'.{known}"

@@ -76,8 +76,8 @@ def test_without_a_terminal_it_is_one_line_and_2(child_environment: Callable[...
     ("arguments", "expected"),
     [
         (["nowhere.safetensors"], "there is no file nowhere.safetensors"),
-        (["no-such-run"], "there is no learngene, file or run 'no-such-run'.\n"),
-        (["fashion-minst"], "there is no learngene, file or run 'fashion-minst'. Did you mean 'fashion-mnist'?\n"),
+        (["no-such-run"], "there is no file, no shipped learngene and no run 'no-such-run'. Shipped: fashion-mnist.\n"),
+        (["fashion-minst"], "shipped learngene and no run 'fashion-minst'. Did you mean 'fashion-mnist'?\n"),
         (["261124-learn-digits"], "run '261124-learn-digits'. Did you mean '261124-053016-learn-digits'?\n"),
         (["2611"], "'2611' could be 261124-053016-learn-digits, 261124-053015-learn-digits; type more of the id"),
         (["last", "--runs-dir", "none"], "there are no runs in none"),
@@ -88,7 +88,7 @@ def test_without_a_terminal_it_is_one_line_and_2(child_environment: Callable[...
         (["--refresh", "nan", "--serve"], "--refresh nan is no time"),
         (["--theme", "tleg-dusk"], "there is no theme 'tleg-dusk'"),
         (["--theme", "tleg-drak"], "Did you mean 'tleg-dark'?"),
-        (["folder"], "folder is not a run: it has no spec.json"),
+        (["folder"], "folder is neither a learngene nor a run"),
         (["empty.safetensors"], "empty.safetensors is not a usable learngene: it is empty"),
     ],
 )

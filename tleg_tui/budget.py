@@ -41,8 +41,8 @@ def _read(key: str, text: str) -> int:
         # A bare number is in GMACs, as the table shows them.
         return int(float(text) * 1e9) if _is_number(text) else parse_count(text)
     if key == "batch":
-        if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
-            raise InputError(f"a batch is 1 to 1,000,000 images, not '{text}'")
+        if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= 1_000_000:
+            raise InputError(f"a batch is 1 to 1,000,000 images, not '{text[:20]}'")
         return int(text)
     if key == "parameters":
         return parse_count(text)

@@ -146,7 +146,7 @@ def test_a_mean_over_depths_is_told_from_the_accuracy_of_one_model(runs_dir: Pat
     (row,) = json.loads(run_cli("runs", "--json").stdout)
     assert (row["best_top1"], row["best_depths"]) == (65.5, [3, 8])
     texts = [str(each) for each in render_run(folder.id, fold(RunSnapshot(), EventReader(folder).read()), RunState())]
-    assert "best: 65.50 %, mean of 2 depths, after epoch 1" in texts
+    assert "best: 65.50 %, mean of 2 depths, after epoch 2" in texts
 
 
 def test_attach_says_how_a_run_ended(runs_dir: Path, run_cli: RunCli) -> None:

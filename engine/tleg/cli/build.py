@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tleg.basis import MAX_DEPTH
 from tleg.catalogue import DEFAULT_LEARNGENE
 from tleg.cli.main import app
 from tleg.cli.options import takes_options
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
 class BuildOptions:
     """What is built."""
 
-    depth: tuple[int, ...] = option(
-        (), help="Depth of a descendant; may be given several times.", metavar="N", least=1, most=MAX_DEPTH
-    )
+    depth: tuple[int, ...] = option((), help="Depth of a descendant; may be given several times.", metavar="N")
     export: tuple[str, ...] = option(
         (),
         help="pytorch, onnx, onnx-compact or onnx-elastic; may be given several times. Without it: pytorch.",
@@ -44,6 +41,7 @@ class BuildOptions:
         metavar="N",
         least=1,
         most=MAX_CLASSES,
+        rule=f"a model has 1 to {MAX_CLASSES:,} classes",
     )
 
 

@@ -41,7 +41,13 @@ class PreviewOptions:
     max_training_memory: str | None = option(
         None, help="Most memory to fine-tune on a batch, such as 8GB (estimate).", metavar="SIZE"
     )
-    batch: int = option(1, help="Images in a batch, for the memory estimates.", least=1, most=1_000_000, unit="image")
+    batch: int = option(
+        1,
+        help="Images in a batch, for the memory estimates.",
+        least=1,
+        most=1_000_000,
+        rule="a batch has at least 1 image and at most 1,000,000",
+    )
 
 
 @app.command()

@@ -28,7 +28,7 @@ class Option:
     required  whether it has no default
     least, most  the smallest and the largest number that it may be (each one, of a list)
     letter    one letter that stands for it, as in -n
-    unit      what one of it is, as in 'at least 1 image'
+    rule      the range in words, where those say more than two numbers: 'a batch has 1 image or more'
     """
 
     name: str
@@ -45,7 +45,7 @@ class Option:
     choices: tuple[str, ...]
     item: type | None = None
     letter: str | None = None
-    unit: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class _Notes:
     most: float | None
     choices: tuple[str, ...]
     letter: str | None = None
-    unit: str = ""
+    rule: str = ""
 
 
 def option(
@@ -74,16 +74,16 @@ def option(
     most: float | None = None,
     choices: tuple[str, ...] = (),
     letter: str | None = None,
-    unit: str = "",
+    rule: str = "",
 ) -> Any:
     """Declare a field that is an option. `least` and `most` are inclusive; `choices` are the words that it may be."""
-    return _declare(default, _Notes(help, name, group, metavar, least, most, choices, letter, unit))
+    return _declare(default, _Notes(help, name, group, metavar, least, most, choices, letter, rule))
 
 
 def same_option(kind: type, name: str, default: Any = MISSING, *, help: str, group: str = "") -> Any:  # noqa: A002
     """Declare a field that is an option of another class under the same name, in the same range, with words of its own."""
     known = option_named(kind, name)
-    notes = _Notes(help, known.name, group, known.metavar, known.least, known.most, known.choices, known.letter, known.unit)
+    notes = _Notes(help, known.name, group, known.metavar, known.least, known.most, known.choices, known.letter, known.rule)
     return _declare(default, notes)
 
 
@@ -141,9 +141,8 @@ def _check_range(each: Option, value: float) -> None:
     if -math.inf < value < math.inf and least <= value <= most:
         return
     bounds = f"from {_written(least)} to {_written(most)}" if math.isfinite(most) else f"at least {_written(least)}"
-    if each.unit:
-        bounds = f"at least {_written(least)} {each.unit} and at most {_written(most)}"
-    raise InputError(f"{each.name} must be {bounds}, not {_written(value)}")
+    rule = f"{each.name}: {each.rule}" if each.rule else f"{each.name} must be {bounds}"
+    raise InputError(f"{rule}, not {_written(value)}")
 
 
 def _written(value: float) -> str:
@@ -194,7 +193,7 @@ def _describe(item: Field[Any], hint: Any, path: tuple[str, ...]) -> Option:
         notes.choices,
         item_kind,
         notes.letter,
-        notes.unit,
+        notes.rule,
     )
 
 

@@ -16,7 +16,7 @@ from tleg.recipes.presets import PRESETS, preset_values
 from tleg_tui.model_names import ModelNames
 from tleg_tui.offers import completions_of, offers_of, walk
 from tleg_tui.recipe_form import Overlay, Reading, field_of, is_shown, read_form, required_of, texts_of
-from tleg_tui.recipe_places import DATA_PREFIXES, VALIDATION_NAMES, Places, check_places
+from tleg_tui.recipe_places import DATA_PREFIXES, Places, check_places
 from tleg_tui.recipe_specs import PRESET, folded_fields, main_fields, preset_help
 
 LEARN = {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist"}
@@ -236,9 +236,8 @@ def test_every_option_has_one_field() -> None:
 
 
 def test_names_of_the_engine_that_need_numpy_are_the_same_here() -> None:
-    from tleg.data import folder, timm_names
+    from tleg.data import timm_names
 
-    assert folder.VALIDATION_NAMES == VALIDATION_NAMES
     assert all(timm_names.is_timm_name(f"{prefix}x") for prefix in DATA_PREFIXES)
 
 
@@ -248,6 +247,26 @@ def test_names_of_the_engine_that_need_numpy_are_the_same_here() -> None:
 def look(kind: Kind, texts: dict[str, str], runs_dir: Path, models: ModelNames = MODELS) -> Places:
     reading: Reading = read_form(kind, texts)
     return check_places(kind, reading.values, reading.output, reading.overwrite, runs_dir, models)
+
+
+def test_a_batch_larger_than_the_images_is_said_at_its_field(tmp_path: Path, digits_folder: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "Training").symlink_to(digits_folder / "train")
+    (tmp_path / "set" / "Testing").symlink_to(digits_folder / "val")
+    texts = {"start": "model", "model": "resnet18", "data": str(tmp_path / "set"), "batch-size": "", "accumulate": ""}
+    images = sum(1 for _ in (digits_folder / "train").rglob("*.png"))
+    assert dict(look("finetune", texts, tmp_path).problems) == {}
+    texts |= {"batch-size": str(images + 24), "accumulate": "8"}
+    largest = images // 8 * 8
+    assert dict(look("finetune", texts, tmp_path).problems) == {
+        "batch-size": f"{images} training images are too few for a batch of {images + 24}; "
+        f"the largest batch-size that fits is {largest}"
+    }
+    assert dict(look("finetune", {**texts, "batch-size": str(largest)}, tmp_path).problems) == {}
+    # Where the data is not known, or the batch makes no sense by itself, there is no such problem.
+    assert "batch-size" not in look("finetune", {**texts, "data": "torch/cifar10"}, tmp_path).problems
+    split = look("finetune", {**texts, "batch-size": str(largest), "validation-split": "0.5"}, tmp_path).problems
+    assert "too few for a batch" in split["batch-size"]
 
 
 def test_what_is_not_there_is_said_at_its_field(tmp_path: Path, digits_folder: Path) -> None:

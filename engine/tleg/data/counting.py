@@ -16,6 +16,7 @@ from tleg.recipes.document import from_values
 from tleg.recipes.kinds import TrainingRecipe
 from tleg.runs.layout import RunFolder
 from tleg.runs.spec import read_spec
+from tleg.runs.state import observe
 
 # Its 60,000 training images lie in one file.
 _KNOWN: Final = {"fashion-mnist": ((6000,) * 10)}
@@ -32,8 +33,9 @@ def count_training_images(text: str, validation_split: float | None, enough: int
     found = 0
     try:
         for count in _classes_of(text, place, splitting=validation_split is not None, enough=2 * enough):
-            held_out = 0 if validation_split is None else min(count - 1, max(1, round(validation_split * count)))
-            found += max(0, count - held_out)
+            if validation_split is not None and count > 1:
+                count -= min(count - 1, max(1, round(validation_split * count)))
+            found += count
             if found >= enough:
                 break
     except (OSError, DataError, ValueError):
@@ -58,6 +60,8 @@ def check_batch_of_run(folder: RunFolder, changes: Mapping[str, Any] | None = No
 
     changes  option name -> value, of what will be another
     """
+    if observe(folder).at_work:
+        return  # That is what will be said.
     spec = read_spec(folder)
     recipe = from_values(spec.kind, {**spec.recipe, **(changes or {})})
     check_batch(recipe, Path(spec.folder))

@@ -126,6 +126,8 @@ class EvaluateScreen(Dialog[Reached]):
         self.bench.remember_recent("data", words[3])
         best = max(found.top1, key=found.top1.__getitem__)
         self.bench.tell(f"measured {len(found.top1)} depths: best {found.top1[best]:.2f} % at depth {best}")
+        if notes := [str(note) for note in document.get("notes") or ()]:
+            self.bench.tell("; ".join(notes))
         self.dismiss(found)
 
     def _tell(self, text: str, *, wrong: bool) -> None:

@@ -26,6 +26,7 @@ from tleg.threads import available_cores, choose_threads, launched_environment
 ROUNDS = int(os.environ.get("TLEG_BENCHMARK_ROUNDS", "5"))
 SECONDS = 5.0
 BATCH = 128
+_LEAST_REPORTS = 4
 RECIPE = {
     "architecture": "vit_tiny_patch16_224",
     "model-arg": {"patch_size": 7, "embed_dim": 64, "num_heads": 2},
@@ -80,6 +81,9 @@ def _measure(way: Way, place: Path) -> None:
             loads.append(os.getloadavg()[0])
     ours, one = (statistics.median(speeds[text]) for text in ("auto", "1"))
     pairs = [first / second for first, second in zip(speeds["auto"], speeds["1"], strict=True)]
+    if auto == 1:
+        print(f"{way.name}: auto is 1 thread a process here; two measurements of that differ by {abs(ours / one - 1):.0%}")
+        return
     print(
         f"{way.name}: auto ({auto} thread{'s' if auto > 1 else ''} a process) {ours:.0f} images/s, 1 thread {one:.0f}: "
         f"{ours / one:.2f} x, by round {min(pairs):.2f} to {max(pairs):.2f}; load {statistics.median(loads):.1f}; "
@@ -97,10 +101,12 @@ def _speed(way: Way, threads: str, place: Path) -> float:
         readers = [EventReader(folder) for folder in folders]
         steps: list[list[Any]] = [[] for _ in folders]
         _wait_for_steps(readers, steps)
+        begin = max(told[0].t for told in steps)
         time.sleep(SECONDS)
-        for reader, told in zip(readers, steps, strict=True):
-            told += [event for event in reader.read() if event.type == "step"]
-    begin = max(told[0].t for told in steps)
+        while min(len([event for event in told if event.t >= begin]) for told in steps) < _LEAST_REPORTS:
+            time.sleep(0.1)
+            for reader, told in zip(readers, steps, strict=True):
+                told += [event for event in reader.read() if event.type == "step"]
     speed = 0.0
     for told in steps:
         inside = [event for event in told if event.t >= begin]

@@ -4,7 +4,9 @@ One line each: what went wrong, why, and what to do next. The command line turns
 `tleg.exit_codes`; a library user catches `TlegError` for all of them.
 """
 
+import errno
 from collections.abc import Iterable
+from typing import Final
 
 
 class TlegError(Exception):
@@ -70,6 +72,33 @@ def closest_name(name: str, known: Iterable[str]) -> str:
     return whole if whole or near is None else f" Did you mean '{near}'?"
 
 
+# What to do about an error of the operating system, where that is not said by its name.
+_OS_ADVICE: Final = {
+    errno.ENOSPC: "make room there, such as with `tleg rm`, or choose another place",
+    errno.EDQUOT: "make room there, such as with `tleg rm`, or choose another place",
+    errno.EFBIG: "`ulimit -f` or the file system allows no larger ones",
+    errno.EMFILE: "raise the limit with `ulimit -n 65536`, or give fewer --workers",
+    errno.ENFILE: "the whole machine has too many; end what is not needed",
+    errno.ENOMEM: "give fewer --workers, or end what is not needed",
+    errno.EAGAIN: "give fewer --workers, or raise `ulimit -u`",
+    errno.EROFS: "choose another place",
+    errno.EIO: "the disk is failing, or its file server is gone",
+    errno.EADDRINUSE: "wait a moment, or set another MASTER_PORT",
+    errno.ESTALE: "the file server was started again; open the folder anew",
+}
+
+
 def describe_os_error(error: OSError) -> str:
-    """Say an operating system error in words: 'No space left on device', without number or path."""
-    return error.strerror or str(error)
+    """Say an operating system error in words, without number or path: 'No space left on device (make room there, …)'."""
+    return f"{error.strerror or error}{_os_advice(error)}"
+
+
+def locate_os_error(error: OSError) -> str:
+    """Say an operating system error with the path that it is about, where it has one."""
+    place = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{place}{_os_advice(error)}"
+
+
+def _os_advice(error: OSError) -> str:
+    advice = _OS_ADVICE.get(error.errno or 0)
+    return f" ({advice})" if advice else ""

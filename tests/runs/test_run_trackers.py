@@ -108,3 +108,18 @@ def test_what_is_missing_is_said(run: RunFolder, run_cli: RunCli, monkeypatch: p
     result = run_cli("track", "last", "--to", "wandbb")
     assert result.code == 2
     assert "choose tensorboard, wandb, trackio. Did you mean 'wandb'" in result.stderr
+
+
+def test_what_another_program_refuses_is_a_sentence(
+    run: RunFolder, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: Any) -> None:
+        raise ConnectionError("api_key not configured (no-tty).\ncall wandb.login(key=[your_api_key])")
+
+    module: Any = ModuleType("wandb")
+    module.init = init
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    result = run_cli("track", "last", "--to", "wandb")
+    words = "tleg: wandb refused: api_key not configured (no-tty). call wandb.login(key=[your_api_key]); log in to it first"
+    assert result.code == 1
+    assert result.stderr.startswith(words)

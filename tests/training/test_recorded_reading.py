@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tleg.export.timm_folder import load_timm_folder, preprocessing_of
 
 from tests.conftest import make_learngene
 from tleg.container import read_header
@@ -16,7 +17,6 @@ from tleg.export.build import build_exports
 from tleg.export.manifest import read_manifest
 from tleg.export.plan import BuildRequest
 from tleg.export.runtime import open_export
-from tleg.export.timm_folder import load_timm_folder, preprocessing_of
 from tleg.header import Preprocessing
 from tleg.learngene import load
 from tleg.recipes.document import from_values, to_values

@@ -112,19 +112,17 @@ def run(arguments: Sequence[str]) -> ExitCode:
     except TlegError as error:
         _explain(str(error), debug)
         return exit_code_of(error)
-    except OSError as error:
-        if _explain_library(error, debug):
-            return ExitCode.FAILED
-        place = f": {error.filename}" if error.filename else ""
-        _explain(f"{error.strerror or error}{place}", debug)
-        return ExitCode.FAILED
     except Exception as error:
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
-            _explain("out of memory; try a smaller batch or depth", debug)
-            return ExitCode.FAILED
+        from tleg.explanations import explain, last_words
+
         if _explain_library(error, debug):
             return ExitCode.FAILED
-        _explain(f"unexpected {type(error).__name__}: {error}. Run again with --debug for the place", debug)
+        if type(error).__name__ == "OutOfMemoryError":
+            known: str | None = "out of memory on the GPU; give a smaller --batch-size or depth, or --device cpu"
+        else:
+            known = explain(error)
+        unknown = f"unexpected {type(error).__name__}: {last_words(error)}. Run again with --debug for the place"
+        _explain(unknown if known is None else known, debug)
         return ExitCode.FAILED
 
 

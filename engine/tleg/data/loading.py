@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from tleg.errors import DataError, TlegError
+from tleg.explanations import SHARED_MEMORY, explain
 
 _PREFETCHED: Final = 4
 _PR_SET_PDEATHSIG: Final = 1
+# Of this process by itself; of each worker, whose batches wait in shared memory; and what is taken where it may be.
+_FILES: Final = 32
+_FILES_OF_A_WORKER: Final = 8 + 3 * _PREFETCHED
+_MANY_FILES: Final = 4096
 _WORKER_DIED: Final = ("DataLoader worker", "Pin memory thread exited")
 
 
@@ -26,17 +32,27 @@ def batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     An error of tleg's in a worker is raised as it was there: torch repeats it with the worker's traceback in its message,
     and the message itself is the last line. Raises DataError when a worker was killed.
     """
+    iterator: Any = None
     try:
-        yield from _begin(loader)
+        iterator = _begin(loader)
+        yield from iterator
     except TlegError as error:
         lines = str(error).splitlines()
         if len(lines) < 2:
             raise
         raise type(error)(lines[-1].partition(": ")[2]) from None
     except RuntimeError as error:
+        if str(error).startswith("Caught "):  # In a worker that goes on living.
+            known = explain(error)
+            if known is None:
+                raise
+            raise DataError(known) from error
         # With pinned memory it is the thread between this process and the workers that notices first.
         if not any(word in str(error) for word in _WORKER_DIED):
             raise
+        # A worker that writes to shared memory of which there is no more is ended by this signal.
+        if any(worker.exitcode == -signal.SIGBUS for worker in getattr(iterator, "_workers", ())):
+            raise DataError(SHARED_MEMORY) from error
         raise DataError(
             "a process that prepares images was killed, most likely for want of memory; give fewer --workers"
         ) from error
@@ -55,10 +71,30 @@ def _begin(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 def worker_options(workers: int) -> dict[str, Any]:
-    """Return the arguments of a DataLoader for so many workers."""
+    """Return the arguments of a DataLoader for so many workers.
+
+    Raises DataError when they cannot have as many open files as they need: then torch would wait for their images for ever.
+    """
     if not workers:
         return {"num_workers": 0}
+    _allow_files(workers)
     return {"num_workers": workers, "prefetch_factor": _PREFETCHED, "worker_init_fn": settle_worker}
+
+
+def _allow_files(workers: int) -> None:
+    """Raise this process's limit of open files as far as it may. Every batch that waits holds some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _FILES + workers * _FILES_OF_A_WORKER
+    wanted = max(needed, _MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        raise DataError(
+            f"only {soft} files may be open at once, and {workers} worker{'s' if workers > 1 else ''} may need {needed}: "
+            "raise the limit with `ulimit -n 65536`, or give fewer --workers (0 needs none)"
+        )
 
 
 def settle_worker(_: int) -> None:

@@ -1,11 +1,13 @@
 """Other programs' curves, fed from a run's events: TensorBoard, Weights & Biases, trackio. None of them is needed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from tleg.errors import InputError, did_you_mean
+from tleg.errors import InputError, TlegError, did_you_mean
+from tleg.explanations import explain, last_words
 from tleg.runs.events import Event
 from tleg.runs.folder import RunFolder
 from tleg.runs.spec import RunSpec, read_spec
@@ -34,6 +36,16 @@ class Tracker(Protocol):
         ...
 
 
+@contextmanager
+def told(package: str) -> Iterator[None]:
+    """Around what another program does: its errors, of any kind, become one sentence. Raises TlegError."""
+    try:
+        yield
+    except Exception as error:
+        advice = "log in to it first" if package == "wandb" else "see whether it works by itself"
+        raise TlegError(f"{package} refused: {last_words(error)[:300]}; {advice}, then track again") from error
+
+
 class TensorBoard:
     """Writes event files into the run's folder, for `tensorboard --logdir`."""
 
@@ -42,16 +54,19 @@ class TensorBoard:
             writer = import_module("torch.utils.tensorboard").SummaryWriter
         except ImportError:
             writer = _load("tensorboardX", "tensorboard").SummaryWriter
-        self._writer = writer(str(folder.path / "tensorboard"))
+        with told("tensorboard"):
+            self._writer = writer(str(folder.path / "tensorboard"))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show values of a step."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        with told("tensorboard"):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Write what is left."""
-        self._writer.close()
+        with told("tensorboard"):
+            self._writer.close()
 
 
 class _Online:
@@ -62,7 +77,8 @@ class _Online:
     def __init__(self, folder: RunFolder, spec: RunSpec, project: str) -> None:
         module = _load(self.package, self.package)
         # The same id again goes on with the run that has it.
-        self._run = module.init(project=project, name=folder.id, config=dict(spec.recipe), **self.resumption(folder.id))
+        with told(self.package):
+            self._run = module.init(project=project, name=folder.id, config=dict(spec.recipe), **self.resumption(folder.id))
 
     def resumption(self, run: str) -> dict[str, Any]:
         """Return the arguments that make a run go on."""
@@ -70,11 +86,13 @@ class _Online:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show values of a step."""
-        self._run.log(dict(values), step=step)
+        with told(self.package):
+            self._run.log(dict(values), step=step)
 
     def close(self) -> None:
         """Send what is left."""
-        self._run.finish()
+        with told(self.package):
+            self._run.finish()
 
 
 class WeightsAndBiases(_Online):
@@ -133,5 +151,8 @@ def scalars_of(events: Iterable[Event]) -> Iterator[tuple[int, dict[str, float]]
 def _load(module: str, package: str) -> Any:
     try:
         return import_module(module)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise InputError(f"the package '{package}' is not installed: pip install {package}") from error
+    except Exception as error:  # Whatever a broken installation raises.
+        reason = explain(error) or last_words(error)
+        raise InputError(f"the package '{package}' does not work: {reason}") from error

@@ -3,7 +3,11 @@
 import faulthandler
 import signal
 import sys
+import traceback
 from pathlib import Path
+from typing import NoReturn
+
+from tleg.runs.layout import RunFolder
 
 
 def main() -> None:
@@ -18,21 +22,37 @@ def main() -> None:
     signals = StopSignals()
     signals.install()
     path = Path(sys.argv[1])
+    folder = RunFolder(path.absolute())
     # Before torch is imported, which looks at OMP_NUM_THREADS once.
-    from tleg.runs.layout import RunFolder
     from tleg.runs.run_threads import threads_of
     from tleg.threads import use_threads
 
-    threads = threads_of(RunFolder(path))
+    threads = threads_of(folder)
     use_threads(threads.count)
 
-    from tleg.training.distributed import leave
-    from tleg.training.log_stream import tolerate_full_disks
-    from tleg.training.run import run_trainer
+    try:
+        from tleg.training.distributed import leave
+        from tleg.training.log_stream import tolerate_full_disks
+        from tleg.training.run import run_trainer
+    except Exception as error:  # Whatever a broken installation raises.
+        _leave_without_libraries(folder, error)
 
     tolerate_full_disks()
 
     leave(run_trainer(path, signals, threads))
+
+
+def _leave_without_libraries(folder: RunFolder, error: Exception) -> NoReturn:
+    """Say which library does not load, where viewers look as well: there is nothing yet that could write events."""
+    from tleg.exit_codes import ExitCode
+    from tleg.explanations import explain, last_words
+    from tleg.runs.failures import store_failure
+
+    traceback.print_exc()
+    reason = explain(error) or f"unexpected {type(error).__name__}: {last_words(error)}"
+    store_failure(folder, ExitCode.FAILED, reason)
+    print(f"tleg: {reason}", file=sys.stderr)
+    sys.exit(ExitCode.FAILED)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import torch
 
 from tleg.errors import TlegError
 from tleg.exit_codes import ExitCode, exit_code_of
+from tleg.explanations import explain, last_words
 from tleg.runs.failures import read_failure, store_failure
 from tleg.runs.folder import RunFolder
 from tleg.training.distributed import LostProcessError
@@ -15,20 +16,16 @@ from tleg.training.run_observer import RunObserver
 
 def advice(error: BaseException) -> str:
     """Return one line: what failed and, where it is known, what to change."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = last_words(error)
     if isinstance(error, torch.OutOfMemoryError):
         return (
             "out of memory on the GPU: give --accumulate 2 (half the memory; batch norm and dropout see smaller parts), "
             "--gradient-checkpointing, or a smaller --batch-size"
         )
-    if isinstance(error, MemoryError) or "allocate memory" in text:
-        return "out of memory: give fewer --workers, or a smaller --batch-size"
     if isinstance(error, TlegError):
         return text
-    if isinstance(error, OSError):
-        place = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror or text}{place}"
-    return f"unexpected {type(error).__name__}: {text[:300]}. The log has the place"
+    known = explain(error)
+    return known if known is not None else f"unexpected {type(error).__name__}: {text[:300]}. The log has the place"
 
 
 def tell_failure(folder: RunFolder, error: BaseException, observer: RunObserver) -> ExitCode:

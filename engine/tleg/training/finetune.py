@@ -21,6 +21,7 @@ from tleg.training.defaults import as_read
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluation import Score, evaluate, require_finite
+from tleg.training.forward import check_forward
 from tleg.training.freezing import freeze
 from tleg.training.kept import MODEL, KeptModel
 from tleg.training.loop import train
@@ -77,6 +78,7 @@ def prepare(job: FinetuneJob, placement: Placement, observer: Observer = QUIET) 
     start = replace(start, preprocessing=as_read(start.preprocessing, job.data))
     training_transform(start.architecture.input_size, start.preprocessing, job.recipe.augmentation)
     check_enough(len(job.data.train), job.recipe)
+    check_forward(start.model, start.architecture.name, start.architecture.input_size)
     freeze(start.model, job.frozen)
     student = PlainStudent(start.model, token=job.distillation.method == "token")
     if job.recipe.gradient_checkpointing:

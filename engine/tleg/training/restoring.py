@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tleg.errors import FileFormatError, TlegError
+from tleg.explanations import last_words
 from tleg.training.checkpoints import Checkpoint, Checkpoints, Progress, read_checkpoint
 from tleg.training.distributed import World
 from tleg.training.observer import Observer
@@ -28,10 +29,22 @@ def restore(
     if checkpoints is not None:
         checkpoint = same_checkpoint(checkpoints, world, lambda: _latest(checkpoints, steps, observer))
         if checkpoint is not None:
-            state.load(checkpoint)
+            _load(state, checkpoint)
             progress = checkpoint.progress
     _check_same(state.student, world)
     return progress
+
+
+def _load(state: TrainingState, checkpoint: Checkpoint) -> None:
+    try:
+        state.load(checkpoint)
+    except (RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise TlegError(
+            f"{checkpoint.path} is of another model than the run makes now ({last_words(error)[:200]}); go on with the "
+            "versions of tleg, torch and timm and the files that it began with, or start a new run"
+        ) from error
 
 
 def same_checkpoint(checkpoints: Checkpoints, world: World, choose: Callable[[], Checkpoint | None]) -> Checkpoint | None:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from tleg.auxiliary import ElasticViT
 from tleg.classes import class_order
 from tleg.data.dataset import Data
-from tleg.errors import InputError
+from tleg.errors import InputError, TlegError
+from tleg.explanations import last_words
 from tleg.export.folder_plan import training_record
 from tleg.header import Preprocessing
 from tleg.learngene import Learngene, load
@@ -20,6 +21,7 @@ from tleg.models.weights import Which
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluation import Predictor, Score, evaluate
+from tleg.training.forward import is_want_of_memory
 from tleg.training.normaliser import Normaliser
 from tleg.training.references import open_model, resolve_model
 
@@ -106,7 +108,7 @@ def evaluate_subject(
         order = class_order(subject.classes, data.classes)
     except InputError as error:
         raise InputError(f"the model's classes are not those of {data.name}: {error}") from error
-    predictors = subject.predictors
+    predictors: dict[int | None, Predictor] = {depth: _told(each, subject) for depth, each in subject.predictors.items()}
     if order is not None:
         predictors = {depth: _in_order(predictor, order) for depth, predictor in predictors.items()}
     return evaluate(
@@ -121,6 +123,24 @@ def evaluate_subject(
         world=world,
         progress=progress,
     )
+
+
+def _told(predict: Predictor, subject: Subject) -> Predictor:
+    """A predictor whose failure is told as the model's."""
+
+    def told(pixels: Tensor) -> Tensor:
+        try:
+            return predict(pixels)
+        except Exception as error:  # Of timm, torch or ONNX Runtime.
+            if is_want_of_memory(error) or isinstance(error, TlegError):
+                raise
+            height, width = subject.input_size[1:]
+            raise InputError(
+                f"the model cannot be run on images of {height}x{width} pixels, as its own description says: "
+                f"{last_words(error)[:200]}"
+            ) from error
+
+    return told
 
 
 def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequence[int]) -> Subject:

@@ -1,6 +1,8 @@
 """The ancestry model as a teacher: its own normalisation and resolution, its classes checked, its accuracy looked at."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self, TypeVar
 
@@ -13,10 +15,12 @@ from tleg.atomic import hash_file
 from tleg.classes import class_order
 from tleg.data.dataset import Data
 from tleg.errors import InputError, TeacherError, TlegError
+from tleg.explanations import last_words
 from tleg.header import Preprocessing
 from tleg.models.timm_folder import input_size_of, preprocessing_of
 from tleg.training.device import Placement
 from tleg.training.evaluation import describe_nonfinite, evaluate
+from tleg.training.forward import is_want_of_memory
 from tleg.training.references import open_model, resolve_model
 
 T = TypeVar("T", bound="Teacher")
@@ -111,17 +115,33 @@ class Teacher(nn.Module):
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """pixels (N, C, H, W) in 0..1 -> logits (N, classes), and what the classifier sees: features (N, feature_size)."""
         model: Any = self.model
-        computed = model.forward_features(self._see(pixels))
-        return self._ordered(model.forward_head(computed)), model.forward_head(computed, pre_logits=True)
+        with self._told():
+            computed = model.forward_features(self._see(pixels))
+            return self._ordered(model.forward_head(computed)), model.forward_head(computed, pre_logits=True)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels (N, C, H, W) in 0..1 -> logits (N, classes)."""
-        return self._ordered(self.model(self._see(pixels)))
+        with self._told():
+            return self._ordered(self.model(self._see(pixels)))
 
     def _ordered(self, logits: Tensor) -> Tensor:
         """Logits (N, classes) in the order of the data's classes."""
         return logits if self.order is None else logits.index_select(1, self.order)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Around its forward pass: what fails there is the teacher's, whose name the error has."""
+        try:
+            yield
+        except Exception as error:
+            if is_want_of_memory(error):
+                raise
+            height, width = self.size
+            raise TeacherError(
+                f"the teacher {self.report.name} cannot be run on images of {height}x{width} pixels, as its own description "
+                f"says: {last_words(error)[:200]}; check its input_size, or choose another one"
+            ) from error
 
     def _see(self, pixels: Tensor) -> Tensor:
         """Pixel values in the teacher's channels and resolution, with its normalisation."""

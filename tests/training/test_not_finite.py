@@ -9,7 +9,7 @@ import torch
 
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
 from tleg.data.dataset import Data
-from tleg.errors import TlegError
+from tleg.errors import InputError, TlegError
 from tleg.recipes.compute import Keeping
 from tleg.recipes.depths import Depths
 from tleg.training.checkpoints import Checkpoints, read_progress
@@ -71,3 +71,20 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
     with pytest.raises(TlegError, match=rf"the model, which is in {output}, are not finite .* 397 of 397 images, so it has"):
         finetune(FinetuneJob(digits, start, recipe=recipe(epochs=1)), placement, output)
     assert json.loads((output / "training.json").read_text(), parse_constant=pytest.fail)["reached"] is None
+
+
+@pytest.mark.parametrize("name", ["fc.bias", "bn1.running_var"])
+def test_weights_that_are_no_numbers_are_no_start(
+    digits: Data, placement: Placement, recipe: Any, tmp_path: Path, name: str
+) -> None:
+    whole = start_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
+
+    def start(data: Data) -> Any:
+        made = whole(data)
+        full = next(each for each in made.model.state_dict() if each.endswith(name))
+        made.model.state_dict()[full].view(-1)[0] = float("inf")
+        return made
+
+    with pytest.raises(InputError, match=f"'.*{name}' of the weights to start from hold NaN or infinity"):
+        finetune(FinetuneJob(digits, start, recipe=recipe(epochs=1)), placement, tmp_path / "result")
+    assert not (tmp_path / "result").exists()

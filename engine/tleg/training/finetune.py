@@ -6,10 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from tleg.atomic import check_folder, new_file, new_folder
 from tleg.data.dataset import Data
 from tleg.data.order import seed_everything
 from tleg.data.transforms import training_transform
+from tleg.errors import InputError
 from tleg.export.folder_plan import TRAINING_RECORD
 from tleg.models.timm_folder import save_timm_folder
 from tleg.recipes.compute import Keeping
@@ -69,12 +72,13 @@ class Prepared:
 def prepare(job: FinetuneJob, placement: Placement, observer: Observer = QUIET) -> Prepared:
     """Make the model and check all that can be checked before training.
 
-    Raises what the start and the teacher raise, DataError and InputError.
+    Raises what the start and the teacher raise, DataError and InputError, also for weights that are not finite.
     """
     seed_everything(job.recipe.seed, "initial weights")
     start = job.start(job.data)
     for note in start.notes:
         observer.warn("weights", note)
+    _check_finite(start.model)
     start = replace(start, preprocessing=as_read(start.preprocessing, job.data))
     training_transform(start.architecture.input_size, start.preprocessing, job.recipe.augmentation)
     check_enough(len(job.data.train), job.recipe)
@@ -164,6 +168,16 @@ def finetune(
         with new_file(output / TRAINING_RECORD, overwrite=True) as file:
             _write_record(file, {**record, "reached": _describe_score(scores["model"])})
     return scores["model"]
+
+
+def _check_finite(model: nn.Module) -> None:
+    """Refuse to start from weights, or running statistics, that are not finite: no learning rate would help."""
+    # Other buffers may hold infinities on purpose, such as masks of attention.
+    values = [*model.named_parameters(), *((name, value) for name, value in model.named_buffers() if "running_" in name)]
+    broken = [name for name, value in values if not value.detach().isfinite().all()]
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise InputError(f"'{broken[0]}'{more} of the weights to start from hold NaN or infinity; start from other weights")
 
 
 def _describe_training(job: FinetuneJob, steps: int, prepared: Prepared) -> dict[str, Any]:

@@ -32,6 +32,9 @@ FREE = {
     "schedule": st.sampled_from(["cosine", "linear", "constant"]),
     "optimizer": st.sampled_from(["adamw", "lamb", "sgd"]),
     "gradient-checkpointing": st.booleans(),
+    "exif": st.booleans(),
+    "pixel-range": st.sampled_from(["0,4095", "-1024,3071.5"]),
+    "max-pixels": st.integers(1, 2**40),
     "checkpoint-steps": st.integers(1, 999),
     "temperature": st.floats(0.1, 9),
     "model-arg": st.dictionaries(
@@ -74,9 +77,10 @@ def test_a_recipe_is_its_command_line(pair: tuple[str, dict[str, Any]]) -> None:
     options = {each.name: each for each in options_of(type(recipe))}
     given_options: dict[str, Any] = {name: [] if each.kind is dict else None for name, each in options.items()}
     while words:
-        each = options[words.pop(0).removeprefix("--")]
+        word = words.pop(0).removeprefix("--")
+        each = options[word if word in options else word.removeprefix("no-")]
         if each.kind is bool:
-            given_options[each.name] = True
+            given_options[each.name] = word == each.name
         elif each.kind is dict:
             given_options[each.name].append(words.pop(0))
         else:

@@ -19,6 +19,7 @@ from tleg.export.plan import BuildRequest
 from tleg.export.runtime import open_export
 from tleg.header import Preprocessing
 from tleg.learngene import load
+from tleg.models.timm_folder import load_timm_folder, preprocessing_of
 from tleg.recipes.document import from_values, to_values
 from tleg.runs.folder import create_run
 from tleg.runs.spec import read_spec

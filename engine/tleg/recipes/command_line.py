@@ -20,7 +20,7 @@ def command_words(recipe: TrainingRecipe) -> tuple[str, ...]:
             continue
         value = values[each.name]
         if each.kind is bool:
-            words.append(f"--{each.name}")
+            words.append(f"--{each.name}" if value else f"--no-{each.name}")
         elif each.kind is dict:
             for pair in argument_pairs(value):
                 words += [f"--{each.name}", pair]

@@ -10,7 +10,7 @@ from tleg.atomic import check_file, check_folder
 from tleg.container import read_file
 from tleg.data.counting import check_batch
 from tleg.data.splits import find_splits
-from tleg.errors import InputError, NotFoundError, TlegError, closest_name, did_you_mean
+from tleg.errors import DataError, InputError, TlegError, did_you_mean
 from tleg.recipes.document import from_values
 from tleg.recipes.kinds import Kind
 from tleg.references import Reference, expect, resolve
@@ -88,12 +88,16 @@ def _check_data(text: str, splits: bool) -> None:
 
 
 def _check_batch(kind: Kind, values: Mapping[str, Any]) -> str | None:
-    """What is wrong with the batch for as many images as there are."""
+    """What is wrong with the batch for so many images; None also where the rest of the form is not right yet."""
     least: Mapping[str, Any] = {"architecture": "?"} if kind == "learn" else {"checkpoint": "?"}
     names = ("data", "validation-split", "batch-size", "accumulate", "devices", "nodes", "mixup", "cutmix")
     try:
-        check_batch(from_values(kind, {**least, **{name: values[name] for name in names if name in values}}))
-    except TlegError as error:
+        recipe = from_values(kind, {**least, **{name: values[name] for name in names if name in values}})
+    except InputError:
+        return None
+    try:
+        check_batch(recipe)
+    except DataError as error:
         return str(error)
     return None
 

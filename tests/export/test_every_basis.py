@@ -147,7 +147,7 @@ def test_functions_are_the_same_for_floats_tensors_and_graphs(basis: Basis, tmp_
 
     graph = Graph("float32")
     arithmetic = GraphArithmetic(graph, "basis")
-    names = [arithmetic.as_float32(value) for value in basis.functions(arithmetic.value("t"), arithmetic)]
+    names = [arithmetic.as_float32(value) for value in basis.functions(arithmetic.position("t"), arithmetic)]
     graph.add("Concat", names, "found", axis=1)
     model = helper.make_model(
         helper.make_graph(

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from tests.export.conftest import BASES, VARIANTS, noise, relative_error
+from tleg.basis import MAX_DEPTH, parse_basis
 from tleg.errors import DepthError, ExportError
 from tleg.export import onnx_file
+from tleg.export.onnx_arithmetic import between_positions
 from tleg.export.onnx_compact import write_compact
 from tleg.export.onnx_elastic import write_elastic
 from tleg.export.onnx_plain import write_plain
@@ -118,6 +122,31 @@ def test_a_runtime_that_reads_past_tables_gives_no_number_for_a_depth_out_of_ran
         # The next request is not spoilt by the refused one.
         logits = model([images.astype(precision), np.array(3, np.int64)])[0]
         assert relative_error(logits.astype(np.float32), torch_logits(learngene, 3, images)) < tolerance
+
+
+@given(st.one_of(st.floats(1e-6, 1 - 1e-6), st.fractions(0, 1, max_denominator=64).map(float)), st.integers(1, MAX_DEPTH))
+def test_boundaries_part_layers_in_float32_as_in_float64(edge: float, depth: int) -> None:
+    if not 0 < edge < 1:
+        return
+    layers = np.arange(depth, dtype=np.float32)
+    begun = np.arange(depth) / depth >= edge
+    between = np.float32(between_positions(edge))
+    assert np.array_equal(layers / np.float32(depth) >= between, begun)
+    assert np.array_equal(layers * (np.float32(1) / np.float32(depth)) >= between, begun), (
+        "a division by way of a reciprocal"
+    )
+
+
+@pytest.mark.parametrize("stages", [3, 7, 10])
+def test_stages_begin_at_the_same_layer_in_a_runtime_without_float64(
+    stages: int, tiny_learngene: Any, tmp_path: Path, torch_logits: Any
+) -> None:
+    learngene = tiny_learngene(basis=parse_basis(f"piecewise:{stages}"))
+    images = noise(learngene)
+    model = open_in_openvino(write("elastic", tmp_path / "elastic.onnx", learngene, 0))
+    for depth in (1, 5, 14, 20, 25, 30):
+        logits = model([images, np.array(depth, np.int64)])[0]
+        assert relative_error(logits, torch_logits(learngene, depth, images)) < ROUNDING, depth
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

@@ -1,12 +1,15 @@
 """Numbers of an ONNX graph, to be computed with as Python's: what a basis needs (`tleg.basis_functions`)."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from onnx import TensorProto
 
+from tleg.basis import MAX_DEPTH
 from tleg.export.onnx_graph import Graph
 
 
@@ -18,9 +21,9 @@ class GraphArithmetic:
     prefix: str
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def value(self, name: str) -> "GraphValue":
-        """Return a value of the graph, float64 of shape (1, 1), to compute with."""
-        return GraphValue(self, name)
+    def position(self, name: str) -> "GraphValue":
+        """Return the position of a layer, a value of the graph of type float64 and shape (1, 1), to compute with."""
+        return GraphValue(self, name, is_position=True)
 
     def apply(self, operator: str, *inputs: "GraphValue | float", to: int | None = None) -> "GraphValue":
         """Add a node."""
@@ -35,6 +38,8 @@ class GraphArithmetic:
 
     def step(self, value: "GraphValue", edge: float, /) -> "GraphValue":
         """1 where a value is at least `edge`, else 0."""
+        # Some runtimes compute in float32 what is float64 in the file, and divide by way of a reciprocal.
+        edge = between_positions(edge) if value.is_position else edge
         return self.apply("Cast", self.apply("GreaterOrEqual", value, edge), to=TensorProto.DOUBLE)
 
     def as_float32(self, value: "GraphValue | float") -> str:
@@ -53,6 +58,7 @@ class GraphValue:
 
     arithmetic: GraphArithmetic = field(repr=False)
     name: str
+    is_position: bool = False
 
     def __add__(self, other: "GraphValue | float") -> "GraphValue":
         return self.arithmetic.apply("Add", self, other)
@@ -77,3 +83,19 @@ class GraphValue:
 
     def __neg__(self) -> "GraphValue":
         return self.arithmetic.apply("Neg", self)
+
+
+@cache
+def between_positions(edge: float) -> float:
+    """Return a number that parts the positions l / L as `edge` does, 0 < edge < 1, as far from all of them as it can be.
+
+    Two positions of depths up to MAX_DEPTH are at least 9.5e-7 apart, so a comparison with what lies halfway between them
+    comes out right in float32 as well, where 15 / 25 may be less than 0.6.
+    """
+    below, above = 0.0, 1.0
+    for depth in range(1, MAX_DEPTH + 1):
+        layer = math.ceil(edge * depth)
+        while layer / depth >= edge:
+            layer -= 1
+        below, above = max(below, layer / depth), min(above, (layer + 1) / depth)
+    return (below + above) / 2

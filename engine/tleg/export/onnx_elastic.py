@@ -5,8 +5,9 @@ With all terms of a parameter in one matrix (K, values), a layer's values are on
 single pass over the terms, whatever the basis. Weights are made and used in pieces of about width x width, because a
 piece that is still in the processor's cache when it is used saves a trip to memory (5% of the time of an S at batch 1).
 
-t and functions of t are computed in float64, as `tleg.basis` does, so that no stage boundary is missed. In float16 the
-terms are kept in float16, and a layer's weights are made in float32 and rounded.
+t and functions of t are computed in float64, as `tleg.basis` does, so that no stage boundary is missed; the
+boundaries lie where none is missed in float32 either, which runtimes without float64 compute in. In float16 the terms are
+kept in float16, and a layer's weights are made in float32 and rounded.
 
 A depth outside 1 to MAX_DEPTH never gives numbers. ONNX Runtime fails with an error that names the rule, because an index
 past the end of a table is one. Other runtimes do not look (OpenVINO reads a zero there, by definition), so every logit is
@@ -126,7 +127,7 @@ def _body(graph: Graph, structure: Structure, basis: Basis, tensors: Mapping[str
 def _coefficients(body: Graph, basis: Basis, position: str) -> str:
     """Add the coefficients of a layer, shape (1, K), float32, from its position in float64."""
     arithmetic = GraphArithmetic(body, "basis")
-    t = arithmetic.value(body.add("Reshape", [position, body.integers(1, 1)], "basis.position"))
+    t = arithmetic.position(body.add("Reshape", [position, body.integers(1, 1)], "basis.position"))
     values = [arithmetic.as_float32(value) for value in basis.functions(t, arithmetic)]
     return body.add("Concat", values, "coefficients", axis=1)
 

@@ -216,6 +216,27 @@ def test_figures_say_how_near_the_range_a_model_comes(tiny_learngene: Any, tmp_p
     assert "of 65,504 (in blocks.11)" in done.stdout
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_below_the_range_are_refused_where_they_matter(
+    kind: Any, tiny_learngene: Any, tmp_path: Path, run_cli: Cli
+) -> None:
+    learngene = tiny_learngene()
+    tensors = dict(learngene.tensors)
+    for name in ("head.weight", "head.bias"):  # Logits of about 1e-7, and float16's numbers are 6e-8 apart there.
+        tensors[name] = tensors[name] * np.float32(1e-7)
+    replace(learngene, tensors=tensors).save(tmp_path / "tiny.safetensors")
+    options = ("build", tmp_path / "tiny.safetensors", "--depth", 3, "--export", kind, "--output", tmp_path)
+    done = run_cli(*options, "--dtype", "float16")
+    assert done.code == 1
+    assert "differs from its reference" in done.stderr
+    assert "use float32" in done.stderr
+    assert run_cli(*options).code == 0
+    tensors = dict(learngene.tensors)
+    tensors["blocks.mlp.fc2.bias"] = tensors["blocks.mlp.fc2.bias"] * np.float32(1e-9)  # Nobody misses these.
+    replace(learngene, tensors=tensors).save(tmp_path / "other.safetensors")
+    assert run_cli("build", tmp_path / "other.safetensors", *options[2:], "--dtype", "float16").code == 0
+
+
 def test_float32_exports_are_not_measured_so(tiny_learngene: Any, tmp_path: Path) -> None:
     tiny_learngene().save(tmp_path / "tiny.safetensors")
     (item,) = build_exports(BuildRequest(tmp_path / "tiny.safetensors", ("onnx",), (2,), tmp_path))

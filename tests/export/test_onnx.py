@@ -17,7 +17,7 @@ from tleg.errors import DepthError, ExportError
 from tleg.export import onnx_file
 from tleg.export.onnx_arithmetic import between_positions
 from tleg.export.onnx_compact import write_compact
-from tleg.export.onnx_elastic import write_elastic
+from tleg.export.onnx_elastic import RULE, write_elastic
 from tleg.export.onnx_plain import write_plain
 from tleg.learngene import Learngene
 
@@ -122,6 +122,11 @@ def test_a_runtime_that_reads_past_tables_gives_no_number_for_a_depth_out_of_ran
         # The next request is not spoilt by the refused one.
         logits = model([images.astype(precision), np.array(3, np.int64)])[0]
         assert relative_error(logits.astype(np.float32), torch_logits(learngene, 3, images)) < tolerance
+
+
+def test_the_docs_name_the_error_of_a_depth_out_of_range() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "runtimes.md").read_text()
+    assert f"`{RULE}`" in text
 
 
 @given(st.one_of(st.floats(1e-6, 1 - 1e-6), st.fractions(0, 1, max_denominator=64).map(float)), st.integers(1, MAX_DEPTH))

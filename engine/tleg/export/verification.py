@@ -167,7 +167,7 @@ def require_agreement(verification: Verification, precision: Precision) -> None:
     """Raise VerificationError when an error exceeds the tolerance; one that is not a number does."""
     worst = max(verification.comparisons, key=lambda comparison: comparison.relative_error)
     if not all(comparison.relative_error <= verification.tolerance for comparison in verification.comparisons):
-        hint = "; float32 is more exact" if precision == "float16" else ""
+        hint = "; use float32, which is more exact" if precision == "float16" else ""
         how = " in float16 arithmetic" if worst.arithmetic == "float16" else ""
         raise VerificationError(
             f"the export differs from its reference{how}{_at(worst.depth)}, batch {worst.batch}: by "

@@ -1,5 +1,6 @@
 """The screen in ASCII, for fonts and terminals that lack more: `--ascii` translates what is painted, and nothing else."""
 
+import unicodedata
 from functools import lru_cache
 from typing import Final
 
@@ -38,9 +39,13 @@ _TABLE: Final = {
 }
 
 
+# Letters that are none with an accent.
+_LETTERS: Final = dict(zip("ßæÆœŒøØđĐðÐþÞłŁıħĦŋŧŦ", "saAoOoOdDdDtTlLihHntT", strict=True))
+
+
 @lru_cache(4096)
 def to_ascii(text: str) -> str:
-    """Return a text with every sign that is no letter of a language in ASCII; it keeps its length."""
+    """Return a text in ASCII: signs by others that look alike, letters without their accents. It keeps its length."""
     if text.isascii():
         return text
     return "".join(_letter(letter) for letter in text)
@@ -53,7 +58,8 @@ def _letter(letter: str) -> str:
         return " .:;!|#@@"[(ord(letter) - 0x2800).bit_count()]
     if letter in _TABLE:
         return _TABLE[letter]
-    return letter if letter.isalnum() else "?"
+    plain = [each for each in unicodedata.normalize("NFKD", letter) if each.isascii() and each.isprintable()]
+    return plain[0] if plain else _LETTERS.get(letter, "?")
 
 
 class AsciiFilter(LineFilter):

@@ -15,7 +15,7 @@ from tleg.container import read_file
 from tleg.errors import InputError
 from tleg.header import LAYOUTS
 from tleg.ranges import parse_depths
-from tleg.references import find
+from tleg.references import expect, resolve
 from tleg.runs.results import name_of
 from tleg_tui.learngenes import resolve_path
 
@@ -106,7 +106,13 @@ class Report:
 
 def open_source(argument: str) -> ExportSource:
     """Look at what is to be exported. Raises InputError when it is none. Reads a header at most."""
-    path = find(argument, "learngene", "folder")
+    reference = resolve(argument)
+    if reference.kind == "run" and reference.run is not None:
+        # One that is not finished: its last checkpoint is opened when it is built.
+        if not reference.learns:
+            return ExportSource(argument, reference.run.id, folder=True, kinds=("onnx",))
+        return ExportSource(argument, reference.run.id, folder=False, kinds=tuple(KINDS), layouts=LAYOUTS[:1])
+    path = expect(reference, "learngene", "folder").place
     if path.is_dir():
         return ExportSource(argument, name_of(path), folder=True, kinds=("onnx",))
     header = read_file(path).header

@@ -11,6 +11,7 @@ from tleg.runs.reports import EvaluationReport
 from tleg.runs.snapshot import RunSnapshot
 from tleg.runs.state import REMOVED
 from tleg_tui.numbers import grouped
+from tleg_tui.wording import said
 
 STATE_COLOURS: Final = {
     "running": "$success",
@@ -80,9 +81,10 @@ def _end(look: RunLook) -> str:
         return " · ".join(filter(None, (f"{epochs}{took}", best, exports)))
     where = f"step {grouped(state.step)} of {grouped(state.steps)}" if state.step is not None and state.steps else ""
     if state.state == "stopped":
-        return " · ".join(filter(None, (printable(state.message or where), "R goes on", best)))
+        exports = "x exports" if snapshot.checkpoints else ""
+        return " · ".join(filter(None, (said(state.message or where), "R goes on", exports, best)))
     if state.state == "failed":
-        return f"{printable(state.message or 'see the log')} · R tries again"
+        return f"{said(state.message or 'see the log')} · R tries again"
     return f"{_lost(look)} · R goes on"
 
 
@@ -90,7 +92,7 @@ def _lost(look: RunLook) -> str:
     kept = look.snapshot.checkpoints
     last = f"its last checkpoint is of step {grouped(kept[-1].step)}" if kept else "it has no checkpoint yet"
     if look.state.exit_code is not None and look.state.message:  # Another process of the run left its reason.
-        return f"{printable(look.state.message)}; {last}"
+        return f"{said(look.state.message)}; {last}"
     return f"the trainer ended without a word; {last}"
 
 
@@ -136,12 +138,12 @@ def happenings(snapshot: RunSnapshot, broken: int = 0, broken_at: float | None =
         found.append(
             Happening(kept.t, "■", "$foreground-muted", f"checkpoint of step {grouped(kept.step)} saved{size}{best}")
         )
-    found += [Happening(each.t, "!", "$warning", each.text) for each in snapshot.warnings]
+    found += [Happening(each.t, "!", "$warning", said(each.text)) for each in snapshot.warnings]
     if (finish := snapshot.finish) is not None:
         colour = {"failed": "$error", "finished": "$success"}.get(finish.state, "$warning")
         reason = finish.reason or finish.state
         text = reason if reason.startswith(finish.state) else f"{finish.state}: {reason}"
-        found.append(Happening(finish.t, "✗" if finish.state == "failed" else "■", colour, text))
+        found.append(Happening(finish.t, "✗" if finish.state == "failed" else "■", colour, said(text)))
     if broken:
         lines = "1 line" if broken == 1 else f"{broken} lines"
         found.append(Happening(broken_at or 0.0, "!", "$warning", f"{lines} of the events could not be read"))

@@ -14,6 +14,7 @@ from tleg.runs.inputs import ChangedInputsError
 from tleg.runs.layout import RunFolder
 from tleg.runs.slurm import stop
 from tleg_tui.coming_back import attach_command
+from tleg_tui.run_choices import unfinished_depth
 from tleg_tui.screens.base import WorkScreen
 from tleg_tui.screens.node_line import NodeLineScreen
 from tleg_tui.starting import question_of, refusal_of, resume
@@ -47,6 +48,14 @@ class RunControl(WorkScreen):
             return False
         return self._state == "stopping" or self._seen.asked_to_stop
 
+    @property
+    def _unfinished(self) -> bool:
+        """Whether it is not finished and has a checkpoint, which can be exported."""
+        seen = self._seen
+        if seen is None or seen.spec is None or seen.look.gone:
+            return False
+        return seen.look.state.state != "finished" and bool(seen.look.snapshot.checkpoints)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What makes sense now."""
         state, seen = self._state, self._seen
@@ -58,12 +67,39 @@ class RunControl(WorkScreen):
             waits = state == "queued" and not (seen and seen.spec and seen.spec.launch.job_id)
             return (state in ("stopped", "failed", "lost") or waits) and not self._at_work
         if action == "export":
-            return seen is not None and seen.result is not None
-        if action == "command":
+            return seen is not None and (seen.result is not None or self._unfinished)
+        if action in ("command", "again"):
             return seen is not None and seen.spec is not None
         if action == "copy_attach":
             return state != "gone"
         return True
+
+    def why_not(self, action: str) -> str:
+        """Where the run stands, and what can be done there."""
+        state, seen = self._state, self._seen
+        if state == "gone":
+            return "the folder of this run is gone"
+        if seen is None:
+            return "the run is being read: one moment"
+        if action in ("stop", "kill", "resume") and self._at_work:
+            return f"{self._at_work} is under way: one moment"
+        if action == "stop":
+            stopping = "it was asked to stop: it finishes its step and saves"
+            return stopping if self._stopping else f"the run is {state}: there is nothing to stop"
+        if action == "kill":
+            return f"the run is {state}: there is nothing to kill"
+        if action == "resume":
+            if state == "finished":
+                return "the run is finished: n begins another with its recipe"
+            return "the run waits in SLURM's queue" if state == "queued" else f"the run is {state}: s stops it"
+        if action == "export":
+            return why_no_export(seen)
+        return "what the run is made of cannot be read" if action in ("command", "again") else ""
+
+    def action_again(self) -> None:
+        """A new training like this one."""
+        if self._seen is not None and self._seen.spec is not None:
+            self.bench.open_training(self._seen.spec.kind, dict(self._seen.spec.recipe))
 
     def action_copy_attach(self) -> None:
         """Copy how one comes back."""
@@ -80,8 +116,12 @@ class RunControl(WorkScreen):
 
     def action_export(self) -> None:
         """Export the result."""
-        if self._seen is not None and self._seen.result is not None:
+        if self._seen is None:
+            return
+        if self._seen.result is not None:
             self._export()
+        elif self._unfinished and self._seen.spec is not None:
+            self.bench.open_export(str(self.folder.path), unfinished_depth(self._seen.spec))
 
     @work(exit_on_error=False)
     async def _export(self) -> None:
@@ -169,9 +209,18 @@ class RunControl(WorkScreen):
             self.refresh_bindings()
 
 
+def why_no_export(seen: Watched) -> str:
+    """Why there is nothing to export."""
+    result = seen.look.state.result
+    if seen.look.state.state == "finished" and result is not None:
+        return f"the result is no longer at {result}"
+    return "there is nothing to export yet: the run has no checkpoint"
+
+
 def possible(seen: Watched | None) -> object:
     """What decides which actions are offered."""
     if seen is None:
         return None
     look = seen.look
-    return look.state.state, look.gone, seen.asked_to_stop, seen.result, seen.spec, bool(look.snapshot.curve.points)
+    kept = bool(look.snapshot.checkpoints)
+    return look.state.state, look.gone, kept, seen.asked_to_stop, seen.result, seen.spec, bool(look.snapshot.curve.points)

@@ -49,7 +49,10 @@ class BuildOptions:
 @takes_options
 def build(
     learngene: Annotated[
-        str, typer.Argument(help="A learngene file, the name of a shipped one, a folder that timm loads, or a run.")
+        str,
+        typer.Argument(
+            help="A learngene file, the name of a shipped one, a folder that timm loads, or a run, finished or not."
+        ),
     ] = DEFAULT_LEARNGENE,
     *,
     options: BuildOptions,
@@ -68,6 +71,8 @@ def build(
     pytorch: a folder that timm loads in one line. onnx: one file with every layer's weights. onnx-compact: one file that
     holds the terms instead, of the learngene's size at any depth. onnx-elastic: one file for every depth, which is an input;
     it needs no --depth.
+
+    A run gives what it made; one that is not finished, what is in its last checkpoint.
 
     A folder, such as a fine-tuned descendant, is exported with its weights as they are: --export onnx, without --depth,
     --layout or --num-classes.

@@ -11,14 +11,14 @@ from textual import work
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
-from textual.events import Event, Resize
+from textual.events import Event, Key, Resize
 from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
 
 from tleg.cli.output import printable
 from tleg.places import settings_folder
-from tleg_tui.actions import bindings
+from tleg_tui.actions import action_of, bindings
 from tleg_tui.ascii import AsciiFilter
 from tleg_tui.contrast import ContrastFilter
 from tleg_tui.messages import RunsLooked
@@ -29,6 +29,7 @@ from tleg_tui.settings import RecentName, Settings, load_settings, store_setting
 from tleg_tui.themes import DEFAULT, THEMES
 from tleg_tui.trouble import is_void, report
 from tleg_tui.typeahead import TypeAhead
+from tleg_tui.wording import said
 
 if TYPE_CHECKING:
     from tleg.runs.layout import RunFolder
@@ -124,6 +125,20 @@ class Workbench(App[None]):
             self.typeahead.take(event)
         else:
             await super().on_event(event)
+
+    def on_key(self, event: Key) -> None:
+        """A key that does something here, but not now, says why. What was typed into a line does not come this far."""
+        reason = ""
+        for owner, found in self.screen._modal_binding_chain:
+            for binding in found.key_to_bindings.get(event.key, ()):
+                if self._check_action_state(binding.action, owner):
+                    return
+                if (known := action_of(binding)) is not None and not reason:
+                    why_not = getattr(owner, "why_not", None)
+                    name = known[1].name.partition("(")[0]
+                    reason = (why_not(name) if why_not is not None else "") or f"{known[1].label}: not possible now"
+        if reason and all(each.message != said(reason) for each in self._notifications):
+            self.tell(reason)
 
     def _hand_on(self, event: Event) -> None:
         self._handed_on = event
@@ -290,4 +305,4 @@ class Workbench(App[None]):
 
     def tell(self, text: str, *, wrong: bool = False) -> None:
         """Say something in the corner for a while."""
-        self.notify(printable(text), severity="error" if wrong else "information", timeout=8 if wrong else 4, markup=False)
+        self.notify(said(text), severity="error" if wrong else "information", timeout=8 if wrong else 4, markup=False)

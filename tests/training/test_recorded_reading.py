@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tleg.export.timm_folder import load_timm_folder, preprocessing_of
 
 from tests.conftest import make_learngene
 from tleg.container import read_header

@@ -132,7 +132,7 @@ async def run(pilot: Pilot[None]) -> None:
     await nothing(pilot)
     await eventually(pilot, lambda: pilot.app.runs.rows)  # type: ignore[attr-defined]
     await pilot.press("a")
-    await eventually(pilot, lambda: "H100" in screen_text(pilot) and "waiting for images" in screen_text(pilot))
+    await eventually(pilot, lambda: "412 W" in screen_text(pilot) and "waiting for images" in screen_text(pilot))
 
 
 STORIES: dict[str, Story] = {"workbench": budget, "export": export, "train": train, "runs": runs, "run": run}

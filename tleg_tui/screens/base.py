@@ -70,10 +70,14 @@ class WorkScreen(Leaving, Screen[None]):
         self._show_runs()
 
     def _show_runs(self) -> None:
-        if self.app.screen is not self:  # What is painted below another screen costs as much as what is seen.
+        if not self.is_current:  # What is painted where nobody sees it costs as much; below a dialog it is seen.
             return
         for title in self.query(TitleBar):
             title.runs = self.bench.runs
+
+    def why_not(self, action: str) -> str:
+        """Why an action that `check_action` refuses is not possible now, and what makes it so; '' when that is not known."""
+        return ""
 
     def waits_for(self, key: str) -> bool:
         """Whether something that a key needs is still to come, such as the first look at a run."""

@@ -15,6 +15,7 @@ from textual.widgets import Button, Static
 from tleg.cli.output import format_bytes, format_count, printable
 from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.screens.base import Dialog
+from tleg_tui.wording import said
 
 _WIDTH: Final = 10
 _CLASSES_NAMED: Final = 12
@@ -83,7 +84,7 @@ class DryRunScreen(Dialog[bool]):
             content = report(document)
             self._ready = message.result.code == 0
         else:
-            content = Content.assemble(("✗ ", "$error"), (printable(message.result.sentence), "$foreground"))
+            content = Content.assemble(("✗ ", "$error"), (said(message.result.sentence), "$foreground"))
         self.query_one("#found", Static).update(content)
         launch, close = self.query_one("#launch", Button), self.query_one("#close", Button)
         launch.disabled = not self._ready
@@ -107,8 +108,8 @@ def report(document: Mapping[str, Any]) -> Content:
         return Content.assemble((title, style), (printable(str(text)), "$foreground"))
 
     lines = [line(f"{title:<{_WIDTH}}", text) for title, text in _facts(_Facts(document))]
-    lines += [line(f"{'note':<{_WIDTH}}", note) for note in document.get("notes") or ()]
-    problems = [line("✗ ", text, "bold $error") for text in document.get("problems") or ()]
+    lines += [line(f"{'note':<{_WIDTH}}", said(str(note))) for note in document.get("notes") or ()]
+    problems = [line("✗ ", said(str(text)), "bold $error") for text in document.get("problems") or ()]
     lines += [Content(""), *(problems or [Content.styled("✓ nothing speaks against it", "$success")])]
     return Content("\n").join(lines)
 

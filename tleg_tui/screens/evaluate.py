@@ -19,6 +19,7 @@ from tleg_tui.child import run_tleg
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
 from tleg_tui.widgets.tick import Tick
+from tleg_tui.wording import said
 
 
 class EvaluateScreen(Dialog[Reached]):
@@ -132,7 +133,7 @@ class EvaluateScreen(Dialog[Reached]):
 
     def _tell(self, text: str, *, wrong: bool) -> None:
         told = self.query_one("#told", Static)
-        told.update(printable(text))
+        told.update(said(text))
         told.set_class(wrong, "problem")
 
 

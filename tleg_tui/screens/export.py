@@ -22,8 +22,9 @@ from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.export_form import ExportSource, FieldError, Order, Report, open_source, read_choices, read_report
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.export_list import ExportLine, ExportList
-from tleg_tui.widgets.export_questions import REPLACE, ExportQuestions
+from tleg_tui.widgets.export_questions import NAMES, ExportQuestions
 from tleg_tui.widgets.key_bar import KeyBar
+from tleg_tui.wording import said
 
 Stage = Literal["form", "building", "stopping", "done"]
 _COMMAND_LINES = 2
@@ -192,7 +193,7 @@ class ExportScreen(Dialog[Path]):
         told = self.query_one("#told", Static)
         told.display = bool(text)
         told.set_classes(kind)
-        told.update(printable(text))
+        told.update(said(text, NAMES))
 
     def _set_stage(self, stage: Stage) -> None:
         if stage != self._stage:
@@ -207,11 +208,27 @@ class ExportScreen(Dialog[Path]):
             return self._stage == "form" and self._problem is None
         if action == "finish":
             return self._stage == "done"
+        if action == "back":
+            return self._stage in ("form", "done")
+        if action == "give_up":
+            return self._stage == "building" and self._build is not None
         if action == "copy_path":
             return any(line.stage == "done" for line in self._lines)
         if action == "copy_command":
             return self._order is not None
         return True
+
+    def why_not(self, action: str) -> str:
+        """What is going on, or missing."""
+        if self._problem is not None and action in ("build", "finish"):
+            return "this cannot be exported: esc closes"
+        if self._stage == "stopping":
+            return "it is being given up: one moment"
+        if self._stage == "building":
+            return "it is being built: esc gives up"
+        return (
+            "nothing is built yet: enter builds" if action == "copy_path" else "there is no command while something is wrong"
+        )
 
     def action_build(self) -> None:
         """Build what is chosen."""
@@ -275,9 +292,9 @@ class ExportScreen(Dialog[Path]):
             self._tell(f"given up{kept or '; nothing was written'}", "hint")
             self.query_one(ExportQuestions).begin()
             return
-        exists = "--force replaces it" in result.sentence
-        self._tell(result.sentence.replace("--force replaces it", f"tick '{REPLACE}' above") + kept, "problem")
-        questions = self.query_one(ExportQuestions)
+        self._tell(result.sentence + kept, "problem")
+        order, questions = self._order, self.query_one(ExportQuestions)
+        exists = order is not None and not done and "--force" not in order.words and any(map(_exists, order.targets))
         questions.go_to_replace() if exists else questions.begin()
 
     def _finished(self) -> None:
@@ -310,15 +327,18 @@ class ExportScreen(Dialog[Path]):
         """Close."""
         self.dismiss(self._lines[0].path)
 
-    def action_back(self) -> None:
-        """Give up the build, or close."""
-        if self._stage == "building" and self._build is not None:
+    def action_give_up(self) -> None:
+        """Give up the build."""
+        if self._build is not None:
             self._set_stage("stopping")
             self._tell("giving up …", "hint")
             self._build.cancel()
-        elif self._stage == "done":
+
+    def action_back(self) -> None:
+        """Close."""
+        if self._stage == "done":
             self.action_finish()
-        elif self._stage == "form":
+        else:
             self.dismiss(None)
 
 

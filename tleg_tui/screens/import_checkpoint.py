@@ -1,6 +1,9 @@
 """Turn a checkpoint of the paper's own code into a learngene, by `tleg import`."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from textual import work
 from textual.app import ComposeResult
@@ -14,6 +17,18 @@ from tleg_tui.learngenes import resolve_path
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
 from tleg_tui.widgets.tick import Tick
+from tleg_tui.wording import said
+
+# What the fields are called, by the option of `tleg import` that each gives.
+_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "output": "learngene file",
+        "heads": "attention heads",
+        "architecture": "architecture",
+        "auxiliary-depth": "auxiliary depth",
+        "force": "replace an existing file",
+    }
+)
 
 
 class ImportScreen(Dialog[Path]):
@@ -74,7 +89,7 @@ class ImportScreen(Dialog[Path]):
         if self.query_one("#force", Tick).value:
             words.append("--force")
         self._importing = True
-        self._tell("reading the checkpoint …", wrong=False)
+        self._tell("reading the checkpoint; esc gives up", wrong=False)
         self._import(words, output)
 
     @work(exclusive=True, group="import")
@@ -89,5 +104,5 @@ class ImportScreen(Dialog[Path]):
 
     def _tell(self, text: str, *, wrong: bool) -> None:
         told = self.query_one("#told", Static)
-        told.update(printable(text))
+        told.update(said(text, _NAMES))
         told.set_class(wrong, "problem")

@@ -17,6 +17,7 @@ from tleg_tui.learngenes import resolve_path
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field
 from tleg_tui.widgets.option_list import OptionList
+from tleg_tui.wording import shortened
 
 SUFFIXES: Final = (".safetensors", ".pth", ".pt")
 _MOST: Final = 500
@@ -92,7 +93,7 @@ class OpenFileScreen(Dialog[Path]):
         typed, near = self._typed(text), ""
         with suppress(OSError):
             near = did_you_mean(typed.name, [path.name for path in _entries(typed.parent)]) if typed is not None else ""
-        self.query_one("#problem", Static).update(f"there is no file {printable(text.strip())}.{near}")
+        self.query_one("#problem", Static).update(f"there is no file {shortened(text.strip())}.{near}")
 
     def _typed(self, text: str) -> Path | None:
         try:

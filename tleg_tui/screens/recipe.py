@@ -249,6 +249,13 @@ class RecipeScreen(WorkScreen):
             return any(row.spec.kind == self._kind for row in self.bench.runs.rows)
         return True
 
+    def why_not(self, action: str) -> str:
+        """What is missing."""
+        if action == "pick":
+            fields = [each.spec.name for each in self.query(RecipeField) if each.spec.name in PICKED and each.display]
+            return f"F3 chooses for {', '.join(fields)}: this field is typed"
+        return "there is no run of this kind yet to take a recipe from" if action == "from_run" else ""
+
     async def action_advanced(self) -> None:
         """Unfold all groups, or fold them when all are unfolded."""
         groups = list(self.query(RecipeGroup))
@@ -299,7 +306,7 @@ class RecipeScreen(WorkScreen):
         if rows:
             self.app.push_screen(PickRunScreen("Fill the form from a run", rows), self._take_run)
         else:
-            self.bench.tell(f"there is no run of `tleg {self._kind}` yet")
+            self.bench.tell(self.why_not("from_run"))
 
     def _take_run(self, folder: RunFolder | None) -> None:
         row = next((row for row in self.bench.runs.rows if folder is not None and row.folder.path == folder.path), None)

@@ -92,8 +92,9 @@ class RunScreen(RunControl):
             self._watch_run(self._compared)
 
     def on_screen_suspend(self) -> None:
-        """Look no more while another screen is on top."""
-        self._awake.clear()
+        """Look no more while another screen hides this one; below a dialog it is seen."""
+        if not self.is_current:
+            self._awake.clear()
 
     def on_screen_resume(self) -> None:
         """Look again."""
@@ -227,6 +228,18 @@ class RunScreen(RunControl):
             return self.is_mounted and not all(panel.tail.following for panel in self._panels)
         return super().check_action(action, parameters)
 
+    def why_not(self, action: str) -> str:
+        """What is missing."""
+        if action == "compare":
+            return "there is no other run to compare with"
+        if action == "next_charts":
+            return "all curves are shown"
+        if action in ("log_scale", "smooth", "zoom"):
+            return "there is no curve yet: the run has made no step"
+        if action == "follow":
+            return "log and events follow their ends already"
+        return super().why_not(action)
+
     @property
     def _panels(self) -> tuple[EventsPanel, LogPanel]:
         return self.query_one(EventsPanel), self.query_one(LogPanel)
@@ -254,11 +267,17 @@ class RunScreen(RunControl):
 
     def action_focus_log(self) -> None:
         """Scroll in the log."""
-        self.query_one(LogPanel).tail.focus()
+        self._scroll_in(self.query_one(LogPanel), "the log is empty: the trainer has printed nothing")
 
     def action_focus_events(self) -> None:
         """Scroll in the events."""
-        self.query_one(EventsPanel).tail.focus()
+        self._scroll_in(self.query_one(EventsPanel), "nothing has happened yet")
+
+    def _scroll_in(self, panel: EventsPanel | LogPanel, empty: str) -> None:
+        if panel.tail.lines:
+            panel.tail.focus()
+        else:
+            self.bench.tell(empty)
 
     def action_follow(self) -> None:
         """Follow the ends again."""

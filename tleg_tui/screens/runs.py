@@ -16,7 +16,7 @@ from tleg.cli.output import printable
 from tleg.errors import TlegError
 from tleg.runs.layout import RunFolder
 from tleg_tui.actions import bindings
-from tleg_tui.run_choices import empty_text, export_source, possible, skipped_text
+from tleg_tui.run_choices import empty_text, export_source, possible, skipped_text, why_impossible
 from tleg_tui.run_lines import matches, run_line
 from tleg_tui.run_list import RunRow
 from tleg_tui.screens.base import WorkScreen
@@ -211,11 +211,25 @@ class RunsScreen(WorkScreen):
             return False
         if action == "compare":
             return len(self.bench.runs.rows) > 1
+        if action == "delete":
+            return row not in self.bench.runs.at_work
         return possible(row, action)
 
     def waits_for(self, key: str) -> bool:
         """Every key but the way back is about runs."""
         return key != "escape" and not self.bench.runs.read
+
+    def why_not(self, action: str) -> str:
+        """Where the chosen run stands, and what can be done there."""
+        if not self.bench.runs.rows:
+            return "there is no run yet: esc, then f or l starts one"
+        if (row := self.chosen) is None:
+            return "no run is chosen: esc shows all of them again"
+        if action == "compare":
+            return "there is no other run to compare with"
+        if action == "delete":
+            return f"{row.id} is {row.state}: stop it first (s), then delete it"
+        return why_impossible(row, action)
 
     def action_open(self) -> None:
         """Watch the chosen run."""
@@ -288,9 +302,6 @@ class RunsScreen(WorkScreen):
         """Delete the chosen run, after a question."""
         row = self.chosen
         assert row is not None
-        if row in self.bench.runs.at_work:
-            self.bench.tell(f"{row.id} is {row.state}: stop it first (s), then delete it", wrong=True)
-            return
         from tleg.runs.control import remove_run
         from tleg_tui.screens.confirm import ConfirmScreen
 
@@ -329,22 +340,22 @@ class RunsScreen(WorkScreen):
     async def _attempt(self, action: Callable[[], object], done: str, folder: RunFolder | None) -> None:
         from tleg.runs.inputs import ChangedInputsError
 
-        with self.bench.keys_wait():
-            try:
+        try:
+            with self.bench.keys_wait():
                 line = await asyncio.to_thread(action)
-            except ChangedInputsError as error:
-                if folder is not None:
-                    self._ask_to_accept(folder, error)
-                else:
-                    self.post_message(self.Done(str(error), wrong=True))
-            except (TlegError, OSError) as error:
-                self.post_message(self.Done(str(error), wrong=True))
+        except ChangedInputsError as error:
+            if folder is not None:
+                self._ask_to_accept(folder, error)
             else:
-                self.post_message(self.Done(done))
-                if isinstance(line, str):
-                    from tleg_tui.screens.node_line import NodeLineScreen
+                self.post_message(self.Done(str(error), wrong=True))
+        except (TlegError, OSError) as error:
+            self.post_message(self.Done(str(error), wrong=True))
+        else:
+            self.post_message(self.Done(done))
+            if isinstance(line, str):
+                from tleg_tui.screens.node_line import NodeLineScreen
 
-                    self.app.push_screen(NodeLineScreen(line))
+                self.app.push_screen(NodeLineScreen(line))
 
     def on_runs_screen_done(self, message: Done) -> None:
         """Say how it went, and look again."""

@@ -294,6 +294,26 @@ class WorkbenchScreen(WorkScreen):
             return self._entry is not None and self._entry.origin == "opened"
         return True
 
+    def why_not(self, action: str) -> str:
+        """What is missing."""
+        entry = self._entry
+        if action in ("build", "finetune", "evaluate", "pin"):
+            return (
+                "no learngene is chosen: o opens one"
+                if entry is None
+                else f"{entry.name} cannot be used: tab, then ↑ ↓ choose another"
+            )
+        if action == "compare":
+            pinned = len(self._pins)
+            return f"c compares two depths: p pins the chosen one, {'none' if pinned == 0 else 'one'} of two is pinned"
+        if action == "last_run":
+            return "there is no run yet: f and l start one"
+        if action == "forget":
+            places = {"shipped": "comes with tleg", "folder": "lies in this folder", "run": "is the result of a run"}
+            named = "" if entry is None else f": {entry.name} {places.get(entry.origin, '')}"
+            return f"del takes off what was opened with o{named}"
+        return ""
+
     def action_build(self) -> None:
         """Export the chosen depth."""
         assert self._entry is not None

@@ -8,6 +8,7 @@ from textual.widgets import Label, Static
 from tleg_tui.budget import FIELDS, read_budget
 from tleg_tui.messages import BudgetChanged
 from tleg_tui.widgets.field import Field
+from tleg_tui.wording import shortened
 
 
 class BudgetPanel(Vertical):
@@ -39,7 +40,7 @@ class BudgetPanel(Vertical):
         event.stop()
         self._texts[str(event.input.id)] = event.value
         budget, batch, problem = read_budget(self._texts)
-        self.query_one("#problem", Static).update(Content(problem or ""))
+        self.query_one("#problem", Static).update(Content(shortened(problem or "")))
         self.post_message(BudgetChanged(budget, batch, dict(self._texts)))
 
     def begin(self) -> None:

@@ -167,6 +167,12 @@ class DepthTable(ScrollView, can_focus=True):
         """The deepest that fits is known with a budget alone."""
         return self._deepest is not None if action == "deepest" else True
 
+    def why_not(self, action: str) -> str:
+        """What is missing."""
+        return (
+            "d goes to the deepest depth that fits the budget: / sets one, and none fits yet" if action == "deepest" else ""
+        )
+
     def on_click(self, event: events.Click) -> None:
         """Choose the depth under the mouse."""
         line = event.y + round(self.scroll_offset.y)

@@ -9,7 +9,7 @@ from tleg.cli.output import format_bytes, printable
 from tleg_tui.widgets.spans import TextLines
 
 _BAR: Final = 8
-_PAST: Final = "before it ended: "
+_PAST: Final = "last: "
 _MOST_ON_SHORT, _MOST_ON_TALL = 2, 8
 
 

@@ -1,5 +1,9 @@
 """What the export dialog asks."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Label, Static
@@ -8,7 +12,19 @@ from tleg_tui.export_form import DTYPES, ELASTIC, KINDS, Choices, ExportSource
 from tleg_tui.widgets import choices as ticks
 from tleg_tui.widgets.field import Field
 
-REPLACE = "replace existing"
+REPLACE: Final = "replace existing"
+# What the questions are called, by the option of `tleg build` that each answers.
+NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "export": "formats",
+        "depth": "depth",
+        "dtype": "numbers",
+        "layout": "layout",
+        "num-classes": "classes",
+        "output": "folder",
+        "force": REPLACE,
+    }
+)
 
 
 class ExportQuestions(Vertical):

@@ -10,10 +10,10 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from tleg.cli.output import printable
 from tleg_tui.recipe_form import NO, YES
 from tleg_tui.widgets.choice import Choice, Tick
 from tleg_tui.widgets.field import Field
+from tleg_tui.wording import said
 
 if TYPE_CHECKING:
     from textual.suggester import Suggester
@@ -108,16 +108,17 @@ class RecipeField(Widget):
 
     def show_problem(self, problem: str) -> None:
         """Say what is wrong, or that nothing is."""
+        problem = said(problem)
         if problem == self._problem:
             return
         self._problem = problem
         self.set_class(bool(problem), "-wrong")
         known = self.query(".problem")
         if known:
-            known.first(Static).update(printable(problem))
+            known.first(Static).update(problem)
             known.first().display = bool(problem)
         else:
-            self.mount(Static(printable(problem), classes="problem", markup=False))
+            self.mount(Static(problem, classes="problem", markup=False))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """It was typed in."""

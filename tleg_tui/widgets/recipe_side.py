@@ -1,6 +1,6 @@
 """Beside or below the form: help for the focused field, the equal command line, what is missing, and the buttons."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from textwrap import wrap
 
 from textual.app import ComposeResult
@@ -11,8 +11,22 @@ from textual.widgets import Button, Static
 from tleg.cli.output import printable
 from tleg.recipes.command_line import format_command
 from tleg_tui.recipe_form import Reading
+from tleg_tui.wording import said
 
 _MOST_NAMED = 3
+_MORE = " … F6"  # Which copies all of it.
+
+
+class _CommandBox(VerticalScroll):
+    """The room of the command; `draw` fills it anew."""
+
+    def __init__(self, draw: Callable[[], None]) -> None:
+        super().__init__(id="command-box")
+        self._draw_text = draw
+
+    def on_resize(self) -> None:
+        """What is said above may have taken lines, or left some."""
+        self.call_after_refresh(self._draw_text)
 
 
 class RecipeSide(Vertical):
@@ -26,13 +40,14 @@ class RecipeSide(Vertical):
     RecipeSide #command-box:ansi:focus { background: ansi_default; text-style: bold; }
     RecipeSide #command { height: auto; color: $text-muted; }
     RecipeSide #foot { height: 1; dock: bottom; }
-    RecipeSide #status { width: 1fr; height: 1; }
+    RecipeSide #status { width: 1fr; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     RecipeSide Button { margin-left: 1; min-width: 13; }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._shown: object = None
+        self._command = Content("")
 
     def compose(self) -> ComposeResult:
         """Buttons come before the command, so that Tab reaches them first."""
@@ -42,7 +57,7 @@ class RecipeSide(Vertical):
             yield Button("launch F5", id="launch", variant="primary", compact=True)
             yield Button("dry run F4", id="dry-run", compact=True)
             yield Button("copy F6", id="copy", compact=True)
-        with VerticalScroll(id="command-box"):
+        with _CommandBox(self._draw_command):
             yield Static(id="command")
 
     def show_help(self, text: str) -> None:
@@ -65,17 +80,38 @@ class RecipeSide(Vertical):
         else:
             line = printable(format_command(reading.command))
             text = Content.assemble("$ ", line if reading.missing else (line, "$foreground"))
+        self._command = text
+        self._draw_command()
+
+    def on_descendant_focus(self) -> None:
+        """With the focus the command scrolls."""
+        self._draw_command()
+
+    def on_descendant_blur(self) -> None:
+        """Without it, it says that there is more."""
+        self._draw_command()
+
+    def _draw_command(self) -> None:
+        """All of it where it scrolls or fits, else as much as there is room for, and that it goes on."""
+        box, text = self.query_one("#command-box"), self._command
+        width, room = box.scrollable_content_region.width, box.size.height
+        roomy = box.styles.height is not None and box.styles.height.is_auto
+        if width > len(_MORE) and room and not box.has_focus and not roomy:
+            lines = wrap(text.plain, width, break_on_hyphens=False)
+            if len(lines) > room:
+                last = f"{lines[room - 1][: width - len(_MORE)].rstrip()}{_MORE}"
+                text = Content.styled("\n".join([*lines[: room - 1], last]), "$text-muted")
         self.query_one("#command", Static).update(text)
 
     def show_status(self, reading: Reading, problems: Mapping[str, str], told: str, wrong: bool) -> None:
         """Say what keeps the training from starting; `told` goes before that."""
         if told:
-            text = Content.styled(printable(told), "$error" if wrong else "$accent")
+            text = Content.styled(said(told), "$error" if wrong else "$accent")
         elif problems:
             named = [name for name in problems if name][:_MOST_NAMED]
             more = "" if len(named) == len(problems) else " …"
             number = f"✗ {len(problems)} problem{'s' if len(problems) > 1 else ''}"
-            text = Content.styled(f"{number}: {', '.join(named)}{more}" if named else f"✗ {problems['']}", "$error")
+            text = Content.styled(f"{number}: {', '.join(named)}{more}" if named else f"✗ {said(problems[''])}", "$error")
         elif reading.missing:
             text = Content.styled(f"fill in: {', '.join(reading.missing)}", "$warning")
         else:

@@ -12,6 +12,7 @@ from tleg.cli.output import format_bytes, printable
 from tleg.cli.run_text import GLYPHS, format_top1, mean_of
 from tleg_tui.run_lines import data_of, origin_of
 from tleg_tui.run_list import RunRow
+from tleg_tui.wording import said
 
 STATE_COLOURS: Final = {
     "running": "$success",
@@ -63,7 +64,7 @@ def describe(row: RunRow, place: Path, width: int, height: int) -> Content:
             (printable(row.id), "bold $accent"),
             (f"   {GLYPHS[row.state]} {row.state}", colour),
         ),
-        *([_line("says", state.message, colour if row.state in ("failed", "lost") else "")] if state.message else []),
+        *([_line("says", said(state.message), colour if row.state in ("failed", "lost") else "")] if state.message else []),
         _line("trains", " · ".join(filter(None, (row.spec.kind, origin_of(row), data_of(row))))),
         *([_line("reached", reached)] if (reached := _best(row)) else []),
         _line("result", _result(row)),

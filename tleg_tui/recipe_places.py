@@ -10,7 +10,7 @@ from tleg.atomic import check_file, check_folder
 from tleg.container import read_file
 from tleg.data.counting import check_batch
 from tleg.data.splits import find_splits
-from tleg.errors import InputError, NotFoundError, TlegError, closest_name, did_you_mean
+from tleg.errors import DataError, InputError, NotFoundError, TlegError, closest_name, did_you_mean
 from tleg.recipes.document import from_values
 from tleg.recipes.kinds import Kind
 from tleg.references import Reference, expect, resolve

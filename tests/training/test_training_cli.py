@@ -195,8 +195,8 @@ def test_a_model_of_outputs_that_are_not_finite_has_no_accuracy(
             ["finetune", "--learngene", "g", "--depth", "2", "--model-arg", "a=1", "--data", "X", "--output", "o"],
             "--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own",
         ),
-        (["finetune", "--checkpoint", "c", "--pretrained", "--data", "X", "--output", "o"], "--pretrained belongs to --model"),
-        (["finetune", "--model", "m", "--weights", "ema", "--data", "X", "--output", "o"], "--weights belongs to --checkpoint"),
+        (["finetune", "--checkpoint", "c", "--pretrained", "--data", "X", "--output", "o"], "belongs to --model"),
+        (["finetune", "--model", "m", "--weights", "ema", "--data", "X", "--output", "o"], "belongs to --checkpoint"),
         (["finetune", "--checkpoint", "c", "--weights", "best", "--data", "X", "--output", "o"], "model, ema, not 'best'"),
         (
             ["finetune", "--model", "resnet18", "--image-size", "0", "--data", "X", "--output", "o"],

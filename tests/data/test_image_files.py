@@ -105,7 +105,19 @@ def test_links_are_followed_once_and_circles_end(tmp_path: Path) -> None:
     found, left_out = names(cat)
     # `again` and `more` are one folder: the first by name counts.
     assert found == ["0.png", "a.png", "again/0.png", "again/1.png", "again/2.png", "own/0.png", "own/1.png"]
-    assert (left_out.dead, left_out.again) == (1, 4)
+    assert (left_out.dead, left_out.again) == (2, 4)  # One leads to itself.
+
+
+def test_links_beside_class_folders_that_lead_up_or_to_nothing_are_no_classes(root: Path) -> None:
+    (root / "train" / "all").symlink_to("..")
+    (root / "train" / "here").symlink_to(".")
+    (root / "train" / "emu").symlink_to("/nonexistent/emu")
+    (root / "again").symlink_to(".")
+    (root / "train" / "cat" / "album").symlink_to("/nonexistent/album")
+    data = open_data(str(root))
+    assert (data.classes, class_counts(data.train, 2)) == (("cat", "dog"), (4, 3))
+    assert data.left_out == {"links to nothing": 2, "links to folders that were met already": 2}
+    assert len(open_data(str(root), 0.5).train) == 3
 
 
 def test_class_folders_and_splits_may_be_links(root: Path) -> None:

@@ -84,9 +84,16 @@ def is_image(name: str) -> bool:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the folders, and links to folders, that are not hidden, by name. Raises OSError."""
+    """Return the folders, and links to folders, that are not hidden, by name. Raises OSError.
+
+    A link to a folder that this one lies in is none of them: what is in it would count for everything in it.
+    """
     with os.scandir(folder) as entries:
-        return sorted(folder / entry.name for entry in entries if not is_hidden(entry.name) and _is_folder(entry))
+        return sorted(
+            folder / entry.name
+            for entry in entries
+            if not is_hidden(entry.name) and _is_folder(entry) and not _leads_up(folder, entry)
+        )
 
 
 def walk_images(folder: Path, left_out: LeftOut) -> Iterator[Path]:
@@ -115,12 +122,12 @@ def walk_images(folder: Path, left_out: LeftOut) -> Iterator[Path]:
                 left_out.hidden += 1
             elif _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(place / entry.name)
-            elif not is_image(entry.name):
-                left_out.suffixes[os.path.splitext(entry.name)[1].lower()] += 1
-            elif _is_file(entry):
+            elif _is_dead(entry):
+                left_out.dead += 1
+            elif is_image(entry.name) and _is_file(entry):
                 yield place / entry.name
             else:
-                left_out.dead += 1
+                left_out.suffixes[os.path.splitext(entry.name)[1].lower()] += 1
 
 
 def count_beside(folder: Path, left_out: LeftOut) -> None:
@@ -129,7 +136,11 @@ def count_beside(folder: Path, left_out: LeftOut) -> None:
         for entry in entries:
             if is_hidden(entry.name):
                 left_out.hidden += 1
-            elif not _is_folder(entry):
+            elif _is_folder(entry):
+                left_out.again += _leads_up(folder, entry)
+            elif _is_dead(entry):
+                left_out.dead += 1
+            else:
                 if is_image(entry.name):
                     left_out.stray += 1
                 else:
@@ -142,6 +153,18 @@ def _identity(place: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _leads_up(folder: Path, entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry of a folder is a link to a folder that this one lies in, or to itself."""
+    if not entry.is_symlink():
+        return False
+    target, here = os.path.realpath(entry.path), os.path.realpath(folder)
+    return os.path.commonpath((target, here)) == target
+
+
+def _is_dead(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

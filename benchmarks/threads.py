@@ -1,6 +1,7 @@
 """Threads of a training on the processor: as many as `--threads auto` takes, against one, in the ways in which runs meet.
 
     python -m benchmarks threads
+    python -m benchmarks.threads "beside another run"
 
 Real trainers, each a process of its own, on Fashion-MNIST. Every round trains for some seconds with each number of threads,
 one after the other, so that whatever else the machine does meets both; what is shown are medians over rounds, with the load.
@@ -68,7 +69,8 @@ def main() -> None:
     print(f"{available_cores()} cores, load {os.getloadavg()[0]:.1f}, {ROUNDS} rounds of {SECONDS:g} s")
     with tempfile.TemporaryDirectory() as place:
         for way in WAYS:
-            _measure(way, Path(place))
+            if not sys.argv[1:] or way.name in sys.argv[1:]:
+                _measure(way, Path(place))
 
 
 def _measure(way: Way, place: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
 from tleg.data.dataset import Data
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.errors import FileFormatError, InputError
+from tleg.errors import FileFormatError, InputError, TlegError
 from tleg.recipes.compute import Keeping
 from tleg.recipes.depths import Depths
 from tleg.recipes.training import Recipe
@@ -186,7 +186,7 @@ def test_a_checkpoint_of_something_else_is_refused(
     job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(2), recipe=recipe(epochs=1, batch_size=32))
     learn(job, placement, checkpoints=Checkpoints(tmp_path, Keeping()))
     wider = replace(job, arguments={**ARGUMENTS, "embed_dim": 64}, recipe=recipe(epochs=2, batch_size=32))
-    with pytest.raises(RuntimeError, match=r"size mismatch for model\."):
+    with pytest.raises(TlegError, match=r"size mismatch for model\."):
         learn(wider, placement, checkpoints=Checkpoints(tmp_path, Keeping()))
 
 

@@ -72,7 +72,7 @@ class Learngene:
                      std 0.01, bias zero, the same ones every time. The same number keeps the head.
         dtype        None is float32
 
-        Raises DepthError, ArchitectureError.
+        Raises DepthError, ArchitectureError, ExportError for values beyond the range of float16.
         """
         from tleg.descendant import expand
 

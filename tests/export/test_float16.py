@@ -99,6 +99,11 @@ def test_weights_beyond_the_range_are_refused_without_a_warning_of_numpy(
     assert "holds 70,000 and float16 nothing above 65,504; use float32" in done.stderr
 
 
+def test_models_in_float16_are_refused_as_files_are(tiny_learngene: Any) -> None:
+    with pytest.raises(ExportError, match=r"blocks\.0\.mlp\.fc2\.bias holds 70,000"):
+        changed(tiny_learngene(), "blocks.mlp.fc2.bias", 70_000).expand(2, dtype="float16")
+
+
 @pytest.mark.parametrize("kind", ["compact", "elastic"])
 def test_terms_within_the_range_whose_layers_are_not(kind: str, tiny_learngene: Any, tmp_path: Path) -> None:
     learngene = tiny_learngene()

@@ -316,14 +316,16 @@ def test_what_cannot_be_deleted_is_a_sentence(start: Start, copy_run: Copy, monk
 
 def test_what_is_offered_fits_where_a_run_stands(start: Start, copy_run: Copy) -> None:
     always = {"open", "mark", "compare", "again", "delete", "filter"}
-    states = {"finished": {"export"}, "failed": {"resume"}, "stopped": {"resume"}, "queued": {"resume"}}
+    # Each has a checkpoint, which can be exported as well.
+    unfinished = {"resume", "export"}
+    states = {"finished": {"export"}, "failed": unfinished, "stopped": unfinished, "queued": unfinished}
     for age, state in enumerate(states):
         copy_run(state, age=age, state=state)
     copy_run("lost", age=9, state="running", launcher_pid=None, pid=None)
 
     async def flow(pilot: Pilot[None]) -> None:
         await open_runs(pilot, 5)
-        for state, more in {**states, "lost": {"resume"}}.items():
+        for state, more in {**states, "lost": unfinished}.items():
             assert chosen(pilot) == state
             assert offered(pilot) == always | more
             assert ("resume" in screen_text(pilot).splitlines()[-1]) == ("resume" in more)

@@ -22,7 +22,7 @@ from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.export_form import ExportSource, FieldError, Order, Report, open_source, read_choices, read_report
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.export_list import ExportLine, ExportList
-from tleg_tui.widgets.export_questions import NAMES, ExportQuestions
+from tleg_tui.widgets.export_questions import NAMES, REPLACE, ExportQuestions
 from tleg_tui.widgets.key_bar import KeyBar
 from tleg_tui.wording import said
 
@@ -292,7 +292,7 @@ class ExportScreen(Dialog[Path]):
             self._tell(f"given up{kept or '; nothing was written'}", "hint")
             self.query_one(ExportQuestions).begin()
             return
-        self._tell(result.sentence + kept, "problem")
+        self._tell(result.sentence.replace("--force replaces it", f"tick '{REPLACE}' above") + kept, "problem")
         order, questions = self._order, self.query_one(ExportQuestions)
         exists = order is not None and not done and "--force" not in order.words and any(map(_exists, order.targets))
         questions.go_to_replace() if exists else questions.begin()

@@ -92,9 +92,8 @@ class RunScreen(RunControl):
             self._watch_run(self._compared)
 
     def on_screen_suspend(self) -> None:
-        """Look no more while another screen hides this one; below a dialog it is seen."""
-        if not self.is_current:
-            self._awake.clear()
+        """Look no more while another screen is on top."""
+        self._awake.clear()
 
     def on_screen_resume(self) -> None:
         """Look again."""

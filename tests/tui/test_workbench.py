@@ -417,7 +417,7 @@ async def test_accuracies_of_fine_tuning_are_shown_beside_those_without(
         await eventually(pilot, lambda: "two depths" in screen_text(pilot))
         rows = [line.split("│")[1].split() for line in screen_text(pilot).splitlines() if "%" in line and "│" in line]
         rows = [" ".join(row) for row in rows]
-        assert any(row.startswith("zero-shot, fashion-mnist validation 88.04 % 88.15 % +0.11") for row in rows), rows
-        assert f"fine-tuned, {digits_folder.name} 91.25 % – –" in rows  # Nothing to compare it with.
+        assert any(row.startswith("zero-shot top-1, fashion-mnist 88.04 % 88.15 % +0.11") for row in rows), rows
+        assert f"fine-tuned top-1, {digits_folder.name} 91.25 % – –" in rows  # Nothing to compare it with.
         await pilot.press("escape")
         assert "fine-tuned" not in await at_depth(pilot, 6)

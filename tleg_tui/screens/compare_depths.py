@@ -56,11 +56,11 @@ def compare(shallow: Descendant, deep: Descendant, width: int) -> Content:
         left, right = getattr(one, name), getattr(two, name)
         ratio = f"x {right / left:.2f}" if left else "–"
         rows.append((label, form(left), form(right), ratio))
-    rows.append(_accuracies(_named("zero-shot", shallow.data), shallow.top1, deep.top1))
+    rows.append(_accuracies(_named("zero-shot top-1", shallow.data.removesuffix(" validation")), shallow.top1, deep.top1))
     # A row for each data set: only what was reached on the same images has a difference.
     for data in dict.fromkeys(each.data for shown in (shallow, deep) for each in shown.tuned):
         tuned = [next((each.top1 for each in shown.tuned if each.data == data), None) for shown in (shallow, deep)]
-        rows.append(_accuracies(_named("fine-tuned", data), *tuned))
+        rows.append(_accuracies(_named("fine-tuned top-1", data), *tuned))
     return Content("\n").join(_lines(rows, width))
 
 

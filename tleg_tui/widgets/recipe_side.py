@@ -1,11 +1,13 @@
 """Beside or below the form: help for the focused field, the equal command line, what is missing, and the buttons."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from textwrap import wrap
 
+from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.strip import Strip
 from textual.widgets import Button, Static
 
 from tleg.cli.output import printable
@@ -17,16 +19,31 @@ _MOST_NAMED = 3
 _MORE = " … F6"  # Which copies all of it.
 
 
-class _CommandBox(VerticalScroll):
-    """The room of the command; `draw` fills it anew."""
+class _Command(Static):
+    """The command. Where more of it lies below than there is room for, the last line in sight ends in '…'."""
 
-    def __init__(self, draw: Callable[[], None]) -> None:
-        super().__init__(id="command-box")
-        self._draw_text = draw
+    def render_line(self, y: int) -> Strip:
+        """One line."""
+        strip, box = super().render_line(y), self.parent
+        assert isinstance(box, VerticalScroll)
+        last = round(box.scroll_offset.y) + box.size.height - 1
+        if y != last or self.size.height <= last + 1:
+            return strip
+        room = self.size.width - len(_MORE)
+        return Strip.join([strip.crop(0, room), Strip([Segment(_MORE, self.rich_style)], len(_MORE))])
+
+
+class _CommandBox(VerticalScroll):
+    """The room of the command."""
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Another line is the last one in sight."""
+        super().watch_scroll_y(old_value, new_value)
+        self.query_one(_Command).refresh()
 
     def on_resize(self) -> None:
         """What is said above may have taken lines, or left some."""
-        self.call_after_refresh(self._draw_text)
+        self.query_one(_Command).refresh()
 
 
 class RecipeSide(Vertical):
@@ -47,7 +64,6 @@ class RecipeSide(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._shown: object = None
-        self._command = Content("")
 
     def compose(self) -> ComposeResult:
         """Buttons come before the command, so that Tab reaches them first."""
@@ -57,8 +73,8 @@ class RecipeSide(Vertical):
             yield Button("launch F5", id="launch", variant="primary", compact=True)
             yield Button("dry run F4", id="dry-run", compact=True)
             yield Button("copy F6", id="copy", compact=True)
-        with _CommandBox(self._draw_command):
-            yield Static(id="command")
+        with _CommandBox(id="command-box"):
+            yield _Command(id="command")
 
     def show_help(self, text: str) -> None:
         """Show the help of a field, on as many lines as it needs; the command has the others."""
@@ -80,27 +96,6 @@ class RecipeSide(Vertical):
         else:
             line = printable(format_command(reading.command))
             text = Content.assemble("$ ", line if reading.missing else (line, "$foreground"))
-        self._command = text
-        self._draw_command()
-
-    def on_descendant_focus(self) -> None:
-        """With the focus the command scrolls."""
-        self._draw_command()
-
-    def on_descendant_blur(self) -> None:
-        """Without it, it says that there is more."""
-        self._draw_command()
-
-    def _draw_command(self) -> None:
-        """All of it where it scrolls or fits, else as much as there is room for, and that it goes on."""
-        box, text = self.query_one("#command-box"), self._command
-        width, room = box.scrollable_content_region.width, box.size.height
-        roomy = box.styles.height is not None and box.styles.height.is_auto
-        if width > len(_MORE) and room and not box.has_focus and not roomy:
-            lines = wrap(text.plain, width, break_on_hyphens=False)
-            if len(lines) > room:
-                last = f"{lines[room - 1][: width - len(_MORE)].rstrip()}{_MORE}"
-                text = Content.styled("\n".join([*lines[: room - 1], last]), "$text-muted")
         self.query_one("#command", Static).update(text)
 
     def show_status(self, reading: Reading, problems: Mapping[str, str], told: str, wrong: bool) -> None:

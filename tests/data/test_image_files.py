@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,7 @@ def test_a_folder_that_may_not_be_opened_is_counted(root: Path) -> None:
     closed = root / "train" / "cat" / "closed"
     closed.mkdir()
     closed.chmod(0)
-    assert "1 folders that may not be opened" in open_data(str(root)).notes[0]
+    assert "1 folder that may not be opened" in open_data(str(root)).notes[0]
 
 
 def test_images_beside_the_class_folders_are_counted(root: Path) -> None:
@@ -144,6 +145,11 @@ def test_images_beside_the_class_folders_are_counted(root: Path) -> None:
     data = open_data(str(root))
     assert len(data.train) == 7
     assert data.left_out == {"images beside the class folders": 1}
+    assert data.notes == (f"left out of {root}/train: 1 image beside the class folders",)
+    assert str(LeftOut(1, Counter({".db": 1}), 1, 1, 1)) == (
+        "1 hidden file or folder, 1 file that is no image (.db 1), 1 link to nothing, "
+        "1 link to a folder that was met already, 1 folder that may not be opened"
+    )
 
 
 def test_a_class_without_images_says_what_lies_there_instead(root: Path) -> None:

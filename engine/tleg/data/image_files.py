@@ -30,6 +30,14 @@ NOT_READ: Final = frozenset(
 SYSTEM_FOLDERS: Final = frozenset(
     {"__macosx", "__pycache__", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "system volume information"}
 )
+_SINGULARS: Final = {
+    "files and folders": "file or folder",
+    "files that are no images": "file that is no image",
+    "links to folders that were": "link to a folder that was",
+    "links": "link",
+    "folders that may": "folder that may",
+    "images beside": "image beside",
+}
 # Suffixes named in a note, the most frequent first.
 _SUFFIXES_NAMED: Final = 4
 
@@ -70,7 +78,14 @@ class LeftOut:
         return {reason: count for reason, count in found.items() if count}
 
     def __str__(self) -> str:
-        return ", ".join(f"{count} {reason}" for reason, count in self.counts().items())
+        return ", ".join(f"{count} {reason if count > 1 else _one(reason)}" for reason, count in self.counts().items())
+
+
+def _one(reason: str) -> str:
+    """A reason as it is said of one."""
+    for many, one in _SINGULARS.items():
+        reason = reason.replace(many, one)
+    return reason
 
 
 def is_hidden(name: str) -> bool:

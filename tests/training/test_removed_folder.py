@@ -189,7 +189,9 @@ def test_nothing_is_written_where_there_is_no_folder(
     # Not either by who did not notice.
     store_failure(RunFolder(tmp_path / "run"), ExitCode.FAILED, "why")
     recorder = Recorder()
+    (tmp_path / "run").mkdir()
     keeping = Checkpoints(tmp_path / "run" / "checkpoints")
+    (tmp_path / "run").rmdir()
     learn_to_file(job, placement, tmp_path / "x.safetensors", observer=recorder, checkpoints=keeping)
     assert "is no folder any more" in recorder.warnings[-1][1]
     assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]

@@ -86,6 +86,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keeping: Keeping | None = None) -> None:
         self.folder = folder
         self.keeping = keeping or Keeping()
+        self._in_a_run = folder.parent.is_dir()
 
     def save(
         self,
@@ -113,7 +114,8 @@ class Checkpoints:
         again, renewed, aside = target.exists(), target.with_suffix(".new"), target.with_suffix(".old")
         if again:
             _remove(renewed)  # A kill may have left it.
-        if not self.folder.parent.is_dir():  # Somebody removed the run; making its folder again would make a ghost.
+        # Somebody removed the run; making its folder again would make a ghost.
+        if self._in_a_run and not self.folder.parent.is_dir():
             raise ExportError(f"cannot write {target}: {self.folder.parent} is no folder any more")
         with new_folder(renewed if again else target) as folder:
             for name, content in contents.items():

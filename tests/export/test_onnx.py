@@ -187,13 +187,14 @@ def test_plain_weights_are_those_of_expansion(tiny_learngene: Any, tmp_path: Pat
     model = onnx.load(write("plain", tmp_path / "plain.onnx", learngene, 7))
     stored = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     for name, values in learngene.expand_tensors(7).items():
-        if name in ("cls_token", "reg_token"):
+        if name in ("cls_token", "reg_token", "pos_embed"):
             continue
         expected = values.T if values.ndim == 2 else values
         assert np.array_equal(stored.pop(name), expected), name
     tokens = np.concatenate([learngene.tensors["cls_token"], learngene.tensors["reg_token"]], axis=1)
-    assert np.array_equal(stored.pop("prefix_tokens"), tokens)
-    assert all(name.startswith(("integer", "attn.scale", "pool.share")) for name in stored)
+    embedding = np.concatenate([tokens, learngene.tensors["pos_embed"]], axis=1)  # dinov2's is of the patches alone.
+    assert np.array_equal(stored.pop("token_embed"), embedding)
+    assert all(name.startswith(("integer", "attn.scale", "pool.share", "zero")) for name in stored)
 
 
 def test_compact_makes_the_weights_of_expansion(tiny_learngene: Any, tmp_path: Path) -> None:

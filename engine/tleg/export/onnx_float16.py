@@ -26,7 +26,19 @@ Array = NDArray[Any]
 OPERATORS: Final = frozenset(
     (
         *("Add", "And", "Cast", "Concat", "Conv", "Cos", "Div", "Expand", "Gather", "Gelu", "Gemm", "GreaterOrEqual"),
-        *("Identity", "LayerNormalization", "Less", "LessOrEqual", "Loop", "MatMul", "Mul", "Pow", "ReduceMean", "Reshape"),
+        *(
+            "Identity",
+            "LayerNormalization",
+            "Less",
+            "LessOrEqual",
+            "Loop",
+            "MatMul",
+            "Mul",
+            "Pad",
+            "Pow",
+            "ReduceMean",
+            "Reshape",
+        ),
         *("Shape", "Slice", "Softmax", "Split", "Sub", "Transpose", "Where"),
     )
 )

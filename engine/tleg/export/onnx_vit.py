@@ -42,29 +42,29 @@ def add_stem(graph: Graph, structure: Structure, tensors: Mapping[str, Array]) -
     x = graph.add("Conv", patch, "patch_embed.proj", kernel_shape=size, strides=size)
     x = graph.add("Reshape", [x, graph.integers(0, structure.width, structure.patches)], "patch_embed.flat")
     x = graph.add("Transpose", [x], "patch_embed", perm=[0, 2, 1])
-    prefix = structure.prefix_tokens
     positions = tensors["pos_embed"] if structure.position != "none" else None
-    if positions is not None:
-        of_patches = positions[:, prefix:] if structure.position == "all" else positions
-        x = graph.add("Add", [x, graph.weight("pos_embed", np.ascontiguousarray(of_patches))], "patches")
-    if prefix:
-        # Prefix tokens never depend on the image, so their position embedding is added here instead of at every run.
-        tokens = [tensors[name] for name in ("cls_token", "reg_token") if name in tensors]
-        values = np.concatenate(tokens, axis=1)
-        if positions is not None and structure.position == "all":
-            values = values + positions[:, :prefix]
-        x = _prepend(graph, graph.weight("prefix_tokens", values), x)
+    if structure.prefix_tokens:
+        x = _prepend(graph, structure, x, positions, tensors)
+    elif positions is not None:
+        x = graph.add("Add", [x, graph.weight("pos_embed", np.ascontiguousarray(positions))], "patches")
     if structure.pre_norm:
         norm = [graph.weight(f"norm_pre.{name}", tensors[f"norm_pre.{name}"]) for name in ("weight", "bias")]
         x = _layer_norm(graph, structure, x, norm, "norm_pre")
     return x
 
 
-def _prepend(graph: Graph, tokens: str, patches: str) -> str:
-    batch = graph.add("Shape", [patches], "batch.size", start=0, end=1)
-    shape = graph.add("Concat", [batch, graph.integers(1, 1)], "prefix_tokens.shape", axis=0)
-    copies = graph.add("Expand", [tokens, shape], "prefix_tokens.copies")
-    return graph.add("Concat", [copies, patches], "tokens", axis=1)
+def _prepend(graph: Graph, structure: Structure, patches: str, positions: Array | None, tensors: Mapping[str, Array]) -> str:
+    """Add prefix tokens before the patches, and the position embedding, as one sum: of the patches after rows of zeros, and
+    of what does not depend on the image. A Concat would need as many copies of the tokens as there are images."""
+    prefix = structure.prefix_tokens
+    added = np.zeros((1, structure.tokens, structure.width), np.float32)
+    added[:, :prefix] = np.concatenate([tensors[name] for name in ("cls_token", "reg_token") if name in tensors], axis=1)
+    if positions is not None:
+        added[:, structure.tokens - positions.shape[1] :] += positions
+    # With the value and the mode, which are the defaults: pnnx passes over a Pad without them.
+    sides, zero = graph.integers(0, prefix, 0, 0, 0, 0), graph.weight("zero", np.zeros((), np.float32))
+    padded = graph.add("Pad", [patches, sides, zero], "patches", mode="constant")
+    return graph.add("Add", [padded, graph.weight("token_embed", added)], "tokens")
 
 
 def _layer_norm(graph: Graph, structure: Structure, x: str, parameters: list[str], output: str) -> str:

@@ -197,7 +197,10 @@ def test_a_model_of_outputs_that_are_not_finite_has_no_accuracy(
         ),
         (["finetune", "--checkpoint", "c", "--pretrained", "--data", "X", "--output", "o"], "belongs to --model"),
         (["finetune", "--model", "m", "--weights", "ema", "--data", "X", "--output", "o"], "belongs to --checkpoint"),
-        (["finetune", "--checkpoint", "c", "--weights", "best", "--data", "X", "--output", "o"], "unknown weights 'best': choose model or ema"),
+        (
+            ["finetune", "--checkpoint", "c", "--weights", "best", "--data", "X", "--output", "o"],
+            "unknown weights 'best': choose model or ema",
+        ),
         (
             ["finetune", "--model", "resnet18", "--image-size", "0", "--data", "X", "--output", "o"],
             "image-size must be from 1 to 4096",

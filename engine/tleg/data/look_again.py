@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tleg.container import read_header
-from tleg.data.dataset import open_data
+from tleg.data.dataset import Wanted, open_data
 from tleg.data.listing import list_data
 from tleg.data.model_hashes import hash_folder, hash_learngene, hash_weights
 from tleg.errors import TlegError
@@ -30,7 +30,8 @@ def look_again(folder: RunFolder) -> list[InputChange]:
 def _changes(spec: RunSpec, known: RunInputs) -> Iterator[InputChange]:
     recipe = from_values(spec.kind, spec.recipe)
     if known.data is not None:
-        yield from compare_data(known.data, list_data(open_data(recipe.data, recipe.validation_split, recipe.recipe.seed)))
+        data = open_data(recipe.data, recipe.validation_split, recipe.recipe.seed, Wanted(recipe.images))
+        yield from compare_data(known.data, list_data(data))
     for model in known.models:
         if model.path is None:
             continue

@@ -136,8 +136,8 @@ def _check_weights(text: str, runs_dir: Path, models: ModelNames, *, may_downloa
         path = Path(text)
         if os.sep in text or not may_download:
             hint = did_you_mean(path.name, _neighbours(path))
-            what = "folder" if os.sep in text else "folder and no run"
-            raise InputError(f"there is no {what} '{text}'.{hint}") from error
+            what = f"folder {text}" if os.sep in text else f"folder and no run '{text}'"
+            raise InputError(f"there is no {what}.{hint}") from error
         try:
             _check_model(text, models)
         except InputError as unknown:

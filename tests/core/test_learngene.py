@@ -148,7 +148,7 @@ def test_a_full_disk_leaves_the_old_file(learngene_file: Path, tmp_path: Path, r
         "except ExportError as error: print(error)"
     )
     done = run_python(code, path)
-    assert done.stdout == f"cannot write {path}: File too large\n"
+    assert done.stdout == f"cannot write {path}: File too large (`ulimit -f` or the file system allows no larger ones)\n"
     assert path.read_bytes() == learngene_file.read_bytes()
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
 

@@ -39,6 +39,10 @@ STEP = {
     "scale": None,
 }
 
+# What is said of a disk that is full and of a file that is too large, with what to do.
+TOO_LARGE = "File too large (`ulimit -f` or the file system allows no larger ones)"
+FULL = "No space left on device (make room there, such as with `tleg rm`, or choose another place)"
+
 
 def numbers(events: list[Event]) -> list[int]:
     return [event.seq for event in events]
@@ -160,7 +164,7 @@ def test_a_full_disk_is_survived_counted_and_reported(run: RunFolder, monkeypatc
     assert events[1].type == "warning"
     assert events[1].payload == {
         "code": "events-lost",
-        "text": "3 events could not be written: No space left on device",
+        "text": f"3 events could not be written: {FULL}",
         "step": None,
     }
     assert texts(events)[2:] == ["after", "later"]
@@ -184,7 +188,7 @@ def test_a_disk_that_is_full_within_a_line(
         assert texts(reader.read()) == ["before"]
         free()
         writer.write("log", {"text": "after"})
-    assert texts(reader.read()) == ["1 event could not be written: No space left on device", "after"]
+    assert texts(reader.read()) == [f"1 event could not be written: {FULL}", "after"]
     assert reader.restarts == 0
     assert reader.broken == (0 if truncate else 1)
 
@@ -211,7 +215,7 @@ print(lost, small, big)
     events = EventReader(run).read()
     assert int(lost) > 15
     assert len(events) == 30 - int(lost) + 2
-    assert events[-2].payload["text"] == f"{lost} events could not be written: File too large"
+    assert events[-2].payload["text"] == f"{lost} events could not be written: {TOO_LARGE}"
     assert numbers(events) == list(range(len(events)))
     assert (small, big) == ("True", "False")
     assert not list(run.path.glob(".state*"))

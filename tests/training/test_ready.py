@@ -19,6 +19,7 @@ from tleg.data.dataset import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
 from tleg.recipes.compute import Keeping
+from tleg.recipes.images import ImageReading
 from tleg.recipes.training import Recipe
 from tleg.training import jobs, loop
 from tleg.training.checkpoints import Checkpoints
@@ -114,7 +115,7 @@ def test_the_others_wait_long_for_data_that_the_first_process_prepares(monkeypat
     waited: list[timedelta] = []
     monkeypatch.setattr(World, "barrier", lambda _, timeout=timedelta(): waited.append(timeout))
     monkeypatch.setattr(jobs, "open_data", lambda *_: SimpleNamespace(notes=()))
-    recipe: Any = SimpleNamespace(data="x", validation_split=0.0, recipe=SimpleNamespace(seed=0))
+    recipe: Any = SimpleNamespace(data="x", validation_split=0.0, images=ImageReading(), recipe=SimpleNamespace(seed=0))
     for rank in range(2):
         jobs.open_data_of(recipe, World(rank, 2))
     assert all(each >= timedelta(hours=12) for each in waited)

@@ -100,7 +100,7 @@ async def test_what_is_kept_is_replaced_when_that_is_ticked_alone(
         assert "tick the last box to replace 1 figure" in told(pilot)
         assert read_file(Path("mine.safetensors")).header.reached == wrong
         screen.query_one("#force", Tick).value = True
-        await eventually(pilot, lambda: "--record --force" in screen_text(pilot))
+        await eventually(pilot, lambda: "--force" in screen_text(pilot))
         await pilot.press("enter")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
         assert read_file(Path("mine.safetensors")).header.reached == before

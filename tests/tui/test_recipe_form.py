@@ -309,7 +309,6 @@ def test_what_is_there_is_no_problem(tmp_path: Path, digits_folder: Path, finish
         ("learn", "data", "torch/cifar10"),
         ("learn", "architecture", "vit_tiny_patch16_224.augreg_in21k"),
         ("learn", "teacher", "levit_384.fb_dist_in1k"),
-        ("learn", "teacher", run),
         ("finetune", "learngene", run),
         ("finetune", "learngene", str(finished_runs / run)),
     ):
@@ -318,6 +317,12 @@ def test_what_is_there_is_no_problem(tmp_path: Path, digits_folder: Path, finish
     flat = tmp_path / "flat"
     (flat / "a").mkdir(parents=True)
     assert look("learn", {**LEARN, "data": str(flat), "validation-split": "0.1"}, tmp_path).problems == {}
+
+
+def test_a_run_that_learns_is_no_teacher(tmp_path: Path, finished_runs: Path) -> None:
+    run = next(finished_runs.iterdir()).name
+    problems = look("learn", {**LEARN, "teacher": run}, finished_runs).problems
+    assert f"the run {run} learns a learngene" in problems["teacher"]
 
 
 def test_without_timm_nothing_is_claimed(tmp_path: Path) -> None:

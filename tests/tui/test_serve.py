@@ -112,7 +112,7 @@ def test_a_port_that_is_taken_or_none_is_one_line(capsys: pytest.CaptureFixture[
         assert run(["--serve", "--port", str(port)]) == 2
     assert f"port {port} of 127.0.0.1 cannot be had" in capsys.readouterr().err
     assert run(["--serve", "--port", "70000"]) == 2
-    assert capsys.readouterr().err == "tleg-tui: a port is 1 to 65535, not 70000\n"
+    assert capsys.readouterr().err == "tleg-tui: --port must be from 1 to 65535, not 70000\n"
 
 
 class Browser:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tleg.data.image_files import LeftOut, folders_in, walk_images
 from tleg.data.splits import find_splits
 from tleg.data.tar_index import archive_of, class_of, read_archive
-from tleg.errors import DataError
+from tleg.errors import DataError, InputError
 from tleg.recipes.batches import parts_of, too_few
 from tleg.recipes.document import from_values
 from tleg.recipes.kinds import TrainingRecipe
@@ -56,14 +56,17 @@ def check_batch(recipe: TrainingRecipe, place: Path | None = None) -> None:
 
 
 def check_batch_of_run(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> None:
-    """Refuse to go on with a run whose batch is larger than its training images. Raises DataError, and InputError.
+    """Refuse to go on with a run whose batch is larger than its training images. Raises DataError.
 
     changes  option name -> value, of what will be another
     """
     if observe(folder).at_work:
         return  # That is what will be said.
     spec = read_spec(folder)
-    recipe = from_values(spec.kind, {**spec.recipe, **(changes or {})})
+    try:
+        recipe = from_values(spec.kind, {**spec.recipe, **(changes or {})})
+    except InputError:
+        return  # What is wrong with the recipe is said where the run is started.
     check_batch(recipe, Path(spec.folder))
 
 

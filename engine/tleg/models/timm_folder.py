@@ -266,10 +266,10 @@ def input_size_of(known: Mapping[str, Any], arguments: Mapping[str, Any]) -> tup
     """Return (channels, height, width) of the inputs of a model that timm made.
 
     known      its pretrained_cfg; without an input size, timm's usual one
-    arguments  those that it was made with, which win: in_chans, img_size
+    arguments  those that it was made with, which win: in_chans, and img_size where it takes images of one size alone
     """
     channels, height, width = known.get("input_size") or (3, 224, 224)
-    image = arguments.get("img_size")
+    image = arguments.get("img_size") if known.get("fixed_input_size", True) else None
     if isinstance(image, int):
         height = width = image
     elif isinstance(image, list | tuple) and len(image) == 2:

@@ -108,7 +108,7 @@ def read_spec(folder: RunFolder) -> RunSpec:
 
 def _as_it_was_meant(spec: RunSpec) -> RunSpec:
     """A run of before these options were stored goes on with the images that it began with."""
-    if "exif" in spec.recipe:
+    if "exif" in spec.recipe or "data" not in spec.recipe:
         return spec
     return replace(spec, recipe={"exif": False, "pixel-range": "0,65535", **spec.recipe})
 

@@ -32,6 +32,8 @@ from tleg.runs.state import recall_state
 Kind = Literal["learngene", "folder", "weights", "onnx", "checkpoint", "run", "timm"]
 # What torch.save, JAX and others write.
 CHECKPOINT_SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".npz", ".pkl")
+# As timm writes what it would download.
+_HUB: Final = ("hf-hub:", "hf_hub:")
 _WEIGHTS: Final = re.compile(r"(?P<name>[\w.\-]+):(?P<file>.+)", re.DOTALL)
 _NAMES: Final = {
     "learngene": "a learngene",
@@ -101,6 +103,11 @@ def resolve(
     """
     text = os.fspath(text)
     place = runs_folder() if runs_dir is None else runs_dir
+    if text.startswith(_HUB):
+        name = text.partition(":")[2]
+        raise InputError(
+            f"{text} lies on a hub; `hf download {name} --local-dir FOLDER` fetches it, and then name the folder"
+        )
     if text.startswith("local-dir:"):
         text = text.removeprefix("local-dir:")
     path = _expanded(text)

@@ -120,6 +120,7 @@ def test_a_timm_name_wins_over_the_beginning_of_a_run_and_an_id_over_a_timm_name
         ("", "name a learngene, a model or a run"),
         ("fashion-mnst", "Did you mean 'fashion-mnist'"),
         ("no/where", "there is no file no/where"),
+        ("hf-hub:timm/resnet18.a1_in1k", "`hf download timm/resnet18.a1_in1k --local-dir FOLDER` fetches it"),
         ("gene.safetensor", "there is no file gene.safetensor. Did you mean 'gene.safetensors'"),
         ("x" * 300, "File name too long"),
         ("a\0b", "there is no file"),

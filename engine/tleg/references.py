@@ -8,7 +8,8 @@ A text names, in this order,
 4. a run: its id, `last` for the newest, or the beginning of exactly one id;
 5. where a model may be downloaded, a model of timm.
 
-A text that is a path and the id of a run at once is refused, with how to write either.
+A text that is a path and the id of a run at once is refused, with how to write either. What reads runs is loaded where a run
+may be meant: a preview of a file needs none of it.
 """
 
 import os
@@ -22,12 +23,8 @@ from tleg.catalogue import SUFFIX, shipped
 from tleg.container import is_foreign
 from tleg.errors import FileFormatError, InputError, NotFoundError, describe_os_error, did_you_mean
 from tleg.places import runs_folder
-from tleg.runs.control import is_run
-from tleg.runs.layout import RunFolder
-from tleg.runs.listing import LAST, find_run, run_ids
+from tleg.runs.layout import LAST, RunFolder
 from tleg.runs.results import LEARNGENE, MODEL
-from tleg.runs.spec import read_spec
-from tleg.runs.state import recall_state
 
 Kind = Literal["learngene", "folder", "weights", "onnx", "checkpoint", "run", "timm"]
 # What torch.save, JAX and others write.
@@ -72,6 +69,8 @@ class Reference:
     def learns(self) -> bool:
         """Whether the run that it names learns a learngene, and does not train one model."""
         assert self.run is not None, "a run is named"
+        from tleg.runs.spec import read_spec
+
         try:
             return read_spec(self.run).kind == "learn"
         except InputError:
@@ -120,6 +119,8 @@ def resolve(
         return Reference(text, "learngene", file)
     if path.name == text and text:
         known = download and is_timm_name is not None and is_timm_name(text)
+        from tleg.runs.listing import find_run
+
         run = find_run(text, place, beginnings=not known)
         if run is not None:
             return of_run(text, run)
@@ -135,6 +136,8 @@ def find(text: str | os.PathLike[str], *kinds: Kind, runs_dir: Path | None = Non
 
 def of_run(text: str, run: RunFolder) -> Reference:
     """Return what a run gives: its result once it is finished, and until then the run itself."""
+    from tleg.runs.state import recall_state
+
     state = recall_state(run)
     if state.state == "finished":
         results = [Path(state.result)] if state.result else []
@@ -176,6 +179,8 @@ def expect(reference: Reference, *kinds: Kind) -> Reference:
 
 def _at_path(text: str, path: Path) -> Reference:
     if path.is_dir():
+        from tleg.runs.control import is_run
+
         folder = RunFolder(Path(os.path.normpath(path.absolute())))
         return of_run(text, folder) if is_run(folder) else Reference(text, "folder", path)
     if path.suffix == ".onnx":
@@ -205,6 +210,8 @@ def _refuse_ambiguous(text: str, path: Path, runs_dir: Path) -> None:
     """A path that is the id of a run as well, of another one."""
     if path.name != text or (text != LAST and not (runs_dir / text / "spec.json").is_file()):
         return
+    from tleg.runs.listing import find_run
+
     run = find_run(text, runs_dir, beginnings=False)
     if run is not None and not run.path.samefile(path):
         what = "a folder" if path.is_dir() else "a file"
@@ -219,6 +226,8 @@ def _nothing(text: str, path: Path, runs_dir: Path, *, download: bool) -> str:
     if os.sep in text or path.suffix:
         near = sorted(item.name for item in path.parent.iterdir()) if path.parent.is_dir() else []
         return f"there is no file {text}.{did_you_mean(path.name, near)}"
+    from tleg.runs.listing import run_ids
+
     names = shipped()
     others = ", no run and no model of timm" if download else " and no run"
     hint = did_you_mean(text, [*names, *run_ids(runs_dir), LAST])

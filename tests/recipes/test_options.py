@@ -18,7 +18,7 @@ from tleg.cli.preview import PreviewOptions
 from tleg.cli.resume import ResumeOptions
 from tleg.cli.stop import StopOptions
 from tleg.errors import InputError
-from tleg.recipes.document import build_options
+from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
 from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe

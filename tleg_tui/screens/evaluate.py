@@ -13,7 +13,7 @@ from textual.widgets import Button, Label, Static
 from tleg.cli.output import printable
 from tleg.errors import InputError
 from tleg.header import Reached
-from tleg.recipes.document import build_options
+from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
 from tleg_tui.child import run_tleg
 from tleg_tui.screens.base import Dialog

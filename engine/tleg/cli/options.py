@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tleg.recipes.command_line import parse_arguments
-from tleg.recipes.document import build_options
+from tleg.recipes.building import build_options
 from tleg.recipes.fields import Option, options_of
 
 
@@ -55,6 +54,8 @@ def given_values(kind: type, given: dict[str, Any]) -> Mapping[str, Any]:
     said = {name: value for name, value in values.items() if value is not None and value != []}
     for name, value in said.items():
         if kinds[name] is dict:
+            from tleg.recipes.command_line import parse_arguments  # It loads the recipes, which few commands need.
+
             said[name] = parse_arguments(value, name)
         elif kinds[name] is list:
             said[name] = tuple(value)

@@ -1,15 +1,14 @@
 """Recipes as flat documents: option name -> value. What a TOML file holds, what options give, what a run stores."""
 
 from collections.abc import Mapping
-from dataclasses import is_dataclass
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, cast
 
 from tleg.errors import InputError, did_you_mean
-from tleg.recipes.fields import Option, check_value, options_of
+from tleg.recipes.building import build, place
+from tleg.recipes.fields import Option, options_of
 from tleg.recipes.kinds import KIND_DEFAULTS, RECIPES, Kind, TrainingRecipe
 
 NONE = "none"
-Options = TypeVar("Options")
 
 
 def to_values(recipe: TrainingRecipe, *, complete: bool = True) -> dict[str, Any]:
@@ -41,10 +40,10 @@ def from_values(kind: str, values: Mapping[str, Any]) -> TrainingRecipe:
     nested: dict[str, Any] = {}
     for name, each in options.items():
         if name in values:
-            _place(nested, each.path, read_value(each, values[name]))
+            place(nested, each.path, read_value(each, values[name]))
         elif each.required:
             raise InputError(f"{kind} needs --{name}: {each.help}")
-    return cast(TrainingRecipe, _build(chosen, nested))
+    return cast(TrainingRecipe, build(chosen, nested))
 
 
 def read_value(each: Option, value: Any) -> Any:
@@ -67,22 +66,6 @@ def read_value(each: Option, value: Any) -> Any:
     return value
 
 
-def build_options(kind: type[Options], values: Mapping[str, Any]) -> Options:
-    """Return a dataclass of options from option name -> value; those that are left out keep their defaults.
-
-    Every value is checked against its option's range and choices, also where the dataclass does not do so itself. Raises
-    InputError naming the option.
-    """
-    nested: dict[str, Any] = {}
-    for each in options_of(kind):
-        if each.name in values:
-            check_value(each, values[each.name])
-            _place(nested, each.path, values[each.name])
-        elif each.required:
-            raise InputError(f"--{each.name} is missing: {each.help}")
-    return cast(Options, _build(kind, nested))
-
-
 def default_of(each: Option, kind: Kind) -> Any:
     """Return an option's default in one kind of training."""
     return KIND_DEFAULTS[kind].get(each.name, each.default)
@@ -93,16 +76,3 @@ def _unknown(name: str, kind: str, options: Mapping[str, Option]) -> str:
     if any(each.name == name for each in options_of(RECIPES[cast(Kind, other)])):
         return f"{name} is an option of {other}, not of {kind}"
     return f"{kind} has no option '{name}'.{did_you_mean(name, options)}"
-
-
-def _place(nested: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for name in path[:-1]:
-        nested = nested.setdefault(name, {})
-    nested[path[-1]] = value
-
-
-def _build(kind: type, nested: Mapping[str, Any]) -> object:
-    hints = get_type_hints(kind)
-    values = {key: _build(hints[key], value) if is_dataclass(hints[key]) else value for key, value in nested.items()}
-    built: object = kind(**values)
-    return built

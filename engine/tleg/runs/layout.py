@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+# What the newest run is called, wherever a run is named.
+LAST: Final = "last"
 # Names with what they are; a slash marks a folder, a star stands for any letters.
 CONTENTS: Final[Mapping[str, str]] = MappingProxyType(
     {

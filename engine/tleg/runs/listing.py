@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from tleg.errors import InputError, describe_os_error, did_you_mean
-from tleg.runs.layout import RunFolder
+from tleg.runs.layout import LAST, RunFolder
 from tleg.runs.spec import read_spec
 
-LAST: Final = "last"
 _MOST_NAMED: Final = 5
 
 

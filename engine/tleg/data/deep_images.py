@@ -9,6 +9,7 @@ that fit none are refused: a range has to be given then. Files of 16 bits, of 32
 """
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -230,3 +231,28 @@ def _seen(values: Any) -> str:
     kind = _KINDS["F" if values.dtype.kind == "f" else "I;16" if values.dtype.itemsize == 2 else "I"]
     with np.errstate(all="ignore"):
         return f"{kind} from {np.nanmin(values):g} to {np.nanmax(values):g}" if values.size else kind
+
+
+class RangedImages(ABC):
+    """A set of images that finds the ranges of its deep ones when the first is asked for, where none were given."""
+
+    def __init__(self, ranges: PixelRanges | None) -> None:
+        self._ranges = ranges
+
+    @property
+    def ranges(self) -> PixelRanges:
+        """The ranges of images of more than eight bits."""
+        if self._ranges is None:
+            self._ranges = find_ranges(len(self), self.open, self.name)
+        return self._ranges
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def open(self, index: int) -> Image.Image:
+        """Open an image without decoding it. May raise anything."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What to call an image."""

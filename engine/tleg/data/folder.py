@@ -9,7 +9,7 @@ from PIL import Image
 
 from tleg.data.dataset import PARTS, Data, Wanted
 from tleg.data.decoding import decode_image, eight_bits
-from tleg.data.deep_images import PixelRanges, find_ranges, given_ranges, is_deep
+from tleg.data.deep_images import PixelRanges, RangedImages, given_ranges, is_deep
 from tleg.data.image_files import SUFFIXES as SUFFIXES
 from tleg.data.image_files import LeftOut, count_beside, folders_in, walk_images
 from tleg.data.splits import SplitFolders, find_splits, split_of, splits_below
@@ -20,7 +20,7 @@ from tleg.recipes.images import ImageReading
 _NAMED: Final = 5  # Classes that a note names.
 
 
-class FolderImages:
+class FolderImages(RangedImages):
     """Image files with their labels.
 
     ranges      of images of more than eight bits; None is what is found on these, when the first is asked for
@@ -36,17 +36,10 @@ class FolderImages:
     ) -> None:
         self.files, self.labels = tuple(files), tuple(labels)
         self._max_pixels = max_pixels
-        self._ranges = ranges
+        super().__init__(ranges)
 
     def __len__(self) -> int:
         return len(self.files)
-
-    @property
-    def ranges(self) -> PixelRanges:
-        """The ranges of images of more than eight bits."""
-        if self._ranges is None:
-            self._ranges = find_ranges(len(self), self.open, self.name)
-        return self._ranges
 
     def image(self, index: int) -> Image.Image:
         """Decode the file. Raises UnreadableImageError, naming it and saying why."""

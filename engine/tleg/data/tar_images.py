@@ -7,13 +7,13 @@ from pathlib import Path
 from PIL import Image
 
 from tleg.data.decoding import CLOSED, GONE, UnreadableImageError, decode_image, eight_bits
-from tleg.data.deep_images import PixelRanges, find_ranges, is_deep
+from tleg.data.deep_images import PixelRanges, RangedImages, is_deep
 from tleg.data.tar_index import Member, class_of, natural_key
 from tleg.errors import describe_os_error
 from tleg.file_names import readable_path
 
 
-class TarImages:
+class TarImages(RangedImages):
     """Images of an archive with their labels.
 
     ranges      of images of more than eight bits; None is what is found on these, when the first is asked for
@@ -33,17 +33,10 @@ class TarImages:
         self._members = tuple(sorted(members, key=lambda member: natural_key(member.path)))
         self._labels = tuple(labels[class_of(member)] for member in self._members)
         self._max_pixels = max_pixels
-        self._ranges = ranges
+        super().__init__(ranges)
 
     def __len__(self) -> int:
         return len(self._members)
-
-    @property
-    def ranges(self) -> PixelRanges:
-        """The ranges of images of more than eight bits."""
-        if self._ranges is None:
-            self._ranges = find_ranges(len(self), self.open, self.name)
-        return self._ranges
 
     def image(self, index: int) -> Image.Image:
         """Decode an image. Raises UnreadableImageError, naming it and saying why."""

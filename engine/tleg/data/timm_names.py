@@ -8,7 +8,7 @@ from PIL import Image
 from tleg.data.archives import open_archives
 from tleg.data.dataset import PARTS, Data, Wanted
 from tleg.data.decoding import DAMAGED, UnreadableImageError, decode_image, eight_bits
-from tleg.data.deep_images import PixelRanges, find_ranges, given_ranges, is_deep
+from tleg.data.deep_images import PixelRanges, RangedImages, given_ranges, is_deep
 from tleg.data.splits import Split
 from tleg.errors import DataError, did_you_mean
 from tleg.file_names import readable_path
@@ -23,7 +23,7 @@ _FOLDERS: Final = ("torch/image_folder", "torch/folder", "hfds/imagefolder")
 _TIMM_SPLITS: Final[dict[Split, str]] = {"train": "train", "val": "validation", "test": "test"}
 
 
-class TimmImages:
+class TimmImages(RangedImages):
     """A data set of timm's whose images can be had by number.
 
     ranges      of images of more than eight bits; None is what is found on these, when the first is asked for
@@ -33,17 +33,10 @@ class TimmImages:
     def __init__(self, dataset: Any, ranges: PixelRanges | None = None, max_pixels: int | None = None) -> None:
         self._dataset = dataset
         self._max_pixels = max_pixels
-        self._ranges = ranges
+        super().__init__(ranges)
 
     def __len__(self) -> int:
         return len(self._dataset)
-
-    @property
-    def ranges(self) -> PixelRanges:
-        """The ranges of images of more than eight bits."""
-        if self._ranges is None:
-            self._ranges = find_ranges(len(self), self.open, self.name)
-        return self._ranges
 
     def image(self, index: int) -> Image.Image:
         """The image. Raises UnreadableImageError, naming it and saying why."""

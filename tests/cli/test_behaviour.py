@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tleg.errors import DepthError, ExportError, InputError, VerificationError
-from tleg.exit_codes import ExitCode, exit_code_of
+from tleg.errors import DepthError, ExitCode, ExportError, InputError, VerificationError, exit_code_of
 
 
 def failure(done: Any, code: int, says: str) -> None:
@@ -139,7 +138,7 @@ def test_a_broken_library_is_named_with_what_to_do(kind: str, learngene_file: Pa
     (tmp_path / "google" / "protobuf" / "__init__.py").write_text("")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from tleg.cli.main import run\n"
+        "from tleg.cli.app import run\n"
         "options = ['--depth', '2', '--no-verify', '--output', f'{sys.argv[1]}/out']\n"
         "print(run(['build', sys.argv[2], '--export', 'pytorch', *options]))\n"
         "print(run(['build', sys.argv[2], '--export', 'onnx', *options]))\n"
@@ -204,7 +203,7 @@ def test_any_exception_is_one_line(
     def fail(path: object) -> None:
         raise error
 
-    monkeypatch.setattr("tleg.container.read_file", fail)
+    monkeypatch.setattr("tleg.learngene.container.read_file", fail)
     failure(run_cli("preview", learngene_file), code, says)
 
 
@@ -253,7 +252,7 @@ def test_styles_on_a_terminal_only(
 
 
 def test_tables_fit_80_columns(run_cli: Any, tiny_learngene: Any, tmp_path: Path) -> None:
-    from tleg.header import Reached
+    from tleg.learngene.header import Reached
 
     path = tmp_path / "large.safetensors"
     arguments = {"img_size": 224, "patch_size": 16, "embed_dim": 768, "num_heads": 12}

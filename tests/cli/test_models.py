@@ -40,9 +40,9 @@ def test_no_match_is_bad_input(run_cli: Any, arguments: list[str], says: str) ->
 
 def compare_with_built(pattern: str | None) -> int:
     """Every model that a name promises is taken, and no other; how many were built."""
-    from tleg.architecture import describe
     from tleg.cli.models import known_models
     from tleg.errors import ArchitectureError
+    from tleg.models.architecture import describe
 
     names = list(known_models(pattern))
     for each in names:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tleg.recipes.document import from_values, to_values
+from tleg.recipes.io import from_values, to_values
 from tleg.runs.control import request_stop
-from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.launch import create_run
 from tleg.runs.lock import RunLock
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import Launch, read_spec, write_spec
 from tleg.runs.state import RunState, write_state
 
@@ -188,10 +189,10 @@ def test_track_with_a_program_that_is_unknown_or_missing(
 
 
 def test_what_a_resume_changes_it_changes_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tleg.launching import resume_training
+    from tleg.launch import resume_training
 
     folder = make_run(place)
-    monkeypatch.setattr("tleg.launching.launch", lambda _folder: 1)
+    monkeypatch.setattr("tleg.launch.launch", lambda _folder: 1)
     resume_training(folder, {"workers": 3}, overwrite=True)
     spec = json.loads(folder.spec_file.read_text())
     assert spec["overwrite"] is True

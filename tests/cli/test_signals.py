@@ -21,7 +21,7 @@ def test_a_build_that_is_ended_leaves_nothing(
 ) -> None:
     # Started by a shell in the background, this process is deaf to some of them, and its children would be.
     script = f"import signal; signal.signal({int(number)}, signal.SIG_DFL); signal.signal(2, signal.default_int_handler)\n"
-    script += "from tleg.cli.main import main; main(['build', '--depth', '8', '--export', 'onnx'])"
+    script += "from tleg.cli.app import main; main(['build', '--depth', '8', '--export', 'onnx'])"
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=tmp_path, env=child_environment(), stderr=subprocess.PIPE
     ) as process:
@@ -41,7 +41,7 @@ def test_a_build_that_is_ended_leaves_nothing(
 def test_what_is_ignored_stays_ignored(tmp_path: Path, child_environment: Callable[..., dict[str, str]]) -> None:
     """As under nohup."""
     script = "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-    script += "from tleg.cli import preview; from tleg.cli.main import main\n"
+    script += "from tleg.cli import preview; from tleg.cli.app import main\n"
     script += (
         "kept = preview.__dict__.copy(); os.kill(os.getpid(), signal.SIGHUP); main(['preview', '--depths', '1', '--json'])"
     )

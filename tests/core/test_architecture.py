@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from tleg.architecture import build, describe
 from tleg.errors import ArchitectureError, FileFormatError
-from tleg.header import Architecture
-from tleg.plain import parameter_shapes
+from tleg.learngene.header import Architecture
+from tleg.learngene.structure import parameter_shapes
+from tleg.models.architecture import build, describe
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.basis import BASIS_NAMES, MAX_DEPTH, MAX_TERMS, PARTS, Basis, check_depth, parse_basis, part_of
 from tleg.errors import BasisError, DepthError
-from tleg.schema import decode, encode
+from tleg.learngene.basis import (
+    BASIS_NAMES,
+    MAX_DEPTH,
+    MAX_TERMS,
+    PARTS,
+    Basis,
+    check_depth,
+    parse_basis,
+    part_of,
+)
+from tleg.serialize import decode, encode
 
 depths = st.integers(1, 96)
 parts = st.lists(st.sampled_from(PARTS), min_size=1, unique=True).map(tuple)

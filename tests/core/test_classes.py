@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.classes import class_order, same_classes
 from tleg.errors import InputError
+from tleg.models.classes import class_order, same_classes
 
 
 @given(st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=12, unique=True), st.randoms())

@@ -14,10 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.conftest import make_learngene
-from tleg.container import MAX_HEADER_BYTES, read_file, read_header
 from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
-from tleg.header import LearngeneHeader
-from tleg.learngene import load
+from tleg.learngene.container import MAX_HEADER_BYTES, read_file, read_header
+from tleg.learngene.header import LearngeneHeader
+from tleg.models.learngene import load
 
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:
@@ -220,7 +220,9 @@ def test_a_file_without_permission_is_refused(target: Path, learngene_file: Path
             folder.chmod(0o755)
     # Root reads everything, so the reader becomes nobody first; what it needs is imported while it may.
     code = (
-        "import os, sys; from tleg.container import read_header; from tleg.errors import InputError; import difflib\n"
+        "import difflib, os, sys\n"
+        "from tleg.errors import InputError\n"
+        "from tleg.learngene.container import read_header\n"
         "os.getuid() == 0 and os.setuid(65534)\n"
         "try: read_header(sys.argv[1])\n"
         "except InputError as error: print(error)"

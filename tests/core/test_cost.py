@@ -8,10 +8,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tleg.architecture import build, describe
-from tleg.cost import Budget, CostModel, DepthCost, PartCosts
 from tleg.errors import DepthError, FileFormatError, InputError
-from tleg.measure import count_macs, measure
+from tleg.learngene.cost import Budget, CostModel, DepthCost, PartCosts
+from tleg.models.architecture import build, describe
+from tleg.models.flops import count_macs, measure
 
 NAMES = {size: f"deit_{size}_patch16_224" for size in ("tiny", "small", "base")}
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tleg.auxiliary import AuxiliaryModel, ExpandTerms
-from tleg.basis import MAX_DEPTH, Basis, parse_basis
 from tleg.errors import ArchitectureError, DepthError, InputError
-from tleg.expansion import expand_parameter
+from tleg.learngene.basis import MAX_DEPTH, Basis, parse_basis
+from tleg.learngene.expansion import expand_parameter
+from tleg.models.auxiliary import AuxiliaryModel, ExpandTerms
 
 BASES = [Basis(), parse_basis("polynomial:3"), parse_basis("cosine:2"), parse_basis("piecewise:3")]
 

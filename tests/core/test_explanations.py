@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from tleg.errors import TlegError, describe_os_error
-from tleg.exit_codes import ExitCode
-from tleg.explanations import MEMORY, SHARED_MEMORY, explain, last_words
-from tleg.training.failures import advice
+from tleg.errors import MEMORY, SHARED_MEMORY, ExitCode, TlegError, describe_os_error, explain, last_words
+from tleg.training.worker import advice
 
 Tleg = Callable[..., Any]
 

@@ -9,19 +9,22 @@ HEAVY = ("numpy", "torch", "timm", "onnx", "onnxruntime", "safetensors", "PIL", 
 
 LIGHT = {
     "package": "import tleg; dir(tleg); tleg.read_header(path)",
-    "floors": "import tleg.basis, tleg.cost, tleg.header, tleg.container, tleg.plain, tleg.catalogue, tleg.preview",
+    "floors": (
+        "import tleg.learngene.container, tleg.learngene.cost, tleg.learngene.preview, tleg.learngene.structure\n"
+        "import tleg.references, tleg.text"
+    ),
     "runs": (
-        "import tleg.runs.control, tleg.runs.folder, tleg.runs.launch, tleg.runs.listing\n"
-        "import tleg.runs.slurm, tleg.runs.snapshot\n"
+        "import tleg.runs.control, tleg.runs.launch, tleg.runs.listing\n"
+        "import tleg.runs.slurm, tleg.runs.history\n"
         "assert not {'rich', 'typer', 'asyncio'} & set(sys.modules)"
     ),
-    "help": "from tleg.cli.main import run; run(['--help'])",
-    "version": "from tleg.cli.main import run; run(['--version'])",
-    "nothing": "from tleg.cli.main import run; run([])",
-    "mistake": "from tleg.cli.main import run; run(['prevew'])",
-    "preview": "from tleg.cli.main import run; assert run(['preview', path]) == 0",
-    "pick": "from tleg.cli.main import run; assert run(['preview', path, '--max-params', '1M', '--pick']) == 0",
-    "inspect": "from tleg.cli.main import run; assert run(['inspect', path]) == 0",
+    "help": "from tleg.cli.app import run; run(['--help'])",
+    "version": "from tleg.cli.app import run; run(['--version'])",
+    "nothing": "from tleg.cli.app import run; run([])",
+    "mistake": "from tleg.cli.app import run; run(['prevew'])",
+    "preview": "from tleg.cli.app import run; assert run(['preview', path]) == 0",
+    "pick": "from tleg.cli.app import run; assert run(['preview', path, '--max-params', '1M', '--pick']) == 0",
+    "inspect": "from tleg.cli.app import run; assert run(['inspect', path]) == 0",
 }
 
 
@@ -38,7 +41,7 @@ def test_light(name: str, learngene_file: Path, run_python: Any) -> None:
 
 def test_every_command_has_a_light_module(run_python: Any) -> None:
     code = (
-        "import sys; from tleg.cli.main import register_commands; register_commands()\n"
+        "import sys; from tleg.cli.app import register_commands; register_commands()\n"
         f"print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
     assert run_python(code).stdout.strip() == ""
@@ -47,7 +50,7 @@ def test_every_command_has_a_light_module(run_python: Any) -> None:
 @pytest.mark.parametrize("command", ["preview", "inspect", "doctor", "import"])
 def test_help_of_a_command_is_light(command: str, run_python: Any) -> None:
     code = (
-        f"import sys; from tleg.cli.main import run; code = run([{command!r}, '-h'])\n"
+        f"import sys; from tleg.cli.app import run; code = run([{command!r}, '-h'])\n"
         f"print('LOADED', *sorted(set({HEAVY!r}) & set(sys.modules)), code)"
     )
     assert run_python(code).stdout.splitlines()[-1] == "LOADED 0"

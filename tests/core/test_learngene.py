@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tleg.basis import PARTS, Basis, parse_basis
-from tleg.container import read_header
 from tleg.errors import ExportError, FileFormatError, InputError, VerificationError
-from tleg.learngene import Learngene, load
+from tleg.learngene.basis import PARTS, Basis, parse_basis
+from tleg.learngene.container import read_header
+from tleg.models.learngene import Learngene, load
 
 BASES = [
     Basis(),
@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_the_old_file(learngene_file: Path, tmp_path: Path, r
     path = tmp_path / "old.safetensors"
     shutil.copy(learngene_file, path)
     code = (
-        "import resource, sys; from tleg.errors import ExportError; from tleg.learngene import load\n"
+        "import resource, sys; from tleg.errors import ExportError; from tleg.models.learngene import load\n"
         "learngene = load(sys.argv[1])\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "try: learngene.with_header(learned={}).save(sys.argv[1], overwrite=True)\n"

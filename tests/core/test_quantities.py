@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.basis import MAX_DEPTH
 from tleg.errors import DepthError, InputError
-from tleg.quantities import format_bytes, format_count, parse_bytes, parse_count
-from tleg.ranges import parse_depths
+from tleg.learngene.basis import MAX_DEPTH, parse_depths
+from tleg.text import format_bytes, format_count, parse_bytes, parse_count
 
 
 @pytest.mark.parametrize(

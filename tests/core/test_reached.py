@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.core.test_container import join, split
-from tleg.container import encode_metadata, read_header
 from tleg.errors import FileFormatError, InputError
-from tleg.header import LearngeneHeader, Reached
-from tleg.preview import preview
+from tleg.learngene.container import encode_metadata, read_header
+from tleg.learngene.header import LearngeneHeader, Reached
+from tleg.learngene.preview import preview
 
 
 @pytest.fixture

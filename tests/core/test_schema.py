@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tleg.errors import FileFormatError, InputError
-from tleg.header import LearngeneHeader
-from tleg.learngene import load
-from tleg.schema import decode, encode
+from tleg.learngene.header import LearngeneHeader
+from tleg.models.learngene import load
+from tleg.serialize import decode, encode
 
 
 @dataclass(frozen=True)

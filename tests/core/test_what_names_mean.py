@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tleg.catalogue import shipped
 from tleg.errors import FileFormatError, InputError, NotFoundError
-from tleg.references import expect, find, resolve
-from tleg.runs.folder import RunFolder, create_run
+from tleg.references import expect, find, resolve, shipped
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState, write_state
 
 

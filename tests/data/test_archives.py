@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tleg.data.dataset import Wanted, class_counts, open_data
-from tleg.data.tar_index import natural_key
+from tleg.data.datasets import Wanted, class_counts
+from tleg.data.open import open_data
+from tleg.data.tar import natural_key
 from tleg.errors import DataError
 
 

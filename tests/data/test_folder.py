@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tleg.data.dataset import open_data
+from tleg.data.open import open_data
 from tleg.errors import DataError
 
 

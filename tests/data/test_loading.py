@@ -16,12 +16,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.data.loading import batches, worker_options
-from tleg.data.order import ShuffledBatches, TrainingImages
-from tleg.data.prefetch import Prefetcher
+from tleg.data.loader import Prefetcher, batches, worker_options
+from tleg.data.sampler import ShuffledBatches, TrainingImages
 from tleg.data.transforms import training_transform
 from tleg.errors import DataError
-from tleg.header import Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.recipes.training import Augmentation
 
 
@@ -90,7 +89,7 @@ def test_an_error_in_a_worker_stays_one_line(workers: int) -> None:
 PARENT = """
 import os, sys, time, torch
 from torch.utils.data import DataLoader, Dataset
-from tleg.data.loading import worker_options, batches
+from tleg.data.loader import worker_options, batches
 
 class Forever(Dataset):
     def __len__(self): return 10

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from tests.conftest import make_learngene
 from tests.data.test_image_files import fill
-from tleg.data.dataset import Wanted, class_counts, data_name, open_data
+from tleg.data.datasets import Wanted, class_counts
+from tleg.data.open import data_name, open_data
 from tleg.errors import DataError, InputError
 from tleg.export.build import build_exports
-from tleg.export.check import check_path
 from tleg.export.manifest import read_manifest
 from tleg.export.plan import BuildRequest
 from tleg.export.runtime import open_export
-from tleg.file_names import is_utf8, readable_name, readable_path, text_only
+from tleg.export.verify import check_path
+from tleg.files import is_utf8, readable_name, readable_path, text_only
 
 LATIN1 = os.fsdecode(b"caf\xe9")
 NFC, NFD = "caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")

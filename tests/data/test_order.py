@@ -9,12 +9,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.data.loading import worker_options
-from tleg.data.order import READABLE, ShuffledBatches, TrainingImages, derive_seed, share_of
+from tleg.data.loader import worker_options
+from tleg.data.sampler import READABLE, ShuffledBatches, TrainingImages, derive_seed, share_of
 from tleg.data.transforms import training_transform
 from tleg.data.unreadable import UnreadableImages
 from tleg.errors import DataError, InputError
-from tleg.header import Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.recipes.training import Augmentation
 
 PREPROCESSING = Preprocessing((0.3,), (0.35,))

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tleg.data.dataset import Data, open_data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import SYSTEM_FOLDER, ArrayImages
-from tleg.data.splitting import split
-from tleg.data.timm_names import TimmImages
+from tleg.data.open import open_data, split
+from tleg.data.timm_datasets import TimmImages
 from tleg.errors import DataError
 
 

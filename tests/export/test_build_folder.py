@@ -15,15 +15,15 @@ from tests.conftest import CommandResult, make_learngene
 from tests.export.conftest import relative_error
 from tleg.errors import FileFormatError, InputError
 from tleg.export.build import build_exports
-from tleg.export.check import check_path
 from tleg.export.manifest import read_manifest
 from tleg.export.plan import BuildRequest
 from tleg.export.runtime import open_export
-from tleg.header import Architecture, Layout, Preprocessing
+from tleg.export.verify import check_path
+from tleg.learngene.header import Architecture, Layout, Preprocessing
+from tleg.learngene.structure import official_layout_name
 from tleg.models.timm_folder import load_timm_folder, save_timm_folder
-from tleg.names import official_layout_name
-from tleg.runs.folder import create_run
-from tleg.runs.results import MODEL
+from tleg.runs.launch import create_run
+from tleg.runs.run import MODEL
 from tleg_tui.export_form import open_source
 
 Cli = Callable[..., CommandResult]
@@ -168,14 +168,14 @@ def test_manifest_and_metadata_say_where_it_comes_from(tuned: Path, tmp_path: Pa
 def test_other_plain_vits_need_no_tracing(
     arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tleg.export.onnx_torch.write_torch", None)
+    monkeypatch.setattr("tleg.export.onnx.traced.write_torch", None)
     (item,) = build_exports(BuildRequest(save_tuned(tmp_path / "m", arguments=arguments), ("onnx",), output=tmp_path))
     assert item.manifest.verification is not None
     assert item.manifest.verification.relative_error < 1e-5
 
 
 def test_official_layout_needs_no_tracing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tleg.export.onnx_torch.write_torch", None)
+    monkeypatch.setattr("tleg.export.onnx.traced.write_torch", None)
     folder = save_tuned(tmp_path / "official", "official")
     (item,) = build_exports(BuildRequest(folder, ("onnx",), output=tmp_path / "out"))
     assert item.manifest.verification is not None
@@ -188,7 +188,7 @@ def test_a_vit_that_only_timm_knows_is_traced(tmp_path: Path, monkeypatch: pytes
         path.write_text(f"{type(model).__name__} {input_size} {metadata['depth']}")
 
     # Only whether it is called: tracing itself takes seconds, and the convolutional model below goes through it.
-    monkeypatch.setattr("tleg.export.onnx_torch.write_torch", trace)
+    monkeypatch.setattr("tleg.export.onnx.traced.write_torch", trace)
     folder = save_tuned(tmp_path / "odd", arguments={"qk_norm": True})
     (item,) = build_exports(BuildRequest(folder, ("onnx",), output=tmp_path, verify=False))
     assert item.path.read_text() == "VisionTransformer (3, 32, 32) 3"
@@ -312,7 +312,7 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
 def test_failed_verification_leaves_nothing(
     tuned: Path, tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tleg.export.onnx_plain as module
+    import tleg.export.onnx.plain as module
 
     as_stored = module.as_stored
     monkeypatch.setattr(module, "as_stored", lambda values: as_stored(values) * np.float32(1.01))
@@ -369,7 +369,7 @@ def test_evaluated_like_any_export(tuned: Path, resnet: Path, traced: Path, tmp_
     import torch
 
     from tleg.training.device import choose_placement
-    from tleg.training.subjects import open_subject
+    from tleg.training.evaluate import open_subject
 
     placement = choose_placement("cpu")
     (item,) = build_exports(BuildRequest(tuned, ("onnx",), output=tmp_path, verify=False))
@@ -386,8 +386,8 @@ def test_evaluated_like_any_export(tuned: Path, resnet: Path, traced: Path, tmp_
 
 
 def test_fine_tuning_hands_the_lineage_on(learngene_file: Path, tmp_path: Path) -> None:
-    from tleg.data.dataset import Data
-    from tleg.training.starts import start_from_checkpoint, start_from_learngene
+    from tleg.data.datasets import Data
+    from tleg.training.init import start_from_checkpoint, start_from_learngene
 
     data: Any = Data("few", CLASSES, cast(Any, ()), cast(Any, ()))
     ancestry = {"model": "deit_tiny_patch16_224", "top1": 91.5}

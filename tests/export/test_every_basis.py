@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.export.conftest import noise
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import BASIS_NAMES, Basis, parse_basis
-from tleg.basis_functions import FLOATS, Functions, functions_called, grammar, register, unregister
 from tleg.errors import BasisError
 from tleg.export.build import build_exports
 from tleg.export.plan import BuildRequest
-from tleg.learngene import Learngene
-from tleg.recipes.kinds import LearnRecipe
+from tleg.learngene.basis import BASIS_NAMES, Basis, parse_basis
+from tleg.learngene.basis_functions import FLOATS, Functions, functions_called, grammar, register, unregister
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.learngene import Learngene
+from tleg.recipes.recipes import LearnRecipe
 
 
 class Bernstein(Functions):
@@ -129,8 +129,8 @@ def test_functions_are_the_same_for_floats_tensors_and_graphs(basis: Basis, tmp_
     import onnxruntime
     from onnx import TensorProto, helper
 
-    from tleg.export.onnx_arithmetic import GraphArithmetic
-    from tleg.export.onnx_graph import Graph
+    from tleg.export.onnx.elastic import GraphArithmetic
+    from tleg.export.onnx.graph import Graph
 
     class Tensors:
         def cos(self, value: torch.Tensor, /) -> torch.Tensor:

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from tleg.errors import FileFormatError, InputError
-from tleg.learngene import Learngene, load
-from tleg.official import import_official
+from tleg.models.learngene import Learngene, load
+from tleg.models.official import import_official
 
 DATA = Path(__file__).parent / "data"
 CHECKPOINT = DATA / "aux_checkpoint.pth"

@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def commands() -> dict[str, Any]:
-    from tleg.cli.main import app, register_commands
+    from tleg.cli.app import app, register_commands
 
     register_commands()
     group: Any = typer.main.get_command(app)

@@ -9,19 +9,18 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tleg.cli.app import UsageProblem, app, register_commands
 from tleg.cli.build import BuildOptions
-from tleg.cli.import_ import ImportOptions
-from tleg.cli.logs import LogsOptions
-from tleg.cli.main import UsageProblem, app, register_commands
+from tleg.cli.control import ResumeOptions, StopOptions
+from tleg.cli.learngene import ImportOptions
 from tleg.cli.options import takes_options
 from tleg.cli.preview import PreviewOptions
-from tleg.cli.resume import ResumeOptions
-from tleg.cli.stop import StopOptions
+from tleg.cli.runs import LogsOptions
 from tleg.errors import InputError
 from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
-from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe
+from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
 
 DEFINITIONS: dict[str, type] = {
     "build": BuildOptions,

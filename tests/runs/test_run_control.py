@@ -15,11 +15,10 @@ import pytest
 
 from tleg.errors import InputError, TlegError
 from tleg.runs.control import clear_stop, is_run, kill_run, remove_run, request_stop, stop_requested
-from tleg.runs.folder import RunFolder
-from tleg.runs.layout import CONTENTS
+from tleg.runs.events import EventReader
 from tleg.runs.lock import RunLock, is_locked
 from tleg.runs.processes import boot_id, find_process, start_ticks
-from tleg.runs.reader import EventReader
+from tleg.runs.run import CONTENTS, RunFolder
 from tleg.runs.spec import read_spec, write_spec
 from tleg.runs.state import RunState, observe, read_state, write_state
 
@@ -33,7 +32,7 @@ import os, subprocess, sys
 trainer = '''
 import os, sys, time
 from pathlib import Path
-from tleg.runs.folder import RunFolder
+from tleg.runs.launch import RunFolder
 from tleg.runs.lock import RunLock
 lock = RunLock(RunFolder(Path(sys.argv[1])))
 assert lock.acquire()
@@ -204,7 +203,7 @@ def test_a_living_run_is_not_removed(run: RunFolder, name: Any) -> None:
 @pytest.mark.parametrize("name", ["queued", "finished"])
 def test_a_locked_run_is_not_removed_whatever_its_state_says(run: RunFolder, program: Program, name: Any) -> None:
     code = (
-        "import sys; from pathlib import Path; from tleg.runs.folder import RunFolder; from tleg.runs.lock import RunLock\n"
+        "import sys; from pathlib import Path; from tleg.runs.launch import RunFolder; from tleg.runs.lock import RunLock\n"
         "lock = RunLock(RunFolder(Path(sys.argv[1]))); print(lock.acquire(), flush=True); input()"
     )
     process = program(code, run.path)

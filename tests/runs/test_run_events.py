@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.measuring import processor_seconds
-from tleg.runs.events import Event, EventWriter
-from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.reader import EventReader
+from tleg.runs.events import Event, EventReader, EventWriter
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 
 LINE = '{{"v":1,"seq":{},"t":1.5,"type":"log","payload":{{"text":"line {}"}}}}\n'
 STEP = {
@@ -198,7 +198,7 @@ def test_a_real_limit_on_the_size_of_files(run: RunFolder, program: Callable[...
 import resource, sys
 from pathlib import Path
 from tleg.runs.events import EventWriter
-from tleg.runs.folder import RunFolder
+from tleg.runs.launch import RunFolder
 from tleg.runs.state import RunState, write_state
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 folder = RunFolder(Path(sys.argv[1]))
@@ -283,7 +283,7 @@ def test_a_killed_writer_loses_nothing_that_it_wrote(run: RunFolder, program: Ca
 import sys
 from pathlib import Path
 from tleg.runs.events import EventWriter
-from tleg.runs.folder import RunFolder
+from tleg.runs.launch import RunFolder
 writer = EventWriter(RunFolder(Path(sys.argv[1])))
 for number in range(10**9):
     writer.write("log", {"text": str(number)})

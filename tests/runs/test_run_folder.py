@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tleg.errors import InputError, TlegError
-from tleg.launching import make_training
-from tleg.places import runs_folder
-from tleg.recipes.document import from_values
-from tleg.runs.folder import RunFolder, create_run
+from tleg.launch import make_training
+from tleg.paths import runs_folder
+from tleg.recipes.io import from_values
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import Launch, read_spec
 from tleg.runs.state import read_state
 

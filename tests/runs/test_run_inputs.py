@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.runs.folder import RunFolder
 from tleg.runs.inputs import (
     ChangedInputsError,
     ClassListing,
@@ -22,6 +21,7 @@ from tleg.runs.inputs import (
     read_inputs,
     write_inputs,
 )
+from tleg.runs.run import RunFolder
 
 FORM = {"channels": 1, "image_size": [8, 8], "mean": None, "std": None}
 

@@ -17,11 +17,11 @@ import pytest
 
 from tleg.errors import InputError, TlegError
 from tleg.runs.control import kill_run, request_stop, stop_requested
-from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.launch import launch, node_command, trainer_command
+from tleg.runs.events import EventReader
+from tleg.runs.launch import create_run, launch, node_command, trainer_command
 from tleg.runs.lock import RunLock, is_locked
 from tleg.runs.processes import boot_id, start_ticks
-from tleg.runs.reader import EventReader
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import Launch, read_spec, write_spec
 from tleg.runs.state import RunState, observe, read_state, write_state
 
@@ -32,7 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 from tleg.runs.control import stop_requested
 from tleg.runs.events import EventWriter
-from tleg.runs.folder import RunFolder
+from tleg.runs.launch import RunFolder
 from tleg.runs.lock import RunLock
 from tleg.runs.state import read_state, write_state
 
@@ -167,7 +167,7 @@ def test_a_trainer_outlives_the_terminal_and_its_launcher(
 import os, sys, time
 from pathlib import Path
 import tleg.runs.launch
-from tleg.runs.folder import RunFolder
+from tleg.runs.launch import RunFolder
 tleg.runs.launch.TRAINER_MODULE = "stand_in_trainer"
 print(tleg.runs.launch.launch(RunFolder(Path(sys.argv[1]))), flush=True)
 time.sleep(60)
@@ -198,7 +198,7 @@ import sys
 from pathlib import Path
 import tleg.runs.launch
 from tleg.errors import InputError
-from tleg.runs.folder import RunFolder
+from tleg.runs.launch import RunFolder
 tleg.runs.launch.TRAINER_MODULE = "stand_in_trainer"
 input()
 try:

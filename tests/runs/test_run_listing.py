@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tleg.errors import InputError
-from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.launch import create_run
 from tleg.runs.listing import list_runs, resolve_run
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec, write_spec
 
 

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from tleg.errors import InputError, TlegError
-from tleg.runs.folder import RunFolder
 from tleg.runs.lock import RunLock, is_locked
+from tleg.runs.run import RunFolder
 
 Program = Callable[..., "subprocess.Popen[str]"]
 
 HOLD = """
 import os, subprocess, sys, time
 from pathlib import Path
-from tleg.runs.folder import RunFolder
+from tleg.runs.launch import RunFolder
 from tleg.runs.lock import RunLock, is_locked
 folder = RunFolder(Path(sys.argv[1]))
 lock = RunLock(folder)

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tleg.runs.folder import RunFolder
-from tleg.runs.results import LEARNGENE, MODEL, name_of
+from tleg.runs.run import LEARNGENE, MODEL, RunFolder, name_of
 
 
 def test_a_result_in_the_folder_of_its_run_is_called_by_the_run(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from tleg.errors import FileFormatError, InputError, TlegError
 from tleg.runs.control import remove_run, request_stop, stop_requested
-from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.launch import launch
+from tleg.runs.launch import create_run, launch
 from tleg.runs.lock import RunLock
+from tleg.runs.processes import cancel, job_cancelled, job_waits
+from tleg.runs.run import RunFolder
 from tleg.runs.slurm import SlurmOptions, sbatch_script, stop, submit
-from tleg.runs.slurm_programs import cancel, job_cancelled, job_waits
 from tleg.runs.spec import Launch, read_spec
 from tleg.runs.state import RunState, observe, read_state, write_state
-from tleg.training.stop_signals import StopSignals
+from tleg.training.process import StopSignals
 
 # srun starts the command once for each task and returns the greatest exit code, as SLURM's does.
 PROGRAMS = {
@@ -331,7 +331,7 @@ def test_a_job_that_is_not_taken(
 
 def test_a_program_that_does_not_answer(runs_dir: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_program(log.parent / "programs" / "sbatch", "exec sleep 30")
-    monkeypatch.setattr("tleg.runs.slurm_programs._PROGRAM_SECONDS", 0.2)
+    monkeypatch.setattr("tleg.runs.processes._PROGRAM_SECONDS", 0.2)
     with pytest.raises(TlegError, match=r"sbatch did not answer within 0\.2 seconds; try again"):
         submit(make(runs_dir))
 
@@ -483,8 +483,8 @@ def test_a_preempted_trainer_continues(
 
 
 def test_restarts_are_not_for_a_job(runs_dir: Path, log: Path) -> None:
-    from tleg.launching import make_training, resume_training
-    from tleg.recipes.document import from_values, to_values
+    from tleg.launch import make_training, resume_training
+    from tleg.recipes.io import from_values, to_values
 
     values = {"architecture": "vit_tiny_patch16_224", "data": "digits", "epochs": 3, "max-restarts": 2}
     recipe = from_values("learn", values)
@@ -500,8 +500,8 @@ def test_restarts_are_not_for_a_job(runs_dir: Path, log: Path) -> None:
 
 
 def test_a_run_moves_to_slurm_and_back(runs_dir: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tleg.launching import resume_training
-    from tleg.recipes.document import from_values, to_values
+    from tleg.launch import resume_training
+    from tleg.recipes.io import from_values, to_values
 
     recipe = from_values("learn", {"architecture": "vit_tiny_patch16_224", "data": "digits", "epochs": 3, "device": "cpu"})
     folder = create_run(runs_dir, kind="learn", recipe=to_values(recipe))
@@ -516,7 +516,7 @@ def test_a_run_moves_to_slurm_and_back(runs_dir: Path, log: Path, monkeypatch: p
     assert write_state(folder, RunState(state="stopped", step=6, steps=30, epochs=3))
     assert resume_training(folder) == "4711"
     started: list[RunFolder] = []
-    monkeypatch.setattr("tleg.launching.launch", started.append)
+    monkeypatch.setattr("tleg.launch.launch", started.append)
     assert write_state(folder, RunState(state="stopped", step=7, steps=30, epochs=3))
     assert resume_training(folder, place="here") is None
     assert started == [folder]

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.measuring import processor_seconds
-from tleg.runs.curve import MOST_POINTS, Curve, CurveBuilder, CurvePoint
 from tleg.runs.events import Event
-from tleg.runs.snapshot import MOST_MESSAGES, RunSnapshot, fold
+from tleg.runs.history import MOST_MESSAGES, MOST_POINTS, Curve, CurveBuilder, CurvePoint, RunSnapshot, fold
 
 
 def events(*pairs: tuple[str, Mapping[str, Any]]) -> list[Event]:
@@ -222,7 +221,7 @@ def test_any_division_of_the_events_gives_the_same_snapshot(
 ) -> None:
     whole = events(*pairs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tleg.runs.curve.MOST_POINTS", 8)
+        patch.setattr("tleg.runs.history.MOST_POINTS", 8)
         snapshot = RunSnapshot()
         bounds = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
         for start, end in pairwise(bounds):
@@ -236,7 +235,7 @@ def test_points_keep_count_mean_and_extremes(numbers: list[int], data: st.DataOb
     losses = data.draw(st.lists(st.floats(-1e6, 1e6), min_size=len(numbers), max_size=len(numbers)))
     reports = dict(zip(sorted(numbers), losses, strict=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tleg.runs.curve.MOST_POINTS", 16)
+        patch.setattr("tleg.runs.history.MOST_POINTS", 16)
         builder = CurveBuilder(Curve())
         for number, loss in reports.items():
             builder.add(number, loss, None, -loss, float(number))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tleg.errors import ExportError, FileFormatError, InputError
-from tleg.runs.folder import RunFolder
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import KINDS, Launch, RunSpec, read_spec, write_spec
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from tleg.errors import FileFormatError
 from tleg.runs.events import EventWriter
-from tleg.runs.folder import RunFolder
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import all_processes, boot_id, find_process, is_alive, start_ticks
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec, write_spec
 from tleg.runs.state import SILENCE_SECONDS, RunState, observe, read_state, recall_state, write_state
 

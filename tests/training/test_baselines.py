@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from tleg.basis import Basis
 from tleg.errors import InputError
-from tleg.training.baselines import baseline
+from tleg.learngene.basis import Basis
+from tleg.models.descendant import baseline
 
 ARGUMENTS = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "num_heads": 4}
 

@@ -12,19 +12,20 @@ from PIL import Image
 from tests.cli.test_refusals import contents
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
 from tests.training.test_run import LEARN, finish, start
-from tleg.data.dataset import Data, open_data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.data.listing import list_data
-from tleg.data.look_again import look_again
-from tleg.data.order import ShuffledBatches
-from tleg.recipes.document import from_values, to_values
+from tleg.data.fingerprint import list_data, look_again
+from tleg.data.open import open_data
+from tleg.data.sampler import ShuffledBatches
+from tleg.recipes.io import from_values, to_values
 from tleg.recipes.training import Recipe
-from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.events import EventReader
 from tleg.runs.inputs import RunInputs, compare_data, read_inputs, write_inputs
-from tleg.runs.reader import EventReader
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec, write_spec
 from tleg.runs.state import RunState, observe, write_state
-from tleg.training.checkpoints import Checkpoints
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE
 from tleg.training.inputs import settle_inputs
@@ -133,7 +134,7 @@ def test_images_that_came_are_named_and_refused_until_they_are_accepted(
     run: RunFolder, data: Path, run_cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[RunFolder] = []
-    monkeypatch.setattr("tleg.launching.launch", started.append)
+    monkeypatch.setattr("tleg.launch.launch", started.append)
     add(data)
     next((data / "val" / "2").iterdir()).unlink()
     before = contents(run.path)
@@ -165,10 +166,10 @@ def test_images_that_came_are_named_and_refused_until_they_are_accepted(
 
 
 def test_what_was_not_noted_is_not_compared(run: RunFolder, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tleg.launching import resume_training
+    from tleg.launch import resume_training
 
     started: list[RunFolder] = []
-    monkeypatch.setattr("tleg.launching.launch", started.append)
+    monkeypatch.setattr("tleg.launch.launch", started.append)
     rename("3", "three")(data)
     run.inputs_file.unlink()
     resume_training(run)  # A run of an earlier version.

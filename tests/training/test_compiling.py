@@ -5,12 +5,11 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from tests.training.conftest import ARGUMENTS, VIT
-from tleg.architecture import describe
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import Basis
-from tleg.recipes.depths import Depths
-from tleg.training.compiling import compile_student
-from tleg.training.students import AuxiliaryStudent, PlainStudent
+from tleg.learngene.basis import Basis
+from tleg.models.architecture import describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.recipes.distillation import Depths
+from tleg.training.students import AuxiliaryStudent, PlainStudent, compile_student
 
 
 @pytest.mark.slow

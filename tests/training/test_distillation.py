@@ -13,22 +13,21 @@ import torch
 from torch.nn import functional as F
 
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
-from tleg.architecture import describe
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import Basis
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
+from tleg.data.transforms import Normaliser
 from tleg.errors import InputError, TeacherError
-from tleg.header import Preprocessing
-from tleg.recipes.depths import Depths
-from tleg.recipes.distillation import METHODS, Distillation
+from tleg.learngene.basis import Basis
+from tleg.learngene.header import Preprocessing
+from tleg.models.architecture import describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.recipes.distillation import METHODS, Depths, Distillation
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.init import start_from_learngene, start_from_timm
 from tleg.training.learn import LearnJob, evaluate_learngene, learn
-from tleg.training.normaliser import Normaliser
-from tleg.training.objective import Objective
-from tleg.training.starts import start_from_learngene, start_from_timm
+from tleg.training.losses import Objective
 from tleg.training.students import AuxiliaryStudent, PlainStudent
 from tleg.training.teacher import Teacher, TeacherReport
 

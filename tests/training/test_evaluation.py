@@ -11,11 +11,11 @@ from PIL import Image
 
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import DataError, TlegError
-from tleg.header import Preprocessing
-from tleg.schema import encode
+from tleg.learngene.header import Preprocessing
+from tleg.serialize import encode
+from tleg.training.accuracy import Predictor, Score, evaluate, mean_top1, require_finite
 from tleg.training.device import Placement
 from tleg.training.distributed import World
-from tleg.training.evaluation import Predictor, Score, evaluate, mean_top1, require_finite
 
 CPU = Placement(torch.device("cpu"), "float32", "")
 

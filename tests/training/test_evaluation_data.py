@@ -9,9 +9,9 @@ from PIL import Image
 
 from tests.data.test_image_files import fill
 from tleg.errors import InputError
-from tleg.header import Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.recipes.images import EvaluatedImages
-from tleg.training.evaluation_data import TrainedOn, open_evaluation_data, trained_on
+from tleg.training.evaluate import TrainedOn, open_evaluation_data, trained_on
 
 MODEL = Preprocessing((0.5,) * 3, (0.5,) * 3)
 

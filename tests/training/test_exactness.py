@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import InputError
-from tleg.learngene import Learngene
-from tleg.recipes.depths import Depths
+from tleg.models.learngene import Learngene
+from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import Placement
 from tleg.training.learn import LearnJob, learn
@@ -80,7 +80,7 @@ def test_a_sandwich_trains_the_deepest_the_shallowest_and_one_between() -> None:
 
 
 def test_a_sandwich_lowers_the_loss_at_every_depth(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
-    from tleg.recipes.compute import Keeping
+    from tleg.recipes.training import Keeping
 
     recorder = Recorder()
     chosen = recipe(epochs=8, batch_size=32, learning_rate=3e-3)
@@ -109,7 +109,7 @@ def test_an_auxiliary_step_is_the_step_of_its_descendant(
     digits: Data, placement: Placement, tiny_learngene: Any, tmp_path: Path
 ) -> None:
     # Weight decay aside: the loss of the auxiliary at a depth is the loss of the descendant of that depth.
-    from tleg.auxiliary import AuxiliaryModel
+    from tleg.models.auxiliary import AuxiliaryModel
 
     learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 4, "in_chans": 1}, num_classes=10)
     model = AuxiliaryModel.from_learngene(learngene)

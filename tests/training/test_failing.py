@@ -13,25 +13,22 @@ import torch
 import torch.distributed as dist
 
 from tleg.cli.follow import explain_end
-from tleg.errors import FileFormatError, InputError, TlegError
-from tleg.exit_codes import ExitCode
-from tleg.recipes.document import from_values
+from tleg.errors import ExitCode, FileFormatError, InputError, TlegError
+from tleg.recipes.io import from_values
 from tleg.runs.events import EventWriter
-from tleg.runs.failures import clear_failure, read_failure, store_failure
-from tleg.runs.folder import create_run
-from tleg.runs.layout import RunFolder
+from tleg.runs.history import RunSnapshot
+from tleg.runs.launch import create_run
 from tleg.runs.processes import started_at
-from tleg.runs.snapshot import RunSnapshot
-from tleg.runs.state import RunState, observe, read_state, write_state
-from tleg.training import distributed, run
+from tleg.runs.run import RunFolder
+from tleg.runs.state import RunState, clear_failure, observe, read_failure, read_state, store_failure, write_state
+from tleg.training import distributed
+from tleg.training import worker as run
 from tleg.training.device import choose_placement
 from tleg.training.distributed import LostProcessError, World, join_world
 from tleg.training.dry_run import examine
-from tleg.training.failures import leave_word, tell_failure
-from tleg.training.observer import TrainingStoppedError
-from tleg.training.placing import check_shares, placed
-from tleg.training.run_observer import RunObserver
-from tleg.training.stop_signals import StopSignals
+from tleg.training.observer import RunObserver, TrainingStoppedError
+from tleg.training.process import StopSignals
+from tleg.training.worker import check_shares, leave_word, placed, tell_failure
 
 PEER = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:9999"
 
@@ -116,7 +113,7 @@ def test_without_others_a_process_ends_as_any(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_trainer_ends_by_way_of_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tleg.training import __main__ as trainer
-    from tleg.training import log_stream
+    from tleg.training import process as log_stream
 
     left: list[int] = []
     monkeypatch.setattr(sys, "argv", ["tleg.training", str(tmp_path)])

@@ -13,18 +13,17 @@ import torch
 from torch import nn
 
 from tests.training.conftest import ARGUMENTS, VIT
-from tleg.data.dataset import Data
-from tleg.data.loading import batches, worker_options
-from tleg.errors import ArchitectureError, DataError, InputError, TeacherError, TlegError
-from tleg.explanations import SHARED_MEMORY
-from tleg.header import Preprocessing
-from tleg.recipes.depths import Depths
+from tleg.data.datasets import Data
+from tleg.data.loader import batches, worker_options
+from tleg.errors import SHARED_MEMORY, ArchitectureError, DataError, InputError, TeacherError, TlegError
+from tleg.learngene.header import Preprocessing
+from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Recipe
-from tleg.training.checkpoints import Checkpoints
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
-from tleg.training.forward import check_forward
+from tleg.training.evaluate import evaluate_subject, open_subject
 from tleg.training.learn import LearnJob, learn
-from tleg.training.subjects import evaluate_subject, open_subject
+from tleg.training.models import check_forward
 from tleg.training.teacher import open_checked_teacher
 
 MakeRecipe = Callable[..., Recipe]

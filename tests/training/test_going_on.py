@@ -11,19 +11,18 @@ from typing import Any
 
 import pytest
 
-from tleg.errors import InputError
-from tleg.exit_codes import ExitCode
-from tleg.launching import resume_training
-from tleg.recipes.document import from_values, to_values
+from tleg.errors import ExitCode, InputError
+from tleg.launch import resume_training
+from tleg.recipes.io import from_values, to_values
 from tleg.runs.control import request_stop, stop_requested
-from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.published import is_published, note_published
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder, is_published, note_published
 from tleg.runs.spec import Launch, read_spec
 from tleg.runs.state import RunState, read_state, write_state
 from tleg.training import __main__ as trainer
-from tleg.training import run as trainers
-from tleg.training.publish import publish
-from tleg.training.stop_signals import StopSignals
+from tleg.training import worker as trainers
+from tleg.training.process import StopSignals
+from tleg.training.worker import publish
 
 RunCli = Callable[..., Any]
 
@@ -31,7 +30,7 @@ RunCli = Callable[..., Any]
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFolder]:
     """A run in some state that starts nothing when it is resumed: make("finished", output="gene")."""
-    monkeypatch.setattr("tleg.launching.launch", lambda folder: None)
+    monkeypatch.setattr("tleg.launch.launch", lambda folder: None)
     monkeypatch.setenv("TLEG_RUNS", str(tmp_path / "runs"))
     monkeypatch.chdir(tmp_path)
 
@@ -142,7 +141,7 @@ def test_a_dry_run_finds_the_runs_that_a_training_would(
     folder = make("finished")
     monkeypatch.delenv("TLEG_RUNS")
     seen: list[Any] = []
-    monkeypatch.setattr("tleg.cli.dry_run.show_dry_run", lambda recipe, *_, **__: seen.append(recipe.checkpoint))
+    monkeypatch.setattr("tleg.cli.launch.show_dry_run", lambda recipe, *_, **__: seen.append(recipe.checkpoint))
     words = ("finetune", "--checkpoint", folder.id, "--data", "digits", "--dry-run", "--runs-dir", str(tmp_path / "runs"))
     assert run_cli(*words).code == 0
     assert seen == [str(folder.path)]
@@ -173,7 +172,7 @@ def test_signals_are_heard_before_torch_is_imported(monkeypatch: pytest.MonkeyPa
                 seen.append(signal.getsignal(signal.SIGUSR1))
             return lambda *_: 0
 
-    for name in ("tleg.training.run", "tleg.training.log_stream"):
+    for name in ("tleg.training.worker", "tleg.training.process"):
         monkeypatch.setitem(sys.modules, name, Imported(name))
     for name in ("enable", "register"):
         monkeypatch.setattr(faulthandler, name, lambda *_: None)

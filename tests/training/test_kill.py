@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from tests.training.test_run import LEARN, finish, kill, learned, start
-from tleg.recipes.document import from_values, to_values
-from tleg.runs.folder import RunFolder, create_run
+from tleg.recipes.io import from_values, to_values
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.runs.state import observe
-from tleg.training.checkpoints import Checkpoints, read_checkpoint
+from tleg.training.checkpoint import Checkpoints, read_checkpoint
 
 # Every step is checkpointed and every epoch evaluated, so that kills fall into all of these.
 CONSTANT: Mapping[str, Any] = {**LEARN, "checkpoint-steps": 1, "keep-last": 2, "epochs": 8}

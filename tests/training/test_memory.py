@@ -6,11 +6,18 @@ from typing import Any
 import pytest
 import torch
 
-from tleg.architecture import build, describe
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import Basis
-from tleg.measure import measure
-from tleg.training.memory import Load, MemoryEstimate, advise, checkpoint_bytes, estimate_memory, expanded_parameters
+from tleg.learngene.basis import Basis
+from tleg.models.architecture import build, describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.flops import measure
+from tleg.training.dry_run import (
+    Load,
+    MemoryEstimate,
+    advise,
+    checkpoint_bytes,
+    estimate_memory,
+    expanded_parameters,
+)
 
 IMAGES = 4
 

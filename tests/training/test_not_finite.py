@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.errors import InputError, TlegError
-from tleg.recipes.compute import Keeping
-from tleg.recipes.depths import Depths
-from tleg.training.checkpoints import Checkpoints, read_progress
+from tleg.recipes.distillation import Depths
+from tleg.recipes.training import Keeping
+from tleg.training.checkpoint import Checkpoints, read_progress
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.init import start_from_timm
 from tleg.training.learn import LearnJob, learn_to_file
-from tleg.training.starts import start_from_timm
 from tleg.training.students import AuxiliaryStudent
 
 

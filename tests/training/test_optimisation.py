@@ -9,13 +9,12 @@ import timm
 import torch
 
 from tests.training.conftest import ARGUMENTS, VIT
-from tleg.architecture import describe
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import Basis
 from tleg.errors import FileFormatError, InputError
+from tleg.learngene.basis import Basis
+from tleg.models.architecture import describe
+from tleg.models.auxiliary import AuxiliaryModel
 from tleg.recipes.training import OPTIMIZERS, Recipe
-from tleg.training.freezing import freeze
-from tleg.training.optimisation import load_optimizer_tensors, make_optimizer, make_schedule, optimizer_tensors
+from tleg.training.optim import freeze, load_optimizer_tensors, make_optimizer, make_schedule, optimizer_tensors
 
 MakeRecipe = Callable[..., Recipe]
 

@@ -19,15 +19,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.training.conftest import Recorder
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, FileFormatError, InputError
 from tleg.models.pretrained import PretrainedModel, open_folder, open_weights
 from tleg.models.timm_folder import PREFERRED_WEIGHTS, WEIGHTS_SUFFIXES, read_timm_folder, weights_file
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
+from tleg.training.evaluate import evaluate_subject, open_subject
 from tleg.training.finetune import FinetuneJob, finetune, prepare
-from tleg.training.starts import start_from_checkpoint
-from tleg.training.subjects import evaluate_subject, open_subject
+from tleg.training.init import start_from_checkpoint
 
 CNN = "resnet10t"
 VIT = "vit_tiny_patch16_224"

@@ -10,22 +10,22 @@ import pytest
 from PIL import Image
 
 from tests.conftest import make_learngene
-from tleg.container import read_header
-from tleg.data.dataset import open_data
+from tleg.data.open import open_data
 from tleg.export.build import build_exports
 from tleg.export.manifest import read_manifest
 from tleg.export.plan import BuildRequest
 from tleg.export.runtime import open_export
-from tleg.header import Preprocessing
-from tleg.learngene import load
+from tleg.learngene.container import read_header
+from tleg.learngene.header import Preprocessing
+from tleg.models.learngene import load
 from tleg.models.timm_folder import load_timm_folder, preprocessing_of
-from tleg.recipes.document import from_values, to_values
-from tleg.runs.folder import create_run
+from tleg.recipes.io import from_values, to_values
+from tleg.runs.launch import create_run
 from tleg.runs.spec import read_spec
-from tleg.schema import decode
-from tleg.training.defaults import as_read
+from tleg.serialize import decode
 from tleg.training.device import choose_placement
-from tleg.training.subjects import evaluate_subject, open_subject, reading_as
+from tleg.training.evaluate import evaluate_subject, open_subject, reading_as
+from tleg.training.init import as_read
 
 CLASSES = tuple("abcdefg")
 

@@ -9,19 +9,20 @@ import timm
 import torch
 
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.errors import InputError
-from tleg.recipes.depths import Depths
+from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Recipe
-from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState, write_state
-from tleg.training.checkpoints import Checkpoints, read_checkpoint
+from tleg.training.checkpoint import Checkpoints, read_checkpoint
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.init import start_from_checkpoint, start_from_learngene, start_from_timm
 from tleg.training.learn import LearnJob, learn, learn_to_file
+from tleg.training.models import resolve_model
 from tleg.training.observer import TrainingStoppedError
-from tleg.training.references import resolve_model
-from tleg.training.starts import start_from_checkpoint, start_from_learngene, start_from_timm
 from tleg.training.teacher import Teacher
 
 MakeRecipe = Callable[..., Recipe]

@@ -14,17 +14,16 @@ import pytest
 from tests.conftest import clean_environment
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
 from tests.training.test_run import LEARN, kill
-from tleg.data.dataset import Data
-from tleg.exit_codes import ExitCode
-from tleg.recipes.document import from_values, to_values
+from tleg.data.datasets import Data
+from tleg.errors import ExitCode
+from tleg.recipes.io import from_values, to_values
 from tleg.recipes.training import Recipe
-from tleg.runs.failures import store_failure
-from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.events import EventReader
 from tleg.runs.follower import RunFollower
-from tleg.runs.presence import Presence
-from tleg.runs.reader import EventReader
-from tleg.runs.state import observe
-from tleg.training.checkpoints import Checkpoints
+from tleg.runs.launch import create_run
+from tleg.runs.run import Presence, RunFolder
+from tleg.runs.state import observe, store_failure
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.learn import LearnJob, learn_to_file
 from tleg.training.observer import TrainingStoppedError
@@ -169,7 +168,7 @@ def test_a_file_system_that_does_not_answer_is_no_removal(tmp_path: Path, monkey
     def stale(path: object) -> None:
         raise OSError(116, "Stale file handle")
 
-    monkeypatch.setattr("tleg.runs.presence.os.stat", stale)
+    monkeypatch.setattr("tleg.runs.run.os.stat", stale)
     assert presence.away() is None
 
 

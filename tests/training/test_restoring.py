@@ -12,19 +12,18 @@ import torch
 
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
 from tests.training.processes import play
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import FileFormatError, TlegError
-from tleg.recipes.compute import Keeping
-from tleg.recipes.training import Recipe
-from tleg.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
+from tleg.recipes.training import Keeping, Recipe
+from tleg.training.checkpoint import Checkpoint, Checkpoints, read_checkpoint
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.init import start_from_timm
 from tleg.training.observer import TrainingStoppedError
-from tleg.training.restoring import restore
-from tleg.training.starts import start_from_timm
-from tleg.training.state import TrainingState
+from tleg.training.optim import TrainingState
+from tleg.training.resume import restore
 from tleg.training.students import PlainStudent
 
 MakeRecipe = Callable[..., Recipe]
@@ -111,7 +110,7 @@ def test_processes_go_on_from_the_checkpoint_that_the_first_one_chose(
             raise FileFormatError(f"cannot read {path}: Input/output error")
         return read_checkpoint(path)
 
-    monkeypatch.setattr("tleg.training.checkpoints.read_checkpoint", read)
+    monkeypatch.setattr("tleg.training.checkpoint.read_checkpoint", read)
 
     def part(world: World) -> Any:
         main.here = world.is_main
@@ -131,7 +130,7 @@ def test_processes_fail_together_when_one_cannot_read_the_checkpoint(
         raise FileFormatError(f"cannot read {path}: Stale file handle")
 
     # The first process reads in the module that lists them, the others by the step that they are told.
-    monkeypatch.setattr("tleg.training.restoring.read_checkpoint", read)
+    monkeypatch.setattr("tleg.training.resume.read_checkpoint", read)
     states = [state_of(placement, recipe()) for _ in range(2)]
     one, other = play(*(lambda world: restore(states[world.rank], stopped, 5, world, Recorder()) for _ in range(2)))
     assert type(one) is type(other) is TlegError

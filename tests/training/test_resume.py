@@ -12,20 +12,19 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
-from tleg.learngene import load
-from tleg.recipes.compute import Keeping
-from tleg.recipes.depths import Depths
-from tleg.recipes.training import Augmentation, Recipe
-from tleg.training.checkpoints import Checkpoints, read_checkpoint, read_progress
+from tleg.models.learngene import load
+from tleg.recipes.distillation import Depths
+from tleg.recipes.training import Augmentation, Keeping, Recipe
+from tleg.training.checkpoint import Checkpoints, read_checkpoint, read_progress
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.init import start_from_learngene, start_from_timm
 from tleg.training.kept import learngene_of_checkpoint, model_folder_of_checkpoint
 from tleg.training.learn import LearnJob, learn, learn_to_file
 from tleg.training.observer import TrainingStoppedError
-from tleg.training.starts import start_from_learngene, start_from_timm
 
 MakeRecipe = Callable[..., Recipe]
 EVERYTHING: dict[str, Any] = {
@@ -347,7 +346,7 @@ def test_a_folder_that_became_read_only_costs_a_checkpoint_and_not_the_run(
         looks.append(len(looks) != 1)
         return looks[-1]
 
-    monkeypatch.setattr("tleg.atomic.os.access", access)
+    monkeypatch.setattr("tleg.files.os.access", access)
     recorder = Recorder()
     learn(job, placement, observer=recorder, checkpoints=Checkpoints(tmp_path, keeping))
     assert [text for _, text in recorder.warnings] == [

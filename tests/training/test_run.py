@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import clean_environment
-from tleg.recipes.document import from_values, to_values
-from tleg.runs.folder import RunFolder, create_run
+from tleg.recipes.io import from_values, to_values
+from tleg.runs.events import EventReader
+from tleg.runs.launch import create_run
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import all_processes, find_process
-from tleg.runs.reader import EventReader
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import Launch
 from tleg.runs.state import observe
-from tleg.training.checkpoints import Checkpoints, read_progress
+from tleg.training.checkpoint import Checkpoints, read_progress
 
 MODEL_ARGUMENTS = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2, "in_chans": 1}
 LEARN: Mapping[str, Any] = {

@@ -12,14 +12,14 @@ import torch
 
 from tests.conftest import clean_environment
 from tests.training.test_run import LEARN
-from tleg.launching import resume_training
-from tleg.learngene import load
-from tleg.recipes.document import from_values, to_values
+from tleg.launch import resume_training
+from tleg.models.learngene import load
+from tleg.recipes.io import from_values, to_values
 from tleg.runs.control import request_stop
-from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.inputs import RunInputs, read_inputs, write_inputs
-from tleg.runs.reader import EventReader
-from tleg.runs.run_threads import threads_of
+from tleg.runs.events import EventReader
+from tleg.runs.inputs import RunInputs, read_inputs, threads_of, write_inputs
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.runs.slurm import sbatch_script
 from tleg.runs.spec import Launch, read_spec
 from tleg.runs.state import RunState, observe, write_state
@@ -91,7 +91,7 @@ def test_the_user_has_the_first_word_and_the_cores_the_last(
 
 
 def test_another_number_is_asked_for(make: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tleg.launching.launch", lambda _folder: 1)
+    monkeypatch.setattr("tleg.launch.launch", lambda _folder: 1)
     monkeypatch.setattr("tleg.threads.available_cores", lambda _environment: 12)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)

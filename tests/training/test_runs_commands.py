@@ -18,12 +18,12 @@ import pytest
 
 from tests.conftest import clean_environment
 from tleg.cli.live_view import render_run
-from tleg.header import Reached
-from tleg.recipes.document import from_values, to_values
-from tleg.runs.events import EventWriter
-from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.reader import EventReader
-from tleg.runs.snapshot import RunSnapshot, fold
+from tleg.learngene.header import Reached
+from tleg.recipes.io import from_values, to_values
+from tleg.runs.events import EventReader, EventWriter
+from tleg.runs.history import RunSnapshot, fold
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, observe, write_state
 
@@ -35,7 +35,7 @@ import os, sys, time
 from pathlib import Path
 from tleg.runs.control import stop_requested
 from tleg.runs.events import EventWriter
-from tleg.runs.folder import RunFolder
+from tleg.runs.launch import RunFolder
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import start_ticks, hostname, boot_id
 from tleg.runs.state import RunState, write_state

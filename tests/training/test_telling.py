@@ -12,12 +12,11 @@ import torch
 
 from tests.conftest import clean_environment
 from tleg.errors import ExportError, TlegError
-from tleg.runs.layout import RunFolder
-from tleg.training.devices import DeviceSampler
-from tleg.training.failures import advice
+from tleg.runs.run import RunFolder
 from tleg.training.observer import StepReport
-from tleg.training.publish import publish
+from tleg.training.telemetry import DeviceSampler
 from tleg.training.watch import Watch
+from tleg.training.worker import advice, publish
 
 
 def report(step: int, loss: float, wait: float = 0.0, epoch: int = 1) -> StepReport:
@@ -98,7 +97,7 @@ def test_a_result_is_published_whole_and_once(tmp_path: Path) -> None:
 def test_a_full_disk_does_not_end_what_speaks_into_a_log(run_python: Callable[..., Any]) -> None:
     code = (
         "import sys\n"
-        "from tleg.training.log_stream import tolerate_full_disks\n"
+        "from tleg.training.process import tolerate_full_disks\n"
         "tolerate_full_disks()\n"
         "print('lost', 'x' * 100000, flush=True)\n"
         "sys.stderr.write('seen\\n')\n"

@@ -23,7 +23,7 @@ FAST = ["--batch-size=32", "--workers=0", "--lr=3e-3", "--auto-augment=none", "-
 @pytest.fixture(scope="module")
 def chain(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Ancestry model, learngene, fine-tuned descendant: the whole chain by the command line, as runs."""
-    from tleg.cli.main import run
+    from tleg.cli.app import run
 
     root = tmp_path_factory.mktemp("chain")
     before = os.environ.get("TLEG_RUNS")
@@ -252,7 +252,7 @@ def test_an_existing_learngene_is_not_replaced(chain: Path, digits_folder: Path,
 
 
 def test_model_arguments_are_json_words_or_texts() -> None:
-    from tleg.cli.recipe_options import parse_arguments
+    from tleg.cli.options import parse_arguments
 
     texts = ["a=4", "b=0.5", "c=true", "d=[28,28]", "e=avg", "f=None", "g=False", "h=x=y", "i="]
     expected = {"a": 4, "b": 0.5, "c": True, "d": [28, 28], "e": "avg", "f": None, "g": False, "h": "x=y", "i": ""}

@@ -14,17 +14,16 @@ import pytest
 import torch
 
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import FileFormatError, InputError, TlegError
-from tleg.recipes.compute import Keeping
-from tleg.recipes.depths import Depths
-from tleg.recipes.training import Recipe
-from tleg.training.checkpoints import Checkpoints, read_checkpoint
+from tleg.recipes.distillation import Depths
+from tleg.recipes.training import Keeping, Recipe
+from tleg.training.checkpoint import Checkpoints, read_checkpoint
 from tleg.training.device import Placement, choose_placement
 from tleg.training.finetune import FinetuneJob, finetune, prepare
+from tleg.training.init import start_from_checkpoint, start_from_learngene, start_from_timm
 from tleg.training.learn import LearnJob, learn
-from tleg.training.starts import start_from_checkpoint, start_from_learngene, start_from_timm
 
 TRAPS = {
     "1 a single process sees the same third of the data for ever": [
@@ -261,9 +260,9 @@ def test_the_head_is_kept_for_the_same_classes(few: Data, tiny_learngene: Any, t
 
 
 def test_all_layers_start_alike() -> None:
-    from tleg.architecture import describe
-    from tleg.auxiliary import AuxiliaryModel
-    from tleg.basis import Basis
+    from tleg.learngene.basis import Basis
+    from tleg.models.architecture import describe
+    from tleg.models.auxiliary import AuxiliaryModel
 
     torch.manual_seed(0)
     model = AuxiliaryModel(describe(VIT, {"embed_dim": 192, "num_heads": 3}, 10), Basis())

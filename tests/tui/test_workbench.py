@@ -9,8 +9,8 @@ from textual.widgets import Input, Static
 
 from tests.conftest import make_learngene
 from tests.tui.conftest import LARGE, SMALL, Start, drive, eventually, screen_text
-from tleg.catalogue import shipped
-from tleg.container import read_file
+from tleg.learngene.container import read_file
+from tleg.references import shipped
 from tleg_tui.messages import DepthChosen
 from tleg_tui.screens.open_file import OpenFileScreen
 from tleg_tui.screens.workbench import WorkbenchScreen

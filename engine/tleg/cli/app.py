@@ -7,12 +7,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from types import FrameType
-from typing import Annotated, NoReturn
+from types import FrameType, MappingProxyType
+from typing import Annotated, Final, NoReturn
 
 import typer
+from typer.models import CommandInfo
 
 from tleg.cli.output import say
 from tleg.errors import ExitCode, TlegError, exit_code_of
@@ -154,26 +155,44 @@ def _hint(error: Exception) -> str:
     return f" See `{context.command_path} --help`." if context is not None else ""
 
 
-# In the order in which they are used, which is the order of `tleg --help`. Modules are light; engines load when a command
-# runs. The module of `tleg import` is called import_, because 'import' is a keyword.
-COMMANDS = (
-    *("preview", "inspect", "build", "verify", "import_"),
-    *("learn", "finetune", "evaluate"),
-    *("runs", "attach", "logs", "stop", "resume", "rm", "track"),
-    *("models", "doctor"),
+# Each command and the module of `tleg.cli` that adds it, in the order in which they are used, which is that of
+# `tleg --help`. Modules are light; engines load when a command runs.
+COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "preview": "preview",
+        "inspect": "learngene",
+        "build": "build",
+        "verify": "build",
+        "import": "learngene",
+        "learn": "train",
+        "finetune": "train",
+        "evaluate": "evaluate",
+        "runs": "runs",
+        "attach": "runs",
+        "logs": "runs",
+        "stop": "control",
+        "resume": "control",
+        "rm": "control",
+        "track": "runs",
+        "models": "models",
+        "doctor": "machine",
+    }
 )
 
 
 def register_commands(only: str | None = None) -> None:
-    """Load the modules that add their command to the application; one alone when that is all that a run needs."""
-    for name in COMMANDS:
-        if only in (None, name):
-            import_module(f"tleg.cli.{name}")
-    places = {f"tleg.cli.{name}": place for place, name in enumerate(COMMANDS)}
-    app.registered_commands.sort(key=lambda command: places.get(getattr(command.callback, "__module__", ""), len(places)))
+    """Load the modules that add their commands to the application; one alone when that is all that a run needs."""
+    for module in dict.fromkeys(COMMANDS.values() if only is None else [COMMANDS[only]]):
+        import_module(f"tleg.cli.{module}")
+    places = {name: place for place, name in enumerate(COMMANDS)}
+    app.registered_commands.sort(key=lambda command: places.get(_name_of(command), len(places)))
+
+
+def _name_of(command: CommandInfo) -> str:
+    # Without a name of its own a command is called as its function is.
+    return command.name or getattr(command.callback, "__name__", "")
 
 
 def _command_of(words: Sequence[str]) -> str | None:
-    """The module of the command that the first word names; None when it names none, as in `tleg --help`."""
-    first = words[0] if words else ""
-    return next((name for name in COMMANDS if name.removesuffix("_") == first), None)
+    """The command that the first word names; None when it names none, as in `tleg --help`."""
+    return words[0] if words and words[0] in COMMANDS else None

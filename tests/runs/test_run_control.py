@@ -203,7 +203,7 @@ def test_a_living_run_is_not_removed(run: RunFolder, name: Any) -> None:
 @pytest.mark.parametrize("name", ["queued", "finished"])
 def test_a_locked_run_is_not_removed_whatever_its_state_says(run: RunFolder, program: Program, name: Any) -> None:
     code = (
-        "import sys; from pathlib import Path; from tleg.runs.launch import RunFolder; from tleg.runs.lock import RunLock\n"
+        "import sys; from pathlib import Path; from tleg.runs.run import RunFolder; from tleg.runs.lock import RunLock\n"
         "lock = RunLock(RunFolder(Path(sys.argv[1]))); print(lock.acquire(), flush=True); input()"
     )
     process = program(code, run.path)

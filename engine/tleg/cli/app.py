@@ -190,7 +190,7 @@ def register_commands(only: str | None = None) -> None:
 
 def _name_of(command: CommandInfo) -> str:
     # Without a name of its own a command is called as its function is.
-    return command.name or getattr(command.callback, "__name__", "")
+    return str(command.name or getattr(command.callback, "__name__", ""))
 
 
 def _command_of(words: Sequence[str]) -> str | None:

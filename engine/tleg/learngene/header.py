@@ -13,7 +13,7 @@ from tleg.learngene.basis import MAX_DEPTH, Basis
 from tleg.learngene.cost import CostModel
 from tleg.serialize import ABSENT_IS_FALSE
 
-FORMAT_NAME: Final = "tleg.models.learngene"
+FORMAT_NAME: Final = "tleg.learngene"
 FORMAT_VERSION: Final = 1
 
 Precision = Literal["float32", "bfloat16", "float16"]

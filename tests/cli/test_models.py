@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_behaviour import failure
+from tests.scenarios.test_command_line import failure
 
 
 def test_names_are_lines(run_cli: Any) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.test_archives import make as make_archive
 from tests.data.test_image_files import fill
+from tests.data.test_tar import make as make_archive
 from tleg.data.counting import check_batch, count_training_images
 from tleg.data.open import open_data
 from tleg.errors import DataError

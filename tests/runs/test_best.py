@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runs.test_run_snapshot import checkpoint, evaluation, events, started
+from tests.runs.test_history import checkpoint, evaluation, events, started
 from tests.training.conftest import Recorder
 from tleg.errors import InputError
 from tleg.recipes.training import Keeping

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.cli.test_refusals import contents
+from tests.scenarios.test_refusals import contents
+from tests.scenarios.test_run import LEARN, finish, start
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
-from tests.training.test_run import LEARN, finish, start
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.data.fingerprint import list_data, look_again

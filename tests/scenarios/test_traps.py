@@ -27,89 +27,87 @@ from tleg.training.learn import LearnJob, learn
 
 TRAPS = {
     "1 a single process sees the same third of the data for ever": [
-        "tests.data.test_order:test_repeated_augmentation_covers_the_data",
-        "tests.data.test_order:test_ten_epochs_on_one_process_see_all_the_data",
+        "tests.data.test_sampler:test_repeated_augmentation_covers_the_data",
+        "tests.data.test_sampler:test_ten_epochs_on_one_process_see_all_the_data",
     ],
     "2 small sets give no steps": ["tests.training.test_learn:test_images_too_few_for_a_batch"],
     "3 accumulated gradients are thrown away": [
-        "tests.training.test_exactness:test_accumulated_parts_make_the_step_of_the_whole_batch"
+        "tests.training.test_trainer:test_accumulated_parts_make_the_step_of_the_whole_batch"
     ],
-    "4 clipping gradients fails": ["tests.training.test_traps:test_clipping_bounds_the_step"],
-    "5 the average starts from random weights": ["tests.training.test_traps:test_the_average_starts_from_the_start"],
-    "6 the average is not restored": ["tests.training.test_resume:test_the_average_is_restored_and_kept"],
+    "4 clipping gradients fails": ["tests.scenarios.test_traps:test_clipping_bounds_the_step"],
+    "5 the average starts from random weights": ["tests.scenarios.test_traps:test_the_average_starts_from_the_start"],
+    "6 the average is not restored": ["tests.scenarios.test_resume:test_the_average_is_restored_and_kept"],
     "7 resuming loads the learngene over the trained weights": [
-        "tests.training.test_resume:test_resuming_does_not_load_the_start_again"
+        "tests.scenarios.test_resume:test_resuming_does_not_load_the_start_again"
     ],
-    "8 wrong weights load silently": ["tests.training.test_traps:test_a_checkpoint_of_something_else_is_refused"],
-    "9 checkpoints hold pickled arguments": ["tests.training.test_traps:test_checkpoints_hold_no_pickles"],
-    "10 mixed labels meet a loss for plain ones": [
-        "tests.training.test_exactness:test_cutmix_alone_learns_from_mixed_labels"
-    ],
+    "8 wrong weights load silently": ["tests.scenarios.test_traps:test_a_checkpoint_of_something_else_is_refused"],
+    "9 checkpoints hold pickled arguments": ["tests.scenarios.test_traps:test_checkpoints_hold_no_pickles"],
+    "10 mixed labels meet a loss for plain ones": ["tests.training.test_trainer:test_cutmix_alone_learns_from_mixed_labels"],
     "11 the divergence is divided by the classes, unsaid": [
         "tests.training.test_losses:test_distillation_is_the_divergence_by_definition"
     ],
     "12 the teacher sees the student's normalisation; a random head teaches noise": [
-        "tests.training.test_distillation:test_a_teacher_keeps_its_own_pooling_and_normalisation",
+        "tests.scenarios.test_distillation:test_a_teacher_keeps_its_own_pooling_and_normalisation",
         "tests.training.test_learn:test_an_untrained_teacher_is_refused",
     ],
     "13 the teacher's pooling is replaced": [
-        "tests.training.test_distillation:test_a_teacher_keeps_its_own_pooling_and_normalisation"
+        "tests.scenarios.test_distillation:test_a_teacher_keeps_its_own_pooling_and_normalisation"
     ],
-    "14 two epochs share a rate": ["tests.training.test_optimisation:test_every_step_has_a_rate_of_its_own"],
+    "14 two epochs share a rate": ["tests.training.test_optim:test_every_step_has_a_rate_of_its_own"],
     "15 float16 alone, no CPU, random unseeded": [
-        "tests.training.test_traps:test_a_precision_has_a_reason",
-        "tests.data.test_order:test_an_image_depends_on_its_place_alone",
+        "tests.scenarios.test_traps:test_a_precision_has_a_reason",
+        "tests.data.test_sampler:test_an_image_depends_on_its_place_alone",
     ],
     "16 a loss that is not finite ends without a checkpoint": [
-        "tests.training.test_resume:test_a_loss_that_is_not_finite_spares_the_checkpoints"
+        "tests.scenarios.test_resume:test_a_loss_that_is_not_finite_spares_the_checkpoints"
     ],
     "17 one checkpoint, overwritten in place, the best not kept": [
-        "tests.training.test_resume:test_the_last_the_best_and_the_milestones_are_kept",
-        "tests.training.test_run:test_a_killed_run_goes_on_to_the_same_bits",
+        "tests.scenarios.test_resume:test_the_last_the_best_and_the_milestones_are_kept",
+        "tests.scenarios.test_run:test_a_killed_run_goes_on_to_the_same_bits",
     ],
-    "18 any folder has 1000 classes": ["tests.training.test_traps:test_the_classes_are_those_of_the_data"],
-    "19 validation images count twice": ["tests.training.test_evaluation:test_processes_count_what_one_counts"],
+    "18 any folder has 1000 classes": ["tests.scenarios.test_traps:test_the_classes_are_those_of_the_data"],
+    "19 validation images count twice": ["tests.training.test_accuracy:test_processes_count_what_one_counts"],
     "20 gradient checkpointing computes wrong gradients": [
-        "tests.core.test_expansion:test_computing_blocks_twice_gives_the_same_gradients",
-        "tests.training.test_exactness:test_gradient_checkpointing_changes_no_bit",
+        "tests.learngene.test_expansion:test_computing_blocks_twice_gives_the_same_gradients",
+        "tests.training.test_trainer:test_gradient_checkpointing_changes_no_bit",
     ],
-    "21 drop path belongs to the layer's number": ["tests.training.test_traps:test_drop_path_rises_over_every_depth"],
+    "21 drop path belongs to the layer's number": ["tests.scenarios.test_traps:test_drop_path_rises_over_every_depth"],
     "22 weight decay is not said to act on the terms": [
-        "tests.training.test_optimisation:test_weight_decay_spares_vectors_embeddings_and_their_terms"
+        "tests.training.test_optim:test_weight_decay_spares_vectors_embeddings_and_their_terms"
     ],
-    "23 the terms start larger than a layer": ["tests.training.test_traps:test_all_layers_start_alike"],
+    "23 the terms start larger than a layer": ["tests.scenarios.test_traps:test_all_layers_start_alike"],
     "the descendant pools before it normalises, and is not the auxiliary": [
-        "tests.golden.test_official:test_descendant_at_the_auxiliary_depth_is_the_auxiliary",
-        "tests.core.test_expansion:test_layouts",
+        "tests.models.test_official:test_descendant_at_the_auxiliary_depth_is_the_auxiliary",
+        "tests.learngene.test_expansion:test_layouts",
     ],
-    "the stated epsilon is not the one that is used": ["tests.golden.test_official:test_sizes_are_read_from_the_tensors"],
+    "the stated epsilon is not the one that is used": ["tests.models.test_official:test_sizes_are_read_from_the_tensors"],
     "the auxiliary's depth is not stored": [
-        "tests.golden.test_official:test_auxiliary_depth_is_asked_for",
+        "tests.models.test_official:test_auxiliary_depth_is_asked_for",
         "tests.training.test_learn:test_the_header_says_what_was_done",
     ],
     "another coefficient than the paper's": [
-        "tests.core.test_basis:test_linear_is_the_paper",
-        "tests.core.test_expansion:test_the_papers_rule_to_the_bit",
+        "tests.learngene.test_basis:test_linear_is_the_paper",
+        "tests.learngene.test_expansion:test_the_papers_rule_to_the_bit",
     ],
     "other heads fit the same shapes, and mean something else": [
-        "tests.golden.test_official:test_heads_are_asked_for",
-        "tests.golden.test_official:test_heads_are_read_from_the_model_name_when_its_width_is_this_one",
+        "tests.models.test_official:test_heads_are_asked_for",
+        "tests.models.test_official:test_heads_are_read_from_the_model_name_when_its_width_is_this_one",
     ],
     "layers beyond a list of sources stay random": [
-        "tests.training.test_baselines:test_layer_skip_takes_layers_of_the_auxiliary",
-        "tests.training.test_baselines:test_layer_skip_repeats_layers_when_it_is_deeper",
+        "tests.models.test_descendant:test_layer_skip_takes_layers_of_the_auxiliary",
+        "tests.models.test_descendant:test_layer_skip_repeats_layers_when_it_is_deeper",
     ],
     "a layer is made from the terms of another": [
-        "tests.core.test_expansion:test_agrees_with_the_formula_in_double_precision",
-        "tests.core.test_expansion:test_gradient_of_expansion_is_the_formulas",
+        "tests.learngene.test_expansion:test_agrees_with_the_formula_in_double_precision",
+        "tests.learngene.test_expansion:test_gradient_of_expansion_is_the_formulas",
     ],
-    "an evaluation overwrites what it evaluates": ["tests.training.test_traps:test_an_evaluation_changes_no_file"],
+    "an evaluation overwrites what it evaluates": ["tests.scenarios.test_traps:test_an_evaluation_changes_no_file"],
     "fine-tuning throws the head away": [
-        "tests.core.test_expansion:test_head_is_kept_or_new",
-        "tests.training.test_traps:test_the_head_is_kept_for_the_same_classes",
+        "tests.learngene.test_expansion:test_head_is_kept_or_new",
+        "tests.scenarios.test_traps:test_the_head_is_kept_for_the_same_classes",
     ],
     "no workers, or more than there are processors, change the result": [
-        "tests.data.test_order:test_workers_do_not_change_what_is_seen"
+        "tests.data.test_sampler:test_workers_do_not_change_what_is_seen"
     ],
     "a traced export has a second file": ["tests.export.test_onnx:test_torch_writer_equals_timm_and_ours"],
     "the batch of an export is frozen": ["tests.export.test_onnx:test_any_batch"],
@@ -118,8 +116,8 @@ TRAPS = {
         "tests.export.test_build:test_failed_verification_leaves_nothing",
     ],
     "counters leave attention out": [
-        "tests.core.test_cost:test_fvcore",
-        "tests.core.test_cost:test_torchs_own_counter_agrees_but_for_layer_norm",
+        "tests.learngene.test_cost:test_fvcore",
+        "tests.learngene.test_cost:test_torchs_own_counter_agrees_but_for_layer_norm",
     ],
 }
 MakeRecipe = Callable[..., Recipe]

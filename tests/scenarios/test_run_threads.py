@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import clean_environment
-from tests.training.test_run import LEARN
+from tests.scenarios.test_run import LEARN
 from tleg.launch import resume_training
 from tleg.models.learngene import load
 from tleg.recipes.io import from_values, to_values

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.training.test_run import LEARN, finish, kill, learned, start
+from tests.scenarios.test_run import LEARN, finish, kill, learned, start
 from tleg.recipes.io import from_values, to_values
 from tleg.runs.launch import create_run
 from tleg.runs.run import RunFolder

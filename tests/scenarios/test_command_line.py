@@ -57,7 +57,7 @@ def test_bad_input_is_one_line_and_code_2(run_cli: Any, learngene_file: Path, ar
     names = {
         "FILE": str(learngene_file),
         "FOLDER": str(learngene_file.parent),
-        "CHECKPOINT": str(Path(__file__).parent.parent / "golden/data/aux_checkpoint.pth"),
+        "CHECKPOINT": str(Path(__file__).parents[1] / "models/data/aux_checkpoint.pth"),
     }
     words = [names.get(word, word.replace("FOLDER/", f"{learngene_file.parent}/")) for word in arguments]
     before = learngene_file.read_bytes()

@@ -186,12 +186,12 @@ def test_tensors_that_do_not_fit_are_refused(target: Path, learngene_file: Path,
 
 
 def test_a_safetensors_file_that_is_no_learngene_is_refused(target: Path) -> None:
-    assert "without a learngene's header" in refused(Path(__file__).parent.parent / "golden/data/vectors.safetensors")
+    assert "without a learngene's header" in refused(Path(__file__).parents[1] / "models/data/vectors.safetensors")
     assert "no learngene" in refused(target, join({}, b"")) or "without" in refused(target)
 
 
 def test_a_pickled_checkpoint_is_refused_with_the_way_in(target: Path) -> None:
-    assert "tleg import" in refused(Path(__file__).parent.parent / "golden/data/aux_checkpoint.pth")
+    assert "tleg import" in refused(Path(__file__).parents[1] / "models/data/aux_checkpoint.pth")
     assert "tleg import" in refused(target, b"\x80\x04" + b"." * 30)
 
 

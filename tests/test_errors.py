@@ -104,7 +104,7 @@ def broken(name: str, folder: Path) -> dict[str, str]:
     package = folder / "broken" / Path(*name.split("."))
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise TypeError('Descriptors cannot be created directly.\\nIf this call came')")
-    engine = str(Path(__file__).resolve().parents[2] / "engine")
+    engine = str(Path(__file__).resolve().parents[1] / "engine")
     return {"PYTHONPATH": os.pathsep.join((str(folder / "broken"), engine)), "TLEG_RUNS": str(folder / "runs")}
 
 

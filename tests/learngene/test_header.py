@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.test_container import join, split
+from tests.learngene.test_container import join, split
 from tleg.errors import FileFormatError, InputError
 from tleg.learngene.container import encode_metadata, read_header
 from tleg.learngene.header import LearngeneHeader, Reached

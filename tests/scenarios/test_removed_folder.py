@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import clean_environment
+from tests.scenarios.test_run import LEARN, kill
 from tests.training.conftest import ARGUMENTS, VIT, Recorder
-from tests.training.test_run import LEARN, kill
 from tleg.data.datasets import Data
 from tleg.errors import ExitCode
 from tleg.recipes.io import from_values, to_values

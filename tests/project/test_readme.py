@@ -95,16 +95,17 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower().strip()).replace(" ", "-")
 
 
+def anchors_of(page: Path) -> set[str]:
+    return {slug(line) for line in re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)}
+
+
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name_of)
 def test_links_and_pictures_exist(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)\s]+)\)", without_fences(page.read_text()))
     broken = []
-    for target in targets:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", without_fences(page.read_text())):
         path, _, anchor = target.partition("#")
         place = page.parent / path if path else page
-        if not place.exists():
-            broken.append(target)
-        elif anchor and anchor not in {slug(line) for line in re.findall(r"^#+ (.+)$", place.read_text(), re.MULTILINE)}:
+        if not place.exists() or (anchor and anchor not in anchors_of(place)):
             broken.append(target)
     assert broken == []
 

@@ -36,6 +36,8 @@ def test_the_picture_of_the_idea_paints_each_layer_at_its_position() -> None:
 
 @pytest.fixture(scope="module")
 def workflow() -> dict[Any, Any]:
+    if not (ROOT / ".github").exists():
+        pytest.skip("a source distribution has no CI")
     yaml: Any = pytest.importorskip("yaml")
     document: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
     return document

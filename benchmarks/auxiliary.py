@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.timing import interleave, report
-from tleg.architecture import build, describe
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import Basis
+from tleg.learngene.basis import Basis
+from tleg.models.architecture import build, describe
+from tleg.models.auxiliary import AuxiliaryModel
 
 DEPTH, BATCH = 12, 16
 

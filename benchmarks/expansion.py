@@ -4,12 +4,12 @@ import timm
 import torch
 
 from benchmarks.timing import interleave, report
-from tleg.architecture import describe
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import Basis
-from tleg.header import Auxiliary, LearngeneHeader, Preprocessing
-from tleg.learngene import Learngene
-from tleg.measure import measure
+from tleg.learngene.basis import Basis
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
+from tleg.models.architecture import describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.flops import measure
+from tleg.models.learngene import Learngene
 
 DEPTH = 12
 

@@ -22,17 +22,17 @@ import numpy as np
 import onnxruntime
 import torch
 
-from tleg.architecture import describe
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import Basis
-from tleg.descendant import expand
-from tleg.export.onnx_compact import write_compact
-from tleg.export.onnx_elastic import write_elastic
-from tleg.export.onnx_plain import write_plain
-from tleg.export.onnx_torch import write_torch
-from tleg.header import Auxiliary, LearngeneHeader, Preprocessing
-from tleg.learngene import Learngene
-from tleg.measure import measure as measure_cost
+from tleg.export.onnx.compact import write_compact
+from tleg.export.onnx.elastic import write_elastic
+from tleg.export.onnx.plain import write_plain
+from tleg.export.onnx.traced import write_torch
+from tleg.learngene.basis import Basis
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
+from tleg.models.architecture import describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.descendant import expand
+from tleg.models.flops import measure as measure_cost
+from tleg.models.learngene import Learngene
 
 NAMES: Mapping[str, str] = {"S": "deit_small_patch16_224", "B": "deit_base_patch16_224"}
 DEPTHS = (8, 12, 24)

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tleg.recipes.document import from_values, to_values
-from tleg.runs.folder import RunFolder, create_run
-from tleg.runs.reader import EventReader
+from tleg.recipes.io import from_values, to_values
+from tleg.runs.events import EventReader
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.threads import available_cores, choose_threads, launched_environment
 
 ROUNDS = int(os.environ.get("TLEG_BENCHMARK_ROUNDS", "5"))

@@ -20,23 +20,21 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader
 
 from benchmarks.timing import interleave, report
-from tleg.architecture import build, describe
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import Basis
-from tleg.cost import CostModel
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.data.loading import worker_options
-from tleg.data.order import ShuffledBatches, TrainingImages
-from tleg.data.transforms import training_transform
-from tleg.header import Preprocessing
-from tleg.measure import measure
-from tleg.recipes.depths import Depths
-from tleg.recipes.distillation import Distillation
+from tleg.data.loader import worker_options
+from tleg.data.sampler import ShuffledBatches, TrainingImages
+from tleg.data.transforms import Normaliser, training_transform
+from tleg.learngene.basis import Basis
+from tleg.learngene.cost import CostModel
+from tleg.learngene.header import Preprocessing
+from tleg.models.architecture import build, describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.flops import measure
+from tleg.recipes.distillation import Depths, Distillation
 from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import choose_placement
-from tleg.training.normaliser import Normaliser
-from tleg.training.objective import Objective
-from tleg.training.state import TrainingState
+from tleg.training.losses import Objective
+from tleg.training.optim import TrainingState
 from tleg.training.students import AuxiliaryStudent
 from tleg.training.teacher import Teacher, TeacherReport
 

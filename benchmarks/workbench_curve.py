@@ -163,7 +163,7 @@ def _show_curve(_folder: Path, measure: Measure) -> None:
 
 def _show_run(folder: Path, measure: Measure) -> None:
     from tleg.runs.events import EventWriter
-    from tleg.runs.folder import create_run
+    from tleg.runs.launch import create_run
     from tleg.runs.lock import RunLock
     from tleg.runs.state import RunState, write_state
     from tleg_tui.app import Workbench

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from tleg.launching import make_training
-from tleg.recipes.document import from_values
+from tleg.launch import make_training
+from tleg.recipes.io import from_values
 from tleg.recipes.presets import preset_values
 from tleg.runs.control import kill_run
 from tleg.runs.follower import ENDED, RunFollower
 from tleg.runs.launch import launch
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
 from tleg_tui.app import Workbench
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"

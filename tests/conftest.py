@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tleg.basis import Basis
-from tleg.cost import CostModel
-from tleg.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing, Reached
-from tleg.learngene import Learngene
+from tleg.learngene.basis import Basis
+from tleg.learngene.cost import CostModel
+from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing, Reached
+from tleg.models.learngene import Learngene
 
 settings.register_profile(
     "tleg", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -48,8 +48,8 @@ def deterministic_values(name: str, shape: tuple[int, ...], seed: int = 0) -> np
 
 @cache
 def _measured(name: str, arguments: tuple[tuple[str, Any], ...], num_classes: int, eps: float | None) -> tuple[Any, ...]:
-    from tleg.architecture import build, describe
-    from tleg.measure import measure
+    from tleg.models.architecture import build, describe
+    from tleg.models.flops import measure
 
     architecture = describe(name, dict(arguments), num_classes)
     if eps is not None:
@@ -157,7 +157,7 @@ def run_cli() -> Callable[..., CommandResult]:
     """Run `tleg ARGUMENTS` in this process, without a terminal: run_cli("preview", path, "--json")."""
 
     def run(*arguments: object) -> CommandResult:
-        from tleg.cli.main import run as run_command
+        from tleg.cli.app import run as run_command
 
         stdout, stderr = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):

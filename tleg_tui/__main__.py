@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tleg_tui.terminal import is_remote, why_not
 
 if TYPE_CHECKING:
-    from tleg.runs.layout import RunFolder
+    from tleg.runs.run import RunFolder
 
 LEAST_REFRESH: Final = 0.1
 _LAST_PORT: Final = 65535
@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     from tleg.errors import InputError
-    from tleg.places import check_working_folder
+    from tleg.paths import check_working_folder
 
     try:
         check_working_folder()
@@ -61,7 +61,7 @@ def _show(options: argparse.Namespace) -> int:
     if remote:
         os.environ.setdefault("TEXTUAL_FPS", "15")  # Before Textual is imported, which reads it then.
     from tleg.errors import InputError
-    from tleg.places import runs_folder
+    from tleg.paths import runs_folder
 
     runs_dir = runs_folder() if options.runs_dir is None else Path(options.runs_dir)
     opened, run_folder = _open(options.path, runs_dir)
@@ -93,8 +93,8 @@ def _open(text: str | None, runs_dir: Path) -> "tuple[Path | None, RunFolder | N
     """A learngene or a run to begin with. Raises InputError for what is neither."""
     if text is None:
         return None, None
-    from tleg.container import read_file
     from tleg.errors import InputError
+    from tleg.learngene.container import read_file
     from tleg.references import resolve
 
     reference = resolve(text, runs_dir)
@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _version() -> str:
-    from tleg import __version__
+    from tleg.versions import __version__
 
     return f"tleg-tui {__version__}"
 

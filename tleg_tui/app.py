@@ -16,8 +16,8 @@ from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from tleg.cli.output import printable
-from tleg.places import settings_folder
+from tleg.paths import settings_folder
+from tleg.text import printable
 from tleg_tui.actions import action_of, bindings
 from tleg_tui.ascii import AsciiFilter
 from tleg_tui.contrast import ContrastFilter
@@ -32,7 +32,7 @@ from tleg_tui.typeahead import TypeAhead
 from tleg_tui.wording import said
 
 if TYPE_CHECKING:
-    from tleg.runs.layout import RunFolder
+    from tleg.runs.run import RunFolder
     from tleg_tui.board import RunBoard
 
 LEAST_SIZE = (60, 16)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from tleg.errors import InputError
-from tleg.runs.curve import Curve
 from tleg.runs.follower import ENDED, RunFollower
-from tleg.runs.layout import RunFolder
+from tleg.runs.history import Curve
 from tleg.runs.listing import SkippedFolder, list_runs
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg_tui.run_list import RunList, RunRow
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tleg.cost import Budget
 from tleg.errors import InputError
+from tleg.learngene.cost import Budget
 
 # Key, label, example.
 FIELDS: Final = (
@@ -35,7 +35,7 @@ def read_budget(texts: Mapping[str, str]) -> tuple[Budget, int, str | None]:
 
 
 def _read(key: str, text: str) -> int:
-    from tleg.quantities import parse_bytes, parse_count  # When there is something to read.
+    from tleg.text import parse_bytes, parse_count
 
     if key == "macs":
         # A bare number is in GMACs, as the table shows them.

@@ -2,8 +2,8 @@
 
 import shlex
 
-from tleg.places import runs_folder
-from tleg.runs.layout import RunFolder
+from tleg.paths import runs_folder
+from tleg.runs.run import RunFolder
 
 
 def attach_command(folder: RunFolder) -> str:

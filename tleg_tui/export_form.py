@@ -11,12 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from tleg.container import read_file
 from tleg.errors import InputError
-from tleg.header import LAYOUTS
-from tleg.ranges import parse_depths
+from tleg.learngene.basis import parse_depths
+from tleg.learngene.container import read_file
+from tleg.learngene.header import LAYOUTS
 from tleg.references import expect, resolve
-from tleg.runs.results import name_of
+from tleg.runs.run import name_of
 from tleg_tui.learngenes import resolve_path
 
 ELASTIC: Final = "onnx-elastic"

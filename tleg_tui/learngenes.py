@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from tleg.catalogue import DEFAULT_LEARNGENE, SUFFIX, shipped
-from tleg.cli.output import printable
-from tleg.container import LearngeneFile, read_file
 from tleg.errors import InputError, TlegError
+from tleg.learngene.container import LearngeneFile, read_file
+from tleg.references import DEFAULT_LEARNGENE, SUFFIX, shipped
+from tleg.text import printable
 from tleg_tui.run_list import RunList, RunRow
 
 Origin = Literal["shipped", "opened", "folder", "run"]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from tleg.cost import Budget
+from tleg.learngene.cost import Budget
 from tleg_tui.learngenes import Entry
 from tleg_tui.run_list import RunList
 

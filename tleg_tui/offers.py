@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tleg.catalogue import SUFFIX
 from tleg.data.splits import find_splits
-from tleg.recipes.kinds import Kind
+from tleg.recipes.recipes import Kind
+from tleg.references import SUFFIX
 from tleg_tui.learngenes import Learngenes
 from tleg_tui.model_names import FIRST, ModelNames
 from tleg_tui.recipe_places import FASHION_MNIST

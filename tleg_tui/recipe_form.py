@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from tleg.errors import InputError
-from tleg.launching import training_command
-from tleg.recipes.command_line import argument_pairs, parse_arguments
-from tleg.recipes.document import NONE, from_values, read_value, to_values
+from tleg.launch import training_command
 from tleg.recipes.fields import Option, check_value, options_of
-from tleg.recipes.kinds import RECIPES, Kind, TrainingRecipe
+from tleg.recipes.io import NONE, argument_pairs, from_values, parse_arguments, read_value, to_values
+from tleg.recipes.recipes import RECIPES, Kind, TrainingRecipe
 from tleg.runs.slurm import SlurmOptions
 from tleg.runs.spec import RunSpec
 from tleg_tui.learngenes import resolve_path

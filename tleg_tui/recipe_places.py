@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tleg.atomic import check_file, check_folder
-from tleg.container import read_file
 from tleg.data.counting import check_batch
 from tleg.data.splits import find_splits
 from tleg.errors import DataError, InputError, NotFoundError, TlegError, closest_name, did_you_mean
-from tleg.recipes.document import from_values
-from tleg.recipes.kinds import Kind
+from tleg.files import check_file, check_folder
+from tleg.learngene.container import read_file
+from tleg.recipes.io import from_values
+from tleg.recipes.recipes import Kind
 from tleg.references import Reference, expect, resolve
 from tleg_tui.model_names import ModelNames
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tleg.recipes.document import NONE, default_of
 from tleg.recipes.fields import Option, options_of
-from tleg.recipes.kinds import RECIPES, Kind
+from tleg.recipes.io import NONE, default_of
 from tleg.recipes.presets import presets_of
+from tleg.recipes.recipes import RECIPES, Kind
 from tleg_tui.recipe_form import NO, OUTPUT, PARTITION, REPLACE, SLURM, START, STARTS, TIME, YES, is_shown, required_of
 from tleg_tui.widgets.recipe_field import FieldSpec
 

@@ -6,7 +6,7 @@ from typing import Final
 from textual.content import Content
 
 from tleg.errors import InputError
-from tleg.ranges import parse_depths
+from tleg.learngene.basis import parse_depths
 from tleg.runs.spec import RunSpec
 from tleg_tui.run_list import RunList, RunRow
 
@@ -54,7 +54,7 @@ def export_source(row: RunRow) -> tuple[str, int | None, int | None]:
         raise InputError(f"the result of {row.id} is no longer at {result}")
     if row.spec.kind != "learn":
         return str(result), None, None
-    from tleg.container import read_file
+    from tleg.learngene.container import read_file
 
     header = read_file(result).header
     return str(result), header.auxiliary.depth, header.architecture.num_classes

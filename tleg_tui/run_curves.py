@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tleg.cli.run_text import mean_of
-from tleg.runs.curve import CurvePoint, Spread
-from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.history import CurvePoint, RunSnapshot, Spread
+from tleg.runs.text import mean_of
 from tleg_tui import numbers
 from tleg_tui.plotting import Point, smoothed, window
 from tleg_tui.widgets.curve import Line, Mark, Plot

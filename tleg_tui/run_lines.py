@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tleg.cli.output import printable
-from tleg.cli.run_text import GLYPHS, format_progress, format_top1
 from tleg.runs.state import RunState
+from tleg.runs.text import format_progress, format_top1
+from tleg.text import GLYPHS, printable
 from tleg_tui.run_list import RunRow
 
 _MADE_ID: Final = re.compile(r"\d{6}-\d{6}-(?=.)")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tleg.runs.follower import RunLook
-    from tleg.runs.layout import RunFolder
     from tleg.runs.listing import SkippedFolder
+    from tleg.runs.run import RunFolder
     from tleg.runs.spec import RunSpec
     from tleg.runs.state import StateName
 

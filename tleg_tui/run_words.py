@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from tleg.cli.output import format_bytes, printable
-from tleg.cli.run_text import format_duration
 from tleg.runs.follower import RunLook
-from tleg.runs.reports import EvaluationReport
-from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.history import RunSnapshot
+from tleg.runs.scalars import EvaluationReport
 from tleg.runs.state import REMOVED
+from tleg.text import format_bytes, format_duration, printable
 from tleg_tui.numbers import grouped
 from tleg_tui.wording import said
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tleg.places import settings_folder
+from tleg.paths import settings_folder
 
 MOST_RECENT: Final = 12
 FILE_NAME: Final = "workbench.json"

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tleg.data.counting import check_batch, check_batch_of_run
-from tleg.launching import make_training, resume_training, submit_training
+from tleg.launch import make_training, resume_training, submit_training
 from tleg.runs.inputs import ChangedInputsError
 from tleg.runs.launch import launch, node_command
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg_tui.recipe_form import Reading
 

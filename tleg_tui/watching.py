@@ -8,7 +8,7 @@ from typing import Final
 from tleg.errors import InputError
 from tleg.runs.control import stop_requested
 from tleg.runs.follower import RunFollower, RunLook
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import RunSpec, read_spec
 
 # Of the events at one look: some ten milliseconds of reading, so that keys never wait for a long history.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from tleg.cli.output import printable
+from tleg.text import printable
 
 # Letters of a message, and of a value that somebody typed or pasted and that a message repeats.
 LONGEST: Final = 320

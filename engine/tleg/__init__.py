@@ -11,29 +11,29 @@ Names are loaded on first use: importing tleg imports neither numpy nor torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from tleg.architecture import describe
-    from tleg.auxiliary import AuxiliaryModel, ElasticViT
-    from tleg.basis import Basis
-    from tleg.container import read_header
-    from tleg.errors import TlegError
-    from tleg.header import LearngeneHeader
-    from tleg.learngene import Learngene, load
-    from tleg.official import import_official
+from tleg.versions import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from tleg.errors import TlegError
+    from tleg.learngene.basis import Basis
+    from tleg.learngene.container import read_header
+    from tleg.learngene.header import LearngeneHeader
+    from tleg.models.architecture import describe
+    from tleg.models.auxiliary import AuxiliaryModel, ElasticViT
+    from tleg.models.learngene import Learngene, load
+    from tleg.models.official import import_official
 
 _HOME = {
-    "AuxiliaryModel": "auxiliary",
-    "Basis": "basis",
-    "ElasticViT": "auxiliary",
-    "Learngene": "learngene",
-    "LearngeneHeader": "header",
+    "AuxiliaryModel": "models.auxiliary",
+    "Basis": "learngene.basis",
+    "ElasticViT": "models.auxiliary",
+    "Learngene": "models.learngene",
+    "LearngeneHeader": "learngene.header",
     "TlegError": "errors",
-    "describe": "architecture",
-    "import_official": "official",
-    "load": "learngene",
-    "read_header": "container",
+    "describe": "models.architecture",
+    "import_official": "models.official",
+    "load": "models.learngene",
+    "read_header": "learngene.container",
 }
 
 __all__ = [

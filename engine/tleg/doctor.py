@@ -92,10 +92,10 @@ class Report:
 
 def examine() -> Report:
     """Look at this machine. Imports every required library, so it takes as long as those take; raises nothing."""
-    from tleg import __version__
-    from tleg.catalogue import shipped, shipped_folder
-    from tleg.places import data_folder
+    from tleg.paths import data_folder
+    from tleg.references import shipped, shipped_folder
     from tleg.threads import available_cores, choose_threads
+    from tleg.versions import __version__
 
     required = tuple(_try_library(name, module) for name, module in REQUIRED.items())
     works = {library.name for library in required if library.state == "found"}

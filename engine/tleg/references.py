@@ -19,12 +19,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from tleg.catalogue import SUFFIX, shipped
-from tleg.container import is_foreign
 from tleg.errors import FileFormatError, InputError, NotFoundError, describe_os_error, did_you_mean
-from tleg.places import runs_folder
-from tleg.runs.layout import LAST, RunFolder
-from tleg.runs.results import LEARNGENE, MODEL
+from tleg.learngene.container import is_foreign
+from tleg.paths import runs_folder
+from tleg.runs.run import LAST, LEARNGENE, MODEL, RunFolder
+
+DEFAULT_LEARNGENE: Final = "fashion-mnist"
+SUFFIX: Final = ".safetensors"
+
+
+def shipped_folder() -> Path:
+    """The folder of the shipped learngenes: inside the installed package, or assets/ of a source tree."""
+    package = Path(__file__).resolve().parent
+    installed = package / "assets"
+    return installed if installed.is_dir() else package.parent.parent / "assets"
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped learngenes: name -> file."""
+    return {path.stem: path for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))}
+
 
 Kind = Literal["learngene", "folder", "weights", "onnx", "checkpoint", "run", "timm"]
 # What torch.save, JAX and others write.

@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from tleg import __version__
+__version__ = "0.1.0"
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tleg.atomic import hash_file
 from tleg.errors import ExportError
 from tleg.export.from_learngene import LearngeneSource
 from tleg.export.plan import PlannedExport
+from tleg.files import hash_file
 
 STAGES = [("loading", 0), ("writing", 0), ("done", 0), ("writing", 1), ("done", 1)]
 

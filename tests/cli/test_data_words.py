@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.data.test_image_files import fill
-from tleg.cli.dry_run import class_lines
-from tleg.recipes.document import from_values, to_values
-from tleg.runs.folder import create_run
+from tleg.cli.launch import class_lines
+from tleg.recipes.io import from_values, to_values
+from tleg.runs.launch import create_run
 
 RunCli = Callable[..., Any]
 TOO_FEW = "tleg: 90 training images are too few for a batch of 128; the largest batch-size that fits is 90"

@@ -38,7 +38,7 @@ def test_output(run_cli: Any, compare: Any, learngene_file: Path, name: str, arg
 
 @pytest.mark.parametrize("basis", ["polynomial:3", "cosine:2", "piecewise:4"])
 def test_inspect_of_other_bases(run_cli: Any, compare: Any, tiny_learngene: Any, tmp_path: Path, basis: str) -> None:
-    from tleg.basis import parse_basis
+    from tleg.learngene.basis import parse_basis
 
     path = tmp_path / "it.safetensors"
     tiny_learngene("vit_small_patch14_reg4_dinov2", {"class_token": True}, basis=parse_basis(basis, ("mlp", "norm"))).save(
@@ -50,7 +50,7 @@ def test_inspect_of_other_bases(run_cli: Any, compare: Any, tiny_learngene: Any,
 
 def test_commands_and_options_are_frozen(compare: Any) -> None:
     """Scripts rely on them: one that goes or changes its name breaks somebody's."""
-    from tleg.cli.main import app, register_commands
+    from tleg.cli.app import app, register_commands
 
     register_commands()
     compare("commands.txt", "\n".join(_describe(typer.main.get_command(app), "tleg")) + "\n")

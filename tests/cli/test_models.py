@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_behaviour import failure
+from tests.scenarios.test_command_line import failure
 
 
 def test_names_are_lines(run_cli: Any) -> None:
@@ -40,9 +40,9 @@ def test_no_match_is_bad_input(run_cli: Any, arguments: list[str], says: str) ->
 
 def compare_with_built(pattern: str | None) -> int:
     """Every model that a name promises is taken, and no other; how many were built."""
-    from tleg.architecture import describe
     from tleg.cli.models import known_models
     from tleg.errors import ArchitectureError
+    from tleg.models.architecture import describe
 
     names = list(known_models(pattern))
     for each in names:

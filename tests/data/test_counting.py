@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.test_archives import make as make_archive
 from tests.data.test_image_files import fill
+from tests.data.test_tar import make as make_archive
 from tleg.data.counting import check_batch, count_training_images
-from tleg.data.dataset import open_data
+from tleg.data.open import open_data
 from tleg.errors import DataError
-from tleg.recipes.batches import largest_batch, parts_of, too_few
-from tleg.recipes.document import from_values
-from tleg.recipes.training import Recipe
+from tleg.recipes.io import from_values
+from tleg.recipes.training import Recipe, largest_batch, parts_of, too_few
 from tleg.training.plan import check_enough
 
 

@@ -9,13 +9,12 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from tleg.data import decoding
-from tleg.data.decoding import UnreadableImageError, decode_image
-from tleg.data.folder import FolderImages
-from tleg.data.orientation import count_turned
+from tleg.data.decoding import UnreadableImageError, count_turned, decode_image
+from tleg.data.image_folder import FolderImages
 from tleg.data.transforms import evaluation_transform, training_transform, upright
 from tleg.data.unreadable import UnreadableImages, describe_reasons
 from tleg.errors import DataError
-from tleg.header import Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.recipes.training import Augmentation
 
 

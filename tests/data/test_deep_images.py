@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.data.test_image_files import fill
-from tleg.data.dataset import Data, Wanted, open_data
+from tleg.data.datasets import Data, Wanted
 from tleg.data.decoding import NO_RANGE, UnreadableImageError
 from tleg.data.deep_images import PixelRange, PixelRanges, to_eight_bits
-from tleg.data.folder import FolderImages
+from tleg.data.image_folder import FolderImages
+from tleg.data.open import open_data
 from tleg.errors import DataError, InputError
 from tleg.recipes.images import ImageReading, parse_pixel_range, write_pixel_range
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tleg.data import fashion_mnist
-from tleg.data.dataset import open_data
+from tleg.data.open import open_data
 from tleg.errors import DataError
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tleg.data.dataset import Wanted, class_counts, open_data
+from tleg.data.datasets import Wanted, class_counts
 from tleg.data.image_files import NOT_READ, SUFFIXES, LeftOut, is_hidden, walk_images
+from tleg.data.open import open_data
 from tleg.errors import DataError
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.data.test_image_files import fill, picture
-from tleg.data.dataset import Wanted, class_counts, open_data
+from tleg.data.datasets import Wanted, class_counts
+from tleg.data.open import open_data
 from tleg.data.splits import find_splits, split_of
 from tleg.errors import DataError
 

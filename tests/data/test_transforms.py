@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tleg.data.order import seed_everything
+from tleg.data.sampler import seed_everything
 from tleg.data.transforms import channel_values, evaluation_transform, training_transform
-from tleg.header import Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.recipes.training import Augmentation
 
 GREY = Preprocessing((0.286,), (0.353,), crop_pct=1.0)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tleg.basis import Basis
-from tleg.header import Layout
-from tleg.learngene import Learngene
+from tleg.learngene.basis import Basis
+from tleg.learngene.header import Layout
+from tleg.models.learngene import Learngene
 
 Logits = Callable[..., np.ndarray[Any, Any]]
 
@@ -46,7 +46,7 @@ def torch_logits() -> Logits:
     ) -> np.ndarray[Any, Any]:
         import torch
 
-        from tleg.descendant import expand
+        from tleg.models.descendant import expand
 
         model = expand(learngene, depth, layout=layout, **options)
         with torch.inference_mode():

@@ -23,9 +23,9 @@ from tleg.export.build import BuildStep, build_exports
 from tleg.export.manifest import read_manifest
 from tleg.export.plan import BuildRequest
 from tleg.export.runtime import open_export
-from tleg.learngene import load
-from tleg.runs.folder import create_run
-from tleg.runs.results import LEARNGENE
+from tleg.models.learngene import load
+from tleg.runs.launch import create_run
+from tleg.runs.run import LEARNGENE
 from tleg_tui.export_form import open_source
 
 Cli = Callable[..., CommandResult]
@@ -273,12 +273,12 @@ def test_a_name_that_no_file_can_have(kind: str, learngene_file: Path, tmp_path:
 def test_failed_verification_leaves_nothing(
     kind: str, learngene_file: Path, tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tleg.expansion
     import tleg.export.from_learngene
-    import tleg.export.onnx_plain
+    import tleg.export.onnx.plain
+    import tleg.learngene.expansion
 
-    expand_parameter, expand_tensors = tleg.expansion.expand_parameter, tleg.expansion.expand_tensors
-    monkeypatch.setattr(tleg.export.onnx_plain, "expand_parameter", lambda *known: expand_parameter(*known) * 1.01)
+    expand_parameter, expand_tensors = tleg.learngene.expansion.expand_parameter, tleg.learngene.expansion.expand_tensors
+    monkeypatch.setattr(tleg.export.onnx.plain, "expand_parameter", lambda *known: expand_parameter(*known) * 1.01)
     monkeypatch.setattr(
         tleg.export.from_learngene,
         "expand_tensors",
@@ -314,7 +314,7 @@ def test_killed_while_replacing(learngene_file: Path, tmp_path: Path) -> None:
     before = files_of(tmp_path)
     code = (
         "import os, signal, sys\n"
-        "from tleg.cli.main import run\n"
+        "from tleg.cli.app import run\n"
         "import tleg.export.build as build\n"
         "build.describe_file = lambda *known: os.kill(os.getpid(), signal.SIGKILL)\n"
         "run(['build', *sys.argv[1:]])"

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from tests.conftest import CommandResult
 from tests.export.conftest import BASES, VARIANTS, noise, relative_error
 from tests.export.test_onnx import write
-from tleg.basis import Basis
 from tleg.errors import ExportError, VerificationError
 from tleg.export.build import build_exports
-from tleg.export.check import check_path
-from tleg.export.float16_runs import Watch, one_by_one, torch_runner
+from tleg.export.float16 import Watch, one_by_one, torch_runner
 from tleg.export.manifest import read_manifest
-from tleg.export.onnx_float16 import _gelu_of_all, can_run, onnx_runner
+from tleg.export.onnx.float16 import _gelu_of_all, can_run, onnx_runner
 from tleg.export.plan import BuildRequest
-from tleg.float16 import check_layers, to_float16
-from tleg.learngene import Learngene
+from tleg.export.verify import check_path
+from tleg.learngene.basis import Basis
+from tleg.models.float16 import check_layers, to_float16
+from tleg.models.learngene import Learngene
 
 Cli = Callable[..., CommandResult]
 KINDS = ("onnx", "onnx-compact", "onnx-elastic", "pytorch")
@@ -251,7 +251,7 @@ def test_float32_exports_are_not_measured_so(tiny_learngene: Any, tmp_path: Path
 
 
 def test_large_files_run_on_noise_alone(tiny_learngene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tleg.export.verification.LARGE", 10_000)
+    monkeypatch.setattr("tleg.export.comparison.LARGE", 10_000)
     tiny_learngene().save(tmp_path / "tiny.safetensors")
     for item in build_exports(
         BuildRequest(tmp_path / "tiny.safetensors", ("onnx", "pytorch"), (2,), tmp_path, precision="float16")

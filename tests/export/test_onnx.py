@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from tests.export.conftest import BASES, VARIANTS, noise, relative_error
-from tleg.basis import MAX_DEPTH, parse_basis
 from tleg.errors import DepthError, ExportError
-from tleg.export import onnx_file
-from tleg.export.onnx_arithmetic import between_positions
-from tleg.export.onnx_compact import write_compact
-from tleg.export.onnx_elastic import RULE, write_elastic
-from tleg.export.onnx_plain import write_plain
-from tleg.learngene import Learngene
+from tleg.export.onnx import file as onnx_file
+from tleg.export.onnx.compact import write_compact
+from tleg.export.onnx.elastic import RULE, between_positions, write_elastic
+from tleg.export.onnx.plain import write_plain
+from tleg.learngene.basis import MAX_DEPTH, parse_basis
+from tleg.models.learngene import Learngene
 
 ROUNDING = 1e-5
 OUT_OF_RANGE = (0, -1, -1024, 1025, 10**9, -(10**18), 2**63 - 1, -(2**63))
@@ -301,7 +300,7 @@ def test_depths_out_of_range(depth: int, tiny_learngene: Any, tmp_path: Path) ->
 
 def test_writers_need_no_torch(learngene_file: Path, tmp_path: Path, run_python: Callable[..., Any]) -> None:
     code = (
-        "import sys; from tleg.cli.main import run\n"
+        "import sys; from tleg.cli.app import run\n"
         "kinds = ['--export', 'onnx', '--export', 'onnx-compact', '--export', 'onnx-elastic']\n"
         "assert run(['build', sys.argv[1], '--depth', '8', *kinds, '--no-verify', '--output', sys.argv[2]]) == 0\n"
         "print('LOADED', *sorted({'torch', 'timm', 'torchvision', 'onnxruntime', 'onnxscript'} & set(sys.modules)))"
@@ -312,7 +311,7 @@ def test_writers_need_no_torch(learngene_file: Path, tmp_path: Path, run_python:
 
 
 def test_torch_writer_equals_timm_and_ours(tiny_learngene: Any, tmp_path: Path, torch_logits: Any, onnx_logits: Any) -> None:
-    from tleg.export.onnx_torch import write_torch
+    from tleg.export.onnx.traced import write_torch
 
     learngene = tiny_learngene(arguments=VARIANTS["dinov2"])
     images = noise(learngene, 3)

@@ -9,23 +9,21 @@ import torch
 from torch.utils.data import DataLoader
 
 from tests.training.conftest import ARGUMENTS, PLAIN, VIT, Recorder, load_digits_data
-from tleg.data.loading import batches, worker_options
-from tleg.data.order import ShuffledBatches, TrainingImages
-from tleg.data.prefetch import Prefetcher
+from tleg.data.loader import Prefetcher, batches, worker_options
+from tleg.data.sampler import ShuffledBatches, TrainingImages
 from tleg.data.transforms import training_transform
-from tleg.header import Preprocessing
-from tleg.learngene import Learngene
-from tleg.recipes.compute import Keeping
-from tleg.recipes.depths import Depths
-from tleg.recipes.training import Recipe
-from tleg.training.checkpoints import Checkpoints
+from tleg.learngene.header import Preprocessing
+from tleg.models.learngene import Learngene
+from tleg.recipes.distillation import Depths
+from tleg.recipes.training import Keeping, Recipe
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import choose_placement
-from tleg.training.devices import DeviceSampler
+from tleg.training.evaluate import evaluate_subject, open_subject
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.init import start_from_learngene, start_from_timm
 from tleg.training.learn import LearnJob, evaluate_learngene, learn
 from tleg.training.observer import TrainingStoppedError
-from tleg.training.starts import start_from_learngene, start_from_timm
-from tleg.training.subjects import evaluate_subject, open_subject
+from tleg.training.telemetry import DeviceSampler
 
 pytestmark = pytest.mark.gpu
 

@@ -30,7 +30,7 @@ def test_the_wheel_works_from_any_folder(distributions: Path, tmp_path: Path) ->
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"tleg", "tleg_tui"}
     assert {"tleg/py.typed", "tleg_tui/py.typed", "tleg/assets/fashion-mnist.safetensors"} <= set(names)
     code = (
-        "import tleg, tleg.catalogue; print(tleg.__file__); print(tleg.catalogue.shipped()['fashion-mnist']); "
+        "import tleg, tleg.references; print(tleg.__file__); print(tleg.references.shipped()['fashion-mnist']); "
         "print(len(tleg.load('fashion-mnist').expand(5).blocks))"
     )
     environment = {"PYTHONPATH": str(site), "PATH": "/usr/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
@@ -60,7 +60,7 @@ def test_the_source_distribution_holds_what_the_wheel_is_built_from(distribution
         "CHANGELOG.md",
         "pyproject.toml",
         "assets/fashion-mnist.safetensors",
-        "engine/tleg/learngene.py",
+        "engine/tleg/models/learngene.py",
         "tleg_tui/__main__.py",
         "tests/conftest.py",
     }

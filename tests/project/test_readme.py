@@ -24,7 +24,7 @@ def without_fences(text: str) -> str:
 
 
 def commands() -> dict[str, Any]:
-    from tleg.cli.main import app, register_commands
+    from tleg.cli.app import app, register_commands
 
     register_commands()
     group: Any = typer.main.get_command(app)

@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.cli.recipe_options import make_recipe, parse_arguments
+from tleg.cli.options import make_recipe, parse_arguments
 from tleg.errors import FileFormatError, InputError
-from tleg.recipes.command_line import command_words
-from tleg.recipes.document import from_values, to_values
 from tleg.recipes.fields import Option, options_of
-from tleg.recipes.kinds import RECIPES, FinetuneRecipe, LearnRecipe
+from tleg.recipes.io import command_words, format_recipe, from_values, read_recipe, to_values
 from tleg.recipes.presets import PRESETS, preset_values, presets_of
-from tleg.recipes.toml_file import format_recipe, read_recipe
+from tleg.recipes.recipes import RECIPES, FinetuneRecipe, LearnRecipe
 
 LEARN = {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist"}
 TUNE = {"data": "fashion-mnist", "model": "resnet18"}
@@ -248,7 +246,7 @@ def test_arguments_without_an_equals_sign_are_refused() -> None:
 
 def test_recipes_need_neither_numpy_nor_torch(run_python: Any) -> None:
     code = (
-        "import sys, tleg.recipes.presets, tleg.recipes.toml_file, tleg.recipes.command_line, tleg.cli.recipe_options\n"
+        "import sys, tleg.recipes.presets, tleg.recipes.io, tleg.recipes.io, tleg.cli.options\n"
         "print(sorted({'numpy', 'torch', 'timm'} & set(sys.modules)))"
     )
     assert run_python(code).stdout.strip() == "[]"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runs.test_run_snapshot import checkpoint, evaluation, events, started
+from tests.runs.test_history import checkpoint, evaluation, events, started
 from tests.training.conftest import Recorder
 from tleg.errors import InputError
-from tleg.recipes.compute import Keeping
-from tleg.runs.best import best_of
-from tleg.runs.snapshot import RunSnapshot, fold
-from tleg.training.checkpoints import Checkpoints, read_progress
+from tleg.recipes.training import Keeping
+from tleg.runs.history import RunSnapshot, best_of, fold
+from tleg.training.checkpoint import Checkpoints, read_progress
 from tleg.training.distributed import SINGLE
 from tleg.training.kept import learngene_of_checkpoint
 from tleg.training.outcome import finished_model

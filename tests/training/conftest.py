@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import Placement, choose_placement

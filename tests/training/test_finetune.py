@@ -12,15 +12,15 @@ import torch
 
 from tests.conftest import make_learngene
 from tests.training.conftest import ARGUMENTS, VIT
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, InputError
-from tleg.header import Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.models.timm_folder import load_timm_folder, save_timm_folder
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
+from tleg.training.evaluate import evaluate_subject, open_subject
 from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.starts import start_from_checkpoint, start_from_learngene, start_from_timm
-from tleg.training.subjects import evaluate_subject, open_subject
+from tleg.training.init import start_from_checkpoint, start_from_learngene, start_from_timm
 
 MakeRecipe = Callable[..., Recipe]
 

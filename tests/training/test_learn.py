@@ -11,19 +11,19 @@ from PIL import Image
 
 import tleg
 from tests.training.conftest import ARGUMENTS, VIT
-from tleg.basis import parse_basis
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import DataError, InputError, TeacherError, TlegError
-from tleg.learngene import Learngene
-from tleg.recipes.depths import Depths
+from tleg.learngene.basis import parse_basis
+from tleg.models.learngene import Learngene
+from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import Placement
+from tleg.training.evaluate import evaluate_subject, learngene_subject
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.init import start_from_timm
 from tleg.training.learn import LearnJob, evaluate_learngene, learn, learn_to_file, prepare
-from tleg.training.starts import start_from_timm
 from tleg.training.students import depths_of_step
-from tleg.training.subjects import evaluate_subject, learngene_subject
 
 MakeRecipe = Callable[..., Recipe]
 

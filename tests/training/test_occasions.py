@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tleg.recipes.compute import Keeping
+from tleg.recipes.training import Keeping
 from tleg.training.occasions import Occasions
 
 

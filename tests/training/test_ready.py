@@ -15,21 +15,21 @@ from torch import nn
 
 from tests.training.conftest import Recorder
 from tests.training.processes import play
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
-from tleg.recipes.compute import Keeping
 from tleg.recipes.images import ImageReading
-from tleg.recipes.training import Recipe
-from tleg.training import jobs, loop
-from tleg.training.checkpoints import Checkpoints
+from tleg.recipes.training import Keeping, Recipe
+from tleg.training import jobs
+from tleg.training import trainer as loop
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.init import start_from_timm
 from tleg.training.outcome import finished_model
 from tleg.training.plan import Outcome
 from tleg.training.ready import make_ready
-from tleg.training.starts import start_from_timm
 
 MakeRecipe = Callable[..., Recipe]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tleg.errors import TeacherError
-from tleg.header import Architecture, Preprocessing
+from tleg.learngene.header import Architecture, Preprocessing
 from tleg.models.timm_folder import save_timm_folder
 from tleg.training.teacher import Teacher, TeacherReport, check_accuracy
 

@@ -12,13 +12,13 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tests.training.conftest import digits_folder as digits_folder  # A data set that trains in seconds.
-from tleg.launching import make_training
-from tleg.recipes.document import from_values
+from tleg.launch import make_training
+from tleg.recipes.io import from_values
 from tleg.runs.control import kill_run
 from tleg.runs.follower import ENDED
 from tleg.runs.launch import launch
-from tleg.runs.layout import RunFolder
 from tleg.runs.listing import list_runs
+from tleg.runs.run import RunFolder
 from tleg.runs.state import observe
 from tleg_tui.app import Workbench
 

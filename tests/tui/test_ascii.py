@@ -8,7 +8,7 @@ from rich.segment import Segment
 from textual.color import Color
 
 from tests.tui.conftest import LARGE, SMALL, Start, drive, eventually, screen_text
-from tleg.learngene import load
+from tleg.models.learngene import load
 from tleg_tui.ascii import AsciiFilter, to_ascii
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tleg.runs.curve import Curve, CurveBuilder
-from tleg.runs.layout import RunFolder
+from tleg.runs.history import Curve, CurveBuilder
+from tleg.runs.run import RunFolder
 from tleg_tui import board
 from tleg_tui.board import LOSS_CELLS, RunBoard, losses_of
 

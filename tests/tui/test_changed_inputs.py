@@ -10,7 +10,7 @@ from tests.tui.test_board import Copy
 from tests.tui.test_board import copy_run as copy_run
 from tests.tui.test_runs_screen import look, open_runs, runs_screen, toasts
 from tleg.runs.inputs import ChangedInputsError
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState, write_state
 from tleg_tui.screens.confirm import ConfirmScreen
 

@@ -8,9 +8,9 @@ from typing import Any
 from textual.widgets import Input, Static
 
 from tests.tui.conftest import SMALL, Start, drive, eventually, screen_text
-from tleg.container import read_file
-from tleg.header import Reached
-from tleg.learngene import load
+from tleg.learngene.container import read_file
+from tleg.learngene.header import Reached
+from tleg.models.learngene import load
 from tleg_tui.app import Workbench
 from tleg_tui.screens.evaluate import EvaluateScreen
 from tleg_tui.screens.workbench import WorkbenchScreen

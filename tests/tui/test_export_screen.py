@@ -10,12 +10,11 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.conftest import SMALL, Start, eventually, screen_text
-from tleg.atomic import hash_file
-from tleg.cli.main import run
+from tleg.cli.app import run
 from tleg.export.build import build_exports
-from tleg.export.folder_plan import plan_folder
 from tleg.export.formats import EXPORT_KINDS, parse_kind, parse_layout, parse_precision
-from tleg.export.plan import BuildRequest, plan_build
+from tleg.export.plan import BuildRequest, plan_build, plan_folder
+from tleg.files import hash_file
 from tleg_tui import child
 from tleg_tui.export_form import DTYPES, KINDS, Choices, FieldError, open_source, read_choices, read_report
 from tleg_tui.screens.export import ExportScreen

@@ -8,7 +8,7 @@ from textual.widgets import Input
 
 from tests.tui.conftest import SMALL, Start, drive, eventually, screen_text
 from tleg.runs.events import EventWriter
-from tleg.runs.folder import create_run
+from tleg.runs.launch import create_run
 from tleg.runs.lock import RunLock
 from tleg.runs.state import RunState, write_state
 from tleg_tui.app import Workbench

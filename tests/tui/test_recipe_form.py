@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.cli.recipe_options import make_recipe
-from tleg.recipes.document import from_values, to_values
+from tleg.cli.options import make_recipe
 from tleg.recipes.fields import options_of
-from tleg.recipes.kinds import RECIPES, Kind
+from tleg.recipes.io import from_values, to_values
 from tleg.recipes.presets import PRESETS, preset_values
+from tleg.recipes.recipes import RECIPES, Kind
 from tleg_tui.model_names import ModelNames
 from tleg_tui.offers import completions_of, offers_of, walk
 from tleg_tui.recipe_form import Overlay, Reading, field_of, is_shown, read_form, required_of, texts_of
@@ -236,7 +236,7 @@ def test_every_option_has_one_field() -> None:
 
 
 def test_names_of_the_engine_that_need_numpy_are_the_same_here() -> None:
-    from tleg.data import timm_names
+    from tleg.data import timm_datasets as timm_names
 
     assert all(timm_names.is_timm_name(f"{prefix}x") for prefix in DATA_PREFIXES)
 

@@ -15,11 +15,11 @@ from textual.pilot import Pilot
 
 from tests.tui.conftest import LARGE, SMALL, Start, eventually, screen_text
 from tleg.runs.events import EventWriter
-from tleg.runs.folder import create_run
-from tleg.runs.layout import RunFolder
+from tleg.runs.launch import create_run
 from tleg.runs.listing import list_runs
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import boot_id, hostname, start_ticks
+from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState, observe, write_state
 from tleg_tui.run_curves import ACCURACY, LOSS
 from tleg_tui.screens import run as run_module

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tleg.runs.follower import RunLook
-from tleg.runs.layout import RunFolder
-from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.history import RunSnapshot
+from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState
 from tleg_tui.run_words import status
 

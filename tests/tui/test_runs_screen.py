@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from tests.tui.conftest import LARGE, SMALL, Start, eventually, screen_text
 from tests.tui.test_board import Copy
 from tests.tui.test_board import copy_run as copy_run
-from tleg.runs.folder import create_run
-from tleg.runs.layout import RunFolder
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg.runs.state import observe
 from tleg_tui.app import Workbench

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui.conftest import Start, eventually, screen_text
-from tleg.runs.folder import create_run
+from tleg.runs.launch import create_run
 from tleg.runs.spec import Launch
 from tleg.runs.state import RunState, observe, write_state
 from tleg_tui.screens.node_line import NodeLineScreen

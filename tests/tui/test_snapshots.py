@@ -15,10 +15,11 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.conftest import LARGE, SMALL, Start, drive, eventually, screen_text
-from tleg.recipes.document import from_values, to_values
+from tleg.recipes.io import from_values, to_values
 from tleg.recipes.presets import preset_values
 from tleg.runs.events import Event, EventWriter
-from tleg.runs.folder import RunFolder, create_run
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec, write_spec
 from tleg.runs.state import RunState, write_state
 from tleg_tui.widgets.export_list import ExportList
@@ -44,7 +45,7 @@ def stopped_run(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run whose every figure is written down: two thirds done, evaluated twice, stopped."""
     recipe = from_values("learn", preset_values("example", "learn"))
     with monkeypatch.context() as patch:
-        patch.setattr("tleg.runs.folder.time.strftime", lambda *_: "251124-053335")
+        patch.setattr("tleg.runs.launch.time.strftime", lambda *_: "251124-053335")
         folder = create_run(runs_dir, kind="learn", recipe=to_values(recipe), name="vit_tiny", command=("tleg", "learn"))
     write_spec(folder, replace(read_spec(folder), created=BEGAN - 5, host="workstation", folder="/data"))
     clock = [BEGAN]
@@ -159,7 +160,7 @@ async def test_a_first_start_looks_inviting(start: Start) -> None:
 
 
 def test_events_of_the_pictures_are_sound(stopped_run: RunFolder) -> None:
-    from tleg.runs.reader import EventReader
+    from tleg.runs.events import EventReader
 
     events: list[Event] = EventReader(stopped_run).read()
     assert len(events) == 936 + 2 * 2 + 4

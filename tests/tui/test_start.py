@@ -12,9 +12,9 @@ import pytest
 
 from tests.conftest import make_learngene
 from tests.tui.conftest import SMALL, Start, drive, screen_text
-from tleg.places import runs_folder
-from tleg.runs.folder import create_run
-from tleg.runs.layout import RunFolder
+from tleg.paths import runs_folder
+from tleg.runs.launch import create_run
+from tleg.runs.run import RunFolder
 from tleg_tui.__main__ import run
 from tleg_tui.settings import Settings, load_settings, store_settings
 from tleg_tui.terminal import is_remote, why_not
@@ -98,7 +98,7 @@ def test_what_cannot_be_opened_is_said_before_the_screen(
     Path("folder").mkdir()
     Path("empty.safetensors").touch()
     for second in (5, 6):
-        monkeypatch.setattr("tleg.runs.folder.time.strftime", lambda *_, second=second: f"261124-05301{second}")
+        monkeypatch.setattr("tleg.runs.launch.time.strftime", lambda *_, second=second: f"261124-05301{second}")
         create_run(runs_folder(), kind="learn", recipe={}, name="digits")
     monkeypatch.setattr("tleg_tui.__main__.why_not", lambda *_: None)
     assert run(arguments) == 2
@@ -170,7 +170,7 @@ async def look():
         pass
 asyncio.run(look())
 print(*sorted(name for name in sys.modules if name.startswith("tleg_tui.screens.")))
-print("tleg.recipes.kinds" in sys.modules, "typer" in sys.modules)
+print("tleg.recipes.recipes" in sys.modules, "typer" in sys.modules)
 """
     done = run_python(code, tmp_path)
     assert done.code == 0, done.stderr

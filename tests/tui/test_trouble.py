@@ -11,7 +11,7 @@ from textual.widget import MountError
 from textual.worker import WorkerFailed
 
 from tests.tui.conftest import Start
-from tleg.cli.output import printable
+from tleg.text import printable
 from tleg_tui.__main__ import run
 from tleg_tui.app import Workbench
 from tleg_tui.trouble import is_void

@@ -12,7 +12,7 @@ import pytest
 
 from tests.tui.conftest import SMALL, Start, eventually, screen_text
 from tleg.runs.follower import ENDED, RunFollower
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
 from tleg.runs.slurm import stop
 from tleg.runs.state import observe
 from tleg_tui.run_choices import unfinished_depth

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tleg.runs.events import EventWriter
-from tleg.runs.folder import create_run
-from tleg.runs.layout import RunFolder
+from tleg.runs.launch import create_run
 from tleg.runs.lock import RunLock
+from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState, write_state
 from tleg_tui.messages import RunLooked
 from tleg_tui.watching import PIECE_BYTES, TAIL_BYTES, LogTail, RunWatch, Watched

@@ -9,8 +9,8 @@ from textual.widgets import Input, Static
 
 from tests.conftest import make_learngene
 from tests.tui.conftest import LARGE, SMALL, Start, drive, eventually, screen_text
-from tleg.catalogue import shipped
-from tleg.container import read_file
+from tleg.learngene.container import read_file
+from tleg.references import shipped
 from tleg_tui.messages import DepthChosen
 from tleg_tui.screens.open_file import OpenFileScreen
 from tleg_tui.screens.workbench import WorkbenchScreen
@@ -298,7 +298,7 @@ async def test_opening_a_file_by_typing_walking_and_dropping(start: Start) -> No
 
 @drive
 async def test_a_checkpoint_of_the_papers_code_is_imported(start: Start) -> None:
-    golden = Path(__file__).resolve().parents[1] / "golden" / "data" / "aux_checkpoint.pth"
+    golden = Path(__file__).resolve().parents[1] / "models" / "data" / "aux_checkpoint.pth"
     shutil.copy(golden, "aux.pth")
     async with start(SMALL) as pilot:
         await pilot.press("o", *"aux.pth", "enter")

@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.cli.output import format_bytes, format_count, printable
+from tleg.text import format_bytes, format_count, printable
 from tleg_tui.fitting import fit
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.descendant_panel import Descendant

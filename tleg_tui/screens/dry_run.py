@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Button, Static
 
-from tleg.cli.output import format_bytes, format_count, printable
+from tleg.text import format_bytes, format_count, printable
 from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.screens.base import Dialog
 from tleg_tui.wording import said

@@ -10,11 +10,11 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Button, Label, Static
 
-from tleg.cli.output import printable
 from tleg.errors import InputError
-from tleg.header import Reached
+from tleg.learngene.header import Reached
 from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
+from tleg.text import printable
 from tleg_tui.child import run_tleg
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field

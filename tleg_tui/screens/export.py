@@ -15,8 +15,8 @@ from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
 
-from tleg.cli.output import printable
 from tleg.errors import TlegError
+from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.export_form import ExportSource, FieldError, Order, Report, open_source, read_choices, read_report

@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Label, Static
 
-from tleg.cli.output import printable
 from tleg.errors import InputError
+from tleg.text import printable
 from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.learngenes import resolve_path
 from tleg_tui.screens.base import Dialog

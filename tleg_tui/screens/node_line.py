@@ -4,7 +4,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Static
 
-from tleg.cli.output import printable
+from tleg.text import printable
 from tleg_tui.screens.base import Dialog
 
 

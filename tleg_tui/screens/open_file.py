@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.widgets import Static
 from textual.widgets.option_list import Option
 
-from tleg.cli.output import format_bytes, printable
 from tleg.errors import InputError, describe_os_error, did_you_mean
+from tleg.text import format_bytes, printable
 from tleg_tui.learngenes import resolve_path
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field

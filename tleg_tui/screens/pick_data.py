@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import Static
 from textual.widgets.option_list import Option
 
-from tleg.cli.output import printable
+from tleg.text import printable
 from tleg_tui.offers import Offer, walk
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field

@@ -8,9 +8,9 @@ from textual.content import Content
 from textual.widgets import Static
 from textual.widgets.option_list import Option
 
-from tleg.cli.output import printable
-from tleg.cli.run_text import GLYPHS, format_top1
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
+from tleg.runs.text import format_top1
+from tleg.text import GLYPHS, printable
 from tleg_tui.run_list import RunRow
 from tleg_tui.screens.base import Dialog
 from tleg_tui.widgets.field import Field

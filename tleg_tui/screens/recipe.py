@@ -13,11 +13,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tleg.errors import InputError
-from tleg.places import runs_folder
-from tleg.recipes.document import NONE
-from tleg.recipes.kinds import Kind
+from tleg.paths import runs_folder
+from tleg.recipes.io import NONE
 from tleg.recipes.presets import preset_values
-from tleg.runs.layout import RunFolder
+from tleg.recipes.recipes import Kind
+from tleg.runs.run import RunFolder
 from tleg_tui.model_names import TIMM
 from tleg_tui.offers import PICKED, Offer, completions_of, offers_of
 from tleg_tui.recipe_form import (

@@ -13,10 +13,10 @@ from textual.containers import Container
 from textual.content import Content
 from textual.events import Resize
 
-from tleg.cli.output import printable
-from tleg.cli.run_text import mean_of
 from tleg.runs.follower import RunLook
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
+from tleg.runs.text import mean_of
+from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.messages import RunLooked
 from tleg_tui.run_curves import View

@@ -12,9 +12,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.cli.output import printable
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import RunSpec
+from tleg.text import printable
 from tleg_tui.screens.base import Dialog
 
 Group = tuple[str, list[tuple[str, str]]]  # A title, and lines of a name and a text.

@@ -6,13 +6,13 @@ from typing import Final
 
 from textual import work
 
-from tleg.cli.output import printable
 from tleg.errors import TlegError
 from tleg.runs.control import kill_run
 from tleg.runs.follower import ENDED, RunLook
 from tleg.runs.inputs import ChangedInputsError
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
 from tleg.runs.slurm import stop
+from tleg.text import printable
 from tleg_tui.coming_back import attach_command
 from tleg_tui.run_choices import unfinished_depth
 from tleg_tui.screens.base import WorkScreen
@@ -132,7 +132,7 @@ class RunControl(WorkScreen):
         if path.is_dir():
             self.bench.open_export(str(path), None)
             return
-        from tleg.container import read_file
+        from tleg.learngene.container import read_file
 
         with self.bench.keys_wait():
             try:

@@ -12,9 +12,9 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from tleg.cli.output import printable
 from tleg.errors import TlegError
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
+from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.run_choices import empty_text, export_source, possible, skipped_text, why_impossible
 from tleg_tui.run_lines import matches, run_line

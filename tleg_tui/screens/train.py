@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.widgets import Button
 
 from tleg.errors import TlegError, describe_os_error
-from tleg.recipes.command_line import format_command
+from tleg.recipes.io import format_command
 from tleg_tui.actions import bindings
 from tleg_tui.recipe_form import Reading
 from tleg_tui.screens.confirm import ConfirmScreen

@@ -10,11 +10,11 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.cli.output import printable
-from tleg.cost import Budget
 from tleg.errors import InputError
-from tleg.header import LearngeneHeader, Reached
-from tleg.preview import Preview, preview
+from tleg.learngene.cost import Budget
+from tleg.learngene.header import LearngeneHeader, Reached
+from tleg.learngene.preview import Preview, preview
+from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.budget import read_budget
 from tleg_tui.learngenes import Entry, Learngenes, Tuned, first_choice, open_entry, resolve_path, tuned_by_data

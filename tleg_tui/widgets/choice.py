@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tleg.cli.output import printable
+from tleg.text import printable
 from tleg_tui.widgets.cursor_line import under_cursor
 
 

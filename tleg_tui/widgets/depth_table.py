@@ -13,8 +13,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tleg.cli.output import format_bytes, format_count
-from tleg.preview import Preview
+from tleg.learngene.preview import Preview
+from tleg.text import format_bytes, format_count
 from tleg_tui.actions import bindings
 from tleg_tui.learngenes import Tuned
 from tleg_tui.messages import DepthChosen

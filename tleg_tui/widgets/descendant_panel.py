@@ -9,9 +9,9 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.cli.output import format_bytes, format_count, printable
-from tleg.header import LearngeneHeader
-from tleg.preview import PreviewRow
+from tleg.learngene.header import LearngeneHeader
+from tleg.learngene.preview import PreviewRow
+from tleg.text import format_bytes, format_count, printable
 from tleg_tui.learngenes import Tuned
 from tleg_tui.widgets.bar import bar_text
 from tleg_tui.widgets.learngene_facts import brief_lineage, facts

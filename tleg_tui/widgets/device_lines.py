@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from textual.content import Content
 
-from tleg.cli.output import format_bytes, printable
+from tleg.text import format_bytes, printable
 from tleg_tui.widgets.spans import TextLines
 
 _BAR: Final = 8

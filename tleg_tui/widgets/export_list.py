@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.cli.output import format_bytes, printable
+from tleg.text import format_bytes, printable
 from tleg_tui.export_form import Figures
 from tleg_tui.fitting import fit_ends
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from textual.content import Content
 
-from tleg.cli.output import printable
-from tleg.header import LearngeneHeader
+from tleg.learngene.header import LearngeneHeader
+from tleg.text import printable
 
 _LABEL: Final = 13  # Cells for what a fact is called.
 

@@ -6,7 +6,7 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets.option_list import Option
 
-from tleg.cli.output import printable
+from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.learngenes import Entry
 from tleg_tui.messages import EntryChosen

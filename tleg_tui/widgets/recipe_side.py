@@ -10,8 +10,8 @@ from textual.content import Content
 from textual.strip import Strip
 from textual.widgets import Button, Static
 
-from tleg.cli.output import printable
-from tleg.recipes.command_line import format_command
+from tleg.recipes.io import format_command
+from tleg.text import printable
 from tleg_tui.recipe_form import Reading
 from tleg_tui.wording import said
 

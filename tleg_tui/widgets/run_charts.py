@@ -5,7 +5,7 @@ from typing import Final
 from textual.app import ComposeResult
 from textual.containers import Grid
 
-from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.history import RunSnapshot
 from tleg_tui.run_curves import ACCURACY, GRADIENT, LOSS, QUANTITIES, RATE, SPEED, Quantity, View, make_plot
 from tleg_tui.widgets.curve import Curve, Drawing
 

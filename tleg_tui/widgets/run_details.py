@@ -8,8 +8,8 @@ from typing import Final
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.cli.output import format_bytes, printable
-from tleg.cli.run_text import GLYPHS, format_top1, mean_of
+from tleg.runs.text import format_top1, mean_of
+from tleg.text import GLYPHS, format_bytes, printable
 from tleg_tui.run_lines import data_of, origin_of
 from tleg_tui.run_list import RunRow
 from tleg_tui.wording import said

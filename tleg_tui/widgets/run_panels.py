@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 
-from tleg.cli.output import printable
+from tleg.text import printable
 from tleg_tui.run_words import Happening, clock
 from tleg_tui.widgets.spans import TextLines
 from tleg_tui.widgets.tail import Tail

@@ -10,11 +10,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 
-from tleg.cli.run_text import GLYPHS
-from tleg.runs.curve import CurvePoint
 from tleg.runs.follower import RunLook
-from tleg.runs.reports import StepReport
-from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.history import CurvePoint, RunSnapshot
+from tleg.runs.scalars import StepReport
+from tleg.text import GLYPHS
 from tleg_tui import numbers
 from tleg_tui.run_curves import GRADIENT, RATE, SPEED, Quantity
 from tleg_tui.run_words import STATE_COLOURS, status, totals

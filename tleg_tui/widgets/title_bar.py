@@ -5,7 +5,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tleg.cli.output import printable
+from tleg.text import printable
 from tleg_tui.run_list import RunList
 
 

@@ -1,6 +1,6 @@
 """`python -m tleg.cli` is the same as `tleg`."""
 
-from tleg.cli.main import main
+from tleg.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""`tleg build`."""
+"""`tleg build` and `tleg verify`."""
 
 import json
 import sys
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tleg.catalogue import DEFAULT_LEARNGENE
-from tleg.cli.main import app
+from tleg.cli.app import app
 from tleg.cli.options import takes_options
-from tleg.cli.output import format_bytes, is_interactive, say, write, write_json
-from tleg.header import MAX_CLASSES
+from tleg.cli.output import is_interactive, say, write, write_json
+from tleg.errors import VerificationError
+from tleg.learngene.header import MAX_CLASSES
 from tleg.recipes.fields import option
-from tleg.runs.plain_json import to_plain
+from tleg.references import DEFAULT_LEARNGENE
+from tleg.serialize import to_plain
+from tleg.text import format_bytes, printable
 
 if TYPE_CHECKING:
     from tleg.export.build import BuildStep, BuiltExport
@@ -77,7 +79,7 @@ def build(
     A folder, such as a fine-tuned descendant, is exported with its weights as they are: --export onnx, without --depth,
     --layout or --num-classes.
     """
-    from tleg.cli.references import path_of
+    from tleg.cli.options import path_of
     from tleg.export.formats import parse_kind, parse_layout, parse_precision
     from tleg.export.plan import BuildRequest
 
@@ -145,7 +147,7 @@ def _figures(item: "BuiltExport") -> str:
 
 
 def _document(item: "BuiltExport") -> dict[str, Any]:
-    from tleg.schema import encode
+    from tleg.serialize import encode
 
     manifest = item.manifest
     return {
@@ -164,7 +166,7 @@ def _document(item: "BuiltExport") -> dict[str, Any]:
 
 def encode_verification(verification: Any) -> dict[str, Any]:
     """A verification as JSON, with the worst figures first."""
-    from tleg.schema import encode
+    from tleg.serialize import encode
 
     return {
         "max_abs_error": verification.max_abs_error,
@@ -172,3 +174,42 @@ def encode_verification(verification: Any) -> dict[str, Any]:
         "argmax_agreement": verification.argmax_agreement,
         **encode(verification),
     }
+
+
+@app.command()
+def verify(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A learngene, an ONNX export, a folder that timm loads, or a run.")
+    ],
+    learngene: Annotated[
+        str | None, typer.Option(help="The learngene or folder that an export was made from, where it is not found.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a learngene or an export again: its bytes, that it runs, and that it computes what its learngene says.
+
+    The learngene of an export, or the folder that it was made from, is looked for beside it, in the folder above, in the
+    working folder and among the shipped ones. What cannot be checked is said, and is no failure.
+    """
+    from tleg.cli.options import path_of
+    from tleg.export.verify import check_path
+
+    report = check_path(
+        path_of(path, "learngene", "folder", "onnx"),
+        None if learngene is None else path_of(learngene, "learngene", "folder"),
+    )
+    if as_json:
+        document = {
+            "path": str(report.path),
+            "kind": report.kind,
+            "passed": report.passed,
+            "checks": [{"name": check.name, "outcome": check.outcome, "detail": check.detail} for check in report.checks],
+            "verification": None if report.verification is None else encode_verification(report.verification),
+        }
+        write_json(document)
+    else:
+        for check in report.checks:
+            write(printable(f"{check.outcome:<12} {check.name:<10} {check.detail}"))
+    if not report.passed:
+        failed = [check.name for check in report.checks if check.outcome == "failed"]
+        raise VerificationError(f"{report.path} failed: {', '.join(failed)}")

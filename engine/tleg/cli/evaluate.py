@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from tleg.cli.main import app
+from tleg.cli.app import app
 from tleg.cli.options import takes_options
-from tleg.cli.output import counting_progress, printable, say, write, write_json
+from tleg.cli.output import counting_progress, say, write, write_json
 from tleg.errors import InputError
 from tleg.recipes.evaluation import Evaluation
+from tleg.text import printable
 
 if TYPE_CHECKING:
-    from tleg.data.dataset import Data
-    from tleg.header import Precision
+    from tleg.data.datasets import Data
+    from tleg.learngene.header import Precision
     from tleg.models.weights import Which
-    from tleg.training.evaluation import Score
+    from tleg.training.accuracy import Score
 
 
 @app.command()
@@ -35,7 +36,7 @@ def evaluate(
     Fails, with the figures of the other depths, where a model's outputs are not finite. --record keeps the figures in the
     learngene's header, by data, images and precision; those of the same that differ are replaced with --force alone.
     """
-    from tleg.atomic import check_file
+    from tleg.files import check_file
     from tleg.threads import choose_threads, use_threads
 
     # Before torch and ONNX Runtime are imported.
@@ -43,12 +44,11 @@ def evaluate(
     import torch
 
     from tleg.data.unreadable import describe_reasons
-    from tleg.schema import encode
+    from tleg.serialize import encode
+    from tleg.training.accuracy import require_finite
     from tleg.training.device import choose_placement
-    from tleg.training.evaluation import require_finite
-    from tleg.training.evaluation_data import open_evaluation_data, trained_on
+    from tleg.training.evaluate import evaluate_subject, open_evaluation_data, open_subject, reading_as, trained_on
     from tleg.training.learn import measured_on
-    from tleg.training.subjects import evaluate_subject, open_subject, reading_as
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     placement = choose_placement(options.device, options.precision)
@@ -120,7 +120,7 @@ def _record(
     path: str, data: "Data", scores: "Mapping[int | None, Score]", precision: "Precision", *, overwrite: bool
 ) -> None:
     """Write the figures into the learngene, and say what became of those that were there."""
-    from tleg.learngene import load
+    from tleg.models.learngene import load
     from tleg.training.learn import record_scores
 
     learngene = load(path)

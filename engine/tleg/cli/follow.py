@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from tleg.cli.output import is_interactive, printable, say
-from tleg.cli.run_text import format_evaluation, format_step
-from tleg.exit_codes import ExitCode
+from tleg.cli.output import is_interactive, say
+from tleg.errors import ExitCode
 from tleg.runs.control import request_stop
 from tleg.runs.events import Event
 from tleg.runs.follower import RunFollower
-from tleg.runs.layout import RunFolder
-from tleg.runs.reports import read_evaluation, read_step, read_warning
-from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.history import RunSnapshot
+from tleg.runs.run import RunFolder
+from tleg.runs.scalars import read_evaluation, read_step, read_warning
 from tleg.runs.state import REMOVED, RunState
+from tleg.runs.text import format_evaluation, format_step
+from tleg.text import printable
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
 _SECONDS_BETWEEN_LINES: Final = 30.0

@@ -12,13 +12,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tleg.cli.output import format_bytes, printable
-from tleg.cli.run_text import COLOURS, GLYPHS, format_duration, format_evaluation, mean_of
 from tleg.runs.events import Event
-from tleg.runs.folder import RunFolder
-from tleg.runs.reports import StepReport
-from tleg.runs.snapshot import RunSnapshot
+from tleg.runs.history import RunSnapshot
+from tleg.runs.run import RunFolder
+from tleg.runs.scalars import StepReport
 from tleg.runs.state import RunState
+from tleg.runs.text import format_evaluation, mean_of
+from tleg.text import COLOURS, GLYPHS, format_bytes, format_duration, printable
 
 _REFRESHES: Final = 4
 _REFRESHES_OVER_SSH: Final = 1

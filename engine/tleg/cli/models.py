@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tleg.cli.main import app
+from tleg.cli.app import app
 from tleg.cli.output import write, write_json
 
 # Modules of timm whose models are `VisionTransformer`s with equal blocks and a depth; the distilled ones have two heads.
@@ -40,7 +40,7 @@ def models(
     if not found:
         raise _no_match(pattern or "", expandable)
     if as_json:
-        from tleg.schema import encode
+        from tleg.serialize import encode
 
         write_json(encode(found))
     else:

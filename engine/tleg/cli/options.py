@@ -1,14 +1,117 @@
-"""Options of a command, made from their definition: a dataclass whose fields are options (`tleg.recipes.fields`)."""
+"""Options of the commands, made from their definitions (`tleg.recipes.fields`), and those that several commands share."""
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from tleg.errors import InputError
 from tleg.recipes.building import build_options
 from tleg.recipes.fields import Option, options_of
+from tleg.recipes.io import default_of, from_values, parse_arguments, read_values
+from tleg.recipes.presets import preset_values, presets_of
+from tleg.recipes.recipes import RECIPES, Kind, TrainingRecipe
+from tleg.references import Kind as ReferenceKind
+from tleg.references import expect, resolve
+
+if TYPE_CHECKING:
+    from tleg.runs.slurm import SlurmOptions
+
+
+RunsDirOption = Annotated[
+    str | None,
+    typer.Option(help="Folder of the runs. Default: TLEG_RUNS, else tleg's data folder.", metavar="DIR"),
+]
+RunArgument = Annotated[str, typer.Argument(help="An id, the beginning of one, 'last', or a path.", metavar="RUN")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
+
+
+def runs_folder_of(text: str | None) -> Path:
+    """Return the folder of the runs that an option, or its absence, names."""
+    from tleg.paths import runs_folder
+
+    return runs_folder() if text is None else Path(text)
+
+
+_SLURM = "SLURM"
+
+OutputOption = Annotated[
+    str | None, typer.Option(help="Where the result goes. Default: the run's own folder.", metavar="PATH")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Start, print the run's id and return.")]
+PrintRecipeOption = Annotated[bool, typer.Option("--print-recipe", help="Print the complete recipe as TOML; start nothing.")]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Open data and models, check the teacher, estimate memory and disk; train nothing."),
+]
+SlurmOption = Annotated[bool, typer.Option("--slurm", help="Submit as a batch job.", rich_help_panel=_SLURM)]
+PartitionOption = Annotated[str | None, typer.Option(help="Partition of the job.", rich_help_panel=_SLURM)]
+TimeOption = Annotated[
+    str | None, typer.Option("--time", help="Time limit of the job, such as 24:00:00.", rich_help_panel=_SLURM)
+]
+AccountOption = Annotated[str | None, typer.Option(help="Account of the job.", rich_help_panel=_SLURM)]
+SbatchOption = Annotated[
+    list[str] | None,
+    typer.Option("--sbatch", help="A further option for sbatch, such as mem=64G. May be repeated.", rich_help_panel=_SLURM),
+]
+PrintOption = Annotated[
+    bool, typer.Option("--print", help="Print the batch script; submit nothing.", rich_help_panel=_SLURM)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a user wants to happen with a recipe: the options of the same names, and the batch job that they ask for."""
+
+    output: str | None
+    force: bool
+    detach: bool
+    print_recipe: bool
+    dry_run: bool
+    runs_dir: str | None
+    slurm: "SlurmOptions | None"
+    print_only: bool
+    as_json: bool
+
+
+def make_wishes(
+    output: OutputOption = None,
+    force: ForceOption = False,
+    detach: DetachOption = False,
+    print_recipe: PrintRecipeOption = False,
+    dry_run: DryRunOption = False,
+    runs_dir: RunsDirOption = None,
+    slurm: SlurmOption = False,
+    partition: PartitionOption = None,
+    time_limit: TimeOption = None,
+    account: AccountOption = None,
+    sbatch: SbatchOption = None,
+    print_only: PrintOption = False,
+    as_json: JsonOption = False,
+) -> Wishes:
+    """Return the wishes of a command's options. Raises InputError for options of a batch job without --slurm."""
+    if print_only and not slurm:
+        raise InputError("--print belongs to --slurm")
+    job = make_job(slurm, partition, time_limit, account, sbatch)
+    return Wishes(output, force, detach, print_recipe, dry_run, runs_dir, job, print_only, as_json)
+
+
+def make_job(
+    slurm: bool | None, partition: str | None, time_limit: str | None, account: str | None, sbatch: list[str] | None
+) -> "SlurmOptions | None":
+    """Return the batch job that options ask for; None without --slurm. Raises InputError for its options without it."""
+    if slurm:
+        from tleg.runs.slurm import SlurmOptions
+
+        options = tuple(text if text.startswith("-") else f"--{text}" for text in sbatch or ())
+        return SlurmOptions(partition=partition, time=time_limit, account=account, extra=options)
+    if partition or time_limit or account or sbatch:
+        raise InputError("--partition, --time, --account and --sbatch belong to --slurm")
+    return None
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,7 +157,7 @@ def given_values(kind: type, given: dict[str, Any]) -> Mapping[str, Any]:
     said = {name: value for name, value in values.items() if value is not None and value != []}
     for name, value in said.items():
         if kinds[name] is dict:
-            from tleg.recipes.command_line import parse_arguments  # It loads the recipes, which few commands need.
+            from tleg.recipes.io import parse_arguments
 
             said[name] = parse_arguments(value, name)
         elif kinds[name] is list:
@@ -90,3 +193,75 @@ def keyword_parameter(name: str, annotation: Any, settings: Any) -> inspect.Para
 def parameter_name(each: Option) -> str:
     """A name that no option of a command's own has."""
     return f"recipe_{'_'.join(each.path)}"
+
+
+_SOURCES: Final = "Recipe"
+
+
+def takes_recipe(kind: Kind) -> Callable[[Callable[[TrainingRecipe, Wishes], None]], Callable[..., None]]:
+    """Give a command the options of a kind of training, and those of launching it.
+
+    It is called with the recipe and the wishes that they make. A preset comes first, a recipe file over it, and options over
+    both.
+    """
+
+    def decorate(command: Callable[[TrainingRecipe, Wishes], None]) -> Callable[..., None]:
+        options = options_of(RECIPES[kind])
+        launching = inspect.signature(make_wishes).parameters.values()
+        own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in launching]
+
+        def run(**given: Any) -> None:
+            values = {each.name: given.pop(parameter_name(each)) for each in options}
+            recipe = make_recipe(kind, given.pop("preset"), given.pop("recipe"), values)
+            command(recipe, make_wishes(**given))
+
+        parameters = [
+            *_sources(kind),
+            *(option_parameter(each, default_of(each, kind), switch=False) for each in options),
+            *own,
+        ]
+        become(run, command, parameters)
+        return run
+
+    return decorate
+
+
+def make_recipe(kind: Kind, preset: str | None, file: str | None, given: dict[str, Any]) -> TrainingRecipe:
+    """Return the recipe of a preset, a file and options; None and empty lists are options that were not given.
+
+    Raises InputError naming the option.
+    """
+    values = {} if preset is None else preset_values(preset, kind)
+    if file is not None:
+        values |= read_values(Path(file), kind)[1]
+    for each in options_of(RECIPES[kind]):
+        value = given[each.name]
+        if value is None or value == []:
+            continue
+        if each.kind is dict:
+            # Arguments add to those of a file.
+            value = {**values.get(each.name, {}), **parse_arguments(value, each.name)}
+        values[each.name] = value
+    return from_values(kind, values)
+
+
+def _sources(kind: Kind) -> list[inspect.Parameter]:
+    presets = ", ".join(preset.name for preset in presets_of(kind))
+    recipe = typer.Option(
+        help="A recipe file (TOML): keys are options without dashes.", metavar="FILE", rich_help_panel=_SOURCES
+    )
+    preset = typer.Option(help=f"Start from a recipe by name: {presets}.", metavar="NAME", rich_help_panel=_SOURCES)
+    return [keyword_parameter("recipe", str | None, recipe), keyword_parameter("preset", str | None, preset)]
+
+
+def path_of(text: str, *kinds: ReferenceKind) -> Path:
+    """Return the path of what a text names, of some kinds; for a run that is not finished, of its last checkpoint.
+
+    torch is loaded for such a run alone. Raises InputError and FileFormatError.
+    """
+    reference = resolve(text)
+    if reference.kind == "run":
+        from tleg.training.models import materialise
+
+        reference = materialise(reference, kinds)
+    return expect(reference, *kinds).place

@@ -7,10 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-# Here as well, beside what else is written for people.
-from tleg.quantities import format_bytes as format_bytes
-from tleg.quantities import format_count as format_count
-from tleg.runs.plain_json import to_plain
+from tleg.serialize import to_plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,11 +30,6 @@ def write_json(value: Any) -> None:
     text = json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     # A file's header or name may hold half of a surrogate pair, which no terminal takes.
     print(text.encode("utf-8", "replace").decode("utf-8"))
-
-
-def printable(text: str) -> str:
-    """Text from a file, safe to print: control characters, escape codes among them, become a replacement character."""
-    return text if text.isprintable() else "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def is_interactive(stream: TextIO) -> bool:

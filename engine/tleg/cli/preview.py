@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tleg.catalogue import DEFAULT_LEARNGENE
-from tleg.cli.main import app
+from tleg.cli.app import app
 from tleg.cli.options import takes_options
-from tleg.cli.output import format_bytes, format_count, is_interactive, printable, say, write, write_json
+from tleg.cli.output import is_interactive, say, write, write_json
 from tleg.recipes.fields import option
+from tleg.references import DEFAULT_LEARNGENE
+from tleg.text import format_bytes, format_count, printable
 
 if TYPE_CHECKING:
-    from tleg.container import LearngeneFile
-    from tleg.cost import Budget
-    from tleg.preview import Preview, PreviewRow
+    from tleg.learngene.container import LearngeneFile
+    from tleg.learngene.cost import Budget
+    from tleg.learngene.preview import Preview, PreviewRow
 
 _LIMITS = {
     "parameters": ("--max-params", format_count),
@@ -68,11 +69,11 @@ def preview(
     fine-tuning (training) gradients and AdamW's two moments; frameworks and drivers add their own. Top-1 is the accuracy
     without any fine-tuning, where it was measured.
     """
-    from tleg.cli.references import path_of
-    from tleg.container import read_file
+    from tleg.cli.options import path_of
     from tleg.errors import InputError, TlegError
-    from tleg.preview import preview as make_preview
-    from tleg.ranges import parse_depths
+    from tleg.learngene.basis import parse_depths
+    from tleg.learngene.container import read_file
+    from tleg.learngene.preview import preview as make_preview
 
     budget = _read_budget(options)
     chosen = parse_depths(options.depths)
@@ -91,8 +92,8 @@ def preview(
 
 
 def _read_budget(options: PreviewOptions) -> "Budget":
-    from tleg.cost import Budget
-    from tleg.quantities import parse_bytes, parse_count
+    from tleg.learngene.cost import Budget
+    from tleg.text import parse_bytes, parse_count
 
     def read(parse: Callable[[str], int], text: str | None) -> int | None:
         return None if text is None else parse(text)

@@ -1,13 +1,23 @@
-"""`tleg runs`: all runs, the newest first."""
+"""Looking at runs: `tleg runs`, `tleg attach`, `tleg logs`, `tleg track`."""
 
+import json
+import os
 import sys
 import time
-from typing import Any
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from tleg.cli.main import app
-from tleg.cli.output import console, printable, say, write_json
-from tleg.cli.run_options import JsonOption, RunsDirOption, runs_folder_of
-from tleg.cli.run_text import COLOURS, GLYPHS, MEAN, format_duration, format_progress
+import typer
+
+from tleg.cli.app import app
+from tleg.cli.options import JsonOption, RunArgument, RunsDirOption, runs_folder_of, takes_options
+from tleg.cli.output import console, is_interactive, say, write, write_json
+from tleg.errors import InputError
+from tleg.recipes.fields import option
+from tleg.runs.text import format_progress
+from tleg.text import COLOURS, GLYPHS, MEAN, format_duration, printable
 
 
 @app.command()
@@ -89,3 +99,115 @@ def _write_table(rows: list[dict[str, Any]]) -> None:
     console(sys.stdout).print(table)
     if any(len(row["best_depths"]) > 1 for row in rows):
         say(f"{MEAN} is the mean over the depths of a learngene; `tleg attach --plain RUN` shows each")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogsOptions:
+    """Which lines are printed."""
+
+    follow: bool = option(False, help="Go on until the run ends.", letter="f")
+    lines: int | None = option(None, help="The last so many lines alone.", letter="n", least=0, most=10**9)
+
+
+@app.command()
+@takes_options
+def logs(
+    run: RunArgument,
+    options: LogsOptions,
+    runs_dir: RunsDirOption = None,
+) -> None:
+    """Print what a run's trainer printed: warnings, and the traceback of a failure."""
+    from tleg.runs.listing import resolve_run
+    from tleg.runs.state import observe
+
+    folder = resolve_run(run, runs_folder_of(runs_dir))
+    path = folder.log_file
+    if not path.exists() and not options.follow:
+        raise InputError(f"run {folder.id} has printed nothing yet")
+    while not path.exists():
+        if observe(folder).terminal or not folder.path.is_dir():
+            return
+        time.sleep(0.2)
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file if options.lines is None else deque(file, options.lines):
+            _print(line)
+        while options.follow:
+            ended = observe(folder).state in ("finished", "stopped", "failed", "lost")
+            for line in file:
+                _print(line)
+            if ended or not path.exists():
+                return
+            if path.stat().st_size < file.tell():
+                file.seek(0)
+            time.sleep(0.2)
+
+
+def _print(line: str) -> None:
+    write(printable(line.rstrip("\n")))
+
+
+@app.command()
+def track(
+    run: RunArgument,
+    to: Annotated[str, typer.Option(help="tensorboard, wandb or trackio.", metavar="NAME")],
+    project: Annotated[str, typer.Option(help="Project, for wandb and trackio.")] = "tleg",
+    runs_dir: RunsDirOption = None,
+) -> None:
+    """Send a run's curves to another program, from where it was, until the run ends; during the run or after it."""
+    from tleg.runs.events import EventReader
+    from tleg.runs.listing import resolve_run
+    from tleg.runs.state import REMOVED, observe
+    from tleg.runs.trackers import open_tracker, scalars_of
+
+    folder = resolve_run(run, runs_folder_of(runs_dir))
+    place = folder.path / f"tracked-{to}.json"
+    sent = -1
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        sent = int(json.loads(place.read_text())["seq"])
+    tracker = open_tracker(to, folder, project)
+    reader, count = EventReader(folder), 0
+    try:
+        while True:
+            if not folder.exists:
+                say(f"run {folder.id}: {REMOVED}")
+                break
+            ended = observe(folder).state in ("finished", "stopped", "failed", "lost")
+            events = [event for event in reader.read() if event.seq > sent]
+            for step, values in scalars_of(events):
+                tracker.scalars(step, values)
+                count += 1
+            if events:
+                sent = events[-1].seq
+                place.write_text(json.dumps({"seq": sent}))
+            if ended:
+                break
+            time.sleep(1.0)
+    finally:
+        tracker.close()
+    say(f"sent {count} reports of run {folder.id} to {to}")
+
+
+@app.command()
+def attach(
+    run: RunArgument,
+    runs_dir: RunsDirOption = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines that follow the run to its end, instead of the workbench.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch a run: on a terminal in the workbench, else as lines until it ends, with its result.
+
+    Leaving does not end the run; any number of people may watch.
+    """
+    from tleg.cli.launch import follow_to_end
+    from tleg.runs.listing import resolve_run
+
+    place = runs_folder_of(runs_dir)
+    folder = resolve_run(run, place)
+    if plain or as_json or not all(map(is_interactive, (sys.stdin, sys.stdout, sys.stderr))):
+        follow_to_end(folder, as_json=as_json)
+        return
+    # Another program takes over this process: the command line does not know the workbench, which knows the command line.
+    words = [sys.executable, "-m", "tleg_tui", str(folder.path.absolute()), "--runs-dir", str(place.absolute())]
+    os.execv(sys.executable, words)

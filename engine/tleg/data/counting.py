@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from tleg.data.image_files import LeftOut, folders_in, walk_images
 from tleg.data.splits import find_splits
-from tleg.data.tar_index import archive_of, class_of, read_archive
+from tleg.data.tar import archive_of, class_of, read_archive
 from tleg.errors import DataError, InputError
-from tleg.recipes.batches import parts_of, too_few
-from tleg.recipes.document import from_values
-from tleg.recipes.kinds import TrainingRecipe
-from tleg.runs.layout import RunFolder
+from tleg.recipes.io import from_values
+from tleg.recipes.recipes import TrainingRecipe
+from tleg.recipes.training import parts_of, too_few
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg.runs.state import observe
 

@@ -1,12 +1,13 @@
-"""Decoding one image, and why one cannot be decoded: in words, and as one of a few reasons that can be counted."""
+"""Decoding one image, which way up it is, and why one cannot be decoded, as one of a few reasons that are counted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
+from tleg.data.datasets import ImageSet
 from tleg.data.deep_images import PixelRanges, RangeError, to_eight_bits
 from tleg.errors import DataError, describe_os_error
 
@@ -94,4 +95,25 @@ def _is_empty(source: Any) -> bool:
     try:
         return Path(source).stat().st_size == 0 if isinstance(source, Path) else not source.seek(0, 2)
     except (OSError, ValueError, AttributeError):
+        return False
+
+
+_LOOKED_AT: Final = 64
+
+
+def count_turned(images: ImageSet) -> tuple[int, int]:
+    """Return how many of some images are not stored upright, and how many were looked at, spread over the set.
+
+    Nothing is decoded where that can be had.
+    """
+    some = min(len(images), _LOOKED_AT)
+    open_image: Callable[[int], Image.Image] = getattr(images, "open", images.image)
+    return sum(_is_turned(open_image, place * len(images) // some) for place in range(some)), some
+
+
+def _is_turned(open_image: Callable[[int], Image.Image], index: int) -> bool:
+    try:
+        with open_image(index) as image:
+            return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    except Exception:  # Who needs the image says why it cannot be read.
         return False

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tleg.data.dataset import Data
+from tleg.data.datasets import Data
 from tleg.errors import DataError, describe_os_error
-from tleg.places import data_folder
+from tleg.paths import data_folder
 
 NAME: Final = "fashion-mnist"
 CLASSES: Final = (

@@ -1,7 +1,4 @@
-"""Where the training, validation and test images of a folder lie, by the names that people give such folders.
-
-Standard library only, so that the workbench can look.
-"""
+"""Where the training, validation and test images of a folder lie, by the names that people give such folders."""
 
 import os
 from collections.abc import Iterable

@@ -8,9 +8,9 @@ from PIL import Image
 
 from tleg.data.decoding import CLOSED, GONE, UnreadableImageError, decode_image, eight_bits
 from tleg.data.deep_images import PixelRanges, RangedImages, is_deep
-from tleg.data.tar_index import Member, class_of, natural_key
+from tleg.data.tar import Member, class_of, natural_key
 from tleg.errors import describe_os_error
-from tleg.file_names import readable_path
+from tleg.files import readable_path
 
 
 class TarImages(RangedImages):

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.functional import pil_to_tensor
 
 from tleg.errors import InputError
-from tleg.header import Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.recipes.training import Augmentation
 
 ImageTransform = Callable[[Image.Image], Tensor]
@@ -146,3 +146,19 @@ def channel_values(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
 
 def _three(values: tuple[float, ...]) -> tuple[float, ...]:
     return values if len(values) == 3 else (values[0],) * 3
+
+
+class Normaliser(nn.Module):
+    """Pixel values in 0..1 to the model's inputs."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """pixels (N, C, H, W) -> (pixels - mean) / std."""
+        return (pixels - self.mean) / self.std

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from tleg.data.dataset import ImageSet
+from tleg.data.datasets import ImageSet
 from tleg.data.decoding import DAMAGED, NO_RANGE, REASONS, TOO_LARGE, UnreadableImageError
-from tleg.data.order import READABLE
+from tleg.data.sampler import READABLE
 from tleg.errors import DataError
 
 # A set may have so many, or this part of its images, whichever is more.

@@ -8,13 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from tleg.atomic import new_file, new_folder
 from tleg.errors import FileFormatError, TlegError, VerificationError
-from tleg.export.folder_plan import plan_folder
 from tleg.export.from_learngene import LearngeneSource
 from tleg.export.manifest import FOLDER_MANIFEST, Manifest, describe_file, write_manifest
-from tleg.export.plan import BuildRequest, PlannedExport, plan_build
-from tleg.export.source import Source
+from tleg.export.plan import BuildRequest, PlannedExport, Source, plan_build, plan_folder
+from tleg.files import new_file, new_folder
 from tleg.references import find
 from tleg.versions import versions
 
@@ -121,7 +119,7 @@ def _build(request: BuildRequest, source: Source, export: PlannedExport, report:
             verification = None
             if request.verify:
                 report("verifying")
-                from tleg.export.verification import verify_export
+                from tleg.export.comparison import verify_export
 
                 verification = verify_export(temporary, export.kind, source.reference(export))
         lineage = source.lineage(export)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final, Literal, TypeVar
 
 from tleg.errors import InputError, did_you_mean
-from tleg.header import LAYOUTS, Layout
+from tleg.learngene.header import LAYOUTS, Layout
 
 ExportKind = Literal["pytorch", "onnx", "onnx-compact", "onnx-elastic"]
 EXPORT_KINDS: Final[tuple[ExportKind, ...]] = ("pytorch", "onnx", "onnx-compact", "onnx-elastic")

@@ -15,22 +15,19 @@ from numpy.typing import NDArray
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from tleg.architecture import plain_structure
 from tleg.errors import FileFormatError, InputError
-from tleg.export.folder_plan import TRAINING_RECORD, FolderPlan
 from tleg.export.formats import ExportKind
 from tleg.export.manifest import FolderRecord
-from tleg.export.plan import PlannedExport
-from tleg.export.source import Lineage
-from tleg.float16 import check_range, to_float16
-from tleg.header import Layout, Preprocessing, Structure
+from tleg.export.plan import TRAINING_RECORD, FolderPlan, Lineage, PlannedExport
+from tleg.learngene.header import Layout, Preprocessing, Structure
+from tleg.learngene.structure import auxiliary_layout_name, inner_name, is_block, layer_name, parameter_shapes
+from tleg.models.architecture import plain_structure
+from tleg.models.float16 import check_range, to_float16
 from tleg.models.pretrained import open_folder
 from tleg.models.timm_folder import CONFIG, WEIGHTS
-from tleg.names import auxiliary_layout_name, inner_name, is_block, layer_name
-from tleg.plain import parameter_shapes
 
 if TYPE_CHECKING:
-    from tleg.export.verification import Reference
+    from tleg.export.comparison import Reference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +82,7 @@ class FolderSource:
 
     def reference(self, export: PlannedExport) -> "Reference":
         """What an export must compute."""
-        from tleg.export.verification import model_reference
+        from tleg.export.comparison import model_reference
 
         return model_reference(self.model, self.input_size, self.record())
 
@@ -112,7 +109,7 @@ class FolderSource:
             shutil.copyfile(self.plan.path / TRAINING_RECORD, path / TRAINING_RECORD)
 
     def _write_graph(self, path: Path, structure: Structure, layout: Layout) -> None:
-        from tleg.export.onnx_plain import write_layers
+        from tleg.export.onnx.plain import write_layers
 
         write_layers(
             path,
@@ -125,7 +122,7 @@ class FolderSource:
         )
 
     def _write_traced(self, path: Path) -> None:
-        from tleg.export.onnx_torch import write_torch
+        from tleg.export.onnx.traced import write_torch
 
         model = self.model
         if self.plan.request.precision == "float16":
@@ -136,8 +133,8 @@ class FolderSource:
         write_torch(path, model, self.input_size, metadata=self._metadata())
 
     def _metadata(self) -> dict[str, str]:
-        from tleg.export.onnx_file import OPSET
-        from tleg.export.onnx_metadata import Input, OnnxMetadata, encode_metadata
+        from tleg.export.onnx.file import OPSET
+        from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
 
         return encode_metadata(
             OnnxMetadata(
@@ -154,7 +151,7 @@ class FolderSource:
 
 def folder_reference(path: Path, record: FolderRecord) -> "Reference":
     """What an export of a folder must compute. Raises InputError or FileFormatError."""
-    from tleg.export.verification import model_reference
+    from tleg.export.comparison import model_reference
 
     opened = open_folder(path)
     model = opened.model.float()

@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tleg.expansion import Array, expand_tensors
 from tleg.export.formats import ExportKind
-from tleg.export.plan import BuildPlan, PlannedExport
-from tleg.export.source import Lineage
-from tleg.float16 import to_float16
-from tleg.head import new_head
-from tleg.header import Preprocessing, Structure
-from tleg.learngene import Learngene, read_tensors
-from tleg.names import official_layout_name
+from tleg.export.plan import BuildPlan, Lineage, PlannedExport
+from tleg.learngene.expansion import Array, expand_tensors, new_head
+from tleg.learngene.header import Preprocessing, Structure
+from tleg.learngene.structure import official_layout_name
+from tleg.models.float16 import to_float16
+from tleg.models.learngene import Learngene, read_tensors
 
 if TYPE_CHECKING:
-    from tleg.export.verification import Reference
+    from tleg.export.comparison import Reference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +49,7 @@ class LearngeneSource:
 
     def reference(self, export: PlannedExport) -> "Reference":
         """What an export must compute."""
-        from tleg.export.verification import learngene_reference
+        from tleg.export.comparison import learngene_reference
 
         depths = _depths_to_verify(self.plan, export)
         return learngene_reference(self.learngene, self.plan.descendant_record(export.depth), depths)
@@ -105,9 +103,9 @@ def _write_folder(path: Path, plan: BuildPlan, tensors: Mapping[str, Array], dep
 def _write_graph(
     path: Path, plan: BuildPlan, structure: Structure, tensors: Mapping[str, Array], export: PlannedExport
 ) -> None:
-    from tleg.export.onnx_compact import write_compact
-    from tleg.export.onnx_elastic import write_elastic
-    from tleg.export.onnx_plain import write_plain
+    from tleg.export.onnx.compact import write_compact
+    from tleg.export.onnx.elastic import write_elastic
+    from tleg.export.onnx.plain import write_plain
 
     request, basis, metadata = plan.request, plan.header.basis, _metadata(plan, export)
     if export.depth is None:
@@ -118,8 +116,8 @@ def _write_graph(
 
 
 def _write_traced(path: Path, plan: BuildPlan, learngene: Learngene, export: PlannedExport) -> None:
-    from tleg.descendant import expand
-    from tleg.export.onnx_torch import write_torch
+    from tleg.export.onnx.traced import write_torch
+    from tleg.models.descendant import expand
 
     request = plan.request
     assert export.depth is not None
@@ -135,8 +133,8 @@ def _write_traced(path: Path, plan: BuildPlan, learngene: Learngene, export: Pla
 
 
 def _metadata(plan: BuildPlan, export: PlannedExport) -> dict[str, str]:
-    from tleg.export.onnx_file import OPSET
-    from tleg.export.onnx_metadata import Input, OnnxMetadata, encode_metadata
+    from tleg.export.onnx.file import OPSET
+    from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
 
     header = plan.header
     return encode_metadata(

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tleg.atomic import hash_file
-from tleg.basis import Basis
 from tleg.errors import FileFormatError
 from tleg.export.formats import ExportKind, Precision
-from tleg.file_names import text_only
-from tleg.head import HeadPolicy
-from tleg.header import Layout, Preprocessing
-from tleg.schema import decode, encode
+from tleg.files import hash_file, text_only
+from tleg.learngene.basis import Basis
+from tleg.learngene.expansion import HeadPolicy
+from tleg.learngene.header import Layout, Preprocessing
+from tleg.serialize import decode, encode
 
 FORMAT_NAME: Final = "tleg.export"
 FORMAT_VERSION: Final = 1

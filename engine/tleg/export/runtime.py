@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tleg.basis import check_depth
-from tleg.container import open_binary
 from tleg.errors import FileFormatError, VerificationError
-from tleg.export.onnx_metadata import OnnxMetadata, decode_metadata
-from tleg.file_names import require_utf8
-from tleg.header import Preprocessing
+from tleg.export.onnx.metadata import OnnxMetadata, decode_metadata
+from tleg.files import require_utf8
+from tleg.learngene.basis import check_depth
+from tleg.learngene.container import open_binary
+from tleg.learngene.header import Preprocessing
 
 _QUIET: Final = 4  # ONNX Runtime's 'fatal': what fails is raised as well, in this process's own words.
 

@@ -15,9 +15,9 @@ import timm
 import torch
 from torch import Tensor
 
-from tleg.architecture import known_name, normalise_name
 from tleg.errors import ArchitectureError, FileFormatError, InputError
-from tleg.header import RESERVED_ARGUMENTS, Preprocessing
+from tleg.learngene.header import RESERVED_ARGUMENTS, Preprocessing
+from tleg.models.architecture import known_name, normalise_name
 from tleg.models.timm_folder import input_size_of, load_timm_folder, preprocessing_of, read_timm_folder
 from tleg.models.weights import Which, read_weights, unwrap
 

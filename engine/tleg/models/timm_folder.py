@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import ExportError, FileFormatError, InputError, describe_os_error
-from tleg.file_names import require_utf8
-from tleg.header import TIMM_EPS, Architecture, Layout, Preprocessing, Structure
-from tleg.schema import decode, encode
+from tleg.files import require_utf8
+from tleg.learngene.header import TIMM_EPS, Architecture, Layout, Preprocessing, Structure
+from tleg.serialize import decode, encode
 
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tleg.errors import InputError
-from tleg.ranges import parse_depths
-from tleg.recipes.compute import THREADS_HELP, Compute, check_device
+from tleg.learngene.basis import parse_depths
 from tleg.recipes.fields import check_fields, option, same_option
 from tleg.recipes.images import EvaluatedImages
-from tleg.recipes.kinds import DATA_HELP, WEIGHTS_HELP, FinetuneRecipe, LearnRecipe
-from tleg.recipes.training import Recipe
+from tleg.recipes.recipes import DATA_HELP, WEIGHTS_HELP, FinetuneRecipe, LearnRecipe
+from tleg.recipes.training import THREADS_HELP, Compute, Recipe, check_device
 from tleg.threads import parse_threads
 
 

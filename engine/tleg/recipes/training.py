@@ -1,10 +1,13 @@
-"""The numbers that a training follows: batches, learning rate, augmentation, averaging."""
+"""The numbers that a training follows, where it runs, and what it keeps while it does."""
 
+import math
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
 from tleg.errors import InputError
 from tleg.recipes.fields import check_fields, option
+from tleg.threads import parse_threads
 
 # The paper's: 5e-4 for 512 images a step (facebookresearch/deit).
 BASE_LEARNING_RATE: Final = 5e-4
@@ -160,3 +163,112 @@ class Recipe:
     def peak_rate(self) -> float:
         """The learning rate in force."""
         return BASE_LEARNING_RATE * self.batch_size / BASE_BATCH if self.learning_rate is None else self.learning_rate
+
+
+THREADS_HELP: Final = "Threads of each process on the processor; auto: its cores, less the workers."
+PRECISIONS: Final = ("auto", "float32", "bfloat16", "float16")
+
+
+def check_device(device: str) -> None:
+    """Refuse a text that names no device. Whether it is there is known where it is used. Raises InputError."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", device, re.ASCII) is None:
+        raise InputError(f"unknown device '{device}': choose auto, cpu, cuda or cuda:N")
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Devices and precision.
+
+    device        'auto', 'cpu', 'cuda' or 'cuda:N'
+    precision     'auto' is bfloat16 where the GPU computes with it, else float32
+    devices       processes on each machine, one to a device; None is one
+    nodes         machines
+    max_restarts  how often the processes are started again when one of them dies
+    threads       with which each process computes on the processor: 'auto', or a number
+    """
+
+    device: str = option("auto", help="auto, cpu, cuda or cuda:N.", group="Compute")
+    precision: str = option("auto", help="auto, float32, bfloat16 or float16.", group="Compute", choices=PRECISIONS)
+    devices: int | None = option(
+        None, help="Devices to use on each machine, a process for each. Default: 1.", group="Compute", least=1, most=1024
+    )
+    nodes: int = option(1, help="Machines.", group="Compute", least=1, most=4096)
+    max_restarts: int = option(
+        0,
+        help="Starts from the last checkpoint when a process dies.",
+        group="Compute",
+        least=0,
+        most=1000,
+    )
+
+    threads: str = option("auto", help=THREADS_HELP, group="Compute", metavar="auto|N")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        parse_threads(self.threads)
+        check_device(self.device)
+        if ":" in self.device and self.processes > 1:
+            raise InputError(f"device {self.device} is one device, and {self.processes} were asked for; write --device cuda")
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return (self.devices or 1) * self.nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Evaluations and checkpoints during training.
+
+    evaluate_every      epochs between evaluations; 0 evaluates at the end alone
+    checkpoint_minutes  minutes between checkpoints; 0 leaves those at the end of an epoch
+    checkpoint_steps    steps between checkpoints, instead of minutes
+    keep_last           how many of the latest checkpoints are kept; the best is kept as well
+    keep_every          epochs between checkpoints that are kept for good; 0 keeps none
+    result              'last' or 'best': which weights become the result
+    """
+
+    evaluate_every: int = option(
+        1, help="Epochs between evaluations; 0: at the end alone.", group="Checkpoints", least=0, most=100_000
+    )
+    checkpoint_minutes: float = option(
+        10.0,
+        help="Minutes between checkpoints; 0: at the end of every epoch alone.",
+        group="Checkpoints",
+        least=0,
+        most=100_000,
+    )
+    checkpoint_steps: int | None = option(
+        None, help="Steps between checkpoints, instead of minutes.", group="Checkpoints", least=1, most=10**9
+    )
+    keep_last: int = option(2, help="How many of the latest checkpoints to keep.", group="Checkpoints", least=1, most=10_000)
+    keep_every: int = option(
+        0, help="Keep a checkpoint every so many epochs for good; 0: none.", group="Checkpoints", least=0, most=100_000
+    )
+    result: str = option("last", help="Which weights become the result.", group="Checkpoints", choices=("last", "best"))
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.result == "best" and self.evaluate_every == 0:
+            raise InputError("the best weights are known when they are evaluated; give evaluate-every 1 or more")
+
+
+def largest_batch(images: int, parts: int) -> int:
+    """Return the largest batch of so many images that divides into equal parts; 0 when there is none."""
+    return images // parts * parts
+
+
+def parts_of(recipe: Recipe, processes: int = 1) -> int:
+    """Return what a batch must be a multiple of: its parts on all processes, and pairs on each where images are mixed."""
+    return math.lcm(processes * recipe.accumulate, 2 * processes if recipe.mixing else 1)
+
+
+def too_few(images: int, batch_size: int, parts: int) -> str | None:
+    """Return a sentence when the training images are fewer than a batch, with the largest that fits; else None."""
+    if images >= batch_size:
+        return None
+    largest = largest_batch(images, parts)
+    fitting = (
+        f"the largest batch-size that fits is {largest}" if largest else f"a batch must divide into {parts} equal parts"
+    )
+    return f"{images} training images are too few for a batch of {batch_size}; {fitting}"

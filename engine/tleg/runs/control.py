@@ -13,10 +13,9 @@ from typing import Final
 
 from tleg.errors import InputError, TlegError, describe_os_error
 from tleg.runs.events import EventWriter
-from tleg.runs.layout import RunFolder, belongs
 from tleg.runs.lock import RunLock, is_locked
-from tleg.runs.processes import Process, all_processes, boot_id, find_process, hostname
-from tleg.runs.slurm_programs import job_waits
+from tleg.runs.processes import Process, all_processes, boot_id, find_process, hostname, job_waits
+from tleg.runs.run import RunFolder, belongs
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, home_of, observe, recall_state, write_state
 

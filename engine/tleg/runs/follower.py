@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tleg.runs.events import Event
-from tleg.runs.layout import RunFolder
-from tleg.runs.reader import EventReader
-from tleg.runs.snapshot import RunSnapshot, fold
+from tleg.runs.events import Event, EventReader
+from tleg.runs.history import RunSnapshot, fold
+from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState, observe
 
 ENDED: Final = frozenset({"finished", "stopped", "failed", "lost"})

@@ -5,14 +5,18 @@ their pixels; hashes of models.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from tleg.atomic import new_file
 from tleg.errors import FileFormatError, InputError
-from tleg.runs.layout import RunFolder
-from tleg.schema import decode, encode
+from tleg.files import new_file
+from tleg.runs.run import RunFolder
+from tleg.runs.spec import read_spec
+from tleg.serialize import decode, encode
+from tleg.threads import AUTO, Threads, choose_threads
 
 INPUTS_VERSION: Final = 1
 _MOST_NAMED: Final = 3
@@ -257,3 +261,32 @@ def _names(names: Sequence[str]) -> str:
 
 def _say(value: object) -> str:
     return "unknown" if value is None else "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def threads_of(folder: RunFolder) -> Threads:
+    """Return the threads of this process of a run. Never raises: what is wrong with the run is told when it is trained."""
+    text, workers = AUTO, 0
+    with suppress(InputError):
+        recipe = read_spec(folder).recipe
+        text, workers = str(recipe.get("threads", AUTO)), int(recipe.get("workers", 0))
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    try:
+        return choose_threads(
+            text,
+            processes=max(1, int(processes)),
+            workers=workers,
+            recorded=_recorded(folder),
+        )
+    except (InputError, ValueError):
+        return Threads(1, "nothing else is known")
+
+
+def _recorded(folder: RunFolder) -> int | None:
+    """The threads with which a run came to its checkpoint; None for one that has none, or that is to choose anew."""
+    if not any(folder.checkpoints.glob("step-*")):
+        return None
+    inputs = read_inputs(folder)
+    if inputs is not None:
+        return inputs.threads
+    # Versions that noted nothing had OMP_NUM_THREADS, or one.
+    return choose_threads(AUTO, workers=10**6).count

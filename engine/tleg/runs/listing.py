@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tleg.errors import InputError, describe_os_error, did_you_mean
-from tleg.runs.layout import LAST, RunFolder
+from tleg.runs.run import LAST, RunFolder
 from tleg.runs.spec import read_spec
 
 _MOST_NAMED: Final = 5

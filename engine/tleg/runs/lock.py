@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from tleg.errors import InputError, TlegError, describe_os_error
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
 
 _RETRY_SECONDS: Final = 0.02
 _BUSY: Final = (errno.EACCES, errno.EAGAIN)

@@ -7,16 +7,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tleg.atomic import new_file
 from tleg.errors import InputError, TlegError, describe_os_error
+from tleg.files import new_file, undone_on_failure
 from tleg.runs.control import clear_stop, request_stop
 from tleg.runs.launch import TRAINER_MODULE
-from tleg.runs.layout import RunFolder
-from tleg.runs.slurm_programs import NUMBER, cancel, find_program, job_waits, run_program
+from tleg.runs.processes import NUMBER, cancel, find_program, job_waits, run_program
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import RunSpec, read_spec, write_spec
 from tleg.runs.state import RunState, going_on, observe, store_state
-from tleg.runs.undo import undone_on_failure
-from tleg.schema import decode
+from tleg.serialize import decode
 from tleg.threads import AUTO, GIVEN, parse_threads
 
 # What a trainer exits with when it saved and asks to be continued (EX_TEMPFAIL of sysexits.h).

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from tleg.atomic import new_file
 from tleg.errors import FileFormatError, InputError, describe_os_error
-from tleg.runs.layout import RunFolder
-from tleg.schema import decode, encode
+from tleg.files import new_file
+from tleg.runs.run import RunFolder
+from tleg.serialize import decode, encode
 
 SPEC_VERSION: Final = 1
 KINDS: Final = ("learn", "finetune")

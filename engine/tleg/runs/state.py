@@ -1,4 +1,4 @@
-"""Where a run stands: what its trainer says, and whether that can still be true."""
+"""Where a run stands: what its trainer says, whether that can still be true, and why a process of it failed."""
 
 import json
 import os
@@ -8,16 +8,42 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from tleg.errors import FileFormatError, InputError, describe_os_error
-from tleg.runs.failures import read_failure
-from tleg.runs.layout import RunFolder
+from tleg.errors import ExitCode, FileFormatError, InputError, TlegError, describe_os_error
+from tleg.files import new_file
+from tleg.runs.events import EventReader
+from tleg.runs.history import RunSnapshot, fold
 from tleg.runs.lock import is_locked
-from tleg.runs.plain_json import to_json
 from tleg.runs.processes import boot_id, hostname, is_alive
-from tleg.runs.reader import EventReader
-from tleg.runs.snapshot import RunSnapshot, fold
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
-from tleg.schema import decode, encode
+from tleg.serialize import decode, encode, to_json
+
+_FILE: Final = "failure.json"
+
+
+def store_failure(folder: RunFolder, code: ExitCode, reason: str) -> None:
+    """Leave word, unless another process has already, or the folder cannot be written to."""
+    if folder.exists:  # A run that was removed is not begun again.
+        with suppress(TlegError), new_file(folder.path / _FILE) as file:
+            file.write_text(json.dumps({"code": int(code), "reason": reason}))
+
+
+def read_failure(folder: RunFolder) -> tuple[ExitCode, str] | None:
+    """Return the exit code and the reason that a process left, or None. Never raises."""
+    try:
+        document = json.loads((folder.path / _FILE).read_text())
+        return ExitCode(document["code"]), str(document["reason"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def clear_failure(folder: RunFolder, before: float | None = None) -> None:
+    """Remove what an earlier trainer left; with `before`, only what is older than this Unix time."""
+    path = folder.path / _FILE
+    with suppress(OSError):
+        if before is None or path.stat().st_mtime < before:
+            path.unlink()
+
 
 StateName = Literal["queued", "starting", "running", "stopping", "finished", "stopped", "failed", "lost"]
 TERMINAL: Final = frozenset({"finished", "stopped", "failed"})

@@ -6,10 +6,9 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from tleg.errors import InputError, TlegError, did_you_mean
-from tleg.explanations import explain, last_words
+from tleg.errors import InputError, TlegError, did_you_mean, explain, last_words
 from tleg.runs.events import Event
-from tleg.runs.folder import RunFolder
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import RunSpec, read_spec
 
 _STEP_VALUES: Final = (

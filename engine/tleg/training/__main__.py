@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from tleg.runs.layout import RunFolder
+from tleg.runs.run import RunFolder
 
 
 def main() -> None:
@@ -17,14 +17,14 @@ def main() -> None:
     # Where it crashes, and where it is when somebody asks with kill -USR2, goes into the log.
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2)
-    from tleg.training.stop_signals import StopSignals
+    from tleg.training.process import StopSignals
 
     signals = StopSignals()
     signals.install()
     path = Path(sys.argv[1])
     folder = RunFolder(path.absolute())
     # Before torch is imported, which looks at OMP_NUM_THREADS once.
-    from tleg.runs.run_threads import threads_of
+    from tleg.runs.inputs import threads_of
     from tleg.threads import use_threads
 
     threads = threads_of(folder)
@@ -32,8 +32,8 @@ def main() -> None:
 
     try:
         from tleg.training.distributed import leave
-        from tleg.training.log_stream import tolerate_full_disks
-        from tleg.training.run import run_trainer
+        from tleg.training.process import tolerate_full_disks
+        from tleg.training.worker import run_trainer
     except Exception as error:  # Whatever a broken installation raises.
         _leave_without_libraries(folder, error)
 
@@ -44,9 +44,8 @@ def main() -> None:
 
 def _leave_without_libraries(folder: RunFolder, error: Exception) -> NoReturn:
     """Say which library does not load, where viewers look as well: there is nothing yet that could write events."""
-    from tleg.exit_codes import ExitCode
-    from tleg.explanations import explain, last_words
-    from tleg.runs.failures import store_failure
+    from tleg.errors import ExitCode, explain, last_words
+    from tleg.runs.state import store_failure
 
     traceback.print_exc()
     reason = explain(error) or f"unexpected {type(error).__name__}: {last_words(error)}"

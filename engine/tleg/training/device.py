@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import torch
 
 from tleg.errors import InputError
-from tleg.header import Precision
+from tleg.learngene.header import Precision
 
 _TYPES: Final[dict[Precision, torch.dtype]] = {
     "float32": torch.float32,

@@ -8,33 +8,31 @@ from typing import Any
 
 from torch import nn
 
-from tleg.atomic import check_folder, new_file, new_folder
-from tleg.data.dataset import Data
-from tleg.data.order import seed_everything
+from tleg.data.datasets import Data
+from tleg.data.sampler import seed_everything
 from tleg.data.transforms import training_transform
 from tleg.errors import InputError
-from tleg.export.folder_plan import TRAINING_RECORD
+from tleg.export.plan import TRAINING_RECORD
+from tleg.files import check_folder, new_file, new_folder
 from tleg.models.timm_folder import save_timm_folder
-from tleg.recipes.compute import Keeping
 from tleg.recipes.distillation import Distillation
-from tleg.recipes.training import Recipe
-from tleg.schema import encode
-from tleg.training.checkpoints import Checkpoints
-from tleg.training.defaults import as_read
+from tleg.recipes.training import Keeping, Recipe
+from tleg.serialize import encode
+from tleg.training.accuracy import Score, evaluate, require_finite
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.evaluation import Score, evaluate, require_finite
-from tleg.training.forward import check_forward
-from tleg.training.freezing import freeze
+from tleg.training.evaluate import model_predictor
+from tleg.training.init import Start, as_read
 from tleg.training.kept import MODEL, KeptModel
-from tleg.training.loop import train
+from tleg.training.models import check_forward
 from tleg.training.observer import QUIET, Observer
+from tleg.training.optim import freeze
 from tleg.training.outcome import check_place, finished_model, told
 from tleg.training.plan import Plan, check_enough
-from tleg.training.starts import Start
 from tleg.training.students import PlainStudent
-from tleg.training.subjects import model_predictor
 from tleg.training.teacher import Teacher, open_checked_teacher
+from tleg.training.trainer import train
 from tleg.versions import versions
 
 

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import torch
 
-from tleg.container import read_header
-from tleg.data.dataset import Data
-from tleg.data.listing import list_data
-from tleg.data.model_hashes import hash_folder, hash_learngene, hash_weights
+from tleg.data.datasets import Data
+from tleg.data.fingerprint import hash_folder, hash_learngene, hash_weights, list_data
 from tleg.errors import InputError, TlegError
-from tleg.recipes.kinds import TrainingRecipe
+from tleg.learngene.container import read_header
+from tleg.recipes.recipes import TrainingRecipe
 from tleg.references import resolve
 from tleg.runs.inputs import (
     ChangedInputsError,
@@ -23,8 +22,8 @@ from tleg.runs.inputs import (
     read_inputs,
     write_inputs,
 )
-from tleg.runs.layout import RunFolder
-from tleg.training.checkpoints import Checkpoints, read_progress
+from tleg.runs.run import RunFolder
+from tleg.training.checkpoint import Checkpoints, read_progress
 from tleg.training.distributed import World
 from tleg.training.observer import Observer
 

@@ -4,19 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from tleg.data.dataset import Data, Wanted, open_data
+from tleg.data.datasets import Data, Wanted
+from tleg.data.open import open_data
 from tleg.models.weights import Which
-from tleg.recipes.kinds import FinetuneRecipe, LearnRecipe, TrainingRecipe
-from tleg.runs.folder import RunFolder
-from tleg.runs.results import LEARNGENE, MODEL
-from tleg.training.checkpoints import Checkpoints
+from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
+from tleg.runs.run import LEARNGENE, MODEL, RunFolder
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import PREPARATION_TIMEOUT, SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.init import Start, start_from_checkpoint, start_from_learngene, start_from_timm
 from tleg.training.inputs import settle_inputs
 from tleg.training.learn import LearnJob, learn_to_file
 from tleg.training.observer import QUIET, Observer
-from tleg.training.starts import Start, start_from_checkpoint, start_from_learngene, start_from_timm
 
 
 def run_job(

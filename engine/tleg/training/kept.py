@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from tleg.atomic import new_folder
-from tleg.auxiliary import AuxiliaryModel
 from tleg.errors import FileFormatError, InputError
-from tleg.header import Architecture, LearngeneHeader, Preprocessing
-from tleg.learngene import Learngene
+from tleg.files import new_folder
+from tleg.learngene.header import Architecture, LearngeneHeader, Preprocessing
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.learngene import Learngene
 from tleg.models.timm_folder import save_timm_folder
-from tleg.schema import decode
-from tleg.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
+from tleg.serialize import decode
+from tleg.training.checkpoint import Checkpoint, Checkpoints, read_checkpoint
 
 LEARNGENE = "learngene"
 MODEL = "model"

@@ -5,36 +5,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tleg.architecture import describe
-from tleg.atomic import check_file
-from tleg.auxiliary import AuxiliaryModel
-from tleg.basis import Basis
-from tleg.cost import CostModel
-from tleg.data.dataset import Data
-from tleg.data.order import seed_everything
+from tleg.data.datasets import Data
+from tleg.data.sampler import seed_everything
 from tleg.data.transforms import training_transform
-from tleg.header import Architecture, Auxiliary, LearngeneHeader, Precision, Preprocessing, Reached
-from tleg.learngene import Learngene
-from tleg.measure import measure
-from tleg.recipes.compute import Keeping
-from tleg.recipes.depths import Depths
-from tleg.recipes.distillation import Distillation
-from tleg.recipes.kinds import LearnRecipe
-from tleg.recipes.training import Recipe
-from tleg.schema import encode
-from tleg.training.checkpoints import Checkpoints
-from tleg.training.defaults import check_channels, model_arguments, preprocessing_for
+from tleg.files import check_file
+from tleg.learngene.basis import Basis
+from tleg.learngene.cost import CostModel
+from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Preprocessing, Reached
+from tleg.models.architecture import describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.flops import measure
+from tleg.models.learngene import Learngene
+from tleg.recipes.distillation import Depths, Distillation
+from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.training import Keeping, Recipe
+from tleg.serialize import encode
+from tleg.training.accuracy import Score, require_finite
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.evaluation import Score, require_finite
+from tleg.training.evaluate import evaluate_subject, learngene_subject
+from tleg.training.init import check_channels, model_arguments, preprocessing_for
 from tleg.training.kept import LEARNGENE
-from tleg.training.loop import train
 from tleg.training.observer import QUIET, Observer
 from tleg.training.outcome import check_place, finished_model, told
 from tleg.training.plan import Plan, check_enough
 from tleg.training.students import AuxiliaryStudent
-from tleg.training.subjects import evaluate_subject, learngene_subject
 from tleg.training.teacher import Teacher, open_checked_teacher
+from tleg.training.trainer import train
 from tleg.versions import versions
 
 

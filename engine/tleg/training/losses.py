@@ -1,6 +1,7 @@
-"""Losses: timm's for labels, soft distillation for a teacher's logits."""
+"""What a step minimises: timm's loss for the labels, distillation losses for the teacher's answers."""
 
-from typing import cast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,9 @@ from torch.nn import functional as F
 
 from tleg.recipes.distillation import Distillation
 from tleg.recipes.training import Recipe
+from tleg.training.device import Placement
+from tleg.training.students import Output, Student
+from tleg.training.teacher import Teacher
 
 
 def task_loss(recipe: Recipe) -> nn.Module:
@@ -52,3 +56,80 @@ def combine(task: Tensor, distilled: Tensor | None, distillation: Distillation) 
     if distilled is None:
         return task
     return torch.lerp(task.float(), distilled, distillation.weight)
+
+
+class Losses(NamedTuple):
+    """Scalars in float32: what is minimised, and its parts where there are any."""
+
+    total: Tensor
+    task: Tensor
+    distillation: Tensor | None = None
+
+
+class Objective:
+    """The losses of a student on a batch."""
+
+    def __init__(self, recipe: Recipe, distillation: Distillation, teacher: Teacher | None) -> None:
+        self.distillation = distillation
+        # A teacher of no weight is not asked.
+        self.teacher = teacher if distillation.weight > 0 else None
+        self.task = task_loss(recipe)
+
+    def losses(
+        self,
+        student: Student,
+        normalise: nn.Module,
+        pixels: Tensor,
+        labels: Tensor,
+        depths: Sequence[int | None],
+        placement: Placement,
+    ) -> Iterator[Losses]:
+        """Yield the losses at each depth, to be differentiated one after the other, so that one graph is held at a time.
+
+        pixels (N, C, H, W) in 0..1; labels (N,), or (N, classes) where images are mixed. The teacher sees the same images
+        with its own normalisation. The first depth learns from labels and teacher, the others from the first.
+        """
+        first, *others = depths
+        wants_features = self.teacher is not None and self.distillation.method == "feature"
+        with placement.autocast():
+            images = normalise(pixels)
+            output: Output = student(images, first, wants_features)
+            distilled = None if self.teacher is None else self._distilled(output, self.teacher, pixels)
+        task: Tensor = self.task(output.logits.float(), labels)
+        yield Losses(combine(task, distilled, self.distillation), task.detach(), _detached(distilled))
+        soft = Distillation(temperature=self.distillation.temperature)
+        target = output.logits.detach()
+        for depth in others:
+            with placement.autocast():
+                logits = student(images, depth).logits
+            followed = distillation_loss(logits, target, soft)
+            yield Losses(followed, task.detach(), followed.detach())
+
+    def _distilled(self, output: Output, teacher: Teacher, pixels: Tensor) -> Tensor:
+        method = self.distillation.method
+        if method == "feature":
+            logits, features = teacher.features(pixels)
+            assert output.features is not None
+            soft = distillation_loss(output.logits, logits, self.distillation)
+            return soft + self.distillation.feature_weight * feature_loss(output.features, features)
+        logits = teacher(pixels)
+        if method == "hard":
+            return hard_loss(output.logits, logits)
+        if method == "token":
+            assert output.token_logits is not None
+            return distillation_loss(output.token_logits, logits, self.distillation)
+        return distillation_loss(output.logits, logits, self.distillation)
+
+
+def _detached(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.detach()
+
+
+def mean_losses(losses: Sequence[Losses]) -> Losses:
+    """Return the mean of each part over the parts of a step."""
+    distilled = [each.distillation for each in losses if each.distillation is not None]
+    return Losses(
+        torch.stack([each.total.detach() for each in losses]).mean(),
+        torch.stack([each.task for each in losses]).mean(),
+        torch.stack(distilled).mean() if distilled else None,
+    )

@@ -1,10 +1,23 @@
-"""What a training tells whoever watches, and the one thing it asks: whether to stop."""
+"""What a training reports, and the one thing it asks: whether to stop. Its run's folder is one such observer."""
 
+import os
+import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from tleg.errors import TlegError
-from tleg.training.evaluation import Score
+from tleg.errors import ExitCode, TlegError
+from tleg.runs.control import stop_requested
+from tleg.runs.events import EventWriter
+from tleg.runs.processes import boot_id, hostname, start_ticks
+from tleg.runs.run import Presence, RunFolder
+from tleg.runs.state import RunState, write_state
+from tleg.serialize import encode
+from tleg.training.accuracy import Score
+from tleg.training.checkpoint import checkpoint_name
+from tleg.training.process import StopSignals
+from tleg.training.telemetry import DeviceSampler
 
 
 class TrainingStoppedError(TlegError):
@@ -71,3 +84,177 @@ class Observer:
 
 
 QUIET = Observer()
+
+
+SECONDS_BETWEEN_SAMPLES: Final = 5.0
+_SECONDS_BETWEEN_STATES: Final = 1.0
+
+
+class RunObserver(Observer):
+    """The observer of a run's main process. Its thread keeps the heartbeat going while nothing else is told."""
+
+    def __init__(
+        self, folder: RunFolder, writer: EventWriter, signals: StopSignals, *, world_size: int, batch_size: int
+    ) -> None:
+        self._folder, self._writer, self._signals = folder, writer, signals
+        self._presence = Presence(folder)
+        # torchrun starts the processes again when one dies, also when there is but one.
+        launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
+        self._state = RunState(
+            state="starting",
+            pid=os.getpid(),
+            started=start_ticks(os.getpid()),
+            host=hostname(),
+            boot=boot_id(),
+            launcher_pid=launcher,
+            launcher_started=None if launcher is None else start_ticks(launcher),
+            world_size=world_size,
+            heartbeat=time.time(),
+        )
+        self._lock = threading.Lock()
+        self._written_at = self._asked_at = float("-inf")
+        self._stop = False
+        self._batch_size = batch_size
+        self._speed: float | None = None
+        self._sampler: DeviceSampler | None = None
+        self._about: dict[str, Any] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._pulse, daemon=True, name="pulse")
+        self._change()
+
+    @property
+    def state(self) -> RunState:
+        """The state as it was last told."""
+        return self._state
+
+    @property
+    def away(self) -> str | None:
+        """What happened to the run's folder, when it was removed or moved: from then on nothing is written there."""
+        return self._presence.away()
+
+    def watch_devices(self, sampler: DeviceSampler) -> None:
+        """Sample the devices from now on."""
+        self._sampler = sampler
+        self._thread.start()
+
+    def tell(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Write an event."""
+        if self.away is None:
+            self._writer.write(kind, payload)
+
+    def stage(self, name: str, text: str, done: int | None = None, total: int | None = None) -> None:
+        """An event now and then, for counts; always for what begins or ends."""
+        whole = done is None or done == total
+        if whole or time.monotonic() - self._written_at >= _SECONDS_BETWEEN_STATES:
+            self.tell("stage", {"name": name, "text": text, "done": done, "total": total})
+            self._change(message=text)
+
+    def describe(self, about: Mapping[str, Any]) -> None:
+        """Remember what the process and its device are, for the event that says that steps begin."""
+        self._about = dict(about)
+
+    def started(self, step: int, steps: int, epochs: int) -> None:
+        """Steps begin."""
+        source = checkpoint_name(step) if step else None
+        self.tell("started", {"step": step, "steps": steps, "epochs": epochs, "resumed_from": source, **self._about})
+        self._change(state="running", step=step, steps=steps, epochs=epochs, message=None)
+
+    def stepped(self, report: StepReport) -> None:
+        """The step as an event; the state once a second."""
+        self.tell("step", encode(report))
+        speed = max(report.images_per_second, 1e-9)
+        # Smoothed, so that the time to go does not jump.
+        self._speed = speed if self._speed is None else 0.9 * self._speed + 0.1 * speed
+        if report.step not in (1, report.steps) and time.monotonic() - self._written_at < _SECONDS_BETWEEN_STATES:
+            with self._lock:
+                self._state = replace(self._state, step=report.step, epoch=report.epoch)
+            return
+        self._change(
+            state="stopping" if self._stop else "running",
+            step=report.step,
+            steps=report.steps,
+            epoch=report.epoch,
+            epochs=report.epochs,
+            eta=(report.steps - report.step) * self._batch_size / self._speed,
+        )
+
+    def evaluated(self, step: int, epoch: int, weights: str, scores: Mapping[int | None, Score]) -> None:
+        """The scores as an event."""
+        rows = [
+            {
+                "depth": depth,
+                "top1": score.top1,
+                "top5": score.top5,
+                "loss": score.loss,
+                "images": score.images,
+                **({"nonfinite": score.nonfinite} if score.nonfinite else {}),
+            }
+            for depth, score in scores.items()
+        ]
+        speed = next(iter(scores.values())).images_per_second
+        self.tell(
+            "evaluation",
+            {"step": step, "epoch": epoch, "weights": weights, "scores": rows, "images_per_second": speed},
+        )
+
+    def saved(self, step: int, name: str, seconds: float, size: int, best: bool) -> None:
+        """The checkpoint as an event."""
+        self.tell("checkpoint", {"step": step, "name": name, "seconds": seconds, "bytes": size, "best": best})
+
+    def warn(self, code: str, text: str, step: int | None = None) -> None:
+        """A warning, in the log as well."""
+        print(f"warning: {text}", flush=True)
+        self.tell("warning", {"code": code, "text": text, "step": step})
+
+    def may_write(self) -> bool:
+        """Whether the run's folder is where it was."""
+        return self.away is None
+
+    def stop_requested(self) -> bool:
+        """Whether a signal came, or the folder is gone, or somebody asked through it, which is looked at once a second."""
+        if self._signals.received or self.away is not None:
+            self._stop = True
+        elif not self._stop and time.monotonic() - self._asked_at >= _SECONDS_BETWEEN_STATES:
+            self._asked_at = time.monotonic()
+            self._stop = stop_requested(self._folder)
+        return self._stop
+
+    def finish(self, state: str, reason: str, exit_code: int, result: str | None = None) -> None:
+        """The last event and the last state."""
+        self._ended.set()
+        payload = {"state": state, "reason": reason, "exit_code": exit_code, "step": self._state.step, "result": result}
+        self.tell("finished", payload)
+        self._change(state=state, message=reason, exit_code=exit_code, result=result, eta=None)
+
+    def leave(self) -> str:
+        """Say nothing more, because the folder is gone; return what happened to it, and what to do next.
+
+        A folder that was moved has the last word where it is now: the event by the file that is open, the state by its path.
+        """
+        self._ended.set()
+        away, moved = self.away or "was removed", self._presence.moved_to
+        if moved is None:
+            return f"the folder of run {self._folder.id} {away}; its training ends"
+        reason = f"its folder {away}, and a training stays where it began"
+        payload = {"state": "stopped", "reason": reason, "exit_code": int(ExitCode.FAILED), "step": self._state.step}
+        self._writer.write("finished", {**payload, "result": None})
+        ended = replace(self._state, state="stopped", message=reason, exit_code=int(ExitCode.FAILED), eta=None)
+        write_state(moved, replace(ended, heartbeat=time.time()))
+        return (
+            f"the folder of run {self._folder.id} {away}; its training ends, and "
+            f"`tleg resume {moved.path}` goes on from its last checkpoint"
+        )
+
+    def _change(self, **changes: Any) -> None:
+        with self._lock:
+            self._state = replace(self._state, heartbeat=time.time(), **changes)
+            self._written_at = time.monotonic()
+            if self.away is None:
+                write_state(self._folder, self._state)
+
+    def _pulse(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_SAMPLES):
+            if self._sampler is not None:
+                self.tell("device", self._sampler.sample())
+            if time.monotonic() - self._written_at >= SECONDS_BETWEEN_SAMPLES and not self._ended.is_set():
+                self._change()

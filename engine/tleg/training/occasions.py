@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from tleg.recipes.compute import Keeping
+from tleg.recipes.training import Keeping
 
 # An evaluation on several processes cannot be left, and a job may end during it: work that is worth more is saved first.
 _SECONDS_AT_RISK: Final = 60.0

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from torch import nn
 
-from tleg.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
+from tleg.training.checkpoint import Checkpoint, Checkpoints, read_checkpoint
 from tleg.training.distributed import World
 from tleg.training.kept import kept_state
 from tleg.training.observer import QUIET, Observer, TrainingStoppedError
 from tleg.training.plan import Outcome
 from tleg.training.ready import make_ready
-from tleg.training.restoring import same_checkpoint
+from tleg.training.resume import same_checkpoint
 
 
 def finished_model(outcome: Outcome, checkpoints: Checkpoints | None, world: World, observer: Observer = QUIET) -> nn.Module:

@@ -5,8 +5,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from tleg.data.dataset import ImageSet
-from tleg.data.order import READABLE
+from tleg.data.datasets import ImageSet
+from tleg.data.sampler import READABLE
 from tleg.data.unreadable import UnreadableImages
 from tleg.training.distributed import World
 from tleg.training.observer import Observer

@@ -6,13 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from tleg.data.dataset import ImageSet
+from tleg.data.datasets import ImageSet
 from tleg.errors import DataError
-from tleg.header import Preprocessing
-from tleg.recipes.batches import parts_of, too_few
-from tleg.recipes.compute import Keeping
+from tleg.learngene.header import Preprocessing
 from tleg.recipes.distillation import Distillation
-from tleg.recipes.training import Recipe
+from tleg.recipes.training import Keeping, Recipe, parts_of, too_few
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.students import Student

@@ -6,10 +6,10 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tleg.auxiliary import AuxiliaryModel
-from tleg.data.order import derive_seed
+from tleg.data.sampler import derive_seed
 from tleg.errors import InputError
-from tleg.recipes.depths import Depths
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.recipes.distillation import Depths
 
 
 class Output(NamedTuple):
@@ -190,3 +190,19 @@ def depths_of_step(depths: Depths, seed: int, step: int) -> tuple[int, ...]:
         return (chosen.choice(depths.choices),)
     shallowest, *between, deepest = sorted(set(depths.choices))
     return (deepest, shallowest, *([chosen.choice(between)] if between else ()))
+
+
+# For each depth training and evaluation, and what torch compiles again on the way.
+_GRAPHS_PER_DEPTH: Final = 4
+_MORE_GRAPHS: Final = 64
+
+
+def compile_student(student: Student, **options: Any) -> None:
+    """Compile a student in place, with torch's options. Each of its depths is compiled by itself, at its first step."""
+    depths = student.make_ready()
+    graphs = _GRAPHS_PER_DEPTH * len(depths) + _MORE_GRAPHS
+    config: Any = torch._dynamo.config
+    # torch gives up after eight otherwise, and computes the others without a word as if nothing were compiled.
+    for name in ("recompile_limit", "accumulated_recompile_limit"):
+        setattr(config, name, max(getattr(config, name), graphs))
+    student.compile(**options)

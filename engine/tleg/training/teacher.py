@@ -10,18 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tleg.architecture import known_name
-from tleg.atomic import hash_file
-from tleg.classes import class_order
-from tleg.data.dataset import Data
-from tleg.errors import InputError, TeacherError, TlegError
-from tleg.explanations import last_words
-from tleg.header import Preprocessing
+from tleg.data.datasets import Data
+from tleg.errors import InputError, TeacherError, TlegError, last_words
+from tleg.files import hash_file
+from tleg.learngene.header import Preprocessing
+from tleg.models.architecture import known_name
+from tleg.models.classes import class_order
 from tleg.models.timm_folder import input_size_of, preprocessing_of
+from tleg.training.accuracy import describe_nonfinite, evaluate
 from tleg.training.device import Placement
-from tleg.training.evaluation import describe_nonfinite, evaluate
-from tleg.training.forward import is_want_of_memory
-from tleg.training.references import open_model, resolve_model
+from tleg.training.models import is_want_of_memory, open_model, resolve_model
 
 T = TypeVar("T", bound="Teacher")
 CHECK_IMAGES: Final = 1024

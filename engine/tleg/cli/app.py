@@ -1,0 +1,198 @@
+"""`tleg`: the application, its commands and its way to fail.
+
+Commands import what they need when they run, so that `tleg --help` and `tleg preview` need neither numpy nor torch.
+"""
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import FrameType, MappingProxyType
+from typing import Annotated, Final, NoReturn
+
+import typer
+from typer.models import CommandInfo
+
+from tleg.cli.output import say
+from tleg.errors import ExitCode, TlegError, exit_code_of
+from tleg.paths import check_working_folder
+from tleg.text import printable
+from tleg.versions import __version__
+
+# Newer versions of Typer bring their own copy of click, older ones use the package: the error class of whichever it is.
+UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="tleg",
+    help="A family of Vision Transformers from one learngene: preview, build, export, train.",
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tleg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options of every command."""
+
+
+class _Ended(BaseException):
+    """A signal asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    raise _Ended(number)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 the job failed, 2 usage or bad input, 130 interrupted.
+
+    SIGTERM and SIGHUP end it, after what it has half written is removed.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup, for one, has it ignored.
+            signal.signal(number, _end)
+    try:
+        code: int = run(sys.argv[1:] if arguments is None else arguments)
+    except _Ended as end:
+        code = -end.number
+    if code < 0:
+        # Whoever waits is told what ended it. Not above, where the exception still holds what is to be tidied.
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> ExitCode:
+    """Run one command and return its exit code. An error is one line on stderr; its traceback only with --debug."""
+    debug = "--debug" in arguments
+    # Wanted after a command as often as before it.
+    words = [word for word in arguments if word != "--debug"]
+    # A name that the terminal's encoding lacks is no reason to fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        command = _command_of(words)
+        if command is not None:
+            check_working_folder()
+        register_commands(command)
+        status = app(args=words or ["--help"], prog_name="tleg", standalone_mode=False)
+        sys.stdout.flush()
+        if not words:
+            return ExitCode.USAGE
+        if status == ExitCode.INTERRUPTED:  # Newer versions of Typer turn an interrupt into this; older ones raise Abort.
+            say("tleg: interrupted")
+        return ExitCode(status) if isinstance(status, int) else ExitCode.DONE
+    except UsageProblem as error:
+        _explain(f"{_sentence(error)}{_hint(error)}", debug)
+        return ExitCode.USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        say("tleg: interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout has gone (`tleg preview | head`). Keep the interpreter's last flush from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except TlegError as error:
+        _explain(str(error), debug)
+        return exit_code_of(error)
+    except Exception as error:
+        from tleg.errors import explain, last_words
+
+        if _explain_library(error, debug):
+            return ExitCode.FAILED
+        if type(error).__name__ == "OutOfMemoryError":
+            known: str | None = "out of memory on the GPU; give a smaller --batch-size or depth, or --device cpu"
+        else:
+            known = explain(error)
+        unknown = f"unexpected {type(error).__name__}: {last_words(error)}. Run again with --debug for the place"
+        _explain(unknown if known is None else known, debug)
+        return ExitCode.FAILED
+
+
+def _explain_library(error: Exception, debug: bool) -> bool:
+    """Say what `tleg doctor` would when a library that tleg needs did not load, and return whether that was it."""
+    from tleg.doctor import library_problem
+
+    problem = library_problem(error)
+    if problem is not None:
+        _explain(f"{problem}; `tleg doctor` looks at every library", debug)
+    return problem is not None
+
+
+def _explain(text: str, debug: bool) -> None:
+    say(f"tleg: {printable(' '.join(text.split()))}")
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(getattr(error, "format_message", error.__str__)()).split()).rstrip(".")
+    return f"{text}." if text[-1:].isalnum() or text[-1:] in "'\")" else text
+
+
+def _hint(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return f" See `{context.command_path} --help`." if context is not None else ""
+
+
+# Each command and the module of `tleg.cli` that adds it, in the order in which they are used, which is that of
+# `tleg --help`. Modules are light; engines load when a command runs.
+COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "preview": "preview",
+        "inspect": "learngene",
+        "build": "build",
+        "verify": "build",
+        "import": "learngene",
+        "learn": "train",
+        "finetune": "train",
+        "evaluate": "evaluate",
+        "runs": "runs",
+        "attach": "runs",
+        "logs": "runs",
+        "stop": "control",
+        "resume": "control",
+        "rm": "control",
+        "track": "runs",
+        "models": "models",
+        "doctor": "machine",
+    }
+)
+
+
+def register_commands(only: str | None = None) -> None:
+    """Load the modules that add their commands to the application; one alone when that is all that a run needs."""
+    for module in dict.fromkeys(COMMANDS.values() if only is None else [COMMANDS[only]]):
+        import_module(f"tleg.cli.{module}")
+    places = {name: place for place, name in enumerate(COMMANDS)}
+    app.registered_commands.sort(key=lambda command: places.get(_name_of(command), len(places)))
+
+
+def _name_of(command: CommandInfo) -> str:
+    # Without a name of its own a command is called as its function is.
+    return str(command.name or getattr(command.callback, "__name__", ""))
+
+
+def _command_of(words: Sequence[str]) -> str | None:
+    """The command that the first word names; None when it names none, as in `tleg --help`."""
+    return words[0] if words and words[0] in COMMANDS else None

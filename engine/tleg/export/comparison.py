@@ -1,0 +1,243 @@
+"""Checking an export: it is run beside its reference, and the logits are compared.
+
+The reference is the descendant, or the folder's model, that timm builds and PyTorch runs in float32, on the same images:
+noise from a fixed seed, in batches of 1, 2 and 5. The difference of logits is measured relative to the largest logit of the
+reference. float32 exports differ by rounding alone (about 1e-6, more with depth); float16 exports also by their weights and
+activations.
+
+ONNX Runtime and timm compute a float16 export in float32 on a processor, so it is run a second time, in float16 arithmetic
+(`tleg.export.float16`), on noise and on two images without contrast; no value may leave the range of float16. To bound
+the time that takes, an export with more than LARGE bytes runs so on the noise alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tleg.errors import VerificationError
+from tleg.export.float16 import ModelSource, Runner, Watch, one_by_one, torch_runner
+from tleg.export.formats import ExportKind, Precision
+from tleg.export.manifest import Comparison, DescendantRecord, FolderRecord, Range, Verification
+from tleg.models.learngene import Learngene
+from tleg.versions import versions
+
+BATCHES: Final = (1, 2, 5)
+SEED: Final = 0
+TOLERANCES: Final = {"float32": 1e-4, "float16": 2e-2}
+LARGE: Final = 100 * 10**6
+PLAIN_IMAGES: Final = (-2.0, 2.0)  # About what black and white are once they are normalised.
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What an export is compared with.
+
+    name        what it is, for people
+    models      gives it, by depth
+    input_size  (channels, height, width) of its images
+    precision   of the export, which decides the tolerance
+    depths      the depths to compare: of a fixed export its own alone
+    """
+
+    name: str
+    models: ModelSource
+    input_size: tuple[int, int, int]
+    precision: Precision
+    depths: tuple[int | None, ...]
+
+    @property
+    def runner(self) -> Runner:
+        """What gives its logits."""
+        return model_runner(self.models)
+
+
+def learngene_reference(learngene: Learngene, descendant: DescendantRecord, depths: Sequence[int | None]) -> Reference:
+    """The learngene's descendants, as references of an export."""
+    name = f"the learngene's descendant in PyTorch, float32 ({_state_versions('timm', 'torch')})"
+    size = learngene.header.architecture.input_size
+    return Reference(name, descendants(learngene, descendant), size, descendant.dtype, tuple(depths))
+
+
+def model_reference(model: Any, input_size: tuple[int, int, int], folder: FolderRecord) -> Reference:
+    """The model of a folder that timm loads, in eval mode and float32, as the reference of an export."""
+    name = f"the folder's model in PyTorch, float32 ({_state_versions('timm', 'torch')})"
+    return Reference(name, lambda depth: model, input_size, folder.dtype, (folder.depth,))
+
+
+def verify_export(path: Path, kind: ExportKind, reference: Reference) -> Verification:
+    """Check an export against its reference and return the figures.
+
+    Raises VerificationError when onnx.checker objects, the export cannot be run, or a figure exceeds the tolerance.
+    """
+    if kind == "pytorch":
+        runner, runtime = _timm_runner(path), _state_versions("timm", "torch")
+    else:
+        check_graph(path)
+        runner, runtime = _onnx_runner(path), _state_versions("onnxruntime")
+    comparisons: tuple[Comparison, ...] = ()
+    watch = Watch()
+    if reference.precision == "float16":
+        # First, because it says where a value becomes infinite.
+        in_float16, name = float16_runner(path, kind, watch, reference.models)
+        comparisons = compare(in_float16, reference, [float16_images(path, reference.input_size)], "float16")
+        runtime = f"{runtime}; in float16 arithmetic {name}"
+    comparisons += compare(runner, reference, [noise(reference.input_size, batch) for batch in BATCHES])
+    verification = Verification(
+        reference=reference.name,
+        runtime=runtime,
+        tolerance=TOLERANCES[reference.precision],
+        seed=SEED,
+        comparisons=comparisons,
+        range=Range(watch.largest, watch.where) if watch.where else None,
+    )
+    require_agreement(verification, reference.precision)
+    return verification
+
+
+def compare(
+    runner: Runner, reference: Reference, batches: Sequence[NDArray[np.float32]], arithmetic: Precision = "float32"
+) -> tuple[Comparison, ...]:
+    """Run both on the same images at each depth."""
+    expected = reference.runner
+    return tuple(
+        _compare(depth, runner(depth, images), expected(depth, images), arithmetic)
+        for depth in reference.depths
+        for images in batches
+    )
+
+
+def float16_runner(path: Path, kind: ExportKind, watch: Watch, models: ModelSource | None) -> tuple[Runner, str]:
+    """Return what runs an export in float16 arithmetic and fails where a value leaves its range, and the name of that.
+
+    models  what the export was made from, when it is at hand: what PyTorch traced runs in PyTorch
+
+    Raises VerificationError for an ONNX file of PyTorch's without its model.
+    """
+    if kind == "pytorch":
+        from tleg.models.timm_folder import load_timm_folder
+
+        model = load_timm_folder(path)
+        return one_by_one(torch_runner(lambda depth: model, watch), watch), _state_versions("torch")
+    from tleg.export.onnx.float16 import can_run, load, onnx_runner
+
+    content = load(path)
+    if can_run(content):
+        return one_by_one(onnx_runner(content, watch), watch), _state_versions("onnx")
+    if models is None:
+        raise VerificationError(
+            "PyTorch made its graph, and only the model that it was made from runs in float16 arithmetic"
+        )
+    return one_by_one(torch_runner(models, watch), watch), _state_versions("torch")
+
+
+def float16_images(path: Path, input_size: tuple[int, int, int]) -> NDArray[np.float32]:
+    """The images on which a float16 export runs in float16 arithmetic: (batch, channels, height, width)."""
+    files = [path] if path.is_file() else [item for item in path.iterdir() if item.is_file()]
+    images = noise(input_size, 1)
+    if sum(file.stat().st_size for file in files) > LARGE:
+        return images
+    return np.concatenate([images, *(np.full((1, *input_size), value, np.float32) for value in PLAIN_IMAGES)])
+
+
+def noise(input_size: tuple[int, int, int], batch: int) -> NDArray[np.float32]:
+    """Images (batch, channels, height, width) of normal noise, the same ones every time."""
+    return np.random.default_rng((SEED, batch)).standard_normal((batch, *input_size), dtype=np.float32)
+
+
+def _compare(
+    depth: int | None, found: NDArray[np.float32], expected: NDArray[np.float32], arithmetic: Precision
+) -> Comparison:
+    if found.shape != expected.shape:
+        raise VerificationError(f"the export gives logits of shape {found.shape} where {expected.shape} are expected")
+    if not np.isfinite(found).all():
+        raise VerificationError(f"the export gives logits{_at(depth)} that are not finite")
+    if not np.isfinite(expected).all():
+        raise VerificationError(f"the model that the export was made from gives logits{_at(depth)} that are not finite")
+    error = float(np.abs(found - expected).max())
+    scale = float(np.abs(expected).max()) or 1.0
+    agreement = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))
+    return Comparison(depth, len(found), error, error / scale, agreement, arithmetic)
+
+
+def require_agreement(verification: Verification, precision: Precision) -> None:
+    """Raise VerificationError when an error exceeds the tolerance; one that is not a number does."""
+    worst = max(verification.comparisons, key=lambda comparison: comparison.relative_error)
+    if not all(comparison.relative_error <= verification.tolerance for comparison in verification.comparisons):
+        hint = "; use float32, which is more exact" if precision == "float16" else ""
+        how = " in float16 arithmetic" if worst.arithmetic == "float16" else ""
+        raise VerificationError(
+            f"the export differs from its reference{how}{_at(worst.depth)}, batch {worst.batch}: by "
+            f"{worst.relative_error:.1e} of the largest logit, and {verification.tolerance:.0e} is allowed{hint}"
+        )
+
+
+def _at(depth: int | None) -> str:
+    return "" if depth is None else f" at depth {depth}"
+
+
+def check_graph(path: Path) -> None:
+    """Check an ONNX file with onnx.checker, types and shapes included. Raises VerificationError."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except Exception as error:  # ValidationError, InferenceError, and protobuf's own for broken bytes.
+        reason = str(error).strip().splitlines()
+        raise VerificationError(f"onnx.checker objects to {path.name}: {reason[0] if reason else 'no reason'}") from error
+
+
+def descendants(learngene: Learngene, descendant: DescendantRecord) -> ModelSource:
+    """Return what gives the learngene's descendants as PyTorch's models in float32, by depth."""
+    from tleg.models.descendant import expand
+
+    models: dict[int, Any] = {}
+
+    def at(depth: int | None) -> Any:
+        assert depth is not None, "descendants have a depth"
+        if depth not in models:
+            models.clear()  # One at a time: an elastic export is compared at several depths.
+            models[depth] = expand(
+                learngene,
+                depth,
+                layout=descendant.layout,
+                num_classes=descendant.num_classes,
+                seed=descendant.head_seed or 0,
+            )
+        return models[depth]
+
+    return at
+
+
+def _timm_runner(folder: Path) -> Runner:
+    from tleg.models.timm_folder import load_timm_folder
+
+    model = load_timm_folder(folder).float()
+    return model_runner(lambda depth: model)
+
+
+def model_runner(models: ModelSource) -> Runner:
+    """Return what runs models, in eval mode and float32, in PyTorch."""
+    import torch
+
+    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = models(depth)(torch.from_numpy(images)).numpy()
+        return logits
+
+    return run
+
+
+def _onnx_runner(path: Path) -> Runner:
+    from tleg.export.runtime import open_export
+
+    export = open_export(path)
+    return lambda depth, images: export.run(images, depth)
+
+
+def _state_versions(*packages: str) -> str:
+    known = versions(*packages)
+    return ", ".join(f"{name} {known[name]}" for name in packages)

@@ -1,0 +1,1 @@
+"""The ONNX exports, one file each, and what they share."""

@@ -1,0 +1,65 @@
+"""Building an ONNX graph: nodes and initializers by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from tleg.export.formats import Precision
+from tleg.export.onnx.file import Values
+from tleg.models.float16 import to_float16
+
+ONNX_TYPES: Final = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
+
+
+@dataclass(slots=True)
+class Graph:
+    """A graph under construction. Every value is known by its name, and every node has one output or a few.
+
+    The body of a Loop is a graph of its own whose nodes may use the names of the graph around it.
+    """
+
+    precision: Precision
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: dict[str, Values] = field(default_factory=dict)
+
+    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Append a node and return the name of its output."""
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    def split(self, value: str, outputs: Sequence[str], **attributes: Any) -> None:
+        """Append a Split into equal parts."""
+        self.nodes.append(
+            helper.make_node("Split", [value], outputs, name=outputs[0], num_outputs=len(outputs), **attributes)
+        )
+
+    def initializer(self, name: str, values: Values) -> str:
+        """Keep an array under a name and return the name. A name that is known keeps its array."""
+        self.initializers.setdefault(name, values)
+        return name
+
+    def weight(self, name: str, values: Values) -> str:
+        """Keep floating-point values in the graph's precision. Raises ExportError for values beyond the range of float16."""
+        half = self.precision == "float16"
+        return self.initializer(name, to_float16(name, values) if half else values.astype(self.precision, copy=False))
+
+    def integers(self, *values: int) -> str:
+        """Keep a list of whole numbers (a shape, axes) and return its name."""
+        return self.initializer(f"integers.{'_'.join(map(str, values))}", np.array(values, np.int64))
+
+    def as_float32(self, value: str, output: str) -> str:
+        """Return a value as float32: itself in a float32 graph, else the output of a Cast."""
+        return value if self.precision == "float32" else self.add("Cast", [value], output, to=TensorProto.FLOAT)
+
+    def from_float32(self, value: str, output: str) -> str:
+        """Return a float32 value in the graph's precision: itself in a float32 graph, else the output of a Cast."""
+        return value if self.precision == "float32" else self.add("Cast", [value], output, to=self.onnx_type)
+
+    @property
+    def onnx_type(self) -> int:
+        """ONNX's number for the type of images, weights and logits."""
+        return ONNX_TYPES[self.precision]

@@ -1,0 +1,111 @@
+"""What an ONNX export says of itself: texts in the model's metadata_props, JSON where a value is no plain text.
+
+An application needs no tleg to use them:
+
+    preprocessing = json.loads(session.get_modelmeta().custom_metadata_map["preprocessing"])
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tleg.errors import FileFormatError
+from tleg.export.formats import ExportKind
+from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, check_lineage
+from tleg.files import text_only
+from tleg.learngene.header import Preprocessing
+from tleg.serialize import decode, encode
+from tleg.versions import versions
+
+FORMAT_NAME: Final = "tleg.onnx"
+FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input of a model: its size (channels, height, width) and how an image becomes one."""
+
+    size: tuple[int, int, int]
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxMetadata:
+    """What an ONNX export says of itself. Its weights are those of a descendant, or of a folder that timm loads."""
+
+    kind: ExportKind
+    opset: int
+    input: Input
+    classes: tuple[str, ...]
+    learngene: LearngeneRecord | None
+    descendant: DescendantRecord | None
+    folder: FolderRecord | None = None
+
+    def __post_init__(self) -> None:
+        check_lineage(self.learngene, self.descendant, self.folder, "metadata")
+        if self.kind == "onnx-elastic" and self.descendant is None:
+            raise FileFormatError("metadata names no descendant, and an elastic file holds nothing else")
+
+    @property
+    def model(self) -> DescendantRecord | FolderRecord:
+        """What was exported: the record of the descendant or of the folder."""
+        model = self.descendant or self.folder
+        assert model is not None
+        return model
+
+
+def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
+    """Return the texts of a model's metadata_props."""
+    preprocessing = {"input_size": list(metadata.input.size), **encode(metadata.input.preprocessing)}
+    model = metadata.model
+    texts = {
+        "format": FORMAT_NAME,
+        "format_version": str(FORMAT_VERSION),
+        "tleg_version": versions("tleg")["tleg"],
+        "kind": metadata.kind,
+        "opset": str(metadata.opset),
+        "dtype": model.dtype,
+        "preprocessing": _json(preprocessing),
+        "classes": _json(list(metadata.classes)),
+    }
+    if metadata.kind == "onnx-elastic":
+        texts["depth"] = "any"
+    elif model.depth is not None:
+        texts["depth"] = str(model.depth)
+    if metadata.descendant is not None:
+        texts["layout"] = metadata.descendant.layout
+    lineage = {"learngene": metadata.learngene, "descendant": metadata.descendant, "folder": metadata.folder}
+    return texts | {name: _json(encode(record)) for name, record in lineage.items() if record is not None}
+
+
+def decode_metadata(texts: Mapping[str, str]) -> OnnxMetadata:
+    """Read a model's metadata_props, trusting nothing. Raises FileFormatError."""
+    if texts.get("format") != FORMAT_NAME:
+        raise FileFormatError("the file was not exported by tleg")
+    if texts.get("format_version") != str(FORMAT_VERSION):
+        raise FileFormatError(
+            f"its metadata has version {texts.get('format_version')!r}; this tleg reads version {FORMAT_VERSION}"
+        )
+    preprocessing = _parse(texts, "preprocessing")
+    if not isinstance(preprocessing, dict):
+        raise FileFormatError("the metadata 'preprocessing' is not an object")
+    document = {
+        "kind": texts.get("kind"),
+        "opset": _parse(texts, "opset"),
+        "input": {"size": preprocessing.pop("input_size", None), "preprocessing": preprocessing},
+        "classes": _parse(texts, "classes"),
+        **{name: _parse(texts, name) if name in texts else None for name in ("learngene", "descendant", "folder")},
+    }
+    return decode(OnnxMetadata, document, "metadata")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(text_only(value), ensure_ascii=False, allow_nan=False)
+
+
+def _parse(texts: Mapping[str, str], name: str) -> Any:
+    try:
+        return json.loads(texts[name])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise FileFormatError(f"the metadata '{name}' is missing or no JSON") from error

@@ -1,0 +1,85 @@
+"""ONNX by torch.onnx.export, for architectures that the graph writer does not know.
+
+Slower by far, and without compact or elastic files; but whatever timm builds and torch can trace comes out.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+
+from tleg.errors import ExportError
+from tleg.export.onnx.file import OPSET, check_size
+from tleg.versions import versions
+
+
+def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], *, metadata: Mapping[str, str]) -> int:
+    """Trace a model in eval mode, write it as one ONNX file and return its size in bytes.
+
+    input_size  (channels, height, width) of an image
+    metadata    texts for the model's metadata_props
+
+    Its input is 'images' (batch, C, H, W) of the model's dtype, its output 'logits' (batch, classes), with a batch of any
+    size. Raises ExportError when torch cannot export the model or the file would exceed 2 GB, OSError when the disk refuses.
+    """
+    import onnxscript  # noqa: F401, here, because the exporter would say no more of a broken one than that it failed.
+
+    parameter = next(model.parameters())
+    # Two images: torch takes a batch of one for a constant.
+    example = torch.zeros(2, *input_size, dtype=parameter.dtype, device=parameter.device)
+    check_size(sum(value.nbytes for value in model.state_dict().values()))
+    try:
+        with _quietly():
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                external_data=False,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: "batch"},),
+                opset_version=OPSET,
+                verbose=False,
+            )
+    except Exception as error:  # torch's exporter fails in many ways; its own report is long.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ExportError(f"torch.onnx.export cannot export this architecture: {reason}") from error
+    if program is None:
+        raise ExportError("torch.onnx.export cannot export this architecture")
+    content: onnx.ModelProto = program.model_proto
+    content.producer_name, content.producer_version = "tleg", f"{versions('tleg')['tleg']}, torch {torch.__version__}"
+    onnx.helper.set_model_props(content, dict(metadata))
+    _name_batch(content)
+    serialised = content.SerializeToString()
+    check_size(len(serialised))
+    path.write_bytes(serialised)
+    return len(serialised)
+
+
+def _name_batch(model: onnx.ModelProto) -> None:
+    """Call the first axis of the output as that of the input, whatever the tracer made of it."""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the exporter's progress, warnings and log from the user: what fails is raised."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,141 @@
+"""Expansion: from terms to the weights of every layer.
+
+theta_l = sum_k phi_k(l / L) Theta_k, in float32, terms added in order. For the paper's basis that is B + (l / L) * A with
+the rounding of the official code, so descendants equal it bit for bit. All writers (PyTorch modules, ONNX graphs) take their
+weights from here. numpy only: building a graph needs no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tleg.errors import InputError
+from tleg.learngene.basis import Basis
+from tleg.learngene.header import LearngeneHeader
+from tleg.learngene.structure import inner_name, is_block, layer_name
+
+Array = NDArray[np.float32]
+
+
+class Expandable(Protocol):
+    """What is expanded: the tensors of a learngene under the header that describes them (`tleg.Learngene`)."""
+
+    @property
+    def header(self) -> LearngeneHeader:
+        """What the tensors are."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, Array]:
+        """float32 arrays: stacks of terms, stem and head."""
+        ...
+
+
+# Values of one term handled at a time, so that terms and result stay in the processor's cache over all layers.
+_CHUNK = 131_072
+
+
+def expand_parameter(terms: Array, coefficients: Sequence[Sequence[float]], out: Array | None = None) -> Array:
+    """Return the values of one parameter in every layer.
+
+    terms         shape (K, *parameter), or (1, *parameter) when all layers share one value
+    coefficients  shape (L, K)
+    out           where to write them: as many contiguous values as the result has; None makes a new array
+    returns       shape (L, *parameter)
+    """
+    depth = len(coefficients)
+    flat = np.ascontiguousarray(terms).reshape(terms.shape[0], -1)
+    result = np.empty((depth, flat.shape[1]), np.float32) if out is None else out.reshape(depth, flat.shape[1])
+    shared = terms.shape[0] == 1
+    for start in range(0, flat.shape[1], _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        scratch = np.empty_like(flat[0, chunk])
+        for layer, row in enumerate(coefficients):
+            _combine(flat[:, chunk], (1.0,) if shared else row, result[layer, chunk], scratch)
+    return result.reshape(depth, *terms.shape[1:])
+
+
+def _combine(terms: Array, row: Sequence[float], target: Array, scratch: Array) -> None:
+    """Write sum_k row[k] * terms[k] to target, added in order. Zero terms are left out: their sum would only cost time."""
+    used = [(np.float32(factor), term) for factor, term in zip(row, terms, strict=True) if factor != 0]
+    if not used:
+        target.fill(0)
+        return
+    first, *others = used
+    if first[0] == 1 and others:
+        # The paper's case, B + c * A, as c * A + B: the same value, and one pass over memory less.
+        _scale(others[0][1], others[0][0], target)
+        np.add(target, first[1], out=target)
+        del others[0]
+    else:
+        _scale(first[1], first[0], target)
+    for factor, term in others:
+        if factor == 1:
+            np.add(target, term, out=target)
+        else:
+            np.multiply(term, factor, out=scratch)
+            np.add(target, scratch, out=target)
+
+
+def _scale(term: Array, factor: np.float32, target: Array) -> None:
+    if factor == 1:
+        np.copyto(target, term)
+    else:
+        np.multiply(term, factor, out=target)
+
+
+def expand_tensors(tensors: Mapping[str, Array], basis: Basis, depth: int) -> dict[str, Array]:
+    """Return a descendant's parameters under timm's names: 'blocks.0.attn.qkv.weight', 'patch_embed.proj.weight', ….
+
+    `tensors` are a learngene's: 'blocks.attn.qkv.weight' of shape (K, …) and stem and head under their own names. Those of
+    the stem and head are the learngene's own arrays, not copies. Raises DepthError.
+    """
+    coefficients = basis.coefficients(depth)
+    # One block of memory for all layers: the system hands out a large one many times faster than many small ones.
+    sizes = {name: depth * values[0].size for name, values in tensors.items() if is_block(name)}
+    memory = np.empty(sum(sizes.values()), np.float32)
+    result: dict[str, Array] = {}
+    start = 0
+    for name, values in tensors.items():
+        if is_block(name):
+            layers = expand_parameter(values, coefficients, memory[start : start + sizes[name]])
+            start += sizes[name]
+            result.update((layer_name(layer, inner_name(name)), layers[layer]) for layer in range(depth))
+        else:
+            result[name] = values
+    return result
+
+
+HeadPolicy = Literal["kept", "new"]
+MAX_CLASSES: Final = 10_000_000
+NEW_HEAD_STD: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What became of the learngene's head: how many classes the descendant has, and whether it kept the head."""
+
+    num_classes: int
+    policy: HeadPolicy
+
+
+def choose_head(known: int, num_classes: int | None) -> Head:
+    """Keep a head of `known` classes when that number, or none, is asked for; otherwise a new one. Raises InputError."""
+    if num_classes is None or num_classes == known:
+        return Head(known, "kept")
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or not 1 <= num_classes <= MAX_CLASSES:
+        raise InputError(f"a head has 1 to {MAX_CLASSES:,} classes, not {num_classes}")
+    return Head(num_classes, "new")
+
+
+def new_head(width: int, num_classes: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Return a head's initial values by timm's names: weight (classes, width) normal with std 0.01, bias (classes,) zero.
+
+    The same seed gives the same head, whatever the format that it is written to.
+    """
+    weight = np.random.default_rng(seed).standard_normal((num_classes, width), dtype=np.float32)
+    weight *= np.float32(NEW_HEAD_STD)
+    return {"head.weight": weight, "head.bias": np.zeros(num_classes, np.float32)}

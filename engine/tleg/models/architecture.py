@@ -1,0 +1,221 @@
+"""Which ViTs can be expanded, and how timm builds them.
+
+Any timm model that is a `VisionTransformer` with homogeneous blocks and a `depth` argument fits: deit, vit, deit3, dinov2,
+with or without class token, registers and layer scale. Everything else is refused with the reason.
+"""
+
+import inspect
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, cast
+
+import timm
+import torch
+from timm.layers import Attention, LayerNorm, Mlp, PatchEmbed
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import nn
+
+from tleg.errors import ArchitectureError, closest_name, did_you_mean
+from tleg.learngene.basis import check_depth
+from tleg.learngene.header import Architecture, Layout, Structure
+
+# What an auxiliary model has, where timm's own names mean something else.
+AUXILIARY_DEFAULTS: Mapping[str, Any] = {"class_token": False, "global_pool": "avg", "fc_norm": False}
+
+
+def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes: int = 1000) -> Architecture:
+    """Return the architecture that `timm.create_model(name, **arguments)` means, in the auxiliary layout.
+
+    Without other arguments there is no class token, and the final norm precedes average pooling. With `class_token=True` the
+    class token is pooled, unless `global_pool` says otherwise.
+
+    Raises ArchitectureError, with the reason, when timm does not know the name, or the model cannot be expanded.
+    """
+    tagged, name = name, normalise_name(name)
+    given = {**_implied_by_tag(tagged), **(arguments or {})}
+    if {"depth", "num_classes"} & set(given):
+        raise ArchitectureError("depth and num_classes are chosen when a descendant is built; leave them out here")
+    pool = {"global_pool": "token"} if given.get("class_token") else {}
+    architecture = Architecture(name, {**AUXILIARY_DEFAULTS, **pool, **given}, num_classes, (1, 1, 1))
+    with torch.device("meta"):
+        model = _create(architecture, 2, fc_norm=None)
+    _check_expandable(model, name)
+    embed = cast(PatchEmbed, model.patch_embed)
+    height, width = embed.img_size
+    patch = embed.patch_size
+    if any(size % step for size, step in zip(embed.img_size, patch, strict=True)):
+        raise ArchitectureError(
+            f"an image of {height} x {width} pixels does not divide into patches of {patch[0]} x {patch[1]}; "
+            "choose another patch_size or img_size, as in --model-arg patch_size=4"
+        )
+    structure, _ = plain_structure(model)
+    return replace(architecture, input_size=(model.in_chans, height, width), structure=structure)
+
+
+def _implied_by_tag(name: str) -> dict[str, Any]:
+    """The image size that the weights which a tag names are for, where it is not what the name alone implies."""
+    own, default = (timm.get_pretrained_cfg(each, allow_unregistered=True) for each in (name, name.partition(".")[0]))
+    if own is None or default is None or not own.fixed_input_size or own.input_size == default.input_size:
+        return {}
+    return {"img_size": list(own.input_size[1:])}
+
+
+def build(
+    architecture: Architecture,
+    depth: int,
+    *,
+    layout: Layout = "auxiliary",
+    num_classes: int | None = None,
+    device: Literal["cpu", "meta"] = "cpu",
+    drop_path: float = 0.0,
+) -> VisionTransformer:
+    """Return a new timm VisionTransformer of an architecture, with timm's initial weights (on 'meta' without any).
+
+    Raises DepthError, and ArchitectureError when the layout does not apply or this timm builds something else.
+    """
+    check_depth(depth)
+    context: AbstractContextManager[Any] = torch.device("meta") if device == "meta" else nullcontext()
+    if num_classes is not None:
+        architecture = replace(architecture, num_classes=num_classes)
+    fc_norm = layout_fc_norm(architecture, layout)
+    with context:
+        return _create(architecture.in_layout(layout), depth, fc_norm=fc_norm, drop_path=drop_path)
+
+
+def layout_fc_norm(architecture: Architecture, layout: Layout) -> bool | None:
+    """Return timm's `fc_norm` for a layout; None leaves the architecture's own. Raises ArchitectureError."""
+    if layout == "auxiliary":
+        return None
+    if architecture.arguments.get("global_pool") != "avg":
+        raise ArchitectureError("the official layout normalises after average pooling; this architecture does not pool so")
+    return True
+
+
+def known_name(name: str) -> str:
+    """Return a timm name as it is, with its tag when it has one ('vit_tiny_patch16_224.augreg_in21k').
+
+    Raises ArchitectureError when timm knows no such model, or no such weights of it.
+    """
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        raise ArchitectureError(f"timm has no model '{name}'.{closest_name(base, timm.list_models())}")
+    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{base}.*")]
+    if tag and tag not in tags:
+        known = f"they are called {', '.join(tags)}" if tags else f"write '{base}'"
+        raise ArchitectureError(f"timm knows no weights '{tag}' of '{base}'; {known}.{did_you_mean(tag, tags)}")
+    return name
+
+
+def normalise_name(name: str) -> str:
+    """Return a timm name without its tag. Raises ArchitectureError when timm does not know it, or its tag."""
+    return known_name(name).partition(".")[0]
+
+
+def _create(architecture: Architecture, depth: int, *, fc_norm: bool | None, drop_path: float = 0.0) -> VisionTransformer:
+    # The name may come from a file. timm would download 'hf-hub:somebody/something'; a name of its own stays here.
+    if not timm.is_model(architecture.name):
+        raise ArchitectureError(f"this timm ({timm.__version__}) has no model '{architecture.name}'")
+    arguments: dict[str, Any] = dict(architecture.arguments)
+    if fc_norm is not None:
+        arguments["fc_norm"] = fc_norm
+    if architecture.eps is not None:
+        arguments["norm_layer"] = partial(LayerNorm, eps=architecture.eps)
+    if drop_path:
+        arguments["drop_path_rate"] = drop_path
+    try:
+        return cast(
+            VisionTransformer,
+            timm.create_model(architecture.name, num_classes=architecture.num_classes, depth=depth, **arguments),
+        )
+    except Exception as error:  # timm reports what does not fit in many ways: TypeError, assertions, RuntimeError.
+        raise ArchitectureError(_refusal(architecture, str(error) or type(error).__name__)) from error
+
+
+def _refusal(architecture: Architecture, reason: str) -> str:
+    """Why timm did not build a model: because of what was asked for, or because it is no plain ViT."""
+    reason = reason.splitlines()[0]
+    asked = {name for name, value in architecture.arguments.items() if AUXILIARY_DEFAULTS.get(name, name) != value}
+    if "unexpected keyword argument" in reason:
+        argument = reason.rpartition("argument ")[2].strip("'\"")
+        if argument in asked:
+            known = inspect.signature(VisionTransformer).parameters
+            return f"'{architecture.name}' takes no argument '{argument}'.{did_you_mean(argument, known)}"
+        reason = f"it takes no '{argument}'"
+    if not asked:
+        return f"'{architecture.name}' cannot be expanded as timm's plain ViTs can (deit, vit, deit3, dinov2): {reason}"
+    return f"timm cannot build '{architecture.name}' with these arguments: {reason}"
+
+
+def _check_expandable(model: nn.Module, name: str) -> None:
+    if type(model) is not VisionTransformer:
+        raise ArchitectureError(
+            f"'{name}' is a {type(model).__name__}; tleg expands timm's plain VisionTransformer (deit, vit, deit3, dinov2)"
+        )
+    if len(model.blocks) != 2:
+        raise ArchitectureError(f"'{name}' ignores its depth argument, so it cannot be expanded")
+    shapes = [{key: value.shape for key, value in block.state_dict().items()} for block in model.blocks]
+    if shapes[0] != shapes[1]:
+        raise ArchitectureError(f"the blocks of '{name}' differ from each other, so one rule cannot expand them")
+    if any(True for block in model.blocks for _ in block.buffers()):
+        raise ArchitectureError(f"the blocks of '{name}' hold buffers besides parameters, which have no rule to expand them")
+
+
+def plain_structure(model: VisionTransformer, layout: Layout = "auxiliary") -> tuple[Structure | None, str]:
+    """Return what a plain ViT computes, or None with the reason why a graph writer cannot know it.
+
+    layout  of the model: where its final norm is
+    """
+    block: Any = model.blocks[0]
+    final, other = (model.norm, model.fc_norm) if layout == "auxiliary" else (model.fc_norm, model.norm)
+    embed: Any = model.patch_embed
+    checks = {
+        "its blocks are not timm's plain ones": type(block) is Block
+        and type(block.attn) is Attention
+        and type(block.mlp) is Mlp,
+        "its patch embedding is not timm's plain one": type(embed) is PatchEmbed and isinstance(embed.norm, nn.Identity),
+        f"its final norm does not {'precede' if layout == 'auxiliary' else 'follow'} pooling": isinstance(
+            final, nn.LayerNorm
+        )
+        and isinstance(other, nn.Identity),
+        "it pools in another way": model.global_pool in ("avg", "token") and not model.pool_include_prefix,
+        "it has no linear head": isinstance(model.head, nn.Linear) and model.head.bias is not None,
+        "it takes images of any size": not model.dynamic_img_size,
+    }
+    for reason, passed in checks.items():
+        if not passed:
+            return None, reason
+    attention, mlp = block.attn, block.mlp
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    checks = {
+        "it normalises queries, keys or inner layers": isinstance(attention.q_norm, nn.Identity)
+        and isinstance(getattr(attention, "norm", nn.Identity()), nn.Identity)
+        and isinstance(mlp.norm, nn.Identity),
+        "its attention gates or scales otherwise": attention.scale == attention.head_dim**-0.5,
+        "its MLP does not use the exact GELU": type(mlp.act) is nn.GELU and mlp.act.approximate == "none",
+        "its linear maps have no bias": attention.proj.bias is not None and mlp.fc1.bias is not None,
+        "its LayerNorms differ": len({norm.eps for norm in norms}) == 1 and all(norm.bias is not None for norm in norms),
+    }
+    for reason, passed in checks.items():
+        if not passed:
+            return None, reason
+    position: Literal["all", "patches", "none"] = "patches" if model.no_embed_class else "all"
+    structure = Structure(
+        image_size=cast(tuple[int, int], tuple(embed.img_size)),
+        patch_size=cast(tuple[int, int], tuple(embed.patch_size)),
+        channels=model.in_chans,
+        width=model.embed_dim,
+        heads=attention.num_heads,
+        hidden=mlp.fc1.out_features,
+        class_token=model.has_class_token,
+        registers=model.num_reg_tokens,
+        position="none" if model.pos_embed is None else position,
+        patch_bias=embed.proj.bias is not None,
+        qkv_bias=attention.qkv.bias is not None,
+        layer_scale=not isinstance(block.ls1, nn.Identity),
+        pre_norm=isinstance(model.norm_pre, nn.LayerNorm),
+        pool=cast(Literal["avg", "token"], model.global_pool),
+        eps=norms[0].eps,
+    )
+    return structure, ""

@@ -1,0 +1,175 @@
+"""The auxiliary model: a ViT whose blocks are made from a learngene's terms at every step.
+
+The coefficients are an argument of forward, never state of the module: one set of terms serves any depth from one step to
+the next, and recomputing a block (gradient checkpointing) gives the same weights.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
+
+from tleg.learngene.basis import Basis
+from tleg.learngene.expansion import Array, Expandable
+from tleg.learngene.header import Architecture
+from tleg.learngene.structure import BLOCK_PREFIX, inner_name, is_block
+from tleg.models.architecture import build
+
+
+class ExpandTerms(torch.autograd.Function):
+    """weights[l] = sum_k coefficients[l, k] * terms[k], rounded as `tleg.learngene.expansion` rounds.
+
+    The forward pass adds term by term, so that a model made from terms equals the expanded descendant to the bit; the
+    backward pass is one matrix product, coefficients^T @ gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, terms: Tensor, coefficients: Tensor, plain_first: bool) -> Tensor:
+        """terms (K, *parameter), coefficients (L, K) -> weights (L, *parameter).
+
+        plain_first  whether the first column of the coefficients is all ones: then nothing is multiplied by it
+        """
+        ctx.save_for_backward(coefficients)
+        factors = coefficients.to(terms.dtype).view(*coefficients.shape, *[1] * (terms.dim() - 1))
+        if plain_first and terms.shape[0] > 1:
+            # The sum of the first two terms has the same bits in either order, and this one needs no third array.
+            weights = terms[1] * factors[:, 1]
+            weights += terms[0]
+        else:
+            weights = terms[0] * factors[:, 0]
+        for k in range(2 if plain_first else 1, terms.shape[0]):
+            weights += terms[k] * factors[:, k]
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """gradient (L, *parameter) -> gradient of the terms (K, *parameter)."""
+        (coefficients,) = ctx.saved_tensors
+        (gradient,) = gradients
+        return torch.tensordot(coefficients.to(gradient.dtype), gradient, dims=([0], [0])), None, None
+
+
+class AuxiliaryModel(nn.Module):
+    """A ViT of any depth over one set of terms (TLEG section 3.2).
+
+    vit    a timm VisionTransformer without blocks: stem, final norm and head
+    terms  stacks of terms by parameter name inside a block, with '.' as '/': shape (K, *parameter) or (1, *parameter)
+    """
+
+    def __init__(self, architecture: Architecture, basis: Basis) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.basis = basis
+        # Whether blocks are computed a second time in the backward pass, which keeps fewer activations.
+        self.gradient_checkpointing = False
+        self._plain_first = basis.starts_with_one
+        # Every term starts with matrices of a block of its own. Vectors (biases, norms) are such that each layer's are a
+        # block's: by the paper's basis those of term 0, and zeros in the further terms, which tell the layers apart.
+        vit = build(architecture, basis.terms)
+        blocks = [dict(block.named_parameters()) for block in vit.blocks]
+        terms = {}
+        for name, first in blocks[0].items():
+            values = [block[name].detach().clone() for block in blocks[: basis.terms_of(name)]]
+            if first.dim() <= 1 and len(values) > 1:
+                values = [value * weight for value, weight in zip(values, basis.one, strict=True)]
+            terms[_key(name)] = nn.Parameter(torch.stack(values))
+        self.terms = nn.ParameterDict(terms)
+        # A block's code, with its parameters put in at every call. In a tuple, so that it is no submodule.
+        self._template = (build(architecture, 1, device="meta").blocks[0],)
+        vit.blocks = nn.Sequential()
+        self.vit: VisionTransformer = vit
+
+    @classmethod
+    def from_learngene(cls, learngene: Expandable) -> Self:
+        """Return the model with a learngene's values."""
+        model = cls(learngene.header.architecture, learngene.header.basis)
+        model.load_tensors(learngene.tensors)
+        return model
+
+    def load_tensors(self, tensors: Mapping[str, Array]) -> None:
+        """Copy a learngene's tensors into the model, strictly: RuntimeError names what is missing or does not fit."""
+        state = {}
+        for name, values in tensors.items():
+            key = f"terms.{_key(inner_name(name))}" if is_block(name) else f"vit.{name}"
+            state[key] = torch.from_numpy(values)
+        self.load_state_dict(state, strict=True)
+
+    def tensors(self) -> dict[str, Array]:
+        """Return a learngene's tensors: float32 arrays on the CPU, copies."""
+        result = {f"{BLOCK_PREFIX}{_name(key)}": _array(values) for key, values in self.terms.items()}
+        result |= {name: _array(values) for name, values in self.vit.named_parameters()}
+        return result
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, that of the template block included."""
+        super().train(mode)
+        self._template[0].train(mode)
+        return self
+
+    def coefficients(self, depth: int) -> Tensor:
+        """The coefficient matrix of a depth on the model's device, shape (depth, K), float32. Raises DepthError."""
+        return torch.tensor(self.basis.coefficients(depth), dtype=torch.float32, device=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    def expand(self, coefficients: Tensor) -> list[dict[str, Tensor]]:
+        """Return the weights of every layer, differentiable: for each row of coefficients (L, K), {name: (*parameter)}."""
+        ones = coefficients.new_ones(coefficients.shape[0], 1)
+        layers: list[dict[str, Tensor]] = [{} for _ in range(coefficients.shape[0])]
+        for key, terms in self.terms.items():
+            rows = ones if terms.shape[0] == 1 else coefficients
+            weights: Tensor = ExpandTerms.apply(terms, rows, self._plain_first)
+            for layer, value in zip(layers, weights.unbind(0), strict=True):
+                layer[_name(key)] = value
+        return layers
+
+    def forward_features(self, images: Tensor, coefficients: Tensor) -> Tensor:
+        """images (N, C, H, W), coefficients (L, K) -> normalised tokens (N, tokens, width). The order is timm's."""
+        vit = self.vit
+        x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
+        template = self._template[0]
+        for weights in self.expand(coefficients):
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(functional_call, template, weights, (x,), use_reentrant=False)
+            else:
+                x = functional_call(template, weights, (x,))
+        tokens: Tensor = vit.norm(x)
+        return tokens
+
+    def forward(self, images: Tensor, coefficients: Tensor) -> Tensor:
+        """images (N, C, H, W), coefficients (L, K) -> logits (N, classes)."""
+        logits: Tensor = self.vit.forward_head(self.forward_features(images, coefficients))
+        return logits
+
+
+class ElasticViT(AuxiliaryModel):
+    """One module for every depth: `elastic(images, depth)` equals `learngene.expand(depth)(images)`."""
+
+    def __init__(self, architecture: Architecture, basis: Basis) -> None:
+        super().__init__(architecture, basis)
+        self.eval()
+
+    def forward(self, images: Tensor, depth: int) -> Tensor:  # type: ignore[override]  # a depth stands for its coefficients
+        """images (N, C, H, W) and a depth -> logits (N, classes). Raises DepthError."""
+        return super().forward(images, self.coefficients(depth))
+
+
+def _key(name: str) -> str:
+    # A ParameterDict takes no dots in its keys.
+    return name.replace(".", "/")
+
+
+def _name(key: str) -> str:
+    return key.replace("/", ".")
+
+
+def _array(values: Tensor) -> Array:
+    return values.detach().to("cpu", torch.float32, copy=True).numpy().astype(np.float32, copy=False)

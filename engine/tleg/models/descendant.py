@@ -1,0 +1,177 @@
+"""Descendants, and the models that they are compared with: plain timm VisionTransformers of one depth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from tleg.errors import FileFormatError, InputError, did_you_mean
+from tleg.learngene.basis import check_depth
+from tleg.learngene.expansion import Array, Expandable, choose_head, expand_tensors, new_head
+from tleg.learngene.header import Layout, LearngeneHeader
+from tleg.learngene.structure import is_block, official_layout_name
+from tleg.models.architecture import build
+from tleg.models.float16 import to_float16
+from tleg.recipes.recipes import INITS
+
+
+def expand(
+    learngene: Expandable,
+    depth: int,
+    *,
+    layout: Layout = "auxiliary",
+    num_classes: int | None = None,
+    dtype: Literal["float32", "float16"] | None = None,
+    drop_path: float = 0.0,
+    seed: int = 0,
+) -> VisionTransformer:
+    """Return a descendant in eval mode. See `Learngene.expand`.
+
+    drop_path  timm's stochastic depth, for fine-tuning
+    seed       of a new head's weights
+
+    The module is built without weights and the expanded ones are put in its place, so nothing is initialised, copied or
+    drawn at random but a new head.
+    """
+    check_depth(depth)
+    head = choose_head(learngene.header.architecture.num_classes, num_classes)
+    model = build(
+        learngene.header.architecture,
+        depth,
+        layout=layout,
+        num_classes=head.num_classes,
+        device="meta",
+        drop_path=drop_path,
+    )
+    state = {
+        name: torch.from_numpy(values)
+        for name, values in expand_tensors(learngene.tensors, learngene.header.basis, depth).items()
+    }
+    # Stem and head are the learngene's own arrays: a descendant that trains must not change them.
+    state = {name: values if name.startswith("blocks.") else values.clone() for name, values in state.items()}
+    if head.policy == "new":
+        values = new_head(state["head.weight"].shape[1], head.num_classes, seed)
+        state |= {name: torch.from_numpy(value) for name, value in values.items()}
+    if layout == "official":
+        state = {official_layout_name(name): values for name, values in state.items()}
+    if dtype == "float16":
+        state = {name: torch.from_numpy(to_float16(name, values.numpy())) for name, values in state.items()}
+    try:
+        model.load_state_dict(state, strict=True, assign=True)
+    except RuntimeError as error:
+        raise FileFormatError(f"the learngene does not fit its architecture: {_one_line(error)}") from error
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model.eval()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+# How far a product of weights is random, and how far the identity: of queries and keys, of values and projection.
+_QUERY_KEY: Final = 0.7
+_VALUE_PROJECTION: Final = 0.4
+
+
+def baseline(learngene: Expandable, depth: int, init: str, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+    """Return a model of a learngene's architecture at a depth, in eval mode.
+
+    init  'scratch'     timm's random weights, head and stem included
+          'mimetic'     the same, with attention that looks like a trained one's (Trockman and Kolter, arXiv 2305.09828):
+                        queries times keys near the identity, values times projection near its negative, and sinusoidal
+                        position embeddings of the patches, sines and cosines as they are
+          'share'       every layer is the layer of term 0, or of the mean of the stages of a piecewise basis: what is left
+                        of a learngene when its layers are not told apart
+          'layer-skip'  layer l is layer floor(l * A / depth) of the expanded auxiliary model of depth A
+
+    Random weights are drawn from torch's global generator. Raises InputError for another init, or an architecture that
+    'mimetic' says nothing of, and DepthError.
+    """
+    if init not in INITS:
+        raise InputError(f"unknown init '{init}': choose {', '.join(INITS)}.{did_you_mean(init, INITS)}")
+    if init == "share":
+        return expand(_without_slope(learngene), depth, num_classes=num_classes, drop_path=drop_path)
+    if init == "layer-skip":
+        return _skip_layers(learngene, depth, num_classes, drop_path)
+    model = build(learngene.header.architecture, depth, num_classes=num_classes, drop_path=drop_path)
+    if init == "mimetic":
+        _mimic(model)
+    return model.eval()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """A learngene whose layers are all the same."""
+
+    header: LearngeneHeader
+    tensors: Mapping[str, Array]
+
+
+def _without_slope(learngene: Expandable) -> _Shared:
+    """The learngene whose layers are all the same."""
+    # What is left of the terms is their part along the function 1: term 0, or the mean of stages.
+    one = np.array(learngene.header.basis.one, np.float32)
+    tensors = {}
+    for name, values in learngene.tensors.items():
+        if is_block(name) and len(values) > 1:
+            mean = np.tensordot(one / np.sum(one**2), values, axes=1)
+            values = np.multiply.outer(one, mean).astype(np.float32)
+        tensors[name] = values
+    return _Shared(learngene.header, tensors)
+
+
+def _skip_layers(learngene: Expandable, depth: int, num_classes: int, drop_path: float) -> VisionTransformer:
+    auxiliary_depth = learngene.header.auxiliary.depth
+    model = expand(learngene, depth, num_classes=num_classes, drop_path=drop_path)
+    layers = expand(learngene, auxiliary_depth).blocks
+    for index, block in enumerate(model.blocks):
+        block.load_state_dict(layers[index * auxiliary_depth // depth].state_dict(), strict=True)
+    return model
+
+
+@torch.no_grad()
+def _mimic(model: VisionTransformer) -> None:
+    if model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
+        raise InputError("mimetic is for ViTs of plain attention and a width that 4 divides; choose --init scratch")
+    for block in model.blocks:
+        attention: Any = block.attn
+        width, heads = model.embed_dim, int(attention.num_heads)
+        size = width // heads
+        queries, keys, values = attention.qkv.weight.split(width)
+        for head in range(heads):
+            rows = slice(head * size, (head + 1) * size)
+            left, right = _factors(_QUERY_KEY * (_noise(width) + torch.eye(width)), size)
+            # Scores are x Wq^T Wk x^T: the product of this head's rows is near the identity, as far as its rank allows.
+            queries[rows], keys[rows] = left.T, right
+        # All heads together: the output is x Wv^T Wp^T.
+        left, right = _factors(_VALUE_PROJECTION * (_noise(width) - torch.eye(width)), width)
+        values.copy_(left.T)
+        attention.proj.weight.copy_(right.T)
+    if model.pos_embed is not None:
+        _embed_positions(model.pos_embed, model)
+
+
+def _noise(width: int) -> Tensor:
+    noise: Tensor = torch.randn(width, width) / width**0.5
+    return noise
+
+
+def _factors(product: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return (width, rank) and (rank, width) whose product is the best of that rank, with equal shares of its size."""
+    left, sizes, right = torch.linalg.svd(product)
+    roots = sizes[:rank].sqrt()
+    return left[:, :rank] * roots, roots[:, None] * right[:rank]
+
+
+def _embed_positions(positions: Tensor, model: VisionTransformer) -> None:
+    """Sinusoidal position embeddings of the patches; prefix tokens keep theirs."""
+    from timm.layers import build_sincos2d_pos_embed
+
+    patches: Any = model.patch_embed
+    embedding = build_sincos2d_pos_embed(list(patches.grid_size), dim=model.embed_dim)
+    positions[0, -len(embedding) :] = embedding

@@ -1,0 +1,233 @@
+"""The two kinds of training: learning a learngene, and fine-tuning. Names and numbers alone, so that they can be checked,
+shown and stored without loading a model or an image."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+from tleg.errors import InputError
+from tleg.learngene.basis import PARTS, Basis, Part, check_depth, parse_basis, parse_depths
+from tleg.learngene.basis_functions import grammar
+from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
+from tleg.recipes.fields import check_fields, option
+from tleg.recipes.images import ImageReading
+from tleg.recipes.training import Compute, Keeping, Recipe
+
+Kind = Literal["learn", "finetune"]
+INITS: Final = ("scratch", "mimetic", "share", "layer-skip")
+DEFAULT_DEPTH: Final = 12
+DATA_HELP: Final = "fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, or timm's name, such as torch/cifar10."
+TEACHER_HELP: Final = "Ancestry model: a folder that timm loads, TIMM_NAME:FILE, a run, or a timm name (download)."
+WEIGHTS: Final = ("model", "ema")
+WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as well. Default: the average, as timm takes."
+MODEL_ARGUMENT_HELP: Final = "An argument for timm, such as patch_size=4. May be repeated."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnRecipe:
+    """Learning a learngene: an auxiliary model is trained, by distillation where there is a teacher.
+
+    architecture, model_arguments  timm's name and arguments of the ViT
+    data, validation_split         a data set, and which part of its training images is kept for validation
+    images                         how its files are read
+    teacher                        the ancestry model; None learns from the labels alone
+    basis, expand                  as people write them: 'polynomial:2', 'attention,mlp'
+    auxiliary_depth                None is 12, or the deepest of the sampled
+    sample_depths, sampling        depths drawn at every step, as in '4,6,8-12', and how
+    evaluate_depths                depths whose accuracy the learngene states: '1-16', or 'none'
+    """
+
+    architecture: str = option(help="The ViT, by timm's name.", group="Model", metavar="TIMM_NAME")
+    data: str = option(help=DATA_HELP, group="Data", metavar="DATA")
+    validation_split: float | None = option(
+        None, help="Part of the training images to validate on.", group="Data", least=0.0001, most=0.9
+    )
+    images: ImageReading = field(default_factory=ImageReading)
+    teacher: str | None = option(None, help=TEACHER_HELP, group="Distillation", metavar="NAME|PATH")
+    model_arguments: Mapping[str, Any] = option(
+        {}, help=MODEL_ARGUMENT_HELP, group="Model", name="model-arg", metavar="KEY=VALUE"
+    )
+    basis: str = option("linear", help=f"{grammar()}; linear is the paper's.", group="Model")
+    expand: str = option("attention,mlp,norm", help="Parts that follow the basis; the rest is shared.", group="Model")
+    auxiliary_depth: int | None = option(
+        None, help="Depth of the auxiliary model. Default: 12, or the deepest of the sampled.", group="Model"
+    )
+    sample_depths: str | None = option(
+        None, help="Draw a depth at every step, as in 4,6,8-12. Default: the auxiliary depth.", group="Model"
+    )
+    sampling: str = option(
+        "single",
+        help="single: one depth a step. sandwich: deepest, shallowest and one between; the deepest teaches.",
+        group="Model",
+        choices=SAMPLINGS,
+    )
+    evaluate_depths: str = option(
+        "1-16", help="Depths whose accuracy the learngene states; none for none.", group="Checkpoints"
+    )
+    distillation: Distillation = field(default_factory=Distillation)
+    recipe: Recipe = field(default_factory=Recipe)
+    compute: Compute = field(default_factory=Compute)
+    keeping: Keeping = field(default_factory=Keeping)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_common(self)
+        # Each raises what is wrong with its text.
+        _ = self.chosen_basis, self.depths, self.evaluated
+
+    @property
+    def kind(self) -> Kind:
+        """'learn'."""
+        return "learn"
+
+    @property
+    def chosen_basis(self) -> Basis:
+        """The basis with the parts that it expands."""
+        parts = tuple(part.strip() for part in self.expand.split(","))
+        if unknown := [part for part in parts if part not in PARTS]:
+            raise InputError(f"expanded parts are some of {', '.join(PARTS)}, not '{unknown[0]}'")
+        return parse_basis(self.basis, cast(tuple[Part, ...], parts))
+
+    @property
+    def depths(self) -> Depths:
+        """At which depths the auxiliary model is trained."""
+        sampled = parse_depths(self.sample_depths) if self.sample_depths else ()
+        depth = max(sampled, default=DEFAULT_DEPTH) if self.auxiliary_depth is None else self.auxiliary_depth
+        return Depths(depth, sampled, self.sampling)
+
+    @property
+    def evaluated(self) -> tuple[int, ...]:
+        """Depths whose accuracy is measured at the end."""
+        return () if self.evaluate_depths == "none" else parse_depths(self.evaluate_depths)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneRecipe:
+    """Training a descendant, a timm model or an earlier result.
+
+    learngene, depth  start from a learngene's descendant (a learngene, or a run of `tleg learn`)
+    init              with learngene: what the descendant is compared with instead of its expansion
+    model             start from a timm model, with random weights or, pretrained, with those it has
+    checkpoint        start from a folder that timm loads, 'TIMM_NAME:FILE', or an earlier run
+    model_arguments,
+    image_size        of the model, or given anew for those of a checkpoint
+    weights           with a file of weights: the model's own, or their average
+    layer_decay       each layer's learning rate as a part of that of the layer above; 1 is off
+    freeze            what is not trained: 'stem', 'blocks:N' (the first N), 'blocks', 'head', with commas
+    drop_path         stochastic depth of a descendant
+    """
+
+    data: str = option(help=DATA_HELP, group="Data", metavar="DATA")
+    validation_split: float | None = option(
+        None, help="Part of the training images to validate on.", group="Data", least=0.0001, most=0.9
+    )
+    images: ImageReading = field(default_factory=ImageReading)
+    learngene: str | None = option(
+        None,
+        help="Start from the descendant of this learngene, or of the run that learned it.",
+        group="Model",
+        metavar="FILE|RUN",
+    )
+    depth: int | None = option(None, help="Depth of the descendant.", group="Model")
+    init: str | None = option(
+        None,
+        help="With --learngene: start from a baseline of the same size instead of the expansion.",
+        group="Model",
+        choices=INITS,
+    )
+    model: str | None = option(None, help="Start from a timm model, from scratch.", group="Model", metavar="TIMM_NAME")
+    model_arguments: Mapping[str, Any] = option(
+        {}, help=MODEL_ARGUMENT_HELP, group="Model", name="model-arg", metavar="KEY=VALUE"
+    )
+    image_size: int | None = option(
+        None,
+        help="Pixels of the inputs of --model or --checkpoint. Default: the data's, the weights', or timm's.",
+        group="Model",
+        least=1,
+        most=4096,
+    )
+    pretrained: bool = option(False, help="Start from timm's pretrained weights (download).", group="Model")
+    checkpoint: str | None = option(
+        None, help="Start from a timm folder, TIMM_NAME:FILE, or an earlier run.", group="Model", metavar="PATH|RUN"
+    )
+    weights: str | None = option(None, help=WEIGHTS_HELP, group="Model", choices=WEIGHTS)
+    drop_path: float = option(0.0, help="Stochastic depth of a descendant.", group="Model", least=0, most=0.99)
+    freeze: str | None = option(
+        None, help="Do not train these: stem, blocks, blocks:N (the first N), head; with commas.", group="Optimisation"
+    )
+    layer_decay: float = option(
+        1.0,
+        help="Each layer's learning rate as a part of the next one's; 1 is off.",
+        group="Optimisation",
+        least=0.01,
+        most=1,
+    )
+    teacher: str | None = option(None, help=TEACHER_HELP, group="Distillation", metavar="NAME|PATH")
+    distillation: Distillation = field(default_factory=Distillation)
+    recipe: Recipe = field(default_factory=lambda: Recipe(**KIND_DEFAULTS["finetune"]))
+    compute: Compute = field(default_factory=Compute)
+    keeping: Keeping = field(default_factory=Keeping)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_common(self)
+        starts = {"--learngene": self.learngene, "--model": self.model, "--checkpoint": self.checkpoint}
+        if sum(value is not None for value in starts.values()) != 1:
+            raise InputError(f"start from exactly one of {', '.join(starts)}")
+        if (self.depth is None) == (self.learngene is not None):
+            raise InputError("--learngene needs --depth, and nothing else takes it")
+        if self.depth is not None:
+            check_depth(self.depth)
+        if self.init is not None and self.learngene is None:
+            raise InputError("--init belongs to --learngene; a timm model starts from scratch without it")
+        if self.model is None and self.pretrained:
+            raise InputError("--pretrained belongs to --model")
+        if self.learngene is not None and (self.model_arguments or self.image_size is not None):
+            raise InputError("--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own")
+        if self.checkpoint is None and self.weights is not None:
+            raise InputError("--weights belongs to --checkpoint TIMM_NAME:FILE")
+        if self.learngene is None and self.drop_path:
+            raise InputError("--drop-path belongs to --learngene; a timm model takes --model-arg drop_path_rate=…")
+        if self.distillation.method == "token" and self.learngene is not None:
+            raise InputError("token distillation needs a distillation token; start from --model deit_…_distilled_…")
+        _ = self.frozen
+
+    @property
+    def kind(self) -> Kind:
+        """'finetune'."""
+        return "finetune"
+
+    @property
+    def frozen(self) -> tuple[tuple[str, int | None], ...]:
+        """What is not trained: pairs of 'stem', 'blocks' or 'head' and, for blocks, how many (None: all)."""
+        parts: list[tuple[str, int | None]] = []
+        for text in (self.freeze or "").split(",") if self.freeze else ():
+            match = re.fullmatch(r"\s*(stem|head|blocks(?::(\d{1,4}))?)\s*", text, re.ASCII)
+            if match is None:
+                raise InputError(f"freeze takes stem, blocks, blocks:N or head, not '{text.strip()}'")
+            parts.append((match[1].partition(":")[0], int(match[2]) if match[2] else None))
+        return tuple(parts)
+
+
+TrainingRecipe = LearnRecipe | FinetuneRecipe
+# Defaults that differ from those of the fields.
+KIND_DEFAULTS: Final[Mapping[Kind, Mapping[str, Any]]] = {"learn": {}, "finetune": {"epochs": 10}}
+RECIPES: Final[Mapping[Kind, type[LearnRecipe] | type[FinetuneRecipe]]] = {"learn": LearnRecipe, "finetune": FinetuneRecipe}
+
+
+def _check_common(recipe: TrainingRecipe) -> None:
+    method = recipe.distillation.method
+    if recipe.teacher is None and method != "soft":
+        raise InputError(f"{method} distillation needs a teacher")
+    parts = recipe.compute.processes * recipe.recipe.accumulate
+    if recipe.recipe.batch_size % parts:
+        lower = recipe.recipe.batch_size // parts * parts
+        raise InputError(
+            f"batch-size {recipe.recipe.batch_size} does not divide into {parts} equal parts "
+            f"(processes times accumulate); try {lower or parts} or {lower + parts}"
+        )
+    if recipe.recipe.mixing and recipe.recipe.batch_size % (2 * recipe.compute.processes):
+        raise InputError(
+            f"mixup and cutmix pair images on each device: batch-size must be a multiple of {2 * recipe.compute.processes}"
+        )

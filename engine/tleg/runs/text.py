@@ -1,0 +1,51 @@
+"""How runs read: progress, steps, evaluations."""
+
+from tleg.runs.scalars import EvaluationReport, StepReport
+from tleg.runs.state import RunState
+from tleg.text import MEAN
+
+
+def format_progress(state: RunState) -> str:
+    """Write how far a run is: '12.3/30 epochs', or nothing before its first step."""
+    if not state.steps or state.step is None:
+        return ""
+    if state.epochs is None:
+        return f"{100 * state.step / state.steps:.0f} %"
+    return f"{round(state.step * state.epochs / state.steps, 1):g}/{state.epochs} epochs"
+
+
+def format_step(report: StepReport) -> str:
+    """Write a step on one line."""
+    parts = [f"epoch {report.epoch}/{report.epochs}", f"step {report.step}/{report.steps}"]
+    if report.loss is not None:
+        parts.append(f"loss {report.loss:.4f}")
+    if report.learning_rate is not None:
+        parts.append(f"learning rate {report.learning_rate:.2e}")
+    if report.gradient_norm is not None:
+        parts.append(f"gradient {report.gradient_norm:.3g}")
+    if report.images_per_second is not None:
+        parts.append(f"{report.images_per_second:.0f} images/s")
+    return ", ".join(parts)
+
+
+def format_evaluation(report: EvaluationReport) -> str:
+    """Write an evaluation on one line: 'epoch 3: top-1 81.20 % at depth 4, 83.10 % at depth 8 (average of the weights)'."""
+    scores = ", ".join(
+        f"{score.top1:.2f} %" + ("" if score.depth is None else f" at depth {score.depth}")
+        for score in report.scores
+        if score.top1 is not None
+    )
+    weights = " (average of the weights)" if report.weights == "ema" else ""
+    return f"epoch {report.epoch}: top-1 {scores}{weights}"
+
+
+def format_top1(report: EvaluationReport | None) -> str:
+    """Write the top-1 accuracy of an evaluation in percent: '81.20', '⌀82.15' for a mean over depths, '' without one."""
+    if report is None or report.top1 is None:
+        return ""
+    return f"{MEAN if report.averaged > 1 else ''}{report.top1:.2f}"
+
+
+def mean_of(report: EvaluationReport) -> str:
+    """Say of what an evaluation's top-1 is the mean: ', mean of 3 depths', or nothing where it is that of one model."""
+    return f", mean of {report.averaged} depths" if report.averaged > 1 else ""

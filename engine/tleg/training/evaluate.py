@@ -1,0 +1,348 @@
+"""What can be evaluated (a learngene at all depths, a folder that timm loads, an ONNX export), and on which images."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+from torch import Tensor, nn
+
+from tleg.data.datasets import PARTS, Data, Wanted
+from tleg.data.decoding import count_turned
+from tleg.data.open import data_name, open_data
+from tleg.data.splits import Split
+from tleg.data.transforms import Normaliser
+from tleg.errors import InputError, TlegError, last_words
+from tleg.export.plan import training_record
+from tleg.learngene.header import Preprocessing
+from tleg.models.auxiliary import ElasticViT
+from tleg.models.classes import class_order
+from tleg.models.learngene import Learngene, load
+from tleg.models.pretrained import PretrainedModel
+from tleg.models.weights import Which
+from tleg.recipes.images import EvaluatedImages
+from tleg.training.accuracy import Predictor, Score, evaluate
+from tleg.training.device import Placement
+from tleg.training.distributed import SINGLE, World
+from tleg.training.models import is_want_of_memory, open_model, resolve_model
+
+# In the names of data sets, before the part was recorded by itself.
+_SPLIT: Final = re.compile(r" \(split ([0-9.e+-]+)(?:, seed \d+)?\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedOn:
+    """What the record of a training says of its images.
+
+    split   the part of the training images that was held out; None when there were other validation images
+    images  how many it was trained on; None where that was not recorded
+    """
+
+    data: str
+    split: float | None
+    seed: int
+    images: int | None
+
+
+def trained_on(record: Mapping[str, Any]) -> TrainedOn | None:
+    """Read the record of a training, of a learngene or a folder; None where it does not say which data it was."""
+    name, recipe = record.get("data"), record.get("recipe")
+    seed = recipe.get("seed") if isinstance(recipe, Mapping) else None
+    if not isinstance(name, str) or type(seed) is not int:
+        return None
+    match = _SPLIT.search(name)
+    split = record.get("validation_split", match and _number(match[1]))
+    images = record.get("images")
+    return TrainedOn(
+        _SPLIT.sub("", name),
+        float(split) if isinstance(split, int | float) and 0 < split < 1 else None,
+        seed,
+        images if type(images) is int else None,
+    )
+
+
+def open_evaluation_data(
+    text: str,
+    images: EvaluatedImages,
+    *,
+    trained: TrainedOn | None,
+    preprocessing: Preprocessing,
+    classes: tuple[str, ...] = (),
+    validation_split: float | None = None,
+    seed: int | None = None,
+) -> Data:
+    """Open the images to evaluate on. Its notes say which they are where that is not plain.
+
+    trained           what the model was trained on: of the same data, what training held out is evaluated
+    preprocessing     the model's, with the EXIF orientation as it will be in force
+    classes           the names that the model knows
+    validation_split  evaluate on this part of the training images; `seed` (None: the training's) decides which
+
+    Raises DataError, and InputError for a split of the data's own and one of its training images together.
+    """
+    if images.split is not None and validation_split is not None:
+        raise InputError(
+            "--split names images of the data's own, --validation-split takes training images; give one of them"
+        )
+    same = trained is not None and trained.data == data_name(text)
+    notes: list[str] = []
+    if trained is not None and same:
+        if seed is None:
+            seed = trained.seed
+        if validation_split is None and images.split is None and trained.split is not None:
+            validation_split = trained.split
+            notes.append(
+                f"evaluating on what training held out: validation split {trained.split:g} with seed {seed}; "
+                "--split names other images"
+            )
+        elif validation_split is not None and (validation_split, seed) != (trained.split, trained.seed):
+            how = "without a validation split"
+            if trained.split is not None:
+                how = f"with a validation split of {trained.split:g} and seed {trained.seed}"
+            notes.append(
+                f"the model was trained on {trained.data} {how}, so it has seen images that it is evaluated on now; its "
+                "accuracy on others is lower"
+            )
+    split = cast("Split | None", images.split)
+    reading = images.reading(preprocessing.pixel_range)
+    wanted = Wanted(reading, evaluation=True, split=split, classes=classes)
+    data = open_data(text, validation_split, seed or 0, wanted)
+    if data.part == PARTS["train"]:
+        notes.append("these are training images: accuracy on images that a model has seen says little about others")
+    again = trained is not None and same and data.validation_split == (trained.split, trained.seed)
+    if trained is not None and again and trained.images not in (None, len(data.train)):
+        notes.append(
+            f"training had {trained.images} images, and the split leaves {len(data.train)} now; the data has changed, and "
+            "the model may have seen some of these"
+        )
+    if not preprocessing.exif and images.exif is None:
+        turned, looked_at = count_turned(data.validation)
+        if turned:
+            notes.append(
+                f"{turned} of {looked_at} images are not stored upright, as EXIF says, and the model was made without "
+                "turning them; --exif turns them"
+            )
+    return replace(data, notes=(*notes, *data.notes))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Models that take the same inputs.
+
+    kind        'learngene', 'folder', 'weights' or 'onnx'
+    predictors  by depth; a model of one depth that is not known has the key None
+    classes     names in the order of the outputs, empty when unknown
+    trained     the record of its training, as far as there is one
+    """
+
+    kind: str
+    predictors: Mapping[int | None, Predictor]
+    num_classes: int
+    classes: tuple[str, ...]
+    input_size: tuple[int, int, int]
+    preprocessing: Preprocessing
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def open_subject(
+    path_or_name: str,
+    placement: Placement,
+    depths: Sequence[int] | None,
+    *,
+    model_arguments: Mapping[str, Any] | None = None,
+    image_size: int | None = None,
+    weights: Which | None = None,
+    runs_dir: Path | None = None,
+) -> Subject:
+    """Open a learngene (file or shipped name), a timm folder, 'TIMM_NAME:FILE' with its weights, a run, or an ONNX export.
+
+    depths           of a learngene (default: 1 to 16) or an elastic ONNX; nothing else takes them
+    model_arguments  of `timm.create_model`, for a folder or a file of weights
+    image_size       of those, where it shall be another
+    weights          which of those that a file holds, see `tleg.models.weights`
+
+    Raises InputError or FileFormatError when it cannot be opened.
+    """
+    reference = resolve_model(path_or_name, "learngene", "folder", "weights", "onnx", "run", runs_dir=runs_dir)
+    if reference.kind in ("folder", "weights"):
+        _refuse_depths(depths, f"a {'folder' if reference.kind == 'folder' else 'file of weights'} holds one model")
+        return _open_model(open_model(reference, model_arguments, image_size, weights), placement)
+    for given, option in ((model_arguments, "--model-arg"), (image_size, "--image-size"), (weights, "--weights")):
+        if given:
+            raise InputError(f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither")
+    if reference.kind == "onnx":
+        return _open_onnx(reference.place, depths)
+    return learngene_subject(load(reference.place), placement, depths or range(1, 17))
+
+
+def reading_as(subject: Subject, exif: bool | None) -> Subject:
+    """Return a subject whose images are turned upright, or not, whatever it was trained with; None leaves it as it is."""
+    return subject if exif is None else replace(subject, preprocessing=replace(subject.preprocessing, exif=exif))
+
+
+def evaluate_subject(
+    subject: Subject,
+    data: Data,
+    placement: Placement,
+    *,
+    batch_size: int = 256,
+    workers: int = 0,
+    limit: int | None = None,
+    world: World = SINGLE,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[int | None, Score]:
+    """Return the score of every model of a subject on the validation images, in one pass.
+
+    Classes are matched by name. Raises InputError when the subject knows other classes than the data.
+    """
+    if subject.num_classes == 0:
+        raise InputError("the model is a backbone without a classifier; give it one first: tleg finetune --checkpoint …")
+    if subject.num_classes != len(data.classes):
+        raise InputError(
+            f"the model knows {subject.num_classes} classes and {data.name} has {len(data.classes)}; "
+            "fine-tune it on this data first"
+        )
+    try:
+        order = class_order(subject.classes, data.classes)
+    except InputError as error:
+        raise InputError(f"the model's classes are not those of {data.name}: {error}") from error
+    predictors: dict[int | None, Predictor] = {depth: _told(each, subject) for depth, each in subject.predictors.items()}
+    if order is not None:
+        predictors = {depth: _in_order(predictor, order) for depth, predictor in predictors.items()}
+    return evaluate(
+        predictors,
+        data.validation,
+        placement,
+        input_size=subject.input_size,
+        preprocessing=subject.preprocessing,
+        batch_size=batch_size,
+        workers=workers,
+        limit=limit,
+        world=world,
+        progress=progress,
+    )
+
+
+def _told(predict: Predictor, subject: Subject) -> Predictor:
+    """A predictor whose failure is told as the model's."""
+
+    def told(pixels: Tensor) -> Tensor:
+        try:
+            return predict(pixels)
+        except Exception as error:  # Of timm, torch or ONNX Runtime.
+            if is_want_of_memory(error) or isinstance(error, TlegError):
+                raise
+            height, width = subject.input_size[1:]
+            raise InputError(
+                f"the model cannot be run on images of {height}x{width} pixels, as its own description says: "
+                f"{last_words(error)[:200]}"
+            ) from error
+
+    return told
+
+
+def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequence[int]) -> Subject:
+    """Return a learngene's descendants, which share one set of terms."""
+    header = learngene.header
+    elastic = ElasticViT.from_learngene(learngene).to(placement.device).eval()
+    normalise = Normaliser(header.preprocessing).to(placement.device)
+
+    def at(depth: int) -> Predictor:
+        def predict(pixels: Tensor) -> Tensor:
+            logits: Tensor = elastic(normalise(pixels), depth)
+            return logits
+
+        return predict
+
+    architecture = header.architecture
+    predictors: dict[int | None, Predictor] = {depth: at(depth) for depth in depths}
+    return Subject(
+        "learngene",
+        predictors,
+        architecture.num_classes,
+        header.classes,
+        architecture.input_size,
+        header.preprocessing,
+        header.learned,
+    )
+
+
+def model_predictor(model: nn.Module, preprocessing: Preprocessing, placement: Placement) -> Predictor:
+    """Return pixel values in 0..1 -> logits for a model that wants normalised inputs."""
+    model = model.to(placement.device).eval()
+    normalise = Normaliser(preprocessing).to(placement.device)
+
+    def predict(pixels: Tensor) -> Tensor:
+        logits: Tensor = model(normalise(pixels))
+        return logits
+
+    return predict
+
+
+def _refuse_depths(depths: Sequence[int] | None, reason: str) -> None:
+    if depths:
+        raise InputError(f"--depths is for learngenes and elastic ONNX files: {reason}")
+
+
+def _open_model(opened: PretrainedModel, placement: Placement) -> Subject:
+    return Subject(
+        opened.kind,
+        {opened.depth: model_predictor(opened.model, opened.preprocessing, placement)},
+        opened.num_classes,
+        opened.classes,
+        opened.input_size,
+        opened.preprocessing,
+        training_record(opened.file.parent) if opened.kind == "folder" else {},
+        opened.notes,
+    )
+
+
+def _in_order(predictor: Predictor, order: tuple[int, ...]) -> Predictor:
+    """A predictor whose outputs are in the order of the data's classes."""
+    indices = torch.tensor(order)
+
+    def predict(pixels: Tensor) -> Tensor:
+        logits = predictor(pixels)
+        return logits.index_select(1, indices.to(logits.device))
+
+    return predict
+
+
+def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
+    from tleg.export.runtime import open_export
+
+    export = open_export(path)
+    if export.elastic and not depths:
+        raise InputError(f"{path} holds every depth: say which with --depths, as in --depths 4,8,12")
+    if not export.elastic:
+        _refuse_depths(depths, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
+
+    def at(depth: int | None) -> Predictor:
+        def predict(pixels: Tensor) -> Tensor:
+            normalised: Any = ((pixels.cpu() - mean) / std).numpy()
+            return torch.from_numpy(export.run(normalised, depth)).to(pixels.device)
+
+        return predict
+
+    preprocessing = export.preprocessing
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    chosen: Sequence[int | None] = tuple(depths or ()) if export.elastic else (export.depth,)
+    return Subject(
+        "onnx",
+        {depth: at(depth) for depth in chosen},
+        export.num_classes,
+        export.classes,
+        export.input_size,
+        preprocessing,
+        export.trained,
+    )

@@ -1,0 +1,95 @@
+"""Going on from a checkpoint, with several processes from the same one in each."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import nn
+
+from tleg.errors import FileFormatError, TlegError, last_words
+from tleg.training.checkpoint import Checkpoint, Checkpoints, Progress, read_checkpoint
+from tleg.training.distributed import World
+from tleg.training.observer import Observer
+from tleg.training.optim import TrainingState
+
+_NONE: Final = -1
+
+
+def restore(
+    state: TrainingState, checkpoints: Checkpoints | None, steps: int, world: World, observer: Observer
+) -> Progress | None:
+    """Put the latest checkpoint that is whole into a state of so many steps, and return how far it is; None for a new run.
+
+    Raises TlegError, in every process, when there are checkpoints and none can be read, when one process cannot read the one
+    that the main process chose, or when the processes' weights differ.
+    """
+    progress = None
+    if checkpoints is not None:
+        checkpoint = same_checkpoint(checkpoints, world, lambda: _latest(checkpoints, steps, observer))
+        if checkpoint is not None:
+            _load(state, checkpoint)
+            progress = checkpoint.progress
+    _check_same(state.student, world)
+    return progress
+
+
+def _load(state: TrainingState, checkpoint: Checkpoint) -> None:
+    try:
+        state.load(checkpoint)
+    except (RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise TlegError(
+            f"{checkpoint.path} is of another model than the run makes now ({last_words(error)[:200]}); go on with the "
+            "versions of tleg, torch and timm and the files that it began with, or start a new run"
+        ) from error
+
+
+def same_checkpoint(checkpoints: Checkpoints, world: World, choose: Callable[[], Checkpoint | None]) -> Checkpoint | None:
+    """Return the checkpoint that the main process chooses, in every process, or None when it chooses none.
+
+    Raises TlegError in all of them, with the same words, when one of them cannot read it.
+    """
+    checkpoint, problem = None, ""
+    if world.is_main:
+        try:
+            checkpoint = choose()
+        except TlegError as error:
+            problem = str(error)
+    step = world.from_main(_NONE if checkpoint is None else checkpoint.progress.step)
+    if step != _NONE and not world.is_main:
+        try:
+            checkpoint = read_checkpoint(checkpoints.at(step))
+        except FileFormatError as error:
+            problem = f"process {world.rank} of {world.size}: {error}"
+    problem = world.first(problem)
+    if problem:
+        raise TlegError(problem)
+    return checkpoint
+
+
+def _latest(checkpoints: Checkpoints, steps: int, observer: Observer) -> Checkpoint | None:
+    checkpoint, problems = checkpoints.latest()
+    if checkpoint is None and problems:
+        count = "the checkpoint cannot" if len(problems) == 1 else f"none of the {len(problems)} checkpoints can"
+        raise TlegError(f"{count} be read: {problems[0]}; move {checkpoints.folder} away to begin anew")
+    for problem in problems:
+        observer.warn("checkpoint", f"{problem}; an earlier one is used")
+    if checkpoint is not None and checkpoint.progress.step > steps:
+        raise TlegError(f"the checkpoint is of step {checkpoint.progress.step}, and the recipe has {steps} steps")
+    return checkpoint
+
+
+def _check_same(model: nn.Module, world: World) -> None:
+    """Refuse to average the gradients of different weights, which would look like training."""
+    if world.size == 1:
+        return
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    mine = int.from_bytes(digest.digest()[:7])
+    same = mine == world.from_main(mine)
+    problem = world.first("" if same else f"process {world.rank} of {world.size} begins with other weights than the first")
+    if problem:
+        raise TlegError(f"{problem}; do all have the same version of tleg, torch and timm, and the same files?")

@@ -1,0 +1,103 @@
+"""Accuracies in a learngene's header: each belongs to its images and its precision, and is not lost to others."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.learngene.test_container import join, split
+from tleg.errors import FileFormatError, InputError
+from tleg.learngene.container import encode_metadata, read_header
+from tleg.learngene.header import LearngeneHeader, Reached
+from tleg.learngene.preview import preview
+
+
+@pytest.fixture
+def header(learngene_file: Path) -> LearngeneHeader:
+    return replace(read_header(learngene_file), reached=None)
+
+
+FULL = Reached("fashion-mnist validation", 10_000, {3: 87.55, 4: 88.0})
+SPLIT = Reached("fashion-mnist (split 0.01) validation", 600, {3: 91.33})
+HALF = Reached("fashion-mnist validation", 10_000, {3: 87.61}, "bfloat16")
+
+
+def test_other_images_and_precisions_stand_beside(header: LearngeneHeader) -> None:
+    found = header.with_measured(FULL).with_measured(SPLIT).with_measured(HALF)
+    assert found.reached == FULL
+    assert found.further == (SPLIT, HALF)
+    assert [row.top1 for row in preview(found, (3, 4, 5)).rows] == [87.55, 88.0, None]
+    more = found.with_measured(replace(HALF, top1={4: 88.1}))
+    assert more.further == (SPLIT, replace(HALF, top1={3: 87.61, 4: 88.1}))
+
+
+def test_what_is_shown_is_what_was_measured_first_in_float32(header: LearngeneHeader) -> None:
+    assert header.with_measured(HALF).reached == HALF
+    assert header.with_measured(HALF).with_measured(SPLIT).measured == (SPLIT, HALF)
+    assert header.with_measured(HALF).with_measured(SPLIT).with_measured(FULL).measured == (SPLIT, FULL, HALF)
+
+
+def test_figures_that_differ_are_replaced_when_that_is_wanted_alone(header: LearngeneHeader) -> None:
+    found = header.with_measured(FULL)
+    assert found.with_measured(FULL) == found
+    other = replace(FULL, top1={3: 87.0, 5: 89.0})
+    with pytest.raises(
+        InputError, match=r"says 87.55 % for depth 3 already, and 87.00 % was .*; --force replaces 1 figure$"
+    ):
+        found.with_measured(other)
+    assert found.with_measured(other, replace_others=True).reached == replace(FULL, top1={3: 87.0, 4: 88.0, 5: 89.0})
+
+
+def test_they_are_read_as_they_were_written(header: LearngeneHeader, learngene_file: Path, tmp_path: Path) -> None:
+    found = header.with_measured(FULL).with_measured(SPLIT).with_measured(HALF)
+    document, rest = split(learngene_file.read_bytes())
+    path = tmp_path / "it.safetensors"
+    path.write_bytes(join({**document, "__metadata__": encode_metadata(found)}, rest))
+    assert read_header(path) == found
+    texts = encode_metadata(found)
+    assert json.loads(texts["reached"]) == {"data": FULL.data, "images": 10_000, "top1": {"3": 87.55, "4": 88.0}}
+    assert [each.get("precision") for each in json.loads(texts["further"])] == [None, "bfloat16"]
+
+
+def test_one_set_in_float32_is_written_as_ever(header: LearngeneHeader) -> None:
+    texts = encode_metadata(header.with_measured(FULL))
+    assert "further" not in texts
+    assert texts["version"] == "1"
+    assert json.loads(texts["reached"]) == {"data": FULL.data, "images": 10_000, "top1": {"3": 87.55, "4": 88.0}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"further": (FULL,)}, "no first ones"),
+        ({"reached": FULL, "further": (replace(FULL, top1={}),)}, "the same images in the same precision"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(header: LearngeneHeader, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(FileFormatError, match=says):
+        replace(header, **changes)
+
+
+def test_inspect_and_preview_name_the_images(
+    run_cli: Any, header: LearngeneHeader, learngene_file: Path, tmp_path: Path
+) -> None:
+    found = header.with_measured(FULL).with_measured(SPLIT).with_measured(HALF)
+    document, rest = split(learngene_file.read_bytes())
+    path = tmp_path / "it.safetensors"
+    path.write_bytes(join({**document, "__metadata__": encode_metadata(found)}, rest))
+    shown = run_cli("inspect", path).stdout
+    for text in (
+        "on 10,000 images of fashion-mnist validation\n",
+        "on 600 images of fashion-mnist (split 0.01) validation\n",
+        "on 10,000 images of fashion-mnist validation, in bfloat16\n",
+        "3: 91.33%",
+        "3: 87.61%",
+    ):
+        assert text in shown
+    done = run_cli("preview", path, "--depths", "3")
+    assert "87.55" in done.stdout
+    assert "top-1: on 10,000 images of fashion-mnist validation\n" in done.stderr
+    told = json.loads(run_cli("preview", path, "--depths", "3", "--json").stdout)["top1_on"]
+    assert told == {"data": "fashion-mnist validation", "images": 10_000, "precision": "float32"}

@@ -16,7 +16,7 @@ from tleg import errors
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()
-CHECKPOINT = ROOT / "tests" / "golden" / "data" / "aux_checkpoint.pth"
+CHECKPOINT = ROOT / "tests" / "models" / "data" / "aux_checkpoint.pth"
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 

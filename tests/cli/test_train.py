@@ -252,7 +252,7 @@ def test_an_existing_learngene_is_not_replaced(chain: Path, digits_folder: Path,
 
 
 def test_model_arguments_are_json_words_or_texts() -> None:
-    from tleg.cli.options import parse_arguments
+    from tleg.recipes.io import parse_arguments
 
     texts = ["a=4", "b=0.5", "c=true", "d=[28,28]", "e=avg", "f=None", "g=False", "h=x=y", "i="]
     expected = {"a": 4, "b": 0.5, "c": True, "d": [28, 28], "e": "avg", "f": None, "g": False, "h": "x=y", "i": ""}

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.cli.options import make_recipe, parse_arguments
+from tleg.cli.options import make_recipe
 from tleg.errors import FileFormatError, InputError
 from tleg.recipes.fields import Option, options_of
-from tleg.recipes.io import command_words, format_recipe, from_values, read_recipe, to_values
+from tleg.recipes.io import command_words, format_recipe, from_values, parse_arguments, read_recipe, to_values
 from tleg.recipes.presets import PRESETS, preset_values, presets_of
 from tleg.recipes.recipes import RECIPES, FinetuneRecipe, LearnRecipe
 

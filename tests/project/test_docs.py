@@ -34,6 +34,12 @@ def test_the_picture_of_the_idea_paints_each_layer_at_its_position() -> None:
         assert [found and found[1] for found in drawn] == [idea.colour(layer / depth) for layer in range(depth)]
 
 
+def test_every_picture_is_shown_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {Path(target).name for page in pages for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())}
+    assert {picture.name for picture in (ROOT / "assets").glob("*.svg")} == shown
+
+
 @pytest.fixture(scope="module")
 def workflow() -> dict[Any, Any]:
     if not (ROOT / ".github").exists():

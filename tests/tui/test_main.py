@@ -32,8 +32,8 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_each_stream_must_be_a_terminal(place: int) -> None:
-    streams = [Terminal(index != place) for index in range(3)]
-    reason = why_not(*streams, environment={"TERM": "xterm"})
+    one, two, three = (Terminal(index != place) for index in range(3))
+    reason = why_not(one, two, three, environment={"TERM": "xterm"})
     assert reason is not None
     assert reason.startswith(("standard input", "standard output", "standard error")[place])
     assert "`tleg preview`" in reason
@@ -41,11 +41,11 @@ def test_each_stream_must_be_a_terminal(place: int) -> None:
 
 @pytest.mark.parametrize(("term", "expected"), [("dumb", "dumb"), ("", "TERM is not set"), (None, "TERM is not set")])
 def test_a_terminal_must_place_text(term: str | None, expected: str) -> None:
-    streams = [Terminal(True) for _ in range(3)]
-    reason = why_not(*streams, environment={} if term is None else {"TERM": term})
+    one, two, three = (Terminal(True) for _ in range(3))
+    reason = why_not(one, two, three, environment={} if term is None else {"TERM": term})
     assert reason is not None
     assert expected in reason
-    assert why_not(*streams, environment={"TERM": "tmux-256color"}) is None
+    assert why_not(one, two, three, environment={"TERM": "tmux-256color"}) is None
 
 
 def test_ssh_is_noticed() -> None:

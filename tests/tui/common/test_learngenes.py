@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import make_learngene
 from tleg.errors import InputError
+from tleg.learngene.container import LearngeneFile, read_file
 from tleg_tui.common import learngenes
 from tleg_tui.common.learngenes import Learngenes, first_choice, open_entry, resolve_path, tuned_by_data, tuned_depths
 from tleg_tui.run_list import RunList
@@ -37,8 +38,12 @@ def test_each_file_is_offered_once_and_in_order(finished_runs: Path) -> None:
 def test_a_header_is_read_again_when_its_file_changed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     make_learngene().save("a.safetensors")
     reads: list[Path] = []
-    real = learngenes.read_file
-    monkeypatch.setattr(learngenes, "read_file", lambda path: (reads.append(Path(path)), real(path))[1])
+
+    def read(path: Path) -> LearngeneFile:
+        reads.append(path)
+        return read_file(path)
+
+    monkeypatch.setattr(learngenes, "read_file", read)
     known = Learngenes()
     first = known.find([], Path.cwd(), RunList())
     assert known.find([], Path.cwd(), RunList()) == first
@@ -69,7 +74,7 @@ def test_what_fine_tuning_reached_is_found_by_learngene_and_depth(
 
     shutil.copytree(next(finished_runs.iterdir()), runs_dir / "learned", symlinks=True)
     result = next((runs_dir / "learned" / "exports").glob("*.safetensors"))
-    given = [
+    given: list[tuple[str, int, float, dict[str, Any]]] = [
         ("fashion-mnist", 4, 80.0, {}),
         ("fashion-mnist", 4, 85.0, {}),
         ("fashion-mnist", 4, 99.0, {"init": "scratch"}),  # No accuracy of the learngene's.

@@ -4,11 +4,13 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from tests.tui.conftest import Start, drive, eventually, screen_text
 from tests.tui.terminal import KEYS, Terminal, click, paste, workbench
@@ -139,6 +141,10 @@ def terminal_place(terminal: Terminal) -> Path:
 # What is slow holds keys back, and not for ever.
 
 
+def is_at(screen: Screen[Any], depth: int) -> bool:
+    return screen.query_one(DepthTable).depth == depth
+
+
 @drive
 async def test_a_slow_look_holds_keys_until_it_ends(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     from tleg_tui.train import form as recipe
@@ -185,7 +191,7 @@ async def test_a_screen_that_never_gets_what_it_waits_for_takes_keys(start: Star
         monkeypatch.setattr(type(screen), "waits_for", lambda self, key: True)
         for expected in (9, 10, 11):
             await pilot.press("j")
-            await eventually(pilot, lambda depth=expected: screen.query_one(DepthTable).depth == depth)
+            await eventually(pilot, partial(is_at, screen, expected))
 
 
 def bench(pilot: Pilot[None]) -> Workbench:

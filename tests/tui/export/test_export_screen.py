@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ def dialog(pilot: Pilot[None]) -> ExportScreen:
     screen = pilot.app.screen
     assert isinstance(screen, ExportScreen)
     return screen
+
+
+def says(pilot: Pilot[None], text: str) -> bool:
+    return text in told(pilot)
 
 
 def told(pilot: Pilot[None]) -> str:
@@ -153,7 +158,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(start: Start) -> None:
                 write(pilot, "output", output)
                 await pilot.pause()
                 await pilot.press("enter")
-                await eventually(pilot, lambda wanted=sentence: wanted in told(pilot))
+                await eventually(pilot, partial(says, pilot, sentence))
                 assert dialog(pilot).check_action("build", ())
 
     asyncio.run(flow())

@@ -4,6 +4,7 @@ import asyncio
 import math
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from textual.app import App, ComposeResult
@@ -141,7 +142,8 @@ def test_nothing_and_zeros_are_no_trouble() -> None:
             assert not app.curve.bounds.log  # Nothing is greater than zero.
             app.curve.show(Plot("loss", lines=(Line(curve_of([0.0, 1.0, 100.0])),), last=3, log=True))
             await pilot.pause()
-            assert app.curve.bounds.log
+            bounds: Any = app.curve.bounds
+            assert bounds.log
             for size in ((10, 3), (20, 5), (200, 60), (1, 1)):
                 await pilot.resize_terminal(*size)
                 await pilot.pause()
@@ -156,14 +158,14 @@ def test_a_refresh_paints_the_rows_that_changed_alone() -> None:
             values = [2 * math.exp(-step / 3000) for step in range(5000)]
             app.curve.show(Plot("loss", lines=(Line(curve_of(values)),), last=20000))
             await pilot.pause()
-            regions = []
+            regions: list[Any] = []
             paint = app.curve.refresh
 
-            def record(*given: object, **options: object) -> Curve:
+            def record(*given: Any, **options: Any) -> Curve:
                 regions.extend(given)
-                return paint(*given, **options)  # type: ignore[arg-type]
+                return paint(*given, **options)
 
-            app.curve.refresh = record  # type: ignore[method-assign, assignment]
+            app.curve.refresh = record  # type: ignore[method-assign]
             app.curve.show(Plot("loss", lines=(Line(curve_of(values)),), last=20000))
             assert regions == []
             more = [*values, *(0.3 for _ in range(300))]

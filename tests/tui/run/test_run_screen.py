@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ from tleg_tui.workbench.screen import WorkbenchScreen
 
 def status(pilot: Pilot[None]) -> str:
     return pilot.app.screen.query_one(StatusLine).text
+
+
+def says(pilot: Pilot[None], text: str) -> bool:
+    return text in status(pilot)
 
 
 def offered(pilot: Pilot[None]) -> set[str]:
@@ -171,10 +176,10 @@ def test_two_viewers_of_one_run(start: Start, trainer: Trainer) -> None:
         async with start(run=trainer.folder, refresh=0.05) as one, start(run=trainer.folder, refresh=0.05) as two:
             trainer.steps(1, 20)
             for pilot in (one, two):
-                await eventually(pilot, lambda pilot=pilot: "5 %" in status(pilot))
+                await eventually(pilot, partial(says, pilot, "5 %"))
             await one.press("s")
             for pilot in (one, two):
-                await eventually(pilot, lambda pilot=pilot: "stopping" in status(pilot))
+                await eventually(pilot, partial(says, pilot, "stopping"))
                 assert "stop" not in offered(pilot)
 
     asyncio.run(check())

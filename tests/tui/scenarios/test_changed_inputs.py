@@ -1,5 +1,6 @@
 """R on a run whose data changed: it says what, and asks where that can be accepted. On both screens of runs."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ def stopped(copy_run: Copy, name: str) -> RunFolder:
     return folder
 
 
+def answered(asked: list[tuple[str, bool]], calls: list[bool]) -> bool:
+    return [accepted for _, accepted in asked] == calls
+
+
 @drive
 async def test_on_the_screen_of_a_run(start: Start, copy_run: Copy, asked: list[tuple[str, bool]]) -> None:
     folder = stopped(copy_run, "images")
@@ -52,7 +57,7 @@ async def test_on_the_screen_of_a_run(start: Start, copy_run: Copy, asked: list[
             assert "3 training images more" in words
             assert "--accept" not in words
             await pilot.press(key)
-            await eventually(pilot, lambda calls=calls: [accepted for _, accepted in asked] == calls)
+            await eventually(pilot, partial(answered, asked, calls))
             await eventually(pilot, lambda: not isinstance(pilot.app.screen, ConfirmScreen))
         await eventually(pilot, lambda: "it goes on with what changed" in toasts(pilot))
 

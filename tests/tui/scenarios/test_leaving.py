@@ -1,6 +1,7 @@
 """How screens and dialogs are left: once, by themselves alone, also below a terminal that is too small; by the same keys."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from tleg_tui.common.help import HelpScreen
 from tleg_tui.common.run_actions import attach_command
 from tleg_tui.runs.screen import RunsScreen
 from tleg_tui.workbench.screen import WorkbenchScreen
+
+
+def shows(screen: WorkbenchScreen, name: str) -> bool:
+    return screen.entry is not None and screen.entry.name == name
 
 
 @drive
@@ -145,9 +150,7 @@ async def test_the_list_of_learngenes_is_reached_and_moved_in_by_keys(start: Sta
         assert isinstance(pilot.app.focused, LearngeneList)
         for key, name in (("j", "a"), ("G", "b"), ("k", "a")):
             await pilot.press(key)
-            await eventually(
-                pilot, lambda name=name: screen.entry is not None and screen.entry.name == f"{name}.safetensors"
-            )
+            await eventually(pilot, partial(shows, screen, f"{name}.safetensors"))
         await pilot.press("g")
         await eventually(pilot, lambda: screen.entry is not None and screen.entry.name == "fashion-mnist")
 

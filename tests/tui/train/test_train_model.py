@@ -17,7 +17,8 @@ from tleg_tui.train.model import Overlay, field_of, is_shown, read_form, require
 
 LEARN = {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist"}
 TUNE = {"data": "fashion-mnist", "learngene": "fashion-mnist", "depth": "8"}
-REQUIRED: dict[Kind, dict[str, Any]] = {"learn": LEARN, "finetune": {"data": "fashion-mnist", "model": "resnet18"}}
+MODEL = {"data": "fashion-mnist", "model": "resnet18"}
+REQUIRED: dict[Kind, dict[str, Any]] = {"learn": LEARN, "train": MODEL, "finetune": MODEL}
 
 # Texts as a line can hold them, without blanks around.
 _texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=12).filter(
@@ -53,7 +54,7 @@ def _some_values(kind: Kind) -> st.SearchStrategy[tuple[Kind, dict[str, Any]]]:
     return st.fixed_dictionaries({}, optional=_values).map(lambda values: (kind, {**REQUIRED[kind], **values}))
 
 
-@given(st.sampled_from(["learn", "finetune"]).flatmap(_some_values))
+@given(st.sampled_from(list(RECIPES)).flatmap(_some_values))
 def test_texts_are_values_are_a_recipe_are_a_command(pair: tuple[Kind, dict[str, Any]]) -> None:
     kind, values = pair
     recipe = from_values(kind, values)
@@ -84,8 +85,14 @@ def _recipe_of_command(kind: Kind, command: tuple[str, ...]) -> Any:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_fills_the_form_as_it_fills_the_command(name: str) -> None:
-    for kind in ("learn", "finetune") if PRESETS[name].kind is None else (PRESETS[name].kind,):
-        needed = {"data": "d", **({"architecture": "a"} if kind == "learn" else {"learngene": "g", "depth": 12})}
+    only = PRESETS[name].kind
+    own: dict[str, dict[str, Any]] = {
+        "learn": {"architecture": "a"},
+        "train": {"model": "m"},
+        "finetune": {"learngene": "g", "depth": 12},
+    }
+    for kind in RECIPES if only is None else (only,):
+        needed = {"data": "d", **own[kind]}
         values = {**needed, **preset_values(name, kind)}
         assert read_form(kind, texts_of(kind, values)).recipe == from_values(kind, values)
         assert PRESETS[name].about in preset_help(kind, name)

@@ -26,7 +26,7 @@ from tleg_tui.train.screen import TrainScreen
 from tleg_tui.workbench.screen import WorkbenchScreen
 
 NAMES = ("vit_tiny_patch16_224", "vit_small_patch16_224", "resnet10t", "resnet18", "levit_384")
-TINY = {
+TINY: dict[str, Any] = {
     "architecture": "vit_tiny_patch16_224",
     "model-arg": {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2, "in_chans": 1},
     "auxiliary-depth": 3,

@@ -396,8 +396,8 @@ async def test_accuracies_of_fine_tuning_are_shown_beside_those_without(
         assert f"Top-1 on fashion-mnist validation, Tuned on {digits_folder.name}" in shown
         await pilot.press("p", "down", "p", "c")
         await eventually(pilot, lambda: "two depths" in screen_text(pilot))
-        rows = [line.split("│")[1].split() for line in screen_text(pilot).splitlines() if "%" in line and "│" in line]
-        rows = [" ".join(row) for row in rows]
+        lines = [line.split("│")[1] for line in screen_text(pilot).splitlines() if "%" in line and "│" in line]
+        rows = [" ".join(line.split()) for line in lines]
         assert any(row.startswith("zero-shot top-1, fashion-mnist 88.04 % 88.15 % +0.11") for row in rows), rows
         assert f"fine-tuned top-1, {digits_folder.name} 91.25 % – –" in rows  # Nothing to compare it with.
         await pilot.press("escape")

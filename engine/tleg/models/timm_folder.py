@@ -16,9 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tleg.errors import ExportError, FileFormatError, InputError, describe_os_error
+from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.files import require_utf8
-from tleg.learngene.header import TIMM_EPS, Architecture, Layout, Preprocessing, Structure
+from tleg.learngene.header import Architecture, Layout, Preprocessing
+from tleg.learngene.structure import family_of
 from tleg.serialize import decode, encode
 
 WEIGHTS: Final = "model.safetensors"
@@ -32,8 +33,6 @@ PREFERRED_WEIGHTS: Final = (
 WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pth.tar", ".bin")
 # How the images of its training were read, beside what timm's own configuration holds.
 READING: Final = "tleg_images"
-# timm's config is JSON, so a LayerNorm's eps cannot be stated in it. Its names imply one: this one 1e-5, most others 1e-6.
-_EPS_1E5_NAME: Final = "vit_base_patch16_clip_224"
 
 
 def save_timm_folder(
@@ -78,16 +77,11 @@ def timm_config(
     if num_classes is not None:
         architecture = replace(architecture, num_classes=num_classes)
     architecture = architecture.in_layout(layout)
-    name, arguments = architecture.name, dict(architecture.arguments)
-    if architecture.eps is not None:
-        if architecture.structure is None or architecture.eps not in (TIMM_EPS, 1e-5):
-            raise ExportError(f"timm's config cannot state a LayerNorm eps of {architecture.eps}; export to ONNX instead")
-        if architecture.eps == 1e-5:
-            name, arguments = _EPS_1E5_NAME, _complete_arguments(architecture.structure)
-    if layout == "official":
-        arguments["fc_norm"] = True
+    family = family_of(architecture)
+    name, arguments = family.spelled_out(architecture)
+    arguments |= family.layout_arguments(layout)
     if depth is not None:
-        arguments["depth"] = depth
+        arguments |= family.depth_arguments(family.profile(depth))
     pretrained = {
         "input_size": list(architecture.input_size),
         # Where it is true, timm passes input_size to the model as img_size, which only models of one size take.
@@ -107,29 +101,8 @@ def timm_config(
         config["label_names"] = list(classes)
         pretrained["label_names"] = list(classes)
     if depth is not None:
-        pretrained |= {"first_conv": "patch_embed.proj", "classifier": "head"}
+        pretrained |= {"first_conv": family.first_conv, "classifier": family.classifier}
     return {**config, "model_args": arguments, "pretrained_cfg": pretrained}
-
-
-def _complete_arguments(structure: Structure) -> dict[str, Any]:
-    """Every argument of a plain ViT, so that nothing is left to what a name implies."""
-    return {
-        "img_size": list(structure.image_size),
-        "patch_size": list(structure.patch_size),
-        "in_chans": structure.channels,
-        "embed_dim": structure.width,
-        "num_heads": structure.heads,
-        "mlp_ratio": structure.hidden / structure.width,
-        "qkv_bias": structure.qkv_bias,
-        "init_values": 1e-5 if structure.layer_scale else None,
-        "class_token": structure.class_token,
-        "reg_tokens": structure.registers,
-        "no_embed_class": structure.position == "patches",
-        "pos_embed": "none" if structure.position == "none" else "learn",
-        "pre_norm": structure.pre_norm,
-        "global_pool": structure.pool,
-        "fc_norm": False,
-    }
 
 
 @dataclass(frozen=True, slots=True)

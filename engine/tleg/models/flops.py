@@ -83,12 +83,13 @@ def _split(family: TimmFamily, counts: list[dict[str, int]]) -> PartCosts:
 
 
 def _of_blocks(family: TimmFamily, part: str, counts: Mapping[str, int]) -> int:
-    """What the modules of a part count in the first block of every stage."""
+    """What the modules of a part count in the blocks that one more of depth adds, each as the first of its stage."""
     total = 0
-    for stage in range(len(family.stages)):
+    for stage, (one, two) in enumerate(zip(family.profile(1), family.profile(2), strict=True)):
         block = family.layer_name(stage, 0, "")
         modules = (name.removeprefix(block) for name in counts if name.startswith(block))
-        total += sum(counts[f"{block}{each}"] for each in modules if "." not in each and family.part_of(f"{each}.") == part)
+        ours = (each for each in modules if "." not in each and family.part_of(f"{each}.") == part)
+        total += (two - one) * sum(counts[f"{block}{each}"] for each in ours)
     return total
 
 

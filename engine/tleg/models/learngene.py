@@ -183,7 +183,12 @@ def _shape_problems(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...
             found_shape = shapes[name][1:] if name in parts else shapes[name]
             if found_shape != promised[name]:
                 problems.append(f"'{name}' has shape {list(found_shape)} instead of {list(promised[name])}")
-        counted = sum(math.prod(shape) for shape in promised.values())
+        blocks = family.profile(1)
+        places = {name: family.place(name) for name in promised}
+        counted = sum(
+            math.prod(shape) * (1 if (place := places[name]) is None else blocks[place.stage])
+            for name, shape in promised.items()
+        )
         if header.cost.parameters.at(1) != counted:
             problems.append(
                 f"its cost model counts {header.cost.parameters.at(1)} parameters in one layer and the rest, not {counted}"

@@ -4,6 +4,7 @@ Plain ViTs go through the graph writer, everything else through torch.onnx.expor
 """
 
 import copy
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from tleg.learngene.structure import auxiliary_layout_name, inner_name, is_block
 from tleg.models.architecture import plain_structure
 from tleg.models.float16 import check_range, to_float16
 from tleg.models.pretrained import open_folder
-from tleg.models.timm_folder import write_timm_folder
+from tleg.models.timm_folder import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
     from tleg.export.comparison import Reference
@@ -48,7 +49,7 @@ class FolderSource:
     @classmethod
     def load(cls, plan: FolderPlan) -> "FolderSource":
         """Load and check a folder's model. Raises InputError or FileFormatError."""
-        opened = open_folder(plan.folder)
+        opened = open_folder(plan.path)
         model = opened.model.float()
         if opened.num_classes < 1:
             raise InputError(f"the model in {plan.path} has no head, so it gives no logits; train it on classes first")
@@ -96,11 +97,14 @@ class FolderSource:
 
     def _write_folder(self, path: Path) -> None:
         """Write the folder again with its weights in float16; counters, such as those of batch norm, stay integers."""
+        from safetensors.numpy import save_file
+
         state = {
             name: to_float16(name, values) if values.dtype == np.float32 else values
             for name, values in _state(self.model).items()
         }
-        write_timm_folder(path, state, self.plan.folder.config)
+        save_file(state, path / WEIGHTS, metadata={"format": "pt"})
+        (path / CONFIG).write_text(json.dumps(self.plan.folder.config, indent=2) + "\n")
         if self.plan.training is not None:
             shutil.copyfile(self.plan.path / TRAINING_RECORD, path / TRAINING_RECORD)
 

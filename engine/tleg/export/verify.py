@@ -25,7 +25,7 @@ from tleg.export.onnx.metadata import OnnxMetadata
 from tleg.files import hash_file
 from tleg.learngene.container import read_file
 from tleg.models.learngene import Learngene, load
-from tleg.models.timm_folder import CONFIG, is_timm_folder, read_timm_folder, weights_file
+from tleg.models.timm_folder import CONFIG, weights_file
 from tleg.references import find, shipped
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _folder_reference(path: Path, record: FolderRecord, given: str | Path | None
 def _find_folder(path: Path, record: FolderRecord, given: str | Path | None) -> Path | None:
     if given is not None:
         folder = find(given, "folder", "learngene", "onnx")
-        if not is_timm_folder(folder):
+        if not (folder / CONFIG).is_file():
             raise InputError(f"{given} holds no {CONFIG}; {path} was made from the folder {record.name}, so name that")
         if not _has_weights(folder, record):
             raise InputError(f"{given} is not the folder that {path} was made from: its weights have another hash")
@@ -233,7 +233,9 @@ def _check_float16(path: Path, kind: ExportKind, input_size: tuple[int, int, int
 
 
 def _check_folder(path: Path, given: str | Path | None) -> Report:
-    known = read_timm_folder(path)
+    from tleg.models.timm_folder import read_timm_folder
+
+    read_timm_folder(path)
     manifest, checks = _check_manifest(path, "pytorch")
     sizes: list[tuple[int, int, int]] = []
 
@@ -243,7 +245,7 @@ def _check_folder(path: Path, given: str | Path | None) -> Report:
         from tleg.export.comparison import noise
         from tleg.models.pretrained import open_folder
 
-        opened = open_folder(known)
+        opened = open_folder(path)
         sizes.append(opened.input_size)
         with torch.inference_mode():
             logits = opened.model.float()(torch.from_numpy(noise(opened.input_size, 2))).numpy()
@@ -265,6 +267,8 @@ def _check_folder(path: Path, given: str | Path | None) -> Report:
 def _holds_float16(folder: Path) -> bool:
     """Whether a folder's weights are float16."""
     from safetensors import safe_open
+
+    from tleg.models.timm_folder import weights_file
 
     weights = weights_file(folder)
     if weights.suffix != ".safetensors":

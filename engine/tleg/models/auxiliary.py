@@ -75,14 +75,19 @@ class AuxiliaryModel(nn.Module):
         stages = range(len(self.family.stages))
         vit = build(architecture, (basis.terms,) * len(stages))
         terms = {}
+        # By stage, what is called how among the terms and inside the block.
+        names: list[list[tuple[str, str]]] = [[] for _ in stages]
         for stage in stages:
             blocks = [dict(block.named_parameters()) for block in self.family.take_blocks(vit, stage)]
             for inner, first in blocks[0].items():
                 values = [block[inner].detach().clone() for block in blocks[: basis.terms_of(self.family.part_of(inner))]]
                 if first.dim() <= 1 and len(values) > 1:
                     values = [value * weight for value, weight in zip(values, basis.one, strict=True)]
-                terms[self._key(stage, inner)] = nn.Parameter(torch.stack(values))
+                key = self._key(stage, inner)
+                names[stage].append((key, inner))
+                terms[key] = nn.Parameter(torch.stack(values))
         self.terms = nn.ParameterDict(terms)
+        self._names = tuple(tuple(sorted(each)) for each in names)
         # The code of each stage's block, with its parameters put in at every call. In a tuple, so that it is no submodule.
         whole = build(architecture, (1,) * len(stages), device="meta")
         self._template = tuple(self.family.blocks(whole, stage)[0] for stage in stages)
@@ -137,14 +142,12 @@ class AuxiliaryModel(nn.Module):
         """
         ones = coefficients.new_ones(coefficients.shape[0], 1)
         layers: list[dict[str, Tensor]] = [{} for _ in range(coefficients.shape[0])]
-        for key, terms in self.terms.items():
-            place = self.family.place(self._name(key))
-            if place is None or place.stage != stage:
-                continue
+        for key, inner in self._names[stage]:
+            terms = self.terms[key]
             rows = ones if terms.shape[0] == 1 else coefficients
             weights: Tensor = ExpandTerms.apply(terms, rows, self._plain_first)
             for layer, value in zip(layers, weights.unbind(0), strict=True):
-                layer[place.inner] = value
+                layer[inner] = value
         return layers
 
     def forward_features(self, images: Tensor, coefficients: Tensor, profile: Profile | None = None) -> Tensor:

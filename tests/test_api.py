@@ -27,7 +27,7 @@ def test_the_public_names_are_these() -> None:
     assert list(tleg.__all__) == sorted(tleg.__all__)
     assert set(tleg.__all__) <= set(dir(tleg))
     with pytest.raises(AttributeError, match="module 'tleg' has no attribute 'bulid'"):
-        _ = tleg.bulid  # type: ignore[attr-defined]
+        _ = tleg.bulid
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC["classes"] | PUBLIC["functions"]))

@@ -53,7 +53,7 @@ class Levels(nn.Module):
         super().__init__()
         self.num_classes, self.num_features = num_classes, 32
         self.patch_embed = PatchEmbed(32, 8, in_chans, 24)
-        self.levels = nn.ModuleList(
+        self.levels: Any = nn.ModuleList(
             [Level(24, 24, 2, depths[0], drop_path_rate), Level(24, 32, 4, depths[1], drop_path_rate)]
         )
         self.last_norm = nn.LayerNorm(32)

@@ -66,7 +66,7 @@ def a_learngene(family: TimmFamily, basis: Basis | None = None) -> Learngene:
     model = AuxiliaryModel(architecture, basis)
     with torch.no_grad():
         for value in model.parameters():
-            value += 0.05 * torch.randn_like(value)
+            value.add_(0.05 * torch.randn_like(value))
     header = LearngeneHeader(architecture, basis, Auxiliary(4), Preprocessing((0.5,) * 3, (0.5,) * 3), measure(architecture))
     return Learngene(header, model.tensors())
 
@@ -171,7 +171,9 @@ def test_gradients_are_the_same_with_checkpointing(family: TimmFamily) -> None:
     for name, gradient in gradients[0].items():
         assert gradient is not None
         assert gradient.abs().max() > 0, name
-        assert torch.equal(gradient, gradients[1][name]), name
+        again = gradients[1][name]
+        assert again is not None
+        assert torch.equal(gradient, again), name
 
 
 def test_cost_is_counted_at_any_depth(family: TimmFamily) -> None:

@@ -12,7 +12,7 @@ from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
 from tleg.data.transforms import training_transform
 from tleg.errors import InputError
-from tleg.export.plan import TRAINING_RECORD
+from tleg.export.origin import TRAINING_RECORD
 from tleg.files import check_folder, new_file, new_folder
 from tleg.models.timm_folder import save_timm_folder
 from tleg.recipes.distillation import Distillation

@@ -1,9 +1,7 @@
 """Initial weights of a model that is trained: a learngene's descendant, a timm model, a folder, a file of weights."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import timm
@@ -12,10 +10,8 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from tleg.data.datasets import Data
-from tleg.errors import ArchitectureError, FileFormatError, InputError
-from tleg.export.manifest import manifest_path, read_manifest
-from tleg.export.plan import TRAINING_RECORD
-from tleg.files import hash_file
+from tleg.errors import ArchitectureError, InputError
+from tleg.export.origin import earlier_lineage
 from tleg.learngene.expansion import choose_head, new_head
 from tleg.learngene.header import Architecture, Preprocessing
 from tleg.models.architecture import normalise_name
@@ -24,7 +20,7 @@ from tleg.models.descendant import baseline
 from tleg.models.descendant import expand as expand_descendant
 from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
-from tleg.models.timm_folder import input_size_of, preprocessing_of, read_timm_folder, weights_file
+from tleg.models.timm_folder import input_size_of, preprocessing_of, read_timm_folder
 from tleg.models.weights import Which
 from tleg.runs.run import name_of
 from tleg.training.models import open_model, resolve_model
@@ -196,7 +192,7 @@ def start_from_checkpoint(
         if opened.kind == "weights":
             lineage = {"checkpoint": opened.file.name, "model": opened.name, "head": head, "classes": opened.num_classes}
         else:
-            lineage |= _earlier(reference.place)
+            lineage |= earlier_lineage(reference.place)
         check_channels(opened.input_size[0])
         architecture = Architecture(opened.architecture, opened.arguments, len(data.classes), opened.input_size)
         notes = (*opened.notes, note) if note else opened.notes
@@ -248,34 +244,3 @@ def _pair(size: object) -> tuple[int, int] | None:
     if isinstance(size, list | tuple) and len(size) == 2:
         return int(size[0]), int(size[1])
     return None
-
-
-def _earlier(folder: Path) -> dict[str, Any]:
-    """The lineage that a folder carries from its own training, or that its manifest states when it was built."""
-    record = folder / TRAINING_RECORD
-    if not record.is_file():
-        return _built(folder)
-    try:
-        return {"from": json.loads(record.read_text())["lineage"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _built(folder: Path) -> dict[str, Any]:
-    """The lineage of a folder that tleg built from a learngene, while its weights are those that were built."""
-    try:
-        manifest = read_manifest(manifest_path(folder, "pytorch"))
-        weights = weights_file(folder)
-        if manifest.learngene is None or manifest.file.files.get(weights.name) != hash_file(weights):
-            return {}
-    except (FileFormatError, OSError):
-        return {}
-    learngene = manifest.learngene
-    return {
-        "from": {
-            "learngene": learngene.name,
-            "sha256": learngene.sha256,
-            "ancestry": learngene.ancestry,
-            "depth": manifest.model.depth,
-        }
-    }

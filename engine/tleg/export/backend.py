@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +112,12 @@ class OpenExport:
 
 
 class Backend(ABC):
-    """Writes and runs the exports of one format."""
+    """Writes and runs the exports of one format.
+
+    needs_model  why a float16 export cannot be run in float16 arithmetic, when what it was made from is not at hand
+    """
+
+    needs_model: ClassVar[str] = "it runs in float16 arithmetic only with the model that it was made from"
 
     def __init__(self, entry: Format) -> None:
         self.format = entry

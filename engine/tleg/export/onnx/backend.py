@@ -14,6 +14,8 @@ from tleg.learngene.header import Layout, LearngeneHeader
 class OnnxBackend(Backend):
     """One ONNX file, run by ONNX Runtime."""
 
+    needs_model = "what PyTorch traced runs in float16 arithmetic only with the model that it was made from"
+
     def open(self, path: Path) -> OpenExport:
         """Open a file; which of the ONNX formats it is of, its metadata says. Raises InputError, FileFormatError."""
         return open_onnx(path)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.conftest import make_learngene
 from tests.data.test_image_files import fill
 from tleg.data.datasets import Wanted, class_counts
-from tleg.data.open import data_name, open_data
+from tleg.data.open import open_data
+from tleg.data.sources import data_name
 from tleg.errors import DataError, InputError
 from tleg.export.build import build_exports
 from tleg.export.manifest import read_manifest

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tleg.data.datasets import PARTS, Data, Wanted
 from tleg.data.decoding import count_turned
-from tleg.data.open import data_name, open_data
+from tleg.data.open import open_data
+from tleg.data.sources import data_name
 from tleg.data.splits import Split
 from tleg.data.transforms import Normaliser
 from tleg.errors import InputError, TlegError, last_words

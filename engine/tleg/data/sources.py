@@ -5,8 +5,9 @@ the help (`tleg.recipes.recipes.DATA_HELP`) and in docs/data.md. Standard librar
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -31,12 +32,14 @@ class DataSource(ABC):
     forms  how its texts are written, what varies in capitals: 'tar:FILE'
     whose  whose way of writing that is, where it is not ours
     help   as the help of --data says it; '' where that of another kind covers it
+    opener 'module:function', imported when something is opened, because it needs numpy or timm
     """
 
     name: ClassVar[str]
     forms: ClassVar[tuple[str, ...]]
     whose: ClassVar[str] = ""
     help: ClassVar[str] = ""
+    opener: ClassVar[str]
 
     @abstractmethod
     def recognises(self, text: str, place: Path | None = None) -> bool:
@@ -49,6 +52,11 @@ class DataSource(ABC):
     @abstractmethod
     def name_of(self, text: str) -> str:
         """What the data set of a text is called, which it is once it is open as well."""
+
+    def _opener(self) -> Callable[..., "Data"]:
+        module, _, name = self.opener.partition(":")
+        function: Callable[..., Data] = getattr(import_module(module), name)
+        return function
 
     def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
         """The number of training images of each class, without opening any; nothing where that cannot be told.
@@ -67,6 +75,7 @@ class FashionMnist(DataSource):
     name = "fashion-mnist"
     forms = ("fashion-mnist",)
     help = "fashion-mnist"
+    opener = "tleg.data.fashion_mnist:open_fashion_mnist"
 
     def recognises(self, text: str, place: Path | None = None) -> bool:
         """'fashion-mnist' and 'fashion-mnist:FOLDER'."""
@@ -76,10 +85,9 @@ class FashionMnist(DataSource):
     def open(self, text: str, wanted: "Wanted") -> "Data":
         """Open it. Raises DataError."""
         from tleg.data.datasets import PARTS
-        from tleg.data.fashion_mnist import open_fashion_mnist
 
         folder = text.partition(":")[2]
-        data = open_fashion_mnist(Path(folder) if folder else None)
+        data = self._opener()(Path(folder) if folder else None)
         return replace(data, validation=data.train, part=PARTS["train"]) if wanted.split == "train" else data
 
     def name_of(self, text: str) -> str:
@@ -97,6 +105,7 @@ class ImageFolder(DataSource):
     name = "folder"
     forms = ()
     help = "a folder with train/CLASS/* and val/CLASS/*"
+    opener = "tleg.data.image_folder:open_folder"
 
     def recognises(self, text: str, place: Path | None = None) -> bool:
         """Any folder."""
@@ -104,9 +113,7 @@ class ImageFolder(DataSource):
 
     def open(self, text: str, wanted: "Wanted") -> "Data":
         """Find its images. Raises DataError."""
-        from tleg.data.image_folder import open_folder
-
-        return open_folder(Path(text), wanted)
+        return self._opener()(Path(text), wanted)
 
     def name_of(self, text: str) -> str:
         """The folder's name."""
@@ -127,6 +134,7 @@ class Archives(DataSource):
     name = "tar"
     forms = ("tar:FILE",)
     whose = "timm's"
+    opener = "tleg.data.timm_datasets:open_archives"
 
     def recognises(self, text: str, place: Path | None = None) -> bool:
         """'tar:FILE', and 'tar:FOLDER' with train.tar and val.tar."""
@@ -134,9 +142,7 @@ class Archives(DataSource):
 
     def open(self, text: str, wanted: "Wanted") -> "Data":
         """Index them. Raises DataError."""
-        from tleg.data.timm_datasets import open_archives
-
-        return open_archives(self._path(text), wanted)
+        return self._opener()(self._path(text), wanted)
 
     def name_of(self, text: str) -> str:
         """The file's name without its suffix."""
@@ -165,6 +171,7 @@ class TimmDatasets(DataSource):
     forms = ("torch/NAME", "hfds/NAME")
     whose = "timm's"
     help = "timm's name, such as torch/cifar10"
+    opener = "tleg.data.timm_datasets:open_timm"
 
     def recognises(self, text: str, place: Path | None = None) -> bool:
         """Those, and what timm reads as a stream, to say what to do instead."""
@@ -178,9 +185,7 @@ class TimmDatasets(DataSource):
                 f"timm reads {kind}/ as a stream, and a run that goes on exactly where it was needs images by number; "
                 "unpack it into folders, or use hfds/ instead of hfids/"
             )
-        from tleg.data.timm_datasets import open_timm
-
-        return open_timm(text, wanted)
+        return self._opener()(text, wanted)
 
     def name_of(self, text: str) -> str:
         """What follows the slash."""

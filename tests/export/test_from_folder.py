@@ -386,13 +386,13 @@ def test_evaluated_like_any_export(tuned: Path, resnet: Path, traced: Path, tmp_
 
 def test_fine_tuning_hands_the_lineage_on(learngene_file: Path, tmp_path: Path) -> None:
     from tleg.data.datasets import Data
-    from tleg.training.init import start_from_checkpoint, start_from_learngene
+    from tleg.training.init import init_from_checkpoint, init_from_learngene
 
     data: Any = Data("few", CLASSES, cast(Any, ()), cast(Any, ()))
     ancestry = {"model": "deit_tiny_patch16_224", "top1": 91.5}
-    lineage = start_from_learngene(str(learngene_file), 2)(data).lineage
+    lineage = init_from_learngene(str(learngene_file), 2)(data).lineage
     build_exports(BuildRequest(learngene_file, ("pytorch",), (2,), tmp_path, verify=False))
-    later = start_from_checkpoint(str(tmp_path / "tiny-depth2"))(data).lineage
+    later = init_from_checkpoint(str(tmp_path / "tiny-depth2"))(data).lineage
     assert lineage["ancestry"] == later["from"]["ancestry"] == ancestry
     assert lineage["sha256"] == later["from"]["sha256"]
     for index, known in enumerate((lineage, later)):

@@ -77,7 +77,9 @@ def values_of(weights: InitialWeights, gene: Path, place: Path, monkeypatch: pyt
 
     if weights.origin == "learngene":
         return {"learngene": str(gene), "depth": DEPTH} | ({"init": weights.name} if weights.baseline else {})
-    model = timm.create_model(VIT, num_classes=10, depth=DEPTH, **ARGUMENTS)
+    # Of three channels, as timm's own weights are.
+    arguments = {**ARGUMENTS, "in_chans": 3, "depth": DEPTH}
+    model = timm.create_model(VIT, num_classes=10, **arguments)
     save_file(model.state_dict(), place / "weights.safetensors")
     if weights.origin == "checkpoint":
         return {
@@ -92,7 +94,7 @@ def values_of(weights: InitialWeights, gene: Path, place: Path, monkeypatch: pyt
             return create(name, **options, pretrained_cfg_overlay={"file": str(place / "weights.safetensors")})
 
         monkeypatch.setattr(timm, "create_model", without_download)
-    return {"model": VIT, "model-arg": {**ARGUMENTS, "depth": DEPTH}, "pretrained": weights.name == "pretrained"}
+    return {"model": VIT, "model-arg": arguments, "pretrained": weights.name == "pretrained"}
 
 
 every = pytest.mark.parametrize("weights", [*INITIAL_WEIGHTS.values(), HALVED], ids=lambda weights: weights.name)

@@ -82,10 +82,7 @@ def values_of(weights: InitialWeights, gene: Path, place: Path, monkeypatch: pyt
     model = timm.create_model(VIT, num_classes=10, **arguments)
     save_file(model.state_dict(), place / "weights.safetensors")
     if weights.origin == "checkpoint":
-        return {
-            "checkpoint": f"{VIT}:{place / 'weights.safetensors'}",
-            "model-arg": {"img_size": 8, "patch_size": 2, "num_heads": 2},
-        }
+        return {"checkpoint": f"{VIT}:{place / 'weights.safetensors'}", "model-arg": arguments}
     if weights.name == "pretrained":
         create = timm.create_model
 

@@ -19,7 +19,7 @@ from tleg_tui.__main__ import run
 from tleg_tui.settings import Settings, load_settings, store_settings
 from tleg_tui.terminal import is_remote, why_not
 
-HEAVY = ("numpy", "torch", "timm", "onnx", "onnxruntime", "safetensors", "PIL", "tleg.training", "tleg.export")
+HEAVY = ("numpy", "torch", "timm", "onnx", "onnxruntime", "safetensors", "PIL", "tleg.training", "tleg.export.backend")
 
 
 class Terminal(io.StringIO):

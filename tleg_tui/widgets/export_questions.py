@@ -8,7 +8,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Label, Static
 
-from tleg_tui.export_form import DTYPES, ELASTIC, KINDS, Choices, ExportSource
+from tleg.export.formats import PRECISIONS, find_format
+from tleg_tui.export_form import Choices, ExportSource, hold_every_depth
 from tleg_tui.widgets import choices as ticks
 from tleg_tui.widgets.field import Field
 
@@ -61,7 +62,7 @@ class ExportQuestions(Vertical):
                 yield Static("several: 4,8,12, a range: 4-8", classes="aside", id="depths-aside")
         with Horizontal(classes="row"):
             yield Label("numbers")
-            yield ticks.Choices(DTYPES, DTYPES[:1], single=True, id="dtype")
+            yield ticks.Choices(PRECISIONS, PRECISIONS[:1], single=True, id="dtype")
         if len(source.layouts) > 1:
             with Horizontal(classes="row"):
                 yield Label("layout")
@@ -86,9 +87,9 @@ class ExportQuestions(Vertical):
 
     def explain(self) -> None:
         """Say what the format under the cursor is, and leave out the question for a depth where the file holds all."""
-        self.query_one("#about", Static).update(KINDS[self.query_one("#kinds", ticks.Choices).current])
+        self.query_one("#about", Static).update(find_format(self.query_one("#kinds", ticks.Choices).current).about)
         for field in self.query("#depths").results(Field):
-            field.disabled = set(self._ticked("#kinds")) == {ELASTIC}
+            field.disabled = hold_every_depth(self._ticked("#kinds"))
 
     @property
     def choices(self) -> Choices:

@@ -12,10 +12,10 @@ from tleg.learngene.basis_functions import grammar
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
 from tleg.recipes.fields import check_fields, option
 from tleg.recipes.images import ImageReading
+from tleg.recipes.initial_weights import baselines
 from tleg.recipes.training import Compute, Keeping, Recipe
 
 Kind = Literal["learn", "train", "finetune"]
-INITS: Final = ("scratch", "mimetic", "share", "layer-skip")
 DEFAULT_DEPTH: Final = 12
 DATA_HELP: Final = "fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, or timm's name, such as torch/cifar10."
 TEACHER_HELP: Final = "Ancestry model: a folder that timm loads, TIMM_NAME:FILE, a run, or a timm name (download)."
@@ -136,7 +136,7 @@ class FinetuneRecipe:
         None,
         help="With --learngene: start from a baseline of the same size instead of the expansion.",
         group="Model",
-        choices=INITS,
+        choices=baselines(),
     )
     model: str | None = option(None, help="Start from a timm model, from scratch.", group="Model", metavar="TIMM_NAME")
     model_arguments: Mapping[str, Any] = option(

@@ -15,6 +15,7 @@ from tleg.errors import InputError, TlegError, describe_os_error
 from tleg.runs.events import EventWriter
 from tleg.runs.lock import RunLock, is_locked
 from tleg.runs.processes import Process, all_processes, boot_id, find_process, hostname, job_waits
+from tleg.runs.reports import FinishReport
 from tleg.runs.run import RunFolder, belongs
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, home_of, observe, recall_state, write_state
@@ -69,10 +70,9 @@ def kill_run(folder: RunFolder) -> None:
             try:
                 latest = recall_state(folder)
                 if not latest.terminal:
+                    exit_code = 128 + signal.SIGKILL
                     with EventWriter(folder) as events:
-                        exit_code = 128 + signal.SIGKILL
-                        last = {"state": "stopped", "reason": "killed", "exit_code": exit_code, "step": latest.step}
-                        events.write("finished", {**last, "result": None})
+                        events.report(FinishReport(state="stopped", reason="killed", exit_code=exit_code, step=latest.step))
                     stopped = replace(latest, state="stopped", message="killed", exit_code=exit_code, eta=None)
                     write_state(folder, replace(stopped, heartbeat=time.time()))
             finally:

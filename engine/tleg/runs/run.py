@@ -99,6 +99,16 @@ class RunFolder:
         return self.path / "stop"
 
     @property
+    def failure_file(self) -> Path:
+        """Why a process other than the first failed."""
+        return self.path / "failure.json"
+
+    @property
+    def published_file(self) -> Path:
+        """The hashes of what the run put at its output."""
+        return self.path / "published.json"
+
+    @property
     def job_file(self) -> Path:
         """The batch script of a run under SLURM."""
         return self.path / "job.sh"
@@ -112,6 +122,15 @@ class RunFolder:
     def exports(self) -> Path:
         """The folder of results."""
         return self.path / "exports"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    def tracked_file(self, tracker: str) -> Path:
+        """How far the events were sent to a tracker."""
+        return self.path / f"tracked-{tracker}.json"
 
 
 LEARNGENE: Final = "learngene.safetensors"
@@ -131,9 +150,6 @@ def name_of(path: Path) -> str:
     return readable_name(place.name if path.is_dir() else place.stem)
 
 
-_FILE: Final = "published.json"
-
-
 def contents(path: Path) -> dict[str, str] | None:
     """Return the hashes of a result's files, by name; None for what is not there. Raises OSError."""
     if path.is_file():
@@ -150,7 +166,7 @@ def note_published(folder: RunFolder, hashes: Mapping[str, str]) -> None:
     """
     known = _read(folder)
     if hashes not in known:
-        with new_file(folder.path / _FILE, overwrite=True) as file:
+        with new_file(folder.published_file, overwrite=True) as file:
             file.write_text(json.dumps([*known, dict(hashes)], indent=1) + "\n", "utf-8")
 
 
@@ -164,7 +180,7 @@ def is_published(folder: RunFolder, output: Path) -> bool:
 
 def _read(folder: RunFolder) -> list[Mapping[str, str]]:
     try:
-        known = json.loads((folder.path / _FILE).read_text("utf-8"))
+        known = json.loads(folder.published_file.read_text("utf-8"))
     except (OSError, ValueError):
         return []
     return [each for each in known if isinstance(each, dict)] if isinstance(known, list) else []

@@ -18,20 +18,18 @@ from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg.serialize import decode, encode, to_json
 
-_FILE: Final = "failure.json"
-
 
 def store_failure(folder: RunFolder, code: ExitCode, reason: str) -> None:
     """Leave word, unless another process has already, or the folder cannot be written to."""
     if folder.exists:  # A run that was removed is not begun again.
-        with suppress(TlegError), new_file(folder.path / _FILE) as file:
+        with suppress(TlegError), new_file(folder.failure_file) as file:
             file.write_text(json.dumps({"code": int(code), "reason": reason}))
 
 
 def read_failure(folder: RunFolder) -> tuple[ExitCode, str] | None:
     """Return the exit code and the reason that a process left, or None. Never raises."""
     try:
-        document = json.loads((folder.path / _FILE).read_text())
+        document = json.loads(folder.failure_file.read_text())
         return ExitCode(document["code"]), str(document["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -39,7 +37,7 @@ def read_failure(folder: RunFolder) -> tuple[ExitCode, str] | None:
 
 def clear_failure(folder: RunFolder, before: float | None = None) -> None:
     """Remove what an earlier trainer left; with `before`, only what is older than this Unix time."""
-    path = folder.path / _FILE
+    path = folder.failure_file
     with suppress(OSError):
         if before is None or path.stat().st_mtime < before:
             path.unlink()

@@ -62,7 +62,7 @@ def render_run(run: str, snapshot: RunSnapshot, state: RunState) -> Iterator[Ren
     yield Text.assemble((f"{GLYPHS[state.state]} {state.state}", f"bold {colour}"), "  ", printable(run))
     if snapshot.step is not None and snapshot.step.steps:
         yield from _render_step(snapshot.step, state)
-    if snapshot.stage is not None and state.state not in ("finished", "failed", "stopped"):
+    if snapshot.stage is not None and not state.terminal:
         count = "" if snapshot.stage.total is None else f" {snapshot.stage.done}/{snapshot.stage.total}"
         yield Text(f"{printable(snapshot.stage.text)}{count}", style="dim")
     if snapshot.evaluations:

@@ -133,7 +133,7 @@ def logs(
         for line in file if options.lines is None else deque(file, options.lines):
             _print(line)
         while options.follow:
-            ended = observe(folder).state in ("finished", "stopped", "failed", "lost")
+            ended = observe(folder).ended
             for line in file:
                 _print(line)
             if ended or not path.exists():
@@ -173,7 +173,7 @@ def track(
             if not folder.exists:
                 say(f"run {folder.id}: {REMOVED}")
                 break
-            ended = observe(folder).state in ("finished", "stopped", "failed", "lost")
+            ended = observe(folder).ended
             events = [event for event in reader.read() if event.seq > sent]
             for step, values in tracked(events):
                 tracker.scalars(step, values)

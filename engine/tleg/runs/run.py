@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+from tleg.errors import FileFormatError, describe_os_error
 from tleg.files import FOLDER_FILES, hash_file, new_file, readable_name
 
 # What the newest run is called, wherever a run is named.
@@ -119,6 +120,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint to go on from; it may be damaged."""
+        return any(self.checkpoints.glob("step-*"))
+
+    @property
     def exports(self) -> Path:
         """The folder of results."""
         return self.path / "exports"
@@ -131,6 +137,16 @@ class RunFolder:
     def tracked_file(self, tracker: str) -> Path:
         """How far the events were sent to a tracker."""
         return self.path / f"tracked-{tracker}.json"
+
+
+def read_document(path: Path) -> Any:
+    """Return the JSON document in a file of a run. Raises FileFormatError, naming it, when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} is not JSON: {error}") from error
 
 
 LEARNGENE: Final = "learngene.safetensors"
@@ -180,8 +196,8 @@ def is_published(folder: RunFolder, output: Path) -> bool:
 
 def _read(folder: RunFolder) -> list[Mapping[str, str]]:
     try:
-        known = json.loads(folder.published_file.read_text("utf-8"))
-    except (OSError, ValueError):
+        known = read_document(folder.published_file)
+    except FileFormatError:
         return []
     return [each for each in known if isinstance(each, dict)] if isinstance(known, list) else []
 

@@ -10,6 +10,7 @@ from tleg.runs.payload import note_of
 from tleg.runs.reports import REPORTS
 from tleg.runs.run import CONTENTS
 from tleg.runs.scalars import SCALARS
+from tleg.runs.trackers import TRACKERS
 
 PAGE = Path(__file__).resolve().parent / "runs.md"
 
@@ -54,7 +55,15 @@ def _describe(field: Any, hint: Any) -> str:
     return f"{field.name} ({note})" if note else field.name
 
 
-TABLES: Mapping[str, Any] = {"contents": contents_of_a_run, "events": events, "scalars": step_scalars}
+def trackers() -> Iterator[str]:
+    """The programs that show curves."""
+    yield "| `--to` | program | it needs |"
+    yield "|---|---|---|"
+    for name, tracker in TRACKERS.items():
+        yield f"| {name} | {tracker.title} | `pip install {tracker.package}` |"
+
+
+TABLES: Mapping[str, Any] = {"contents": contents_of_a_run, "events": events, "scalars": step_scalars, "trackers": trackers}
 
 
 def filled(page: str) -> str:

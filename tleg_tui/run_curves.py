@@ -1,10 +1,11 @@
 """The curves of a run: which quantities there are, and how a snapshot of one run or of two becomes a plot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tleg.runs.history import CurvePoint, RunSnapshot, Spread
+from tleg.runs.history import RunSnapshot
+from tleg.runs.scalars import SCALARS, Form, Scalar
 from tleg.runs.text import mean_of
 from tleg_tui import numbers
 from tleg_tui.plotting import Point, smoothed, window
@@ -39,34 +40,62 @@ class Quantity:
     """Something that is drawn.
 
     name       over its curve
-    write      how a value is written
-    field      of a report of a step
-    value      of a point of the curve; None for accuracy, which evaluations tell
+    write      how a value is written, in `width` columns where those of neighbours stand below each other
+    field      the name of a step scalar; '' for accuracy, which evaluations tell
+    brief      its name beside figures, '' for what is shown as a curve alone
+    times      what a value is multiplied with to be shown: 100 for a share in percent
     smooth     whether smoothing applies
     from_zero  whether its axis begins at zero
+    log        whether its axis may be logarithmic
     empty      what is said without a value
     """
 
     name: str
     write: Callable[[float], str]
     field: str = ""
-    value: Callable[[CurvePoint], Spread | None] | None = None
+    brief: str = ""
+    width: int = 0
+    times: float = 1.0
     smooth: bool = True
     from_zero: bool = True
+    log: bool = False
     empty: str = "no step yet"
 
 
-def _rate(point: CurvePoint) -> Spread | None:
-    rate = point.learning_rate
-    return None if rate is None else Spread(1, rate, rate, rate)
+# How a kind of number is written, and the columns that it takes.
+FORMS: Final[Mapping[Form, tuple[Callable[[float], str], int]]] = {
+    "number": (numbers.short, 7),
+    "rate": (numbers.rate, 8),
+    "count": (numbers.grouped, 6),
+    "share": (lambda value: f"{value:.0f} %", 5),
+}
 
 
-LOSS: Final = Quantity("loss", numbers.short, "loss", lambda point: point.loss, from_zero=False)
+def quantities_of(scalars: Mapping[str, Scalar]) -> tuple[Quantity, ...]:
+    """Return the quantities of the step scalars that have a curve, those that people look at most often first."""
+    drawn = {name: each for name, each in scalars.items() if each.fold is not None}
+    first = [name for name in ("loss", "learning_rate", "images_per_second", "gradient_norm") if name in drawn]
+    return tuple(_quantity(name, drawn[name]) for name in dict.fromkeys((*first, *drawn)))
+
+
+def _quantity(name: str, scalar: Scalar) -> Quantity:
+    write, width = FORMS[scalar.form]
+    return Quantity(
+        scalar.label,
+        write,
+        name,
+        scalar.brief,
+        width,
+        times=scalar.shown(1.0),
+        smooth=scalar.fold == "mean",
+        from_zero=scalar.axis == "zero",
+        log=scalar.axis == "free",
+    )
+
+
 ACCURACY: Final = Quantity("accuracy", lambda value: f"{value:.1f} %", from_zero=False, empty="no evaluation yet")
-RATE: Final = Quantity("learning rate", numbers.rate, "learning_rate", _rate, smooth=False)
-SPEED: Final = Quantity("images per second", numbers.grouped, "images_per_second", lambda point: point.images_per_second)
-GRADIENT: Final = Quantity("gradient norm", numbers.short, "gradient_norm", lambda point: point.gradient_norm)
-QUANTITIES: Final = (LOSS, ACCURACY, RATE, SPEED, GRADIENT)
+LOSS, *_OTHERS = quantities_of(SCALARS)
+QUANTITIES: Final = (LOSS, ACCURACY, *_OTHERS)
 
 
 def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | None, view: View) -> Plot:
@@ -74,12 +103,12 @@ def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | No
     planned = max(planned_steps(snapshot), 0 if other is None else planned_steps(other))
     done = snapshot.curve.points[-1].last if snapshot.curve.points else 0
     first, last = window(view.zoom, done, planned)
-    smoothing = view.smoothing if quantity.smooth and quantity.value is not None else 0
+    smoothing = view.smoothing if quantity.smooth and quantity.field else 0
     reach = _REACHES[smoothing] * planned
     shown = [make_lines(quantity, snapshot, reach)]
     if other is not None:
         shown.append([replace(line, other=True) for line in make_lines(quantity, other, reach)])
-    log = view.log and quantity is LOSS
+    log = view.log and quantity.log
     notes = ("log" if log else "", "", "smoothed", "smoothed more")
     note = " · ".join(filter(None, (notes[0], notes[smoothing + 1], ZOOM_NAMES[view.zoom])))
     return Plot(
@@ -107,13 +136,14 @@ def planned_steps(snapshot: RunSnapshot) -> int:
 
 def make_lines(quantity: Quantity, snapshot: RunSnapshot, reach: float = 0.0) -> list[Line]:
     """Return the curves of a quantity: one, or for accuracy one for each kind of weights that was evaluated."""
-    if quantity.value is None:
+    if not quantity.field:
         return _accuracy_lines(snapshot)
     points: list[Point | None] = []
     for each in snapshot.curve.points:
-        spread = quantity.value(each)
+        spread = each.values.get(quantity.field)
         if spread is not None:
-            points.append(Point((each.first + each.last) / 2, spread.low, spread.mean, spread.high))
+            values = (quantity.times * value for value in (spread.low, spread.mean, spread.high))
+            points.append(Point((each.first + each.last) / 2, *values))
         elif points and points[-1] is not None:
             points.append(None)
     return [Line(smoothed(points, reach) if reach else tuple(points))]
@@ -133,12 +163,12 @@ def _latest(quantity: Quantity, snapshot: RunSnapshot) -> str:
     if quantity is ACCURACY:
         top1 = snapshot.evaluations[-1].top1 if snapshot.evaluations else None
         return "" if top1 is None else quantity.write(top1)
-    if not snapshot.curve.points or quantity.value is None:
+    if not snapshot.curve.points or not quantity.field:
         return ""
     # The last report itself, which the curve may have joined with others.
     step = snapshot.step
     value = None if step is None else getattr(step, quantity.field)
-    return quantity.write(value) if isinstance(value, float) else "–"
+    return quantity.write(quantity.times * value) if isinstance(value, float) else "–"
 
 
 def _best(quantity: Quantity, snapshot: RunSnapshot) -> str:

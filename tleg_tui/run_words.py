@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from tleg.runs.follower import RunLook
 from tleg.runs.history import RunSnapshot
-from tleg.runs.scalars import EvaluationReport
+from tleg.runs.reports import EvaluationReport
 from tleg.runs.state import REMOVED
 from tleg.text import format_bytes, format_duration, printable
 from tleg_tui.numbers import grouped

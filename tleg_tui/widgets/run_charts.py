@@ -1,16 +1,26 @@
 """The curves of a run, as many at once as the terminal has room for."""
 
+from math import ceil
 from typing import Final
 
 from textual.app import ComposeResult
 from textual.containers import Grid
 
 from tleg.runs.history import RunSnapshot
-from tleg_tui.run_curves import ACCURACY, GRADIENT, LOSS, QUANTITIES, RATE, SPEED, Quantity, View, make_plot
+from tleg_tui.run_curves import ACCURACY, LOSS, QUANTITIES, Quantity, View, make_plot
 from tleg_tui.widgets.curve import Curve, Drawing
 
-_SMALL_PAGES: Final = ((LOSS, ACCURACY), (RATE, SPEED), (GRADIENT,))
-_MIDDLE_PAGES: Final = ((LOSS, ACCURACY, RATE, SPEED), (GRADIENT, LOSS))
+Page = tuple[Quantity, ...]
+
+
+def _pages(curves: int) -> list[Page]:
+    """So many curves a page."""
+    return [QUANTITIES[first : first + curves] for first in range(0, len(QUANTITIES), curves)]
+
+
+_SMALL_PAGES: Final = _pages(2)
+# The loss fills what is left beside an odd number.
+_MIDDLE_PAGES: Final = [(*page, LOSS) if len(page) % 2 else page for page in _pages(4)]
 _TALL, _WIDE, _HUGE = 18, 110, 150
 
 
@@ -64,25 +74,22 @@ class RunCharts(Grid):
     def _arrange(self) -> None:
         width, height = self.size
         if height < _TALL:
-            pages: tuple[tuple[Quantity, ...], ...] = _SMALL_PAGES
+            pages = _SMALL_PAGES
         elif width < _WIDE:
             pages = _MIDDLE_PAGES
         else:
-            pages = (QUANTITIES,)
+            pages = [QUANTITIES]
         shown = pages[self._page % len(pages)]
         if shown == self.shown:
             return
         self.shown = shown
+        whole = len(shown) == len(QUANTITIES)  # Two in the first row then, and three in those below.
         for quantity in QUANTITIES:
             curve = self.curve(quantity)
             curve.display = quantity in shown
-            curve.styles.column_span = (
-                3
-                if len(shown) == len(QUANTITIES) and quantity in (LOSS, ACCURACY)
-                else (2 if len(shown) == len(QUANTITIES) else 1)
-            )
-        self.styles.grid_size_columns = 6 if len(shown) == len(QUANTITIES) else min(len(shown), 2)
-        self.styles.grid_size_rows = 1 if len(shown) <= 2 else 2
+            curve.styles.column_span = 1 if not whole else 3 if quantity in (LOSS, ACCURACY) else 2
+        self.styles.grid_size_columns = 6 if whole else min(len(shown), 2)
+        self.styles.grid_size_rows = 1 + ceil((len(shown) - 2) / (3 if whole else 2))
         if self._data is not None:
             self.show(*self._data)
 

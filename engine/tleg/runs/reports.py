@@ -22,8 +22,8 @@ class StartReport(Report):
     step: int = 0
     steps: int | None = None
     epochs: int | None = None
-    restart: int = noted("how often the processes were started again", 0)
     resumed_from: str | None = noted("a checkpoint, or null")
+    restart: int = noted("how often the processes were started again", 0)
     host: str | None = None
     pid: int | None = None
     world_size: int | None = None

@@ -10,7 +10,7 @@ from tleg.runs.processes import job_waits
 from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState, StateName
 
-# 'start' begins a run, or goes on with one, whatever is left to do; 'resume' goes on with one that has steps left.
+# 'start' starts a trainer, also one that makes a finished run longer; 'resume' is for runs that have steps left.
 Action = Literal["stop", "kill", "start", "resume", "remove", "track"]
 
 

@@ -123,7 +123,7 @@ class CurveBuilder:
             self._reopen()
 
     def cut(self, step: int) -> None:
-        """Forget the points that lie behind a step as a whole, because the run goes on from there."""
+        """Forget the points that lie behind a step as a whole, because the run resumes from there."""
         while self._first > step:
             self._first = self._last = -1
             self._sums = {}
@@ -225,7 +225,7 @@ class RunSnapshot:
 def fold(snapshot: RunSnapshot, events: Iterable[Event]) -> RunSnapshot:
     """Return the snapshot after more events: the same however they are divided among calls.
 
-    Unknown types count, and change nothing else. A run that went on from a checkpoint forgets the curve, the evaluations
+    Unknown types count, and change nothing else. A run that was resumed from a checkpoint forgets the curve, the evaluations
     and the checkpoints behind it, because those steps come again.
     """
     folding = _Folding(snapshot)
@@ -294,7 +294,7 @@ class _Folding:
 
     def stage(self, stage: StageReport) -> None:
         self._take_step()
-        # Also the first sign of a trainer that goes on after an earlier one ended.
+        # Also the first sign of a trainer that resumes after an earlier one ended.
         self._changes |= {"stage": stage, "finish": None}
 
     def evaluation(self, report: EvaluationReport) -> None:

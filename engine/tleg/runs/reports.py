@@ -16,7 +16,7 @@ FinishState = Literal["finished", "stopped", "failed", "queued"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartReport(Report):
-    """A trainer began to make steps, or went on with them."""
+    """A trainer starts to train, from the beginning or from a checkpoint."""
 
     kind: ClassVar[str] = "started"
     step: int = 0

@@ -4,7 +4,7 @@ A new scalar is a field of `StepReport` here, and a line in the trainer that com
 view, lines in a log, the workbench and docs/runs.md follow from the table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final, Literal
 
@@ -72,7 +72,7 @@ def scalar(label: str, about: str, **more: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport(Report):
-    """A step is done, told twice a second at most. Its scalars are null where they have no finite value.
+    """A step is done; written at most twice a second. Scalars without a finite value are null.
 
     step, epoch    counted from 1: what is done
     steps, epochs  in all
@@ -158,5 +158,5 @@ def line_figures(report: StepReport) -> list[str]:
     return _written(report, {name: each.in_line for name, each in SCALARS.items()})
 
 
-def _written(report: StepReport, writers: Mapping[str, Any]) -> list[str]:
+def _written(report: StepReport, writers: Mapping[str, Callable[[float | None], str]]) -> list[str]:
     return [text for name, write in writers.items() if (text := write(getattr(report, name)))]

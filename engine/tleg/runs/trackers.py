@@ -34,7 +34,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def __init__(self, folder: RunFolder, spec: RunSpec, project: str) -> None:
-        """Begin, or go on with what was sent of this run before. Raises InputError and TlegError."""
+        """Begin, or continue what was sent of this run before. Raises InputError and TlegError."""
 
     @abstractmethod
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -46,7 +46,7 @@ class Tracker(ABC):
 
     @classmethod
     @contextmanager
-    def told(cls) -> Iterator[None]:
+    def errors_explained(cls) -> Iterator[None]:
         """Around what the other program does: its errors, of any kind, become one sentence. Raises TlegError."""
         try:
             yield
@@ -75,18 +75,18 @@ class TensorBoard(Tracker):
             writer = import_module("torch.utils.tensorboard").SummaryWriter
         except ImportError:
             writer = self.load("tensorboardX").SummaryWriter
-        with self.told():
+        with self.errors_explained():
             self._writer = writer(str(folder.tensorboard))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show values of a step."""
-        with self.told():
+        with self.errors_explained():
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Write what is left."""
-        with self.told():
+        with self.errors_explained():
             self._writer.close()
 
 
@@ -95,22 +95,22 @@ class _Online(Tracker):
 
     def __init__(self, folder: RunFolder, spec: RunSpec, project: str) -> None:
         module = self.load(self.package)
-        # The same run again goes on with the one that is there.
-        with self.told():
+        # The same run again continues the one that is there.
+        with self.errors_explained():
             self._run = module.init(project=project, name=folder.id, config=dict(spec.recipe), **self.resumption(folder.id))
 
     @abstractmethod
     def resumption(self, run: str) -> dict[str, Any]:
-        """Return the arguments that make a run go on."""
+        """Return the arguments that continue a run."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show values of a step."""
-        with self.told():
+        with self.errors_explained():
             self._run.log(dict(values), step=step)
 
     def close(self) -> None:
         """Send what is left."""
-        with self.told():
+        with self.errors_explained():
             self._run.finish()
 
 

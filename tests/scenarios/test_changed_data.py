@@ -256,7 +256,7 @@ def test_learning_rates_and_steps_stay_as_planned(
         count: replace(digits, train=ArrayImages(train.images[:count], train.labels[:count])) for count in (160, 96, 320)
     }
 
-    def rates(counts: tuple[int, int]) -> list[tuple[int, int, int, float]]:
+    def rates(counts: tuple[int, int]) -> list[tuple[int, int | None, int | None, float | None]]:
         checkpoints, told = Checkpoints(tmp_path / f"{counts}"), []
         for count, stop in zip(counts, (4, None), strict=True):
             recorder = Recorder(stop_after=stop)

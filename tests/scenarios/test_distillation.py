@@ -112,6 +112,7 @@ def test_a_distillation_token_learns_from_the_teacher(
     assert score.top1 > 40
     last = recorder.reports[-1]
     assert last.distillation_loss is not None
+    assert last.task_loss is not None
     assert last.loss == pytest.approx(0.5 * last.task_loss + 0.5 * last.distillation_loss, rel=1e-5)
     loaded: Any = timm.create_model(f"local-dir:{tmp_path / 'deit'}", pretrained=True)
     assert hasattr(loaded, "head_dist")

@@ -159,6 +159,7 @@ def test_clipping_bounds_the_step(few: Data, placement: Placement, recipe: MakeR
         moved[limit] = squares**0.5, recorder.reports[0].gradient_norm
     distance, norm = moved[0.01]
     assert distance == pytest.approx(0.01, rel=0.02)
+    assert norm is not None
     assert norm > 0.05
     assert moved[0.0][0] == pytest.approx(norm, rel=0.02)
 

@@ -11,8 +11,9 @@ import pytest
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.recipes.training import Augmentation, Recipe
+from tleg.runs.scalars import StepReport
 from tleg.training.device import Placement, choose_placement
-from tleg.training.observer import Observer, StepReport
+from tleg.training.observer import Observer
 
 VIT = "vit_tiny_patch16_224"
 ARGUMENTS: Mapping[str, Any] = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2}

@@ -13,14 +13,14 @@ import torch
 from tests.conftest import clean_environment
 from tleg.errors import ExportError, TlegError
 from tleg.runs.run import RunFolder
-from tleg.training.observer import StepReport
+from tleg.runs.scalars import StepReport
 from tleg.training.telemetry import DeviceSampler
 from tleg.training.watch import Watch
 from tleg.training.worker import advice, publish
 
 
 def report(step: int, loss: float, wait: float = 0.0, epoch: int = 1) -> StepReport:
-    return StepReport(step, 1000, epoch, 10, loss, loss, None, 1e-3, 1.0, 100.0, wait, None, None)
+    return StepReport(step=step, steps=1000, epoch=epoch, epochs=10, loss=loss, data_wait=wait)
 
 
 def test_a_spike_is_noticed_once_an_epoch() -> None:

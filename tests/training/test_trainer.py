@@ -97,7 +97,7 @@ def test_cutmix_alone_learns_from_mixed_labels(job: Callable[..., LearnJob], pla
     # The official code asks only whether mixup is on, and gives mixed labels to a loss for plain ones.
     recorder = Recorder()
     learn(job(cutmix=1.0, label_smoothing=0.0, augmentation=Augmentation(auto_augment=None)), placement, observer=recorder)
-    assert all(np.isfinite(report.loss) for report in recorder.reports)
+    assert all(report.loss is not None and np.isfinite(report.loss) for report in recorder.reports)
 
 
 def test_an_odd_batch_cannot_be_mixed(recipe: MakeRecipe) -> None:

@@ -19,11 +19,12 @@ from tleg.data.transforms import Normaliser, training_transform
 from tleg.errors import DataError, ExportError, InputError, TlegError
 from tleg.recipes.training import Recipe
 from tleg.runs.events import NO_CHECKPOINT
+from tleg.runs.scalars import StepReport
 from tleg.training.accuracy import Score, describe_nonfinite, evaluate, mean_top1
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.distributed import average_gradients
 from tleg.training.losses import Losses, Objective, mean_losses
-from tleg.training.observer import QUIET, Observer, StepReport
+from tleg.training.observer import QUIET, Observer
 from tleg.training.occasions import Occasions
 from tleg.training.optim import TrainingState
 from tleg.training.passed_over import PassedOver

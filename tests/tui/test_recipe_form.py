@@ -16,7 +16,7 @@ from tleg.recipes.recipes import RECIPES, Kind
 from tleg_tui.model_names import ModelNames
 from tleg_tui.offers import completions_of, offers_of, walk
 from tleg_tui.recipe_form import Overlay, Reading, field_of, is_shown, read_form, required_of, texts_of
-from tleg_tui.recipe_places import DATA_PREFIXES, Places, check_places
+from tleg_tui.recipe_places import Places, check_places
 from tleg_tui.recipe_specs import PRESET, folded_fields, main_fields, preset_help
 
 LEARN = {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist"}
@@ -235,12 +235,6 @@ def test_every_option_has_one_field() -> None:
         assert specs["epochs"].help == "Passes over the training images. From 1 to 100,000."
 
 
-def test_names_of_the_engine_that_need_numpy_are_the_same_here() -> None:
-    from tleg.data import timm_datasets as timm_names
-
-    assert all(timm_names.is_timm_name(f"{prefix}x") for prefix in DATA_PREFIXES)
-
-
 # Names and paths.
 
 
@@ -274,7 +268,7 @@ def test_what_is_not_there_is_said_at_its_field(tmp_path: Path, digits_folder: P
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.bin").write_bytes(b"x")
     for kind, name, text, sentence in (
-        ("learn", "data", "fashion-mnis", "known: fashion-mnist, torch/…, hfds/…. Did you mean 'fashion-mnist'?"),
+        ("learn", "data", "fashion-mnis", "timm's tar:FILE, torch/NAME, hfds/NAME. Did you mean 'fashion-mnist'?"),
         ("learn", "data", str(tmp_path / "digit"), "Did you mean"),
         ("learn", "data", str(tmp_path / "empty"), "must hold the folders train/ and val/"),
         ("learn", "data", str(tmp_path / "file.bin"), "is a file; name the folder"),

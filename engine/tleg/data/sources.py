@@ -5,7 +5,7 @@ the help (`tleg.recipes.recipes.DATA_HELP`) and in docs/data.md. Standard librar
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,7 @@ _STREAMS: Final = ("wds", "hfids", "tfds")
 
 
 class DataSource(ABC):
-    """One kind of data sets.
+    """One kind of data sets; `recognises`, `open` and `name_of` are all that it must have.
 
     name   of the kind
     forms  how its texts are written, what varies in capitals: 'tar:FILE'
@@ -52,6 +52,12 @@ class DataSource(ABC):
     @abstractmethod
     def name_of(self, text: str) -> str:
         """What the data set of a text is called, which it is once it is open as well."""
+
+    def check(self, text: str, *, splitting: bool) -> None:  # noqa: B027  # Of some nothing can be seen.
+        """Refuse what is seen to be missing without opening anything. Raises OSError, DataError.
+
+        splitting  whether validation images are taken from the training images
+        """
 
     def _opener(self) -> Callable[..., "Data"]:
         module, _, name = self.opener.partition(":")
@@ -94,6 +100,12 @@ class FashionMnist(DataSource):
         """'fashion-mnist'."""
         return self.name
 
+    def check(self, text: str, *, splitting: bool) -> None:
+        """Look for the folder, where one is named. Raises DataError."""
+        folder = text.partition(":")[2]
+        if folder and not Path(folder).is_dir():
+            raise DataError(f"there is no folder {folder}")
+
     def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
         """Its 60,000 training images lie in one file; files of somebody's own may hold others."""
         return iter((6000,) * 10 if text == self.name else ())
@@ -118,6 +130,15 @@ class ImageFolder(DataSource):
     def name_of(self, text: str) -> str:
         """The folder's name."""
         return readable_name(Path(text).resolve().name)
+
+    def check(self, text: str, *, splitting: bool) -> None:
+        """Look for the splits. Raises OSError, DataError."""
+        found = find_splits(Path(text))
+        if not (splitting or (found.train and found.validation)):
+            raise DataError(
+                f"{text} must hold the folders train/ and val/, each with a folder of images for each class; "
+                "a validation-split of 0.1 takes validation images from the training images"
+            )
 
     def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
         """Count files. Raises OSError."""
@@ -147,6 +168,12 @@ class Archives(DataSource):
     def name_of(self, text: str) -> str:
         """The file's name without its suffix."""
         return readable_name(self._path(text).stem)
+
+    def check(self, text: str, *, splitting: bool) -> None:
+        """Look for the file. Raises DataError."""
+        path = text.removeprefix("tar:")
+        if not Path(path).exists():
+            raise DataError(f"there is no {path}")
 
     def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
         """Count what an archive's index lists. Raises DataError."""
@@ -211,8 +238,13 @@ def source_of(text: str, place: Path | None = None) -> DataSource | None:
     return next((each for each in SOURCES.values() if each.recognises(text, place)), None)
 
 
-def find_source(text: str) -> DataSource:
-    """Return the source that a text names a data set of. Raises DataError with what is known."""
+def find_source(text: str, near: Sequence[str] = ()) -> DataSource:
+    """Return the source that a text names a data set of.
+
+    near  other names that may have been meant, such as those of folders beside it
+
+    Raises DataError with what is known, and the closest name.
+    """
     source = source_of(text)
     if source is not None:
         return source
@@ -222,7 +254,7 @@ def find_source(text: str) -> DataSource:
     for each in SOURCES.values():
         by_owner.setdefault(each.whose, []).extend(each.forms)
     own, *others = (f"{whose} {', '.join(forms)}".strip() for whose, forms in sorted(by_owner.items()))
-    names = [each.name for each in SOURCES.values() if each.name in each.forms]
+    names = [*(each.name for each in SOURCES.values() if each.name in each.forms), *near]
     known = ", and ".join((own, *others))
     raise DataError(f"there is no folder and no known data set '{text}'; known: {known}.{did_you_mean(text, names)}")
 

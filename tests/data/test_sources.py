@@ -183,3 +183,27 @@ def test_the_table_is_light(run_python: Any) -> None:
     )
     assert run_python(code).stdout.strip() == ""
     assert sys.modules["tleg.data.sources"].SOURCES is SOURCES
+
+
+@pytest.mark.parametrize(
+    ("text", "splitting", "problem"),
+    [
+        ("fashion-mnist", False, None),
+        ("fashion-mnist:{here}", False, None),
+        ("fashion-mnist:absent", False, "there is no folder absent"),
+        ("{here}", True, None),
+        ("{here}", False, "must hold the folders train/ and val/"),
+        ("tar:{here}/absent.tar", False, "there is no"),
+        ("torch/cifar10", False, None),
+        ("noise:3", False, None),
+    ],
+)
+def test_what_is_missing_is_seen_without_opening(tmp_path: Path, text: str, splitting: bool, problem: str | None) -> None:
+    text = text.format(here=tmp_path)
+    source = source_of(text)
+    assert source is not None
+    if problem is None:
+        source.check(text, splitting=splitting)
+    else:
+        with pytest.raises(DataError, match=problem):
+            source.check(text, splitting=splitting)

@@ -138,7 +138,8 @@ def _skip_layers(learngene: Expandable, depth: int, num_classes: int, drop_path:
 
 @torch.no_grad()
 def _mimic(model: VisionTransformer) -> None:
-    if model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
+    plain = isinstance(model, VisionTransformer)
+    if not plain or model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
         raise InputError("mimetic is for ViTs of plain attention and a width that 4 divides; choose --init scratch")
     for block in model.blocks:
         attention: Any = block.attn

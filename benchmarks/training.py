@@ -54,7 +54,7 @@ def main() -> None:
     pixels = torch.rand(batch, *architecture.input_size, device=placement.device)
     labels = torch.randint(0, architecture.num_classes, (batch,), device=placement.device)
     depths = Depths(depth)
-    wait = torch.cuda.synchronize if on_gpu else (lambda: None)
+    wait: Callable[[], None] = torch.cuda.synchronize if on_gpu else (lambda: None)
 
     def ours(teacher: Teacher | None = None, *, compiled: bool = False, one_depth: int = depth) -> Callable[[], None]:
         student = AuxiliaryStudent(AuxiliaryModel(architecture, Basis()), depths, 0).to(placement.device).train()

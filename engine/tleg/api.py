@@ -144,12 +144,12 @@ def build(
     all. Raises InputError for what cannot be built, VerificationError when an export computes something else, ExportError.
     """
     from tleg.export.build import build_exports
-    from tleg.export.formats import parse_kind, parse_layout, parse_precision
+    from tleg.export.formats import find_format, parse_layout, parse_precision
     from tleg.export.plan import BuildRequest
 
     request = BuildRequest(
         learngene=path_of(source, "learngene", "folder"),
-        kinds=tuple(parse_kind(each) for each in exports),
+        kinds=tuple(find_format(each).name for each in exports),
         depths=tuple(depths),
         output=Path(output),
         precision=parse_precision(dtype),
@@ -173,7 +173,7 @@ def verify(path: Name, learngene: Name | None = None) -> "Report":
     from tleg.export.verify import check_path
 
     return check_path(
-        path_of(path, "learngene", "folder", "onnx"),
+        path_of(path, "learngene", "folder", "export"),
         None if learngene is None else path_of(learngene, "learngene", "folder"),
     )
 

@@ -12,12 +12,12 @@ from tleg.errors import BasisError, DepthError
 from tleg.learngene.basis import (
     BASIS_NAMES,
     MAX_DEPTH,
-    MAX_TERMS,
     PARTS,
     Basis,
     check_depth,
     parse_basis,
 )
+from tleg.learngene.basis_functions import MAX_TERMS
 from tleg.learngene.structure import PLAIN_VIT
 from tleg.serialize import decode, encode
 

@@ -27,12 +27,12 @@ from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.evaluate import evaluate_subject, open_subject
 from tleg.training.finetune import FinetuneJob, finetune, prepare
-from tleg.training.init import start_from_checkpoint
+from tleg.training.init import init_from_checkpoint
 
 CNN = "resnet10t"
 VIT = "vit_tiny_patch16_224"
 # A ViT of 8 pixels, small enough for many tests.
-SMALL = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2, "depth": 2, "in_chans": 1}
+SMALL: Mapping[str, Any] = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2, "depth": 2, "in_chans": 1}
 DIGITS = tuple("0123456789")
 
 
@@ -377,7 +377,7 @@ def test_what_has_no_weights_is_refused(tmp_path: Path) -> None:
 def test_folders_of_save_for_hf(tmp_path: Path, name: str, safe: Any) -> None:
     torch.manual_seed(7)
     model: Any = timm.create_model(name, num_classes=4).eval()
-    timm.models.save_for_hf(model, tmp_path / "f", safe_serialization=safe, model_config={"label_names": list("abcd")})
+    timm.models.save_for_hf(model, str(tmp_path / "f"), safe_serialization=safe, model_config={"label_names": list("abcd")})
     opened = open_folder(tmp_path / "f")
     expected = timm.create_model(f"local-dir:{tmp_path / 'f'}", pretrained=True).eval()
     config = timm.data.resolve_data_config({}, model=expected)
@@ -438,7 +438,7 @@ def test_folders_of_transformers_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_a_folder_must_not_fetch_other_weights(small: Any, tmp_path: Path) -> None:
-    timm.models.save_for_hf(small, tmp_path / "f", safe_serialization=True, model_args=dict(SMALL))
+    timm.models.save_for_hf(small, str(tmp_path / "f"), safe_serialization=True, model_args=dict(SMALL))
     place = tmp_path / "f" / "config.json"
     config = json.loads(place.read_text())
     config["model_args"]["checkpoint_path"] = "/etc/passwd"
@@ -451,7 +451,7 @@ def test_a_folder_must_not_fetch_other_weights(small: Any, tmp_path: Path) -> No
 def folder(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small ViT as save_for_hf leaves it by default, with its classes in another order than the digits'."""
     place = tmp_path_factory.mktemp("hub") / "f"
-    timm.models.save_for_hf(small, place, model_args=dict(SMALL), model_config={"label_names": list(DIGITS[::-1])})
+    timm.models.save_for_hf(small, str(place), model_args=dict(SMALL), model_config={"label_names": list(DIGITS[::-1])})
     return place
 
 
@@ -473,11 +473,11 @@ def test_classes_in_another_order_are_evaluated_by_name(folder: Path, digits: Da
 
 
 def test_fine_tuning_keeps_a_head_in_the_order_of_the_data(folder: Path, digits: Data, small: Any) -> None:
-    start = start_from_checkpoint(str(folder))(digits)
+    start = init_from_checkpoint(str(folder))(digits)
     assert (start.lineage["head"], start.depth, start.notes) == ("kept", 2, ())
     assert torch.equal(start.model.head.weight, small.head.weight.flip(0))  # type: ignore[union-attr, arg-type]
     assert torch.equal(start.model.head.bias, small.head.bias.flip(0))  # type: ignore[union-attr, arg-type]
-    other = start_from_checkpoint(str(folder))(replace(digits, classes=(*DIGITS[:9], "x")))
+    other = init_from_checkpoint(str(folder))(replace(digits, classes=(*DIGITS[:9], "x")))
     assert other.lineage["head"] == "new"
     assert other.notes[0].endswith("knows other classes than the data; it gets a new head")
 
@@ -488,7 +488,7 @@ def test_a_backbone_is_fine_tuned_with_a_new_head_and_says_so(
     encoder = {name: value for name, value in small.state_dict().items() if not name.startswith("head.")}
     torch.save(encoder, tmp_path / "w.pth")
     text = f"{VIT}:{tmp_path / 'w.pth'}"
-    start = start_from_checkpoint(text, SMALL)
+    start = init_from_checkpoint(text, SMALL)
     job = FinetuneJob(digits, start, recipe=Recipe(epochs=1, workers=0))
     told = Recorder()
     prepare(job, placement, told)
@@ -502,7 +502,7 @@ def test_a_backbone_is_fine_tuned_with_a_new_head_and_says_so(
 
 
 def test_a_folder_takes_other_arguments_and_another_size(folder: Path, digits: Data, placement: Placement) -> None:
-    start = start_from_checkpoint(str(folder), {"drop_path_rate": 0.2}, image_size=12)(digits)
+    start = init_from_checkpoint(str(folder), {"drop_path_rate": 0.2}, image_size=12)(digits)
     assert start.architecture.input_size == (1, 12, 12)
     assert start.architecture.arguments["drop_path_rate"] == 0.2
     assert start.model.patch_embed.img_size == (12, 12)  # type: ignore[union-attr]

@@ -25,7 +25,7 @@ from tleg.recipes.distillation import METHODS, Depths, Distillation
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_learngene, start_from_timm
+from tleg.training.init import init_from_learngene, init_from_timm
 from tleg.training.learn import LearnJob, evaluate_learngene, learn
 from tleg.training.losses import Objective
 from tleg.training.students import AuxiliaryStudent, PlainStudent
@@ -42,7 +42,8 @@ def ancestor(digits: Data, placement: Placement, tmp_path_factory: pytest.TempPa
 
     folder = tmp_path_factory.mktemp("ancestor") / "resnet"
     recipe = Recipe(epochs=6, batch_size=64, learning_rate=4e-3, workers=0, augmentation=PLAIN)
-    score = finetune(FinetuneJob(digits, start_from_timm("resnet10t", RESNET), recipe=recipe), placement, folder)
+    score = finetune(FinetuneJob(digits, init_from_timm("resnet10t", RESNET), recipe=recipe), placement, folder)
+    assert score.top1 is not None
     assert score.top1 > 70
     return folder
 
@@ -81,12 +82,14 @@ def test_a_descendant_is_fine_tuned_with_a_teacher(
     learngene.save(tmp_path / "gene.safetensors")
     job = FinetuneJob(
         replace(digits, train=shuffled),
-        start_from_learngene(str(tmp_path / "gene.safetensors"), 3),
+        init_from_learngene(str(tmp_path / "gene.safetensors"), 3),
         str(ancestor),
         Distillation(method=method),
         recipe(epochs=10, batch_size=32),
     )
-    assert finetune(job, placement, tmp_path / "tuned").top1 > 35
+    reached = finetune(job, placement, tmp_path / "tuned").top1
+    assert reached is not None
+    assert reached > 35
     record = json.loads((tmp_path / "tuned" / "training.json").read_text())
     assert record["teacher"]["name"] == "resnet"
     assert record["distillation"]["method"] == method
@@ -95,7 +98,7 @@ def test_a_descendant_is_fine_tuned_with_a_teacher(
 def test_a_distillation_token_learns_from_the_teacher(
     digits: Data, placement: Placement, recipe: MakeRecipe, ancestor: Path, tmp_path: Path
 ) -> None:
-    start = start_from_timm("deit_tiny_distilled_patch16_224", {**ARGUMENTS, "depth": 2})
+    start = init_from_timm("deit_tiny_distilled_patch16_224", {**ARGUMENTS, "depth": 2})
     job = FinetuneJob(
         digits,
         start,
@@ -105,6 +108,7 @@ def test_a_distillation_token_learns_from_the_teacher(
     )
     recorder = Recorder()
     score = finetune(job, placement, tmp_path / "deit", observer=recorder)
+    assert score.top1 is not None
     assert score.top1 > 40
     last = recorder.reports[-1]
     assert last.distillation_loss is not None

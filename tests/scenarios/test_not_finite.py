@@ -15,7 +15,7 @@ from tleg.recipes.training import Keeping
 from tleg.training.checkpoint import Checkpoints, read_progress
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_timm
+from tleg.training.init import init_from_timm
 from tleg.training.learn import LearnJob, learn_to_file
 from tleg.training.students import AuxiliaryStudent
 
@@ -57,8 +57,7 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
 ) -> None:
     # The running means of batch norm are no trained weights: a training can end without a word of theirs.
     from tleg.training import finetune as module
-
-    whole = module.finished_model
+    from tleg.training.outcome import finished_model as whole
 
     def broken(*given: Any) -> Any:
         model: Any = whole(*given)
@@ -66,7 +65,7 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
         return model
 
     monkeypatch.setattr(module, "finished_model", broken)
-    start = start_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
+    start = init_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
     output = tmp_path / "result"
     with pytest.raises(TlegError, match=rf"the model, which is in {output}, are not finite .* 397 of 397 images, so it has"):
         finetune(FinetuneJob(digits, start, recipe=recipe(epochs=1)), placement, output)
@@ -77,7 +76,7 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
 def test_weights_that_are_no_numbers_are_no_start(
     digits: Data, placement: Placement, recipe: Any, tmp_path: Path, name: str
 ) -> None:
-    whole = start_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
+    whole = init_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
 
     def start(data: Data) -> Any:
         made = whole(data)

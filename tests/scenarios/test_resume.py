@@ -21,7 +21,7 @@ from tleg.recipes.training import Augmentation, Keeping, Recipe
 from tleg.training.checkpoint import Checkpoints, read_checkpoint, read_progress
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_learngene, start_from_timm
+from tleg.training.init import init_from_learngene, init_from_timm
 from tleg.training.kept import learngene_of_checkpoint, model_folder_of_checkpoint
 from tleg.training.learn import LearnJob, learn, learn_to_file
 from tleg.training.observer import TrainingStoppedError
@@ -86,8 +86,8 @@ def test_a_stopped_fine_tuning_goes_on_as_if_nothing_had_been(
     learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 4, "in_chans": 1})
     learngene.save(tmp_path / "gene.safetensors")
     starts = {
-        "vit": start_from_learngene(str(tmp_path / "gene.safetensors"), 3, 0.3),
-        "resnet": start_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8),
+        "vit": init_from_learngene(str(tmp_path / "gene.safetensors"), 3, 0.3),
+        "resnet": init_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8),
     }
     for name, start in starts.items():
         job = FinetuneJob(few, start, recipe=recipe(**{"batch_size": 32, **options}), keeping=Keeping(checkpoint_steps=2))
@@ -111,7 +111,7 @@ def test_resuming_does_not_load_the_start_again(
     # The official code loads the learngene over the trained weights when it resumes with the same command line.
     learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 4, "in_chans": 1}, num_classes=10)
     learngene.save(tmp_path / "gene.safetensors")
-    start = start_from_learngene(str(tmp_path / "gene.safetensors"), 2)
+    start = init_from_learngene(str(tmp_path / "gene.safetensors"), 2)
     job = FinetuneJob(few, start, recipe=recipe(batch_size=32, epochs=2))
     checkpoints = Checkpoints(tmp_path / "checkpoints", job.keeping)
     with pytest.raises(TrainingStoppedError):
@@ -290,7 +290,7 @@ def test_the_evaluation_of_a_result_can_be_stopped(
     keeping = Keeping(evaluate_every=0)
     chosen = recipe(epochs=1)
     learning = LearnJob(digits, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=chosen)
-    tuning = FinetuneJob(digits, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=chosen, keeping=keeping)
+    tuning = FinetuneJob(digits, init_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=chosen, keeping=keeping)
     gene, model = tmp_path / "gene.safetensors", tmp_path / "model"
 
     def learn_it(observer: Recorder) -> None:
@@ -383,7 +383,7 @@ def test_an_unfinished_fine_tuning_is_a_folder_that_timm_loads(
 ) -> None:
     import timm
 
-    start = start_from_timm(VIT, {**ARGUMENTS, "depth": 2})
+    start = init_from_timm(VIT, {**ARGUMENTS, "depth": 2})
     job = FinetuneJob(few, start, recipe=recipe(batch_size=32))
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", job.keeping)
     with pytest.raises(TrainingStoppedError):

@@ -22,7 +22,7 @@ from tleg.recipes.training import Keeping, Recipe
 from tleg.training.checkpoint import Checkpoints, read_checkpoint
 from tleg.training.device import Placement, choose_placement
 from tleg.training.finetune import FinetuneJob, finetune, prepare
-from tleg.training.init import start_from_checkpoint, start_from_learngene, start_from_timm
+from tleg.training.init import init_from_checkpoint, init_from_learngene, init_from_timm
 from tleg.training.learn import LearnJob, learn
 
 TRAPS = {
@@ -168,7 +168,7 @@ def test_the_average_starts_from_the_start(
 ) -> None:
     learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 4, "in_chans": 1}, num_classes=10)
     learngene.save(tmp_path / "gene.safetensors")
-    start = start_from_learngene(str(tmp_path / "gene.safetensors"), 2)
+    start = init_from_learngene(str(tmp_path / "gene.safetensors"), 2)
     still = recipe(epochs=1, batch_size=32, learning_rate=1e-12, ema=0.9)
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     finetune(FinetuneJob(few, start, recipe=still), placement, tmp_path / "m", checkpoints=checkpoints)
@@ -211,7 +211,7 @@ def test_a_precision_has_a_reason() -> None:
 def test_the_classes_are_those_of_the_data(few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     import timm
 
-    job = FinetuneJob(few, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1, batch_size=32))
+    job = FinetuneJob(few, init_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1, batch_size=32))
     finetune(job, placement, tmp_path / "m")
     model: Any = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True)
     assert model.num_classes == 10
@@ -219,7 +219,7 @@ def test_the_classes_are_those_of_the_data(few: Data, placement: Placement, reci
         LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), recipe=recipe(epochs=1)), placement
     ).header.classes == tuple("0123456789")
     other = replace(few, classes=(*few.classes, "ten"))
-    assert prepare(FinetuneJob(other, start_from_checkpoint(str(tmp_path / "m")), recipe=recipe()), placement).start.lineage[
+    assert prepare(FinetuneJob(other, init_from_checkpoint(str(tmp_path / "m")), recipe=recipe()), placement).start.lineage[
         "head"
     ] == ("new")
 
@@ -228,7 +228,7 @@ def test_the_classes_are_those_of_the_data(few: Data, placement: Placement, reci
 def test_drop_path_rises_over_every_depth(few: Data, tiny_learngene: Any, tmp_path: Path, depth: int) -> None:
     learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 4, "in_chans": 1}, num_classes=10)
     learngene.save(tmp_path / "gene.safetensors")
-    blocks = start_from_learngene(str(tmp_path / "gene.safetensors"), depth, 0.22)(few).model.blocks
+    blocks = init_from_learngene(str(tmp_path / "gene.safetensors"), depth, 0.22)(few).model.blocks
     rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in blocks]  # type: ignore[union-attr]
     assert rates == pytest.approx([0.22 * layer / (depth - 1) for layer in range(depth)])
 
@@ -239,7 +239,7 @@ def test_an_evaluation_changes_no_file(
     def contents() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    job = FinetuneJob(few, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1, batch_size=32))
+    job = FinetuneJob(few, init_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1, batch_size=32))
     finetune(job, placement, tmp_path / "m", checkpoints=Checkpoints(tmp_path / "checkpoints"))
     before = contents()
     assert run_cli("evaluate", tmp_path / "m", "--data", digits_folder).code == 0
@@ -251,7 +251,7 @@ def test_the_head_is_kept_for_the_same_classes(few: Data, tiny_learngene: Any, t
     for classes, policy in ((few.classes, "kept"), (tuple("abcdefghij"), "new")):
         learngene = tiny_learngene(arguments=arguments, num_classes=10, classes=classes)
         learngene.save(tmp_path / "gene.safetensors", overwrite=True)
-        start = start_from_learngene(str(tmp_path / "gene.safetensors"), 2)(few)
+        start = init_from_learngene(str(tmp_path / "gene.safetensors"), 2)(few)
         weight: Any = start.model.head
         assert start.lineage["head"] == policy
         assert torch.equal(weight.weight, torch.from_numpy(learngene.tensors["head.weight"])) == (policy == "kept")

@@ -20,7 +20,7 @@ from tleg.training.checkpoint import Checkpoint, Checkpoints, read_checkpoint
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_timm
+from tleg.training.init import init_from_timm
 from tleg.training.observer import TrainingStoppedError
 from tleg.training.optim import TrainingState
 from tleg.training.resume import restore
@@ -34,7 +34,7 @@ KEEPING = Keeping(evaluate_every=0, checkpoint_steps=1, keep_last=3)
 def job(digits: Data, recipe: MakeRecipe) -> FinetuneJob:
     """Five steps of one layer."""
     train = ArrayImages(digits.train.images[:160], digits.train.labels[:160])  # type: ignore[attr-defined]
-    start = start_from_timm(VIT, {**ARGUMENTS, "depth": 1})
+    start = init_from_timm(VIT, {**ARGUMENTS, "depth": 1})
     return FinetuneJob(replace(digits, train=train), start, recipe=recipe(epochs=1, batch_size=32), keeping=KEEPING)
 
 

@@ -21,7 +21,7 @@ from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import Placement
 from tleg.training.evaluate import evaluate_subject, learngene_subject
 from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_timm
+from tleg.training.init import init_from_timm
 from tleg.training.learn import LearnJob, evaluate_learngene, learn, learn_to_file, prepare
 from tleg.training.students import depths_of_step
 
@@ -89,10 +89,11 @@ def test_the_same_seed_gives_the_same_learngene(digits: Data, placement: Placeme
 
 def test_distilling_follows_the_teacher(digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     arguments = {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}
-    start = start_from_timm("resnet10t", arguments)
+    start = init_from_timm("resnet10t", arguments)
     score = finetune(
         FinetuneJob(digits, start, recipe=recipe(epochs=6, learning_rate=4e-3)), placement, tmp_path / "ancestor"
     )
+    assert score.top1 is not None
     assert score.top1 > 70
     # The labels are wrong on purpose: all that the student can know comes from the teacher.
     shuffled = ArrayImages(digits.train.images, np.roll(digits.train.labels, 1))  # type: ignore[attr-defined]
@@ -109,7 +110,7 @@ def test_distilling_follows_the_teacher(digits: Data, placement: Placement, reci
 
 
 def test_an_untrained_teacher_is_refused(digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
-    start = start_from_timm("resnet10t", {"in_chans": 1, "channels": [8, 8, 8, 8], "stem_width": 8})
+    start = init_from_timm("resnet10t", {"in_chans": 1, "channels": [8, 8, 8, 8], "stem_width": 8})
     finetune(
         FinetuneJob(digits, start, recipe=recipe(epochs=1, learning_rate=1e-12, warmup_epochs=0)), placement, tmp_path / "a"
     )
@@ -167,6 +168,7 @@ def test_evaluation_counts_every_image_once(learned: Learngene, digits: Data, pl
     assert uneven.top1 == whole.top1
     assert uneven.loss == pytest.approx(whole.loss, rel=1e-5)
     assert whole.top5 is not None
+    assert whole.top1 is not None
     assert whole.top1 < whole.top5 <= 100
 
 
@@ -194,7 +196,7 @@ def test_what_was_learned_is_kept_when_evaluation_fails(
     with pytest.raises(DataError, match="none of the images to evaluate on can be read"):
         learn_to_file(learning, placement, tmp_path / "gene.safetensors", depths=(2,))
     assert tleg.load(tmp_path / "gene.safetensors").header.reached is None
-    tuning = FinetuneJob(broken, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1))
+    tuning = FinetuneJob(broken, init_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1))
     with pytest.raises(DataError, match="none of the images to evaluate on can be read"):
         finetune(tuning, placement, tmp_path / "model")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [

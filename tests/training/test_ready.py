@@ -26,7 +26,7 @@ from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_timm
+from tleg.training.init import init_from_timm
 from tleg.training.outcome import finished_model
 from tleg.training.plan import Outcome
 from tleg.training.ready import make_ready
@@ -102,7 +102,7 @@ def test_the_model_and_its_average_are_made_ready_for_every_evaluation(
 
     monkeypatch.setattr(loop, "make_ready", remember)
     few = ArrayImages(digits.train.images[:64], digits.train.labels[:64])  # type: ignore[attr-defined]
-    start = start_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8)
+    start = init_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8)
     data = replace(digits, train=few, validation=few)
     job = FinetuneJob(data, start, recipe=recipe(epochs=2, batch_size=32, ema=0.9), keeping=Keeping(evaluate_every=1))
     finetune(job, placement, tmp_path / "m", observer=Recorder())

@@ -12,7 +12,7 @@ from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
 from tleg.data.transforms import training_transform
 from tleg.errors import InputError
-from tleg.export.plan import TRAINING_RECORD
+from tleg.export.origin import TRAINING_RECORD
 from tleg.files import check_folder, new_file, new_folder
 from tleg.models.timm_folder import save_timm_folder
 from tleg.recipes.distillation import Distillation
@@ -23,7 +23,7 @@ from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluate import model_predictor
-from tleg.training.init import Start, as_read
+from tleg.training.init import InitialModel, as_read
 from tleg.training.kept import MODEL, KeptModel
 from tleg.training.models import check_forward
 from tleg.training.observer import QUIET, Observer
@@ -48,7 +48,7 @@ class FinetuneJob:
     """
 
     data: Data
-    start: Callable[[Data], Start]
+    start: Callable[[Data], InitialModel]
     teacher: str | None = None
     distillation: Distillation = field(default_factory=Distillation)
     recipe: Recipe = field(default_factory=Recipe)
@@ -62,7 +62,7 @@ class FinetuneJob:
 class Prepared:
     """What is known before the first step: all that can be wrong with a job was checked."""
 
-    start: Start
+    start: InitialModel
     student: PlainStudent
     teacher: Teacher | None
 
@@ -70,7 +70,7 @@ class Prepared:
 def prepare(job: FinetuneJob, placement: Placement, observer: Observer = QUIET) -> Prepared:
     """Make the model and check all that can be checked before training.
 
-    Raises what the start and the teacher raise, DataError and InputError, also for weights that are not finite.
+    Raises what the initial model and the teacher raise, DataError and InputError, also for weights that are not finite.
     """
     seed_everything(job.recipe.seed, "initial weights")
     start = job.start(job.data)

@@ -1,19 +1,16 @@
 """From a recipe to its job: open what it names, train, and leave the result in the run's folder."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 from tleg.data.datasets import Data, Wanted
 from tleg.data.open import open_data
-from tleg.models.weights import Which
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
 from tleg.runs.run import LEARNGENE, MODEL, RunFolder
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import PREPARATION_TIMEOUT, SINGLE, World
 from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import Start, start_from_checkpoint, start_from_learngene, start_from_timm
+from tleg.training.init import initial_model_of
 from tleg.training.inputs import settle_inputs
 from tleg.training.learn import LearnJob, learn_to_file
 from tleg.training.observer import QUIET, Observer
@@ -67,7 +64,7 @@ def finetune_job(recipe: FinetuneRecipe, data: Data, epoch_images: int | None = 
     """Return the job that a recipe describes, on its data."""
     return FinetuneJob(
         data,
-        start_of(recipe),
+        initial_model_of(recipe),
         recipe.teacher,
         recipe.distillation,
         recipe.recipe,
@@ -75,22 +72,6 @@ def finetune_job(recipe: FinetuneRecipe, data: Data, epoch_images: int | None = 
         recipe.frozen,
         recipe.keeping,
         epoch_images,
-    )
-
-
-def start_of(recipe: FinetuneRecipe) -> Callable[[Data], Start]:
-    """Return what makes the model that a recipe starts from. Raises InputError and FileFormatError."""
-    if recipe.learngene is not None and recipe.depth is not None:
-        return start_from_learngene(recipe.learngene, recipe.depth, recipe.drop_path, recipe.init)
-    if recipe.model is not None:
-        return start_from_timm(
-            recipe.model, recipe.model_arguments, pretrained=recipe.pretrained, image_size=recipe.image_size
-        )
-    return start_from_checkpoint(
-        recipe.checkpoint or "",
-        recipe.model_arguments,
-        image_size=recipe.image_size,
-        weights=cast(Which | None, recipe.weights),
     )
 
 

@@ -1,0 +1,116 @@
+"""Running models in PyTorch, as they are and in float16 arithmetic.
+
+Devices that float16 is for compute in float16, so their values are watched: how large do they become?
+
+ONNX Runtime's kernels for processors compute a float16 file in float32, and so does timm with a folder's weights: a value
+above 65,504 is no trouble there, and infinite on a GPU or an NPU.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tleg.errors import VerificationError
+from tleg.models.float16 import LARGEST
+
+# (depth, normalised images (batch, C, H, W)) -> logits (batch, classes), float32. The depth is None where there is none.
+Runner = Callable[[int | None, NDArray[np.float32]], NDArray[np.float32]]
+# depth -> a model of timm in eval mode and float32.
+ModelSource = Callable[[int | None], Any]
+
+
+@dataclass(slots=True)
+class Watch:
+    """The largest value that runs have computed, and where; `overflow` is where a value first left float16's range."""
+
+    largest: float = 0.0
+    where: str = ""
+    overflow: str | None = None
+
+    def see(self, where: str, peak: float) -> None:
+        """Note the largest absolute value of a tensor; one that is not a number is beyond the range as well."""
+        if not peak <= LARGEST:
+            self.overflow = self.overflow or where
+        elif peak > self.largest:
+            self.largest, self.where = peak, where
+
+    def check(self, depth: int | None) -> None:
+        """Raise VerificationError when a value left the range."""
+        if self.overflow is not None:
+            place = self.overflow if depth is None else f"{self.overflow} at depth {depth}"
+            raise VerificationError(
+                f"in float16 arithmetic {place} exceeds {LARGEST:,.0f}, the largest number of float16, which spoils the "
+                "logits; use float32"
+            )
+
+
+def one_by_one(runner: Runner, watch: Watch) -> Runner:
+    """Return a runner that takes one image after the other, which bounds its memory, and fails where the watch does."""
+
+    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits = []
+        for index in range(len(images)):
+            logits.append(runner(depth, images[index : index + 1]))
+            watch.check(depth)
+        return np.concatenate(logits)
+
+    return run
+
+
+def model_runner(models: ModelSource) -> Runner:
+    """Return what runs models, in eval mode and float32, in PyTorch."""
+    import torch
+
+    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = models(depth)(torch.from_numpy(images)).numpy()
+        return logits
+
+    return run
+
+
+def torch_runner(models: ModelSource, watch: Watch) -> Runner:
+    """Return what runs a model in PyTorch, in float16, and tells the watch of every module's output.
+
+    Where PyTorch lacks an operation for float16 on processors, the rounded weights run in float32, and their values are
+    watched all the same.
+    """
+    import torch
+
+    loaded: dict[int | None, Any] = {}
+
+    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        if depth not in loaded:
+            loaded.clear()
+            loaded[depth] = copy.deepcopy(models(depth)).half()
+        model = loaded[depth]
+        handles = [item.register_forward_hook(_hook(name or "the logits", watch)) for name, item in model.named_modules()]
+        try:
+            with torch.inference_mode():
+                try:
+                    logits = model(torch.from_numpy(images).to(next(model.parameters()).dtype))
+                except RuntimeError as error:
+                    if "not implemented for 'Half'" not in str(error):
+                        raise
+                    logits = model.float()(torch.from_numpy(images))
+        finally:
+            for handle in handles:
+                handle.remove()
+        found: NDArray[np.float32] = logits.float().numpy()
+        return found
+
+    return run
+
+
+def _hook(name: str, watch: Watch) -> Callable[[Any, Any, Any], None]:
+    import torch
+
+    def see(module: Any, arguments: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor) and output.is_floating_point() and output.numel():
+            watch.see(name, float(output.abs().max()))
+
+    return see

@@ -151,7 +151,8 @@ def _without_slope(learngene: Expandable) -> _Shared:
 
 @torch.no_grad()
 def _mimic(model: VisionTransformer) -> None:
-    if model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
+    plain = isinstance(model, VisionTransformer)
+    if not plain or model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
         raise InputError(f"mimetic is for {weights_of_learngene('mimetic').requires}; choose --init scratch")
     for block in model.blocks:
         attention: Any = block.attn

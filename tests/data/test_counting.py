@@ -14,7 +14,7 @@ from tleg.data.open import open_data
 from tleg.errors import DataError
 from tleg.recipes.io import from_values
 from tleg.recipes.training import Recipe, largest_batch, parts_of, too_few
-from tleg.training.plan import check_enough
+from tleg.training.trainer import check_enough
 
 
 def recipe(data: Path | str, **values: Any) -> Any:

@@ -58,14 +58,14 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
     # The running means of batch norm are no trained weights: a training can end without a word of theirs.
     from tleg.training import finetune as module
 
-    whole = module.finished_model
+    whole = module.train
 
     def broken(*given: Any) -> Any:
         model: Any = whole(*given)
         next(value for name, value in model.named_buffers() if name.endswith("running_mean")).fill_(torch.nan)
         return model
 
-    monkeypatch.setattr(module, "finished_model", broken)
+    monkeypatch.setattr(module, "train", broken)
     start = start_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
     output = tmp_path / "result"
     with pytest.raises(TlegError, match=rf"the model, which is in {output}, are not finite .* 397 of 397 images, so it has"):

@@ -18,11 +18,16 @@ from tleg.errors import TlegError
 from tleg.models.learngene import load
 from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Augmentation, Keeping, Recipe
-from tleg.training.checkpoint import Checkpoints, read_checkpoint, read_progress
+from tleg.training.checkpoint import (
+    Checkpoints,
+    learngene_of_checkpoint,
+    model_folder_of_checkpoint,
+    read_checkpoint,
+    read_progress,
+)
 from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.init import start_from_learngene, start_from_timm
-from tleg.training.kept import learngene_of_checkpoint, model_folder_of_checkpoint
 from tleg.training.learn import LearnJob, learn, learn_to_file
 from tleg.training.observer import TrainingStoppedError
 
@@ -186,7 +191,7 @@ def test_what_is_worth_it_is_saved_before_an_evaluation(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Several processes cannot leave an evaluation, and a batch job may end during it.
-    monkeypatch.setattr("tleg.training.occasions._SECONDS_AT_RISK", 0.0)
+    monkeypatch.setattr("tleg.training.trainer._SECONDS_AT_RISK", 0.0)
     keeping = Keeping(evaluate_every=1, result="best")
     job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
     whole = learn(job, placement, checkpoints=Checkpoints(tmp_path / "whole", keeping))

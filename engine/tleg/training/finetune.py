@@ -19,20 +19,17 @@ from tleg.recipes.distillation import Distillation
 from tleg.recipes.training import Keeping, Recipe
 from tleg.serialize import encode
 from tleg.training.accuracy import Score, evaluate, require_finite
-from tleg.training.checkpoint import Checkpoints
+from tleg.training.checkpoint import ABOUT_MODEL, Checkpoints, SingleModel
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluate import model_predictor
 from tleg.training.init import Start, as_read
-from tleg.training.kept import MODEL, KeptModel
 from tleg.training.models import check_forward
-from tleg.training.observer import QUIET, Observer
+from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
 from tleg.training.optim import freeze
-from tleg.training.outcome import check_place, finished_model, told
-from tleg.training.plan import Plan, check_enough
 from tleg.training.students import PlainStudent
 from tleg.training.teacher import Teacher, open_checked_teacher
-from tleg.training.trainer import train
+from tleg.training.trainer import Plan, check_enough, train
 from tleg.versions import versions
 
 
@@ -139,12 +136,14 @@ def finetune(
         layer_decay=job.layer_decay,
         epoch_images=job.epoch_images,
         world=world,
-        about={MODEL: encode(KeptModel(start.architecture, start.depth, start.preprocessing, job.data.classes, record))},
+        about={
+            ABOUT_MODEL: encode(SingleModel(start.architecture, start.depth, start.preprocessing, job.data.classes, record))
+        },
     )
-    model = finished_model(train(plan, observer, checkpoints), checkpoints, world, observer)
+    model = train(plan, observer, checkpoints)
     tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
     if world.is_main:
-        check_place(observer)
+        require_folder(observer)
         with new_folder(output, overwrite=overwrite) as folder:
             save_timm_folder(
                 folder, tensors, start.architecture, start.depth, preprocessing=start.preprocessing, classes=job.data.classes
@@ -158,11 +157,11 @@ def finetune(
         input_size=start.architecture.input_size,
         preprocessing=start.preprocessing,
         world=world,
-        progress=told(observer, "evaluating the result", world),
+        progress=evaluation_progress(observer, "evaluating the result", world),
     )
     require_finite(scores, f"the model, which is in {output},")
     if world.is_main:
-        check_place(observer)
+        require_folder(observer)
         with new_file(output / TRAINING_RECORD, overwrite=True) as file:
             _write_record(file, {**record, "reached": _describe_score(scores["model"])})
     return scores["model"]

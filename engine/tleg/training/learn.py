@@ -21,18 +21,15 @@ from tleg.recipes.recipes import LearnRecipe
 from tleg.recipes.training import Keeping, Recipe
 from tleg.serialize import encode
 from tleg.training.accuracy import Score, require_finite
-from tleg.training.checkpoint import Checkpoints
+from tleg.training.checkpoint import ABOUT_LEARNGENE, Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluate import evaluate_subject, learngene_subject
 from tleg.training.init import check_channels, model_arguments, preprocessing_for
-from tleg.training.kept import LEARNGENE
-from tleg.training.observer import QUIET, Observer
-from tleg.training.outcome import check_place, finished_model, told
-from tleg.training.plan import Plan, check_enough
+from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
 from tleg.training.students import AuxiliaryStudent
 from tleg.training.teacher import Teacher, open_checked_teacher
-from tleg.training.trainer import train
+from tleg.training.trainer import Plan, check_enough, train
 from tleg.versions import versions
 
 
@@ -150,9 +147,9 @@ def learn(
         keeping=job.keeping,
         epoch_images=job.epoch_images,
         world=world,
-        about={LEARNGENE: encode(header)},
+        about={ABOUT_LEARNGENE: encode(header)},
     )
-    model = finished_model(train(plan, observer, checkpoints), checkpoints, world, observer)
+    model = train(plan, observer, checkpoints)
     assert isinstance(model, AuxiliaryModel)
     return Learngene(header, model.tensors())
 
@@ -193,7 +190,7 @@ def learn_to_file(
     check_file(output, overwrite=overwrite)
     learngene = learn(job, placement, observer=observer, checkpoints=checkpoints, world=world)
     if world.is_main:
-        check_place(observer)
+        require_folder(observer)
         learngene.save(output, overwrite=overwrite)
     if not depths:
         return learngene
@@ -204,10 +201,10 @@ def learn_to_file(
         depths,
         workers=job.recipe.workers,
         world=world,
-        progress=told(observer, "evaluating all depths", world),
+        progress=evaluation_progress(observer, "evaluating all depths", world),
     )
     if world.is_main:
-        check_place(observer)
+        require_folder(observer)
         learngene.save(output, overwrite=True)
     return learngene
 

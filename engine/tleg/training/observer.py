@@ -1,10 +1,11 @@
 """What a training reports, and the one thing it asks: whether to stop. Its run's folder is one such observer."""
 
+import math
 import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tleg.errors import ExitCode, TlegError
@@ -16,6 +17,7 @@ from tleg.runs.state import RunState, write_state
 from tleg.serialize import encode
 from tleg.training.accuracy import Score
 from tleg.training.checkpoint import checkpoint_name
+from tleg.training.distributed import World
 from tleg.training.process import StopSignals
 from tleg.training.telemetry import DeviceSampler
 
@@ -84,6 +86,69 @@ class Observer:
 
 
 QUIET = Observer()
+
+
+def require_folder(observer: Observer) -> None:
+    """Raise TrainingStoppedError where the folder that is to hold the result was removed or moved: it is not made again."""
+    if not observer.may_write():
+        raise TrainingStoppedError("stopped, because the folder of the run is gone")
+
+
+def evaluation_progress(observer: Observer, text: str, world: World) -> Callable[[int, int], None]:
+    """Return what tells how far an evaluation is, and leaves it with TrainingStoppedError when it is asked to stop.
+
+    It is done again when the run resumes: what it evaluates is on the disk.
+    """
+
+    def count(done: int, total: int) -> None:
+        observer.stage("evaluation", text, done, total)
+        # The others would wait for this process's counts.
+        if world.size == 1 and done < total and observer.stop_requested():
+            raise TrainingStoppedError(f"stopped while {text}")
+
+    return count
+
+
+# So many reports make a habit; a loss so many deviations above its mean is a spike.
+_REPORTS: Final = 20
+_DEVIATIONS: Final = 8.0
+_STARVED: Final = 0.5
+
+
+@dataclass(slots=True)
+class CurveWatch:
+    """Looks for what a person would notice on the curves: spikes of the loss, and a model that waits for images.
+
+    Says each thing once an epoch at most.
+    """
+
+    _mean: float = 0.0
+    _variance: float = 0.0
+    _seen: int = 0
+    _hungry: int = 0
+    _said: dict[str, int] = field(default_factory=dict)
+
+    def look(self, report: StepReport) -> list[tuple[str, str]]:
+        """Return (code, sentence) for what is new with this report."""
+        found = []
+        spread = math.sqrt(self._variance)
+        if self._seen >= _REPORTS and spread > 0 and report.loss > self._mean + _DEVIATIONS * spread:
+            text = f"the loss jumped to {report.loss:.4g} from about {self._mean:.4g}; if it stays, try a lower --lr"
+            found.append(("spike", text))
+        # Running mean and variance of the loss, over about twenty reports.
+        rate = 1 / min(self._seen + 1, _REPORTS)
+        offset = report.loss - self._mean
+        self._mean += rate * offset
+        self._variance = (1 - rate) * (self._variance + rate * offset**2)
+        self._seen += 1
+        self._hungry = self._hungry + 1 if report.data_wait > _STARVED else 0
+        if self._hungry >= _REPORTS:
+            share = f"{100 * report.data_wait:.0f} %"
+            found.append(("starved", f"the model waits for images {share} of the time; try more --workers"))
+            self._hungry = 0
+        fresh = [(code, text) for code, text in found if self._said.get(code) != report.epoch]
+        self._said |= {code: report.epoch for code, _ in fresh}
+        return fresh
 
 
 SECONDS_BETWEEN_SAMPLES: Final = 5.0

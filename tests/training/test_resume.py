@@ -20,16 +20,13 @@ from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
 from tleg.recipes.images import ImageReading
 from tleg.recipes.training import Keeping, Recipe
-from tleg.training import jobs
-from tleg.training import trainer as loop
+from tleg.training import jobs, trainer
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
-from tleg.training.distributed import SINGLE, World
+from tleg.training.distributed import SINGLE, World, in_eval_mode
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.init import start_from_timm
-from tleg.training.outcome import finished_model
-from tleg.training.plan import Outcome
-from tleg.training.ready import make_ready
+from tleg.training.resume import finished_model
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -52,11 +49,11 @@ def test_every_process_takes_the_best_that_the_first_one_knows(tmp_path: Path) -
         if world.is_main:
             time.sleep(0.2)
             save(checkpoints, 2, 0.5, 80.0)
-        return finished_model(Outcome(2, 2, model, True), checkpoints, world).get_parameter("weight").item()
+        return finished_model(model, checkpoints, world).get_parameter("weight").item()
 
     assert play(part, part) == [0.5, 0.5]
     (tmp_path / "step-000000002" / "model.safetensors").write_bytes(b"damaged")
-    for error in play(*[lambda world: finished_model(Outcome(2, 2, nn.Linear(1, 1), True), checkpoints, world)] * 2):
+    for error in play(*[lambda world: finished_model(nn.Linear(1, 1), checkpoints, world)] * 2):
         assert isinstance(error, TlegError)
         assert "is damaged" in str(error)
 
@@ -66,7 +63,7 @@ def test_running_statistics_are_the_first_process_s_in_all() -> None:
     def part(world: World) -> list[float]:
         model = nn.BatchNorm1d(2)
         model.running_mean = torch.full((2,), float(world.rank + 1))
-        finished = finished_model(Outcome(2, 2, model, True), None, world)
+        finished = finished_model(model, None, world)
         assert not finished.training
         return finished.get_buffer("running_mean").tolist()
 
@@ -80,14 +77,14 @@ def test_what_a_model_keeps_of_its_weights_for_evaluations_is_forgotten() -> Non
     attention = Attention(dim=8, key_dim=4, num_heads=2, resolution=(2, 2))
     images = torch.rand(1, 4, 8)
     with torch.inference_mode():
-        make_ready(attention, SINGLE)(images)
+        in_eval_mode(attention, SINGLE)(images)
         # As the average's weights move: it is never trained.
         attention.attention_biases.data += torch.tensor([[0.0, 3.0, -3.0, 1.0]] * 2)
         fresh = copy.deepcopy(attention)
         fresh.train()
         expected = fresh(images)
         assert not torch.allclose(attention(images), expected, atol=1e-4)
-        assert torch.allclose(make_ready(attention, SINGLE)(images), expected, atol=1e-6)
+        assert torch.allclose(in_eval_mode(attention, SINGLE)(images), expected, atol=1e-6)
     assert not attention.training
 
 
@@ -98,9 +95,9 @@ def test_the_model_and_its_average_are_made_ready_for_every_evaluation(
 
     def remember(model: nn.Module, world: World) -> nn.Module:
         ready.append(model)
-        return make_ready(model, world)
+        return in_eval_mode(model, world)
 
-    monkeypatch.setattr(loop, "make_ready", remember)
+    monkeypatch.setattr(trainer, "in_eval_mode", remember)
     few = ArrayImages(digits.train.images[:64], digits.train.labels[:64])  # type: ignore[attr-defined]
     start = start_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8)
     data = replace(digits, train=few, validation=few)

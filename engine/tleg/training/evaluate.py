@@ -206,7 +206,7 @@ def evaluate_subject(
     Classes are matched by name. Raises InputError when the subject knows other classes than the data.
     """
     if subject.num_classes == 0:
-        raise InputError("the model is a backbone without a classifier; give it one first: tleg finetune --checkpoint …")
+        raise InputError("the model is a backbone without a classifier; give it one first: tleg train --checkpoint …")
     if subject.num_classes != len(data.classes):
         raise InputError(
             f"the model knows {subject.num_classes} classes and {data.name} has {len(data.classes)}; "

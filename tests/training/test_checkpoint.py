@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job
 from tests.training.processes import play
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
@@ -19,8 +19,9 @@ from tleg.recipes.training import Keeping, Recipe
 from tleg.training.checkpoint import Checkpoint, Checkpoints, read_checkpoint
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.finetune import finetune
 from tleg.training.init import start_from_timm
+from tleg.training.job import FinetuneJob
 from tleg.training.observer import TrainingStoppedError
 from tleg.training.optim import TrainingState
 from tleg.training.resume import resume
@@ -35,7 +36,7 @@ def job(digits: Data, recipe: MakeRecipe) -> FinetuneJob:
     """Five steps of one layer."""
     train = ArrayImages(digits.train.images[:160], digits.train.labels[:160])  # type: ignore[attr-defined]
     start = start_from_timm(VIT, {**ARGUMENTS, "depth": 1})
-    return FinetuneJob(replace(digits, train=train), start, recipe=recipe(epochs=1, batch_size=32), keeping=KEEPING)
+    return finetune_job(replace(digits, train=train), start, recipe=recipe(epochs=1, batch_size=32), keeping=KEEPING)
 
 
 @pytest.fixture

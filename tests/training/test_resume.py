@@ -13,18 +13,19 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.conftest import Recorder
+from tests.training.conftest import Recorder, finetune_job
 from tests.training.processes import play
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
 from tleg.recipes.images import ImageReading
 from tleg.recipes.training import Keeping, Recipe
-from tleg.training import jobs, trainer
+from tleg.training import job as jobs
+from tleg.training import trainer
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World, in_eval_mode
-from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.finetune import finetune
 from tleg.training.init import start_from_timm
 from tleg.training.resume import finished_model
 
@@ -101,7 +102,7 @@ def test_the_model_and_its_average_are_made_ready_for_every_evaluation(
     few = ArrayImages(digits.train.images[:64], digits.train.labels[:64])  # type: ignore[attr-defined]
     start = start_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8)
     data = replace(digits, train=few, validation=few)
-    job = FinetuneJob(data, start, recipe=recipe(epochs=2, batch_size=32, ema=0.9), keeping=Keeping(evaluate_every=1))
+    job = finetune_job(data, start, recipe=recipe(epochs=2, batch_size=32, ema=0.9), keeping=Keeping(evaluate_every=1))
     finetune(job, placement, tmp_path / "m", observer=Recorder())
     first, average, *again = ready
     assert first is not average

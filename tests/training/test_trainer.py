@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, learn_job
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import InputError
@@ -18,8 +18,8 @@ from tleg.models.learngene import Learngene
 from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Augmentation, Keeping, Recipe
 from tleg.training.device import Placement
-from tleg.training.distributed import World
-from tleg.training.learn import LearnJob, learn
+from tleg.training.job import LearnJob
+from tleg.training.learn import learn
 from tleg.training.students import depths_of_step
 from tleg.training.trainer import Intervals, batch_norm_warning
 
@@ -33,7 +33,7 @@ def job(digits: Data, recipe: MakeRecipe) -> Callable[..., LearnJob]:
 
     def make(depths: Depths | None = None, **options: Any) -> LearnJob:
         chosen = recipe(**{"batch_size": 64, "optimizer": "sgd", "learning_rate": 0.05, **options})
-        return LearnJob(replace(digits, train=train), VIT, ARGUMENTS, depths=depths or Depths(3), recipe=chosen)
+        return learn_job(replace(digits, train=train), VIT, ARGUMENTS, depths=depths or Depths(3), recipe=chosen)
 
     return make
 
@@ -87,7 +87,7 @@ def test_a_sandwich_lowers_the_loss_at_every_depth(digits: Data, placement: Plac
     chosen = recipe(epochs=8, batch_size=32, learning_rate=3e-3)
     depths = Depths(4, (2, 3, 4), "sandwich")
     keeping = Keeping(evaluate_every=8)
-    learn(LearnJob(digits, VIT, ARGUMENTS, depths=depths, recipe=chosen, keeping=keeping), placement, observer=recorder)
+    learn(learn_job(digits, VIT, ARGUMENTS, depths=depths, recipe=chosen, keeping=keeping), placement, observer=recorder)
     ((_, _, scores),) = recorder.evaluations
     assert set(scores) == {2, 4}
     assert min(score.top1 for score in scores.values()) > 25
@@ -157,9 +157,8 @@ def test_minutes_and_steps() -> None:
 
 @pytest.mark.parametrize(("size", "accumulate", "said"), [(1, 1, False), (2, 1, True), (1, 2, True)])
 def test_batch_norm_sees_parts_of_a_step(size: int, accumulate: int, said: bool) -> None:
-    recipe = Recipe(batch_size=64, accumulate=accumulate)
     for student, has in ((nn.Sequential(nn.BatchNorm2d(1)), True), (nn.Sequential(nn.LayerNorm(1)), False)):
-        found = batch_norm_warning(student, recipe, World(0, size))
+        found = batch_norm_warning(student, 64, size * accumulate)
         assert (found is not None) == (said and has)
         if found:
             assert "each of 2 parts of a step, 32 images, not from the step's 64" in found

@@ -1,5 +1,6 @@
 """The batches of a training: their order and augmentation, mixup, and the images in them that cannot be read."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import torch
@@ -7,60 +8,68 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from tleg.data.datasets import ImageSet
-from tleg.data.loader import Prefetcher, worker_options
+from tleg.data.loader import Batch, Prefetcher, worker_options
 from tleg.data.sampler import READABLE, ShuffledBatches, TrainingImages
-from tleg.data.transforms import training_transform
+from tleg.data.transforms import PixelTransform
 from tleg.data.unreadable import UnreadableImages
-from tleg.learngene.header import Preprocessing
 from tleg.recipes.training import Recipe
 from tleg.training.distributed import World
+from tleg.training.job import Job
 from tleg.training.observer import Observer
 
 # Of each process, at a time: enough to refuse a set, little enough to send with every report.
 _AT_ONCE: Final = 16
 
 
-def training_batches(
-    images: ImageSet,
-    recipe: Recipe,
-    device: torch.device,
-    world: World,
-    *,
-    input_size: tuple[int, int, int],
-    preprocessing: Preprocessing,
-    start: int,
-    epoch_images: int | None = None,
-) -> Prefetcher:
-    """Return this process's share of every batch from step `start` on, on its device.
+class TrainingBatches:
+    """This process's share of every batch from step `start` on, on its device.
 
-    Each is pixel values (N, C, H, W) in 0..1, labels (N,), and the indices of images that could not be read (N,).
-
-    epoch_images  images in an epoch, where a run had more or fewer when it began
+    Iterates over pixel values (N, C, H, W) in 0..1, labels (N,), and the indices of images that could not be read (N,).
 
     Raises InputError when a batch does not divide among the processes, DataError when workers cannot be had.
     """
-    order = ShuffledBatches(
-        len(images),
-        recipe.batch_size,
-        recipe.epochs,
-        recipe.seed,
-        start=start,
-        repeats=recipe.repeats,
-        rank=world.rank,
-        size=world.size,
-        epoch_images=epoch_images,
-    )
-    loader = DataLoader(
-        TrainingImages(images, training_transform(input_size, preprocessing, recipe.augmentation), recipe.seed),
-        batch_sampler=order,
-        pin_memory=device.type == "cuda",
-        **worker_options(recipe.workers),
-    )
-    return Prefetcher(loader, device, channels_last=device.type == "cuda")
+
+    def __init__(
+        self, job: Job[Any], transform: PixelTransform, device: torch.device, world: World, observer: Observer, start: int
+    ) -> None:
+        recipe, images = job.recipe.recipe, job.data.train
+        self._mixup = make_mixup(recipe, len(job.data.classes))
+        self.unreadable = UnreadableWarnings(images, world, observer)
+        order = ShuffledBatches(
+            len(images),
+            recipe.batch_size,
+            recipe.epochs,
+            recipe.seed,
+            start=start,
+            repeats=recipe.repeats,
+            rank=world.rank,
+            size=world.size,
+            epoch_images=job.epoch_images,
+        )
+        on_gpu = device.type == "cuda"
+        loader = DataLoader(
+            TrainingImages(images, transform, recipe.seed),
+            batch_sampler=order,
+            pin_memory=on_gpu,
+            **worker_options(recipe.workers),
+        )
+        self._batches = Prefetcher(loader, device, channels_last=on_gpu)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._batches)
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the training waited for images so far."""
+        return self._batches.waited
+
+    def mix(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix the images of a batch, where the recipe says so; then labels are (N, classes). Draws from the global seed."""
+        return (pixels, labels) if self._mixup is None else self._mixup(pixels, labels)
 
 
 def make_mixup(recipe: Recipe, num_classes: int) -> Any | None:
-    """Return timm's mixup and cutmix: (pixels (N, C, H, W), labels (N,)) to mixed ones, labels (N, classes); or None."""
+    """Return timm's mixup and cutmix, or None."""
     if not recipe.mixing:
         return None
     from timm.data import Mixup

@@ -13,22 +13,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tleg.data.datasets import ImageSet
-from tleg.data.loader import Batch, Prefetcher
+from tleg.data.loader import Batch
 from tleg.data.sampler import seed_everything
-from tleg.data.transforms import Normaliser
+from tleg.data.transforms import Normaliser, PixelTransform
 from tleg.errors import DataError, ExportError, InputError, TlegError
 from tleg.learngene.header import Preprocessing
-from tleg.recipes.distillation import Distillation
-from tleg.recipes.training import Keeping, Recipe, parts_of, too_few
+from tleg.recipes.training import Keeping
 from tleg.runs.events import NO_CHECKPOINT
 from tleg.training.accuracy import Score, describe_nonfinite, evaluate, mean_top1
-from tleg.training.batches import UnreadableWarnings, make_mixup, training_batches
+from tleg.training.batches import TrainingBatches
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World, average_gradients, in_eval_mode
+from tleg.training.job import Job
 from tleg.training.losses import Losses, Objective, mean_losses
 from tleg.training.observer import QUIET, CurveWatch, Observer, StepReport, TrainingStoppedError, evaluation_progress
 from tleg.training.optim import TrainingState
@@ -43,36 +42,24 @@ _SECONDS_AT_RISK: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a training consists of.
+    """A job, and what was made of it: everything that can be wrong with it was checked.
 
-    images, validation  training images, and those to evaluate on during training (None: never)
-    layer_decay         each layer's learning rate as a part of the next one's; 1 is off
-    epoch_images        training images in an epoch, which decide its steps; None: as many as there are
-    about               what the weights are, stored with every checkpoint
+    transform    of training images
+    input_size   (C, H, W) of the student
+    layer_decay  each layer's learning rate as a part of the next one's; 1 is off
+    about        what the weights are, stored with every checkpoint
     """
 
+    job: Job[Any]
     student: Student
-    images: ImageSet
-    recipe: Recipe
-    placement: Placement
+    transform: PixelTransform
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
-    num_classes: int
-    validation: ImageSet | None = None
-    teacher: Teacher | None = None
-    distillation: Distillation = field(default_factory=Distillation)
-    keeping: Keeping = field(default_factory=Keeping)
-    layer_decay: float = 1.0
-    epoch_images: int | None = None
+    placement: Placement
     world: World = SINGLE
+    teacher: Teacher | None = None
+    layer_decay: float = 1.0
     about: Mapping[str, Any] = field(default_factory=dict)
-
-
-def check_enough(images: int, recipe: Recipe, processes: int = 1) -> None:
-    """Refuse fewer training images than a batch holds. Raises DataError, with the largest batch that fits."""
-    problem = too_few(images, recipe.batch_size, parts_of(recipe, processes))
-    if problem is not None:
-        raise DataError(problem)
 
 
 def train(plan: Plan, observer: Observer = QUIET, checkpoints: Checkpoints | None = None) -> nn.Module:
@@ -84,7 +71,7 @@ def train(plan: Plan, observer: Observer = QUIET, checkpoints: Checkpoints | Non
     Raises TrainingStoppedError when the observer asked for it, DataError when there are too few images for a batch,
     TlegError when the loss is not finite or a checkpoint cannot be read.
     """
-    check_enough(len(plan.images), plan.recipe, plan.world.size)
+    plan.job.check_enough(plan.world.size)
     return Trainer(plan, observer, checkpoints).train()
 
 
@@ -92,18 +79,14 @@ class Trainer:
     """One training, from its first step to its last. `step` counts those that are done."""
 
     def __init__(self, plan: Plan, observer: Observer, checkpoints: Checkpoints | None) -> None:
-        self.plan, self.recipe, self.world = plan, plan.recipe, plan.world
-        self.observer, self.checkpoints = observer, checkpoints
-        device = plan.placement.device
+        self.plan, self.observer, self.checkpoints = plan, observer, checkpoints
+        job, device = plan.job, plan.placement.device
+        self.world, self.recipe = plan.world, job.recipe.recipe
+        self.steps, self.steps_per_epoch = job.steps, job.steps_per_epoch
+        self.intervals = Intervals(job.recipe.keeping, self.steps, self.steps_per_epoch)
         self.student = plan.student.to(device)
-        self.steps_per_epoch = (plan.epoch_images or len(plan.images)) // self.recipe.batch_size
-        self.steps = self.steps_per_epoch * self.recipe.epochs
-        self.intervals = Intervals(plan.keeping, self.steps, self.steps_per_epoch)
-        self.state = TrainingState(plan.student, self.recipe, plan.placement, self.steps_per_epoch, plan.layer_decay)
-        self.mixup = make_mixup(self.recipe, plan.num_classes)
-        self.objective = Objective(self.recipe, plan.distillation, plan.teacher)
+        self.state = TrainingState(self.student, self.recipe, plan.placement, self.steps_per_epoch, plan.layer_decay)
         self.normalise = Normaliser(plan.preprocessing).to(device)
-        self.unreadable = UnreadableWarnings(plan.images, self.world, observer)
         self.watch = CurveWatch()
         # On the device, so that looking for what is not finite makes no GPU wait.
         self.finite = torch.ones((), dtype=torch.bool, device=device)
@@ -115,10 +98,11 @@ class Trainer:
 
     def train(self) -> nn.Module:
         """Do the steps that are left, and return the model that is the result. Raises what the function `train` raises."""
-        recipe, world, state = self.recipe, self.world, self.state
+        plan, recipe, world, state = self.plan, self.recipe, self.world, self.state
         self._resume()
         self.observer.started(self.step, self.steps, recipe.epochs)
-        self._warn_of_batch_norm()
+        if text := batch_norm_warning(self.student, recipe.batch_size, world.size * recipe.accumulate):
+            self.observer.warn("batch-norm", text)
         if recipe.compile:
             compile_student(self.student)
         if self._evaluation_is_due():  # It was stopped, or killed, before it could be evaluated.
@@ -127,16 +111,16 @@ class Trainer:
             if self._evaluation_is_due():
                 raise self._stopped()
 
-        batches = self._batches()
+        batches = TrainingBatches(plan.job, plan.transform, plan.placement.device, world, self.observer, start=self.step)
+        objective = Objective(recipe, plan.job.recipe.distillation, plan.teacher)
         self.student.train()
         self.reported_at = time.monotonic()
         for pixels, labels, unreadable in self._until_stopped(batches):
-            self.unreadable.note(unreadable, self.step + 1)
+            batches.unreadable.note(unreadable, self.step + 1)
 
             # Forward and backward: the parts of the batch one after the other, and in each the depths of the step.
             seed_everything(recipe.seed, "step", self.step)
-            if self.mixup is not None:
-                pixels, labels = self.mixup(pixels, labels)
+            pixels, labels = batches.mix(pixels, labels)
             depths = self.student.depths(self.step)
             state.optimizer.zero_grad(set_to_none=True)
             losses = []
@@ -144,7 +128,7 @@ class Trainer:
             for part, (some_pixels, some_labels) in enumerate(parts, start=world.rank * recipe.accumulate):
                 if part:
                     seed_everything(recipe.seed, "step", self.step, "part", part)
-                for each in self._losses(some_pixels, some_labels, depths):
+                for each in objective.losses(self.student, self.normalise, some_pixels, some_labels, depths, plan.placement):
                     state.scaled(each.total / (recipe.accumulate * len(depths))).backward()
                     losses.append(each)
             self.losses = mean_losses(losses)
@@ -168,7 +152,7 @@ class Trainer:
             if report or save:
                 self._check_finite()
             if report or stop:
-                self._report(batches.waited)
+                self._report(batches)
             if evaluate:
                 if at_risk:
                     self._save()
@@ -177,7 +161,7 @@ class Trainer:
                 self._save()
             left = self._evaluation_is_due()
             if left and not (report or stop):
-                self._report(batches.waited)  # The last step is told, also when the request came during its evaluation.
+                self._report(batches)  # The last step is told, also when the request came during its evaluation.
             if stop or left:
                 break
 
@@ -197,7 +181,7 @@ class Trainer:
                 self.evaluated = {"model": {}}
         self.saved_step = self.reported_step = self.step
 
-    def _until_stopped(self, batches: Prefetcher) -> Iterator[Batch]:
+    def _until_stopped(self, batches: TrainingBatches) -> Iterator[Batch]:
         """A signal to the whole process group ends the workers as well: then what is done is saved, as for any other."""
         try:
             yield from batches
@@ -209,37 +193,15 @@ class Trainer:
     def _stopped(self) -> TrainingStoppedError:
         return TrainingStoppedError(f"stopped after step {self.step} of {self.steps}")
 
-    # Forward
-
-    def _batches(self) -> Prefetcher:
-        plan = self.plan
-        return training_batches(
-            plan.images,
-            self.recipe,
-            plan.placement.device,
-            self.world,
-            input_size=plan.input_size,
-            preprocessing=plan.preprocessing,
-            start=self.step,
-            epoch_images=plan.epoch_images,
-        )
-
-    def _losses(self, pixels: Tensor, labels: Tensor, depths: tuple[int | None, ...]) -> Iterator[Losses]:
-        return self.objective.losses(self.student, self.normalise, pixels, labels, depths, self.plan.placement)
-
     # Report
-
-    def _warn_of_batch_norm(self) -> None:
-        if text := batch_norm_warning(self.student, self.recipe, self.world):
-            self.observer.warn("batch-norm", text)
 
     def _report_is_due(self) -> bool:
         return self.step in (1, self.steps) or time.monotonic() - self.reported_at >= _SECONDS_BETWEEN_REPORTS
 
-    def _report(self, waited: float) -> None:
+    def _report(self, batches: TrainingBatches) -> None:
         """Tell the observer of the step, and of how fast steps were since the report before."""
         assert self.losses is not None
-        step, now = self.step, time.monotonic()
+        step, now, waited = self.step, time.monotonic(), batches.waited
         elapsed = max(now - self.reported_at, 1e-9)
         distilled = self.losses.distillation
         parts = (self.losses.total, self.losses.task, *([] if distilled is None else [distilled]))
@@ -261,7 +223,7 @@ class Trainer:
         )
         self.reported_at, self.reported_step, self.waited = now, step, waited
         self.observer.stepped(report)
-        self.unreadable.share(step)
+        batches.unreadable.share(step)
         for code, text in self.watch.look(report):
             self.observer.warn(code, text, step)
 
@@ -277,7 +239,7 @@ class Trainer:
     # Evaluate
 
     def _is_evaluated_now(self) -> bool:
-        return self.plan.validation is not None and self.intervals.evaluates(self.step)
+        return self.intervals.evaluates(self.step)
 
     def _evaluation_is_due(self) -> bool:
         """Whether an evaluation was left, or not begun, because it was asked to stop: it comes first on resume."""
@@ -286,7 +248,6 @@ class Trainer:
     def _evaluate(self) -> None:
         """Evaluate the model, and its average, at the depths that are shown; leave it when a stop is requested."""
         plan, step = self.plan, self.step
-        assert plan.validation is not None
         began = time.monotonic()
         self.student.eval()
         models = {name: in_eval_mode(model, self.world) for name, model in self.state.models.items()}
@@ -295,7 +256,7 @@ class Trainer:
         try:
             scores = evaluate(
                 predictors,
-                plan.validation,
+                plan.job.data.validation,
                 plan.placement,
                 input_size=plan.input_size,
                 preprocessing=plan.preprocessing,
@@ -384,13 +345,12 @@ class Intervals:
         return seconds / 60 >= keeping.checkpoint_minutes
 
 
-def batch_norm_warning(model: nn.Module, recipe: Recipe, world: World) -> str | None:
+def batch_norm_warning(model: nn.Module, batch_size: int, parts: int) -> str | None:
     """Say that batch norm sees parts of a step, where it does: that is no mistake, and may surprise."""
-    parts = world.size * recipe.accumulate
     normalisers: Any = nn.modules.batchnorm._BatchNorm
     if parts == 1 or not any(isinstance(module, normalisers) for module in model.modules()):
         return None
     return (
-        f"batch norm takes its statistics from each of {parts} parts of a step, {recipe.batch_size // parts} images, not "
-        f"from the step's {recipe.batch_size}: with other devices and accumulate the result is another"
+        f"batch norm takes its statistics from each of {parts} parts of a step, {batch_size // parts} images, not from the "
+        f"step's {batch_size}: with other devices and accumulate the result is another"
     )

@@ -18,13 +18,16 @@ from tleg.runs.control import clear_stop, stop_requested
 from tleg.runs.events import EventWriter
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import hostname, started_at
-from tleg.runs.run import RunFolder, contents, is_published, note_published
+from tleg.runs.run import LEARNGENE, MODEL, RunFolder, contents, is_published, note_published
 from tleg.runs.spec import RunSpec, read_spec
 from tleg.runs.state import clear_failure, read_failure, recall_state, store_failure
 from tleg.threads import Threads
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement, choose_placement
 from tleg.training.distributed import LostProcessError, World, join_world
-from tleg.training.jobs import run_job
+from tleg.training.finetune import finetune
+from tleg.training.job import FinetuneJob, open_job
+from tleg.training.learn import learn_to_file
 from tleg.training.observer import Observer, RunObserver, TrainingStoppedError
 from tleg.training.process import CONTINUE_LATER, StopSignals
 from tleg.training.telemetry import DeviceSampler
@@ -220,6 +223,34 @@ def _train(
         return tell_failure(folder, error, observer)
     observer.finish("finished", reached, ExitCode.DONE, str(result.absolute()))
     return ExitCode.DONE
+
+
+def run_job(
+    folder: RunFolder, recipe: TrainingRecipe, placement: Placement, world: World, observer: Observer
+) -> tuple[Path, str]:
+    """Open what the recipe names, train, and return the result, in the run's folder, and a sentence on what it reached.
+
+    Raises what `open_job`, `learn_to_file` and `finetune` raise.
+    """
+    job = open_job(recipe, world, observer, folder)
+    checkpoints = Checkpoints(folder.checkpoints, recipe.keeping)
+    if world.is_main:
+        checkpoints.tidy()
+    if isinstance(job, FinetuneJob):
+        output = folder.exports / MODEL
+        score = finetune(job, placement, output, overwrite=True, observer=observer, checkpoints=checkpoints, world=world)
+        assert score.top1 is not None, "finetune refuses a model without figures"
+        assert score.loss is not None
+        return output, f"top-1 {score.top1:.2f} %, loss {score.loss:.4f}, on {score.images} images"
+    output = folder.exports / LEARNGENE
+    learngene = learn_to_file(
+        job, placement, output, overwrite=True, observer=observer, checkpoints=checkpoints, world=world
+    )
+    reached = learngene.header.reached
+    if reached is None:
+        return output, "finished"
+    best = max(reached.top1, key=lambda depth: reached.top1[depth])
+    return output, f"top-1 {reached.top1[best]:.2f} % at depth {best}, on {reached.images} images"
 
 
 def _leave(observer: RunObserver) -> ExitCode:

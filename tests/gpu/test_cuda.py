@@ -148,8 +148,6 @@ def test_a_compiled_training_learns(chain: tuple[Path, Learngene]) -> None:
     recipe = Recipe(epochs=4, batch_size=32, learning_rate=3e-3, workers=2, augmentation=PLAIN, compile=True)
     teacher, depths = str(root / "ancestor"), Depths(4, (2, 3, 4))
     job = learn_job(load_digits_data(), VIT, ARGUMENTS, teacher=teacher, depths=depths, recipe=recipe)
-        load_digits_data(), VIT, ARGUMENTS, teacher=str(root / "ancestor"), depths=Depths(4, (2, 3, 4)), recipe=recipe
-    )
     learngene = evaluate_learngene(learn(job, choose_placement("cuda")), load_digits_data(), choose_placement("cuda"), (3,))
     assert learngene.header.reached is not None
     assert learngene.header.reached.top1[3] > 25

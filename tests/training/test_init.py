@@ -100,7 +100,7 @@ def test_every_command_takes_a_run_finished_or_not(
             placement,
             tuning.exports / "model",
             observer=Recorder(stop_after=4),
-            checkpoints=Checkpoints(tuning.checkpoints, single.keeping),
+            checkpoints=Checkpoints(tuning.checkpoints, single.recipe.keeping),
         )
     for finished in (False, True):
         if finished:

@@ -4,10 +4,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -18,9 +15,7 @@ from tests.training.processes import play
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
-from tleg.recipes.images import ImageReading
 from tleg.recipes.training import Keeping, Recipe
-from tleg.training import job as jobs
 from tleg.training import trainer
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
@@ -107,14 +102,3 @@ def test_the_model_and_its_average_are_made_ready_for_every_evaluation(
     first, average, *again = ready
     assert first is not average
     assert [id(model) for model in again] == [id(first), id(average)]
-
-
-def test_the_others_wait_long_for_data_that_the_first_process_prepares(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[timedelta] = []
-    monkeypatch.setattr(World, "barrier", lambda _, timeout=timedelta(): waited.append(timeout))
-    monkeypatch.setattr(jobs, "open_data", lambda *_: SimpleNamespace(notes=()))
-    recipe: Any = SimpleNamespace(data="x", validation_split=0.0, images=ImageReading(), recipe=SimpleNamespace(seed=0))
-    for rank in range(2):
-        jobs.open_data_of(recipe, World(rank, 2))
-    assert all(each >= timedelta(hours=12) for each in waited)
-    assert len(waited) == 2

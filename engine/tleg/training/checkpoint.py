@@ -1,4 +1,4 @@
-"""Checkpoints: all that it takes to go on, in folders that appear whole.
+"""Checkpoints: all that it takes to resume, in folders that appear whole.
 
     checkpoints/step-000001200/
         model.safetensors      the weights, as trained
@@ -178,7 +178,7 @@ class Checkpoints:
         """Remove all but the latest up to this step, the best and the milestones.
 
         What cannot be read stays: the disk may be back in a moment, or a later tleg may have written it. So does what is
-        later than this step: it was passed over, and must not push out what was just saved.
+        later than this step: it was skipped on resume, and must not push out what was just saved.
         """
         best = self.best()
         earlier = [path for path in self.paths() if (_step(path) or 0) <= step]

@@ -167,9 +167,9 @@ def _settle(folder: RunFolder, recipe: TrainingRecipe, data: Data, observer: Obs
     images = known.epoch_images if began and known.epoch_images is not None else len(data.train)
     # Models that could not be looked at this time stay as they were noted.
     seen = {each.role for each in models}
-    kept = tuple(each for each in known.models if began and each.role not in seen)
+    unseen = tuple(each for each in known.models if began and each.role not in seen)
     threads = torch.get_num_threads()
-    write_inputs(folder, RunInputs(threads=threads, epoch_images=images, data=listing, models=(*models, *kept)))
+    write_inputs(folder, RunInputs(threads=threads, epoch_images=images, data=listing, models=(*models, *unseen)))
     return images
 
 
@@ -180,7 +180,7 @@ def _compare(known: RunInputs, data: DataListing, models: tuple[ModelListing, ..
 
 
 def _list_models(recipe: TrainingRecipe) -> Iterator[ModelListing]:
-    """The models that a recipe names, as far as they are files. What cannot be opened is told when it is opened."""
+    """The models that a recipe names, as far as they are files. What cannot be opened fails when it is opened."""
     for role in ("learngene", "checkpoint", "teacher"):
         name = getattr(recipe, role, None)
         if name is None:

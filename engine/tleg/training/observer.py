@@ -23,7 +23,7 @@ from tleg.training.telemetry import DeviceSampler
 
 
 class TrainingStoppedError(TlegError):
-    """The training was asked to stop, and did: it can go on from its checkpoint."""
+    """The training was asked to stop, and did: it can be resumed from its checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Observer:
         """Steps begin: so many are done already, of so many."""
 
     def stepped(self, report: StepReport) -> None:
-        """A step is done; told a few times a second at most."""
+        """A step is done; reported a few times a second at most."""
 
     def evaluated(self, step: int, epoch: int, weights: str, scores: Mapping[int | None, Score]) -> None:
         """The validation score by depth, of the 'model' or of its average, 'ema'."""
@@ -95,7 +95,7 @@ def require_folder(observer: Observer) -> None:
 
 
 def evaluation_progress(observer: Observer, text: str, world: World) -> Callable[[int, int], None]:
-    """Return what tells how far an evaluation is, and leaves it with TrainingStoppedError when it is asked to stop.
+    """Return what reports how far an evaluation is, and leaves it with TrainingStoppedError when it is asked to stop.
 
     It is done again when the run resumes: what it evaluates is on the disk.
     """

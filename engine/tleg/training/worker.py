@@ -80,7 +80,7 @@ def _train(
 ) -> ExitCode:
     """The main process: train, put the result where it belongs, and say how it ended."""
     try:
-        with placed(recipe) as (placement, world):
+        with set_up_process(recipe) as (placement, world):
             observer.watch_devices(DeviceSampler(placement.device, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
             observer.describe(_describe(placement, world))
             os.chdir(_working_folder(spec, observer))
@@ -102,7 +102,7 @@ def _train(
     except BaseException as error:
         if observer.away is not None:
             return _leave(observer)
-        return tell_failure(folder, error, observer)
+        return report_failure(folder, error, observer)
     observer.finish("finished", reached, ExitCode.DONE, str(result.absolute()))
     return ExitCode.DONE
 
@@ -111,14 +111,14 @@ def _follow_main(folder: RunFolder, spec: RunSpec, recipe: TrainingRecipe, signa
     """Any other process: the same steps on other images, writing nothing."""
     observer = _Stoppable(signals)
     try:
-        with placed(recipe) as (placement, world):
+        with set_up_process(recipe) as (placement, world):
             os.chdir(_working_folder(spec, observer))
             run_job(folder, recipe, placement, world, observer)
     except TrainingStoppedError:
         later = signals.received == CONTINUE_LATER and not stop_requested(folder)
         return ExitCode.CONTINUE if later else ExitCode.DONE
     except BaseException as error:
-        return leave_word(folder, error)
+        return report_to_main(folder, error)
     return ExitCode.DONE
 
 
@@ -175,13 +175,13 @@ def publish(folder: RunFolder, result: Path, output: Path, *, overwrite: bool) -
 
 
 @contextmanager
-def placed(recipe: TrainingRecipe) -> Iterator[tuple[Placement, World]]:
+def set_up_process(recipe: TrainingRecipe) -> Iterator[tuple[Placement, World]]:
     """The device and precision of this process, joined with the others that torchrun started.
 
     Everything that can be wrong is looked at by every process before any waits for another. Raises InputError.
     """
     compute = recipe.compute
-    rank, here, size = (number(name) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    rank, here, size = (environment_number(name) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     placement = choose_placement(compute.device, compute.precision, rank, max(here, 1))
     check_shares(recipe, max(size, 1))
     if placement.device.type == "cuda":
@@ -204,7 +204,7 @@ def check_shares(recipe: TrainingRecipe, processes: int) -> None:
         )
 
 
-def number(name: str) -> int:
+def environment_number(name: str) -> int:
     """Return one of torchrun's variables, 0 where it is missing. Raises InputError when it is no number."""
     value = os.environ.get(name) or "0"
     try:
@@ -280,7 +280,7 @@ def advice(error: BaseException) -> str:
     return known if known is not None else f"unexpected {type(error).__name__}: {text[:300]}. The log has the place"
 
 
-def tell_failure(folder: RunFolder, error: BaseException, observer: RunObserver) -> ExitCode:
+def report_failure(folder: RunFolder, error: BaseException, observer: RunObserver) -> ExitCode:
     """Say why the main process fails, in the log with the traceback, and whether torchrun will try again.
 
     When it fails because another process does, that one's reason is the reason.
@@ -300,7 +300,7 @@ def tell_failure(folder: RunFolder, error: BaseException, observer: RunObserver)
     return code
 
 
-def leave_word(folder: RunFolder, error: BaseException) -> ExitCode:
+def report_to_main(folder: RunFolder, error: BaseException) -> ExitCode:
     """Say why another process than the main one fails: in the log, and where the main one and viewers look."""
     traceback.print_exc()
     code = exit_code_of(error)

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.training.conftest import ARGUMENTS, PLAIN, VIT, load_digits_data
+from tests.training.conftest import ARGUMENTS, PLAIN, VIT, learn_job, load_digits_data
 from tleg.cli.live_view import render_run
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.recipes.distillation import Depths
@@ -22,7 +22,7 @@ from tleg.runs.state import RunState
 from tleg.runs.text import format_step
 from tleg.runs.trackers import open_tracker, tracked
 from tleg.training.device import choose_placement
-from tleg.training.learn import LearnJob, learn
+from tleg.training.learn import learn
 from tleg.training.observer import RunObserver
 from tleg.training.process import StopSignals
 
@@ -166,7 +166,7 @@ def test_the_trainer_measures_every_scalar(run: RunFolder) -> None:
     data = load_digits_data()
     data = replace(data, train=ArrayImages(data.train.images[:64], data.train.labels[:64]))  # type: ignore[attr-defined]
     recipe = Recipe(epochs=1, batch_size=32, workers=0, augmentation=PLAIN)
-    job = LearnJob(data, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe)
+    job = learn_job(data, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe)
     with EventWriter(run) as writer:
         observer = RunObserver(run, writer, StopSignals(), world_size=1, batch_size=32)
         learn(job, choose_placement("cpu"), observer=observer)

@@ -38,8 +38,7 @@ class FieldError(InputError):
     """What was typed into a field cannot be used; `field` is its name."""
 
     def __init__(self, field: str, text: str) -> None:
-        super().__init__(text)
-        self.field = field
+        super().__init__(text, field=field)
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,11 +183,11 @@ def rm(
         check_removable(folder)
     if not yes:
         if not (is_interactive(sys.stderr) and sys.stdin.isatty()):
-            raise InputError("removing a run cannot be undone; give --yes")
+            raise InputError("removing a run cannot be undone; give --yes", field="yes", code="missing")
         names = ", ".join(folder.id for folder in folders)
         print(f"remove {names} with all checkpoints? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise InputError("nothing was removed")
+            raise InputError("nothing was removed", field="yes", code="interrupted")
     for folder in folders:
         remove_run(folder)
         write(folder.id)

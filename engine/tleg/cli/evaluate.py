@@ -10,7 +10,7 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.cli.output import counting_progress, say, write, write_json
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 from tleg.recipes.evaluation import Evaluation
 from tleg.text import printable
 
@@ -63,8 +63,11 @@ def evaluate(
     subject = reading_as(subject, options.images.exif)
     if options.record:
         if subject.kind != "learngene" or not Path(path).is_file():
-            raise InputError("--record writes into a learngene file; name one by its path")
-        check_file(Path(path), overwrite=True)
+            raise InputError(
+                "--record writes into a learngene file; name one by its path", field=("record", "path"), code="wrong-kind"
+            )
+        with concerning("path"):
+            check_file(Path(path), overwrite=True)
     opened = open_evaluation_data(
         options.data,
         options.images,
@@ -127,7 +130,7 @@ def _record(
     try:
         recorded = record_scores(learngene, data, scores, precision, overwrite=overwrite)
     except InputError as error:
-        raise InputError(f"{path} keeps its figures: {error}") from error
+        raise InputError(f"{path} keeps its figures: {error.message}", **error.about, advice=error.advice) from error
     before = {each.where: each.top1 for each in learngene.header.measured}
     for each in recorded.header.measured:
         earlier = before.get(each.where, {})

@@ -201,19 +201,23 @@ def import_(
 
     Nothing in the checkpoint is run. Sizes are read from its tensors, options from what it recorded.
     """
+    from tleg.errors import concerning
     from tleg.files import check_file
 
     output = Path(options.output)
-    check_file(output, overwrite=force)
+    with concerning("output"):
+        check_file(output, overwrite=force)
     from tleg.models.official import import_official
 
-    learngene = import_official(
-        checkpoint,
-        heads=options.heads,
-        architecture=options.architecture,
-        auxiliary_depth=options.auxiliary_depth,
-    )
-    learngene.save(output, overwrite=force)
+    with concerning("checkpoint"):
+        learngene = import_official(
+            checkpoint,
+            heads=options.heads,
+            architecture=options.architecture,
+            auxiliary_depth=options.auxiliary_depth,
+        )
+    with concerning("output"):
+        learngene.save(output, overwrite=force)
     header = learngene.header
     structure = header.architecture.structure
     if as_json:

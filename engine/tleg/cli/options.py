@@ -95,7 +95,7 @@ def make_wishes(
 ) -> Wishes:
     """Return the wishes of a command's options. Raises InputError for options of a batch job without --slurm."""
     if print_only and not slurm:
-        raise InputError("--print belongs to --slurm")
+        raise InputError("--print belongs to --slurm", field=("print", "slurm"), code="conflict")
     job = make_job(slurm, partition, time_limit, account, sbatch)
     return Wishes(output, force, detach, print_recipe, dry_run, runs_dir, job, print_only, as_json)
 
@@ -110,7 +110,9 @@ def make_job(
         options = tuple(text if text.startswith("-") else f"--{text}" for text in sbatch or ())
         return SlurmOptions(partition=partition, time=time_limit, account=account, extra=options)
     if partition or time_limit or account or sbatch:
-        raise InputError("--partition, --time, --account and --sbatch belong to --slurm")
+        given = {"partition": partition, "time": time_limit, "account": account, "sbatch": sbatch}
+        fields = tuple(name for name, value in given.items() if value)
+        raise InputError("--partition, --time, --account and --sbatch belong to --slurm", field=fields, code="conflict")
     return None
 
 

@@ -123,7 +123,7 @@ def logs(
     folder = resolve_run(run, runs_folder_of(runs_dir))
     path = folder.log_file
     if not path.exists() and not options.follow:
-        raise InputError(f"run {folder.id} has printed nothing yet")
+        raise InputError(f"run {folder.id} has printed nothing yet", field="run", code="not-found")
     while not path.exists():
         if observe(folder).terminal or not folder.path.is_dir():
             return

@@ -129,7 +129,7 @@ def float16_runner(path: Path, kind: ExportKind, watch: Watch, models: ModelSour
         return one_by_one(onnx_runner(content, watch), watch), _state_versions("onnx")
     if models is None:
         raise VerificationError(
-            "PyTorch made its graph, and only the model that it was made from runs in float16 arithmetic"
+            "PyTorch made its graph, and only the model that it was made from runs in float16 arithmetic", code="unsupported"
         )
     return one_by_one(torch_runner(models, watch), watch), _state_versions("torch")
 
@@ -154,9 +154,11 @@ def _compare(
     if found.shape != expected.shape:
         raise VerificationError(f"the export gives logits of shape {found.shape} where {expected.shape} are expected")
     if not np.isfinite(found).all():
-        raise VerificationError(f"the export gives logits{_at(depth)} that are not finite")
+        raise VerificationError(f"the export gives logits{_at(depth)} that are not finite", code="not-finite")
     if not np.isfinite(expected).all():
-        raise VerificationError(f"the model that the export was made from gives logits{_at(depth)} that are not finite")
+        raise VerificationError(
+            f"the model that the export was made from gives logits{_at(depth)} that are not finite", code="not-finite"
+        )
     error = float(np.abs(found - expected).max())
     scale = float(np.abs(expected).max()) or 1.0
     agreement = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))

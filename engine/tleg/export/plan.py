@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from tleg.errors import ArchitectureError, FileFormatError, InputError, describe_os_error
+from tleg.errors import ArchitectureError, FileFormatError, InputError, concerning, describe_os_error
 from tleg.export.formats import BYTES_OF, ExportKind, Precision, export_name
 from tleg.export.manifest import (
     FOLDER_MANIFEST,
@@ -137,10 +137,15 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     Raises InputError (DepthError, ArchitectureError, FileFormatError) for what cannot be built, and ExportError for a file
     that its format cannot hold.
     """
-    depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
+    with concerning("depth"):
+        depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
     kinds = chosen_kinds(request)
     if not depths and set(kinds) != {"onnx-elastic"}:
-        raise InputError("no depth was given: add --depth, such as --depth 8; only onnx-elastic holds every depth")
+        raise InputError(
+            "no depth was given: add --depth, such as --depth 8; only onnx-elastic holds every depth",
+            field="depth",
+            code="missing",
+        )
     file = read_file(find(request.learngene, "learngene"))
     header = file.header
     check_layout(header, request.layout or "auxiliary")
@@ -159,7 +164,9 @@ def plan_build(request: BuildRequest) -> BuildPlan:
 def chosen_kinds(request: BuildRequest) -> tuple[ExportKind, ...]:
     """What to export, each kind once. Raises InputError when that is nothing."""
     if not request.kinds:
-        raise InputError("nothing to export: choose --export pytorch, onnx, onnx-compact or onnx-elastic")
+        raise InputError(
+            "nothing to export: choose --export pytorch, onnx, onnx-compact or onnx-elastic", field="export", code="missing"
+        )
     return tuple(dict.fromkeys(request.kinds))
 
 
@@ -183,7 +190,9 @@ def _planned(request: BuildRequest, stem: str, kind: ExportKind, depth: int | No
 def check_layout(header: LearngeneHeader, layout: Layout) -> None:
     """Refuse the official layout where it means nothing. Raises ArchitectureError."""
     if layout == "official" and header.architecture.arguments.get("global_pool") != "avg":
-        raise ArchitectureError("the official layout normalises after average pooling; this architecture does not pool so")
+        raise ArchitectureError(
+            "the official layout normalises after average pooling; this architecture does not pool so", field="layout"
+        )
 
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
@@ -191,7 +200,8 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
     if export.kind in ("onnx-compact", "onnx-elastic") and plan.architecture.structure is None:
         raise ArchitectureError(
             f"'{plan.architecture.name}' is not a plain ViT, so --export {export.kind} cannot write it; "
-            "--export onnx and pytorch can"
+            "--export onnx and pytorch can",
+            field="export",
         )
     if export.kind == "pytorch":
         timm_config(
@@ -209,7 +219,7 @@ def _check_output(output: Path) -> None:
     for folder in (output, *output.parents):
         if folder.exists():
             if not folder.is_dir():
-                raise InputError(f"{folder} is a file; --output names a folder")
+                raise InputError(f"{folder} is a file; --output names a folder", field="output", code="wrong-kind")
             return
 
 
@@ -218,11 +228,15 @@ def _check_target(export: PlannedExport, *, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise InputError(f"{target} exists already; --force replaces it")
+        raise InputError(f"{target} exists already", field="output", code="exists", advice="--force replaces it")
     if export.kind == "pytorch" and not target.is_dir():
-        raise InputError(f"{target} is a file; move it away first, or choose another --output")
+        raise InputError(
+            f"{target} is a file; move it away first, or choose another --output", field="output", code="wrong-kind"
+        )
     if export.kind != "pytorch" and target.is_dir():
-        raise InputError(f"{target} is a folder; move it away first, or choose another --output")
+        raise InputError(
+            f"{target} is a folder; move it away first, or choose another --output", field="output", code="wrong-kind"
+        )
 
 
 TRAINING_RECORD: Final = "training.json"
@@ -262,14 +276,18 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
         if kind in ("onnx-compact", "onnx-elastic"):
             raise InputError(
                 f"--export {kind} needs a learngene: it holds terms, and the layers in the folder {path} have weights of "
-                "their own, which training takes off any rule; use --export onnx"
+                "their own, which training takes off any rule; use --export onnx",
+                field="export",
+                code="unsupported",
             )
     _refuse(request.depths, "--depth", path, "a depth")
     _refuse(request.layout, "--layout", path, "a layout")
     _refuse(request.num_classes, "--num-classes", path, "a head")
     if "pytorch" in kinds and request.precision != "float16":
         raise InputError(
-            f"{path} is a folder that timm loads already; use --export onnx, or --dtype float16 to get one of half the size"
+            f"{path} is a folder that timm loads already; use --export onnx, or --dtype float16 to get one of half the size",
+            field=("export", "dtype"),
+            code="unsupported",
         )
     sha256 = _hash_weights(folder.weights)
     training = _read_training(path)
@@ -283,14 +301,18 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
 
 def _refuse(value: object, option: str, path: Path, what: str) -> None:
     if value is not None and value != ():
-        raise InputError(f"{option} is for learngenes: the model in the folder {path} has {what} of its own; leave it out")
+        raise InputError(
+            f"{option} is for learngenes: the model in the folder {path} has {what} of its own; leave it out",
+            field=option.removeprefix("--"),
+            code="conflict",
+        )
 
 
 def _hash_weights(file: Path) -> str:
     try:
         return hash_file(file)
     except OSError as error:
-        raise InputError(f"cannot read {file}: {describe_os_error(error)}") from error
+        raise InputError(f"cannot read {file}: {describe_os_error(error)}", code="system") from error
 
 
 def _read_training(path: Path) -> Mapping[str, Any] | None:

@@ -93,7 +93,11 @@ def baseline(learngene: Expandable, depth: int, init: str, *, num_classes: int, 
     'mimetic' says nothing of, and DepthError.
     """
     if init not in INITS:
-        raise InputError(f"unknown init '{init}': choose {', '.join(INITS)}.{did_you_mean(init, INITS)}")
+        raise InputError(
+            f"unknown init '{init}': choose {', '.join(INITS)}.{did_you_mean(init, INITS)}",
+            field="init",
+            code="unknown-name",
+        )
     if init == "share":
         return expand(_without_slope(learngene), depth, num_classes=num_classes, drop_path=drop_path)
     if init == "layer-skip":
@@ -137,7 +141,11 @@ def _skip_layers(learngene: Expandable, depth: int, num_classes: int, drop_path:
 @torch.no_grad()
 def _mimic(model: VisionTransformer) -> None:
     if model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
-        raise InputError("mimetic is for ViTs of plain attention and a width that 4 divides; choose --init scratch")
+        raise InputError(
+            "mimetic is for ViTs of plain attention and a width that 4 divides; choose --init scratch",
+            field="init",
+            code="unsupported",
+        )
     for block in model.blocks:
         attention: Any = block.attn
         width, heads = model.embed_dim, int(attention.num_heads)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 from tleg.learngene.basis import parse_depths
 from tleg.recipes.fields import check_fields, option, same_option
 from tleg.recipes.images import EvaluatedImages
@@ -70,11 +70,12 @@ class Evaluation:
         parse_threads(self.threads)
         _ = self.chosen_depths
         if self.limit is not None and self.record:
-            raise InputError("--record needs all images; leave --limit out")
+            raise InputError("--record needs all images; leave --limit out", field=("limit", "record"), code="conflict")
         if self.force and not self.record:
-            raise InputError("--force belongs to --record")
+            raise InputError("--force belongs to --record", field=("force", "record"), code="conflict")
 
     @property
     def chosen_depths(self) -> tuple[int, ...] | None:
         """The depths that were asked for; None leaves them to what is evaluated."""
-        return parse_depths(self.depths) if self.depths else None
+        with concerning("depths"):
+            return parse_depths(self.depths) if self.depths else None

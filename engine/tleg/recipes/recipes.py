@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 from tleg.learngene.basis import PARTS, Basis, Part, check_depth, parse_basis, parse_depths
 from tleg.learngene.basis_functions import grammar
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
@@ -86,20 +86,24 @@ class LearnRecipe:
         """The basis with the parts that it expands."""
         parts = tuple(part.strip() for part in self.expand.split(","))
         if unknown := [part for part in parts if part not in PARTS]:
-            raise InputError(f"expanded parts are some of {', '.join(PARTS)}, not '{unknown[0]}'")
+            raise InputError(
+                f"expanded parts are some of {', '.join(PARTS)}, not '{unknown[0]}'", field="expand", code="unknown-name"
+            )
         return parse_basis(self.basis, cast(tuple[Part, ...], parts))
 
     @property
     def depths(self) -> Depths:
         """At which depths the auxiliary model is trained."""
-        sampled = parse_depths(self.sample_depths) if self.sample_depths else ()
+        with concerning("sample-depths"):
+            sampled = parse_depths(self.sample_depths) if self.sample_depths else ()
         depth = max(sampled, default=DEFAULT_DEPTH) if self.auxiliary_depth is None else self.auxiliary_depth
         return Depths(depth, sampled, self.sampling)
 
     @property
     def evaluated(self) -> tuple[int, ...]:
         """Depths whose accuracy is measured at the end."""
-        return () if self.evaluate_depths == "none" else parse_depths(self.evaluate_depths)
+        with concerning("evaluate-depths"):
+            return () if self.evaluate_depths == "none" else parse_depths(self.evaluate_depths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,23 +178,50 @@ class FinetuneRecipe:
         _check_common(self)
         starts = {"--learngene": self.learngene, "--model": self.model, "--checkpoint": self.checkpoint}
         if sum(value is not None for value in starts.values()) != 1:
-            raise InputError(f"start from exactly one of {', '.join(starts)}")
+            raise InputError(
+                f"start from exactly one of {', '.join(starts)}",
+                field=tuple(name.strip("-") for name in starts),
+                code="conflict" if any(starts.values()) else "missing",
+            )
         if (self.depth is None) == (self.learngene is not None):
-            raise InputError("--learngene needs --depth, and nothing else takes it")
+            raise InputError(
+                "--learngene needs --depth, and nothing else takes it",
+                field=("depth", "learngene"),
+                code="missing" if self.depth is None else "conflict",
+            )
         if self.depth is not None:
-            check_depth(self.depth)
+            with concerning("depth"):
+                check_depth(self.depth)
         if self.init is not None and self.learngene is None:
-            raise InputError("--init belongs to --learngene; a timm model starts from scratch without it")
+            raise InputError(
+                "--init belongs to --learngene; a timm model starts from scratch without it",
+                field=("init", "learngene"),
+                code="conflict",
+            )
         if self.model is None and self.pretrained:
-            raise InputError("--pretrained belongs to --model")
+            raise InputError("--pretrained belongs to --model", field=("pretrained", "model"), code="conflict")
         if self.learngene is not None and (self.model_arguments or self.image_size is not None):
-            raise InputError("--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own")
+            raise InputError(
+                "--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own",
+                field=("model-arg", "image-size") if self.model_arguments else "image-size",
+                code="conflict",
+            )
         if self.checkpoint is None and self.weights is not None:
-            raise InputError("--weights belongs to --checkpoint TIMM_NAME:FILE")
+            raise InputError(
+                "--weights belongs to --checkpoint TIMM_NAME:FILE", field=("weights", "checkpoint"), code="conflict"
+            )
         if self.learngene is None and self.drop_path:
-            raise InputError("--drop-path belongs to --learngene; a timm model takes --model-arg drop_path_rate=…")
+            raise InputError(
+                "--drop-path belongs to --learngene; a timm model takes --model-arg drop_path_rate=…",
+                field=("drop-path", "learngene"),
+                code="conflict",
+            )
         if self.distillation.method == "token" and self.learngene is not None:
-            raise InputError("token distillation needs a distillation token; start from --model deit_…_distilled_…")
+            raise InputError(
+                "token distillation needs a distillation token; start from --model deit_…_distilled_…",
+                field=("distillation", "model"),
+                code="unsupported",
+            )
         _ = self.frozen
 
     @property
@@ -205,7 +236,9 @@ class FinetuneRecipe:
         for text in (self.freeze or "").split(",") if self.freeze else ():
             match = re.fullmatch(r"\s*(stem|head|blocks(?::(\d{1,4}))?)\s*", text, re.ASCII)
             if match is None:
-                raise InputError(f"freeze takes stem, blocks, blocks:N or head, not '{text.strip()}'")
+                raise InputError(
+                    f"freeze takes stem, blocks, blocks:N or head, not '{text.strip()}'", field="freeze", code="malformed"
+                )
             parts.append((match[1].partition(":")[0], int(match[2]) if match[2] else None))
         return tuple(parts)
 
@@ -219,15 +252,19 @@ RECIPES: Final[Mapping[Kind, type[LearnRecipe] | type[FinetuneRecipe]]] = {"lear
 def _check_common(recipe: TrainingRecipe) -> None:
     method = recipe.distillation.method
     if recipe.teacher is None and method != "soft":
-        raise InputError(f"{method} distillation needs a teacher")
+        raise InputError(f"{method} distillation needs a teacher", field=("distillation", "teacher"), code="missing")
     parts = recipe.compute.processes * recipe.recipe.accumulate
     if recipe.recipe.batch_size % parts:
         lower = recipe.recipe.batch_size // parts * parts
         raise InputError(
             f"batch-size {recipe.recipe.batch_size} does not divide into {parts} equal parts "
-            f"(processes times accumulate); try {lower or parts} or {lower + parts}"
+            f"(processes times accumulate); try {lower or parts} or {lower + parts}",
+            field=("batch-size", "accumulate", "devices", "nodes"),
+            code="out-of-range",
         )
     if recipe.recipe.mixing and recipe.recipe.batch_size % (2 * recipe.compute.processes):
         raise InputError(
-            f"mixup and cutmix pair images on each device: batch-size must be a multiple of {2 * recipe.compute.processes}"
+            f"mixup and cutmix pair images on each device: batch-size must be a multiple of {2 * recipe.compute.processes}",
+            field="batch-size",
+            code="out-of-range",
         )

@@ -38,7 +38,7 @@ class Launch:
             ("restarts", self.max_restarts, 0),
         ):
             if value is not None and value < least:
-                raise InputError(f"a run needs {least} or more {name}, not {value}")
+                raise InputError(f"a run needs {least} or more {name}, not {value}", code="out-of-range")
 
     @property
     def processes(self) -> int:
@@ -81,7 +81,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InputError(f"unknown kind of run '{self.kind}': choose {' or '.join(KINDS)}")
+            raise InputError(f"unknown kind of run '{self.kind}': choose {' or '.join(KINDS)}", code="unknown-name")
 
 
 def read_spec(folder: RunFolder) -> RunSpec:
@@ -90,7 +90,7 @@ def read_spec(folder: RunFolder) -> RunSpec:
     try:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
+        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}", code="system") from error
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} is not JSON: {error}") from error
     version = document.get("version") if isinstance(document, dict) else None

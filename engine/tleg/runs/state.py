@@ -144,7 +144,7 @@ def read_state(folder: RunFolder) -> RunState:
     try:
         return decode(RunState, json.loads(path.read_text("utf-8")), str(path))
     except OSError as error:
-        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
+        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}", code="system") from error
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} is not JSON: {error}") from error
 

@@ -122,7 +122,11 @@ TRACKERS: Final[Mapping[str, Callable[[RunFolder, RunSpec, str], Tracker]]] = Ma
 def open_tracker(name: str, folder: RunFolder, project: str = "tleg") -> Tracker:
     """Return a tracker by name for a run. Raises InputError when it is unknown, or its package is not installed."""
     if name not in TRACKERS:
-        raise InputError(f"unknown tracker '{name}': choose {', '.join(TRACKERS)}.{did_you_mean(name, TRACKERS)}")
+        raise InputError(
+            f"unknown tracker '{name}': choose {', '.join(TRACKERS)}.{did_you_mean(name, TRACKERS)}",
+            field="to",
+            code="unknown-name",
+        )
     return TRACKERS[name](folder, read_spec(folder), project)
 
 
@@ -151,7 +155,9 @@ def _load(module: str, package: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        raise InputError(f"the package '{package}' is not installed: pip install {package}") from error
+        raise InputError(
+            f"the package '{package}' is not installed: pip install {package}", field="to", code="not-installed"
+        ) from error
     except Exception as error:  # Whatever a broken installation raises.
         reason = explain(error) or last_words(error)
-        raise InputError(f"the package '{package}' does not work: {reason}") from error
+        raise InputError(f"the package '{package}' does not work: {reason}", field="to", code="not-installed") from error

@@ -14,7 +14,7 @@ from tleg.data.decoding import count_turned
 from tleg.data.open import data_name, open_data
 from tleg.data.splits import Split
 from tleg.data.transforms import Normaliser
-from tleg.errors import InputError, TlegError, last_words
+from tleg.errors import InputError, TlegError, concerning, last_words
 from tleg.export.plan import training_record
 from tleg.learngene.header import Preprocessing
 from tleg.models.auxiliary import ElasticViT
@@ -84,7 +84,9 @@ def open_evaluation_data(
     """
     if images.split is not None and validation_split is not None:
         raise InputError(
-            "--split names images of the data's own, --validation-split takes training images; give one of them"
+            "--split names images of the data's own, --validation-split takes training images; give one of them",
+            field=("split", "validation-split"),
+            code="conflict",
         )
     same = trained is not None and trained.data == data_name(text)
     notes: list[str] = []
@@ -154,6 +156,7 @@ class Subject:
     notes: tuple[str, ...] = ()
 
 
+@concerning("path")
 def open_subject(
     path_or_name: str,
     placement: Placement,
@@ -179,7 +182,11 @@ def open_subject(
         return _open_model(open_model(reference, model_arguments, image_size, weights), placement)
     for given, option in ((model_arguments, "--model-arg"), (image_size, "--image-size"), (weights, "--weights")):
         if given:
-            raise InputError(f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither")
+            raise InputError(
+                f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither",
+                field=option.removeprefix("--"),
+                code="conflict",
+            )
     if reference.kind == "onnx":
         return _open_onnx(reference.place, depths)
     return learngene_subject(load(reference.place), placement, depths or range(1, 17))
@@ -206,16 +213,24 @@ def evaluate_subject(
     Classes are matched by name. Raises InputError when the subject knows other classes than the data.
     """
     if subject.num_classes == 0:
-        raise InputError("the model is a backbone without a classifier; give it one first: tleg finetune --checkpoint …")
+        raise InputError(
+            "the model is a backbone without a classifier; give it one first: tleg finetune --checkpoint …",
+            field="path",
+            code="unsupported",
+        )
     if subject.num_classes != len(data.classes):
         raise InputError(
             f"the model knows {subject.num_classes} classes and {data.name} has {len(data.classes)}; "
-            "fine-tune it on this data first"
+            "fine-tune it on this data first",
+            field=("path", "data"),
+            code="mismatch",
         )
     try:
         order = class_order(subject.classes, data.classes)
     except InputError as error:
-        raise InputError(f"the model's classes are not those of {data.name}: {error}") from error
+        raise InputError(
+            f"the model's classes are not those of {data.name}: {error}", field=("path", "data"), code="mismatch"
+        ) from error
     predictors: dict[int | None, Predictor] = {depth: _told(each, subject) for depth, each in subject.predictors.items()}
     if order is not None:
         predictors = {depth: _in_order(predictor, order) for depth, predictor in predictors.items()}
@@ -245,7 +260,9 @@ def _told(predict: Predictor, subject: Subject) -> Predictor:
             height, width = subject.input_size[1:]
             raise InputError(
                 f"the model cannot be run on images of {height}x{width} pixels, as its own description says: "
-                f"{last_words(error)[:200]}"
+                f"{last_words(error)[:200]}",
+                field="path",
+                code="unsupported",
             ) from error
 
     return told
@@ -291,7 +308,7 @@ def model_predictor(model: nn.Module, preprocessing: Preprocessing, placement: P
 
 def _refuse_depths(depths: Sequence[int] | None, reason: str) -> None:
     if depths:
-        raise InputError(f"--depths is for learngenes and elastic ONNX files: {reason}")
+        raise InputError(f"--depths is for learngenes and elastic ONNX files: {reason}", field="depths", code="conflict")
 
 
 def _open_model(opened: PretrainedModel, placement: Placement) -> Subject:
@@ -323,7 +340,9 @@ def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
 
     export = open_export(path)
     if export.elastic and not depths:
-        raise InputError(f"{path} holds every depth: say which with --depths, as in --depths 4,8,12")
+        raise InputError(
+            f"{path} holds every depth: say which with --depths, as in --depths 4,8,12", field="depths", code="missing"
+        )
     if not export.elastic:
         _refuse_depths(depths, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
 

@@ -12,7 +12,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from tleg.data.datasets import Data
-from tleg.errors import ArchitectureError, FileFormatError, InputError
+from tleg.errors import ArchitectureError, FileFormatError, InputError, concerning
 from tleg.export.manifest import manifest_path, read_manifest
 from tleg.export.plan import TRAINING_RECORD
 from tleg.files import hash_file
@@ -59,7 +59,9 @@ def as_read(preprocessing: Preprocessing, data: Data) -> Preprocessing:
 def check_channels(channels: int) -> None:
     """Refuse models that take neither greyscale nor colour images. Raises InputError."""
     if channels not in (1, 3):
-        raise InputError(f"images have 1 or 3 channels, and this model takes {channels}")
+        raise InputError(
+            f"images have 1 or 3 channels, and this model takes {channels}", field="model-arg", code="unsupported"
+        )
 
 
 def _mean(values: tuple[float, ...]) -> float:
@@ -78,6 +80,7 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
+@concerning("learngene")
 def start_from_learngene(
     path_or_name: str, depth: int, drop_path: float = 0.0, init: str | None = None
 ) -> Callable[[Data], Start]:
@@ -90,6 +93,7 @@ def start_from_learngene(
     learngene, name = load(reference.place), name_of(reference.place) if reference.run is None else reference.run.id
     header = learngene.header
 
+    @concerning("learngene")
     def start(data: Data) -> Start:
         matching = same_classes(header.classes, data.classes)
         head = choose_head(header.architecture.num_classes, len(data.classes))
@@ -121,6 +125,7 @@ def start_from_learngene(
     return start
 
 
+@concerning("model")
 def start_from_timm(
     name: str, arguments: Mapping[str, Any], *, pretrained: bool = False, image_size: int | None = None
 ) -> Callable[[Data], Start]:
@@ -132,6 +137,7 @@ def start_from_timm(
     """
     base = normalise_name(name)
 
+    @concerning("model")
     def start(data: Data) -> Start:
         config = timm.get_pretrained_cfg(name, allow_unregistered=True)
         sized = bool(config is not None and config.fixed_input_size)
@@ -168,6 +174,7 @@ def start_from_timm(
     return start
 
 
+@concerning("checkpoint")
 def start_from_checkpoint(
     text: str,
     arguments: Mapping[str, Any] | None = None,
@@ -189,6 +196,7 @@ def start_from_checkpoint(
     if reference.kind == "folder":
         read_timm_folder(reference.place)
 
+    @concerning("checkpoint")
     def start(data: Data) -> Start:
         opened = open_model(reference, arguments, image_size, weights)
         head, note = fit_head(opened, data.classes)

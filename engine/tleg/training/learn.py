@@ -8,6 +8,7 @@ from typing import Any
 from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
 from tleg.data.transforms import training_transform
+from tleg.errors import concerning
 from tleg.files import check_file
 from tleg.learngene.basis import Basis
 from tleg.learngene.cost import CostModel
@@ -84,6 +85,7 @@ class Prepared:
     teacher: Teacher | None
 
 
+@concerning("architecture")
 def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> Prepared:
     """Check all that can be checked before training: architecture, augmentation, teacher and its accuracy on some images.
 

@@ -35,7 +35,8 @@ def check_forward(model: nn.Module, name: str, input_size: tuple[int, int, int])
         _, height, width = input_size
         raise ArchitectureError(
             f"the model {name} cannot be run on images of {height}x{width} pixels: {last_words(error)[:_LONGEST]}; give "
-            "another --image-size, or other --model-arg"
+            "another --image-size, or other --model-arg",
+            field=("image-size", "model-arg"),
         ) from error
     finally:
         model.train(trained)
@@ -102,7 +103,11 @@ def open_model(
     if reference.kind == "weights":
         return open_weights(reference.name, reference.place, arguments, image_size, which)
     if which is not None:
-        raise InputError("--weights chooses among the weights of a file, TIMM_NAME:FILE; a folder holds one model")
+        raise InputError(
+            "--weights chooses among the weights of a file, TIMM_NAME:FILE; a folder holds one model",
+            field="weights",
+            code="conflict",
+        )
     return open_folder(reference.place, arguments, image_size)
 
 

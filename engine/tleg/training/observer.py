@@ -23,6 +23,8 @@ from tleg.training.telemetry import DeviceSampler
 class TrainingStoppedError(TlegError):
     """The training was asked to stop, and did: it can go on from its checkpoint."""
 
+    default_code = "stopped"
+
 
 @dataclass(frozen=True, slots=True)
 class StepReport:

@@ -63,4 +63,4 @@ def check_enough(images: int, recipe: Recipe, processes: int = 1) -> None:
     """Refuse fewer training images than a batch holds. Raises DataError, with the largest batch that fits."""
     problem = too_few(images, recipe.batch_size, parts_of(recipe, processes))
     if problem is not None:
-        raise DataError(problem)
+        raise DataError(problem, field=("batch-size", "data"), code="out-of-range")

@@ -226,7 +226,11 @@ class _Loop:
         if broken:
             value = "not finite" if self.losses is None or self.finite else f"{float(self.losses.total):g}"
             kept = "" if self.checkpoints is None else f"; the last checkpoint is of step {self.saved_step}"
-            raise TlegError(f"the loss became {value} by step {self.step}; try a lower --lr or a longer warm-up{kept}")
+            raise TlegError(
+                f"the loss became {value} by step {self.step}; try a lower --lr or a longer warm-up{kept}",
+                field="lr",
+                code="not-finite",
+            )
 
     # Evaluation
 

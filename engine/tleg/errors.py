@@ -290,6 +290,8 @@ _GPU_LIBRARY: Final = (
 )
 _NCCL: Final = "the GPUs cannot talk to each other: run it again with NCCL_DEBUG=INFO, whose lines are in the log"
 _PORT: Final = "the port at which the processes of the run meet is taken: wait a moment, or set another MASTER_PORT"
+# Libraries whose modules have other names.
+_INSTALLED_AS: Final = {"PIL": "pillow", "pynvml": "nvidia-ml-py", "textual_serve": "textual-serve"}
 # In the type's name and the text; the first that is found counts.
 _KNOWN: Final = (
     (r"expected more than 1 value per channel", _BATCH_NORM),
@@ -314,11 +316,12 @@ def explain(error: BaseException) -> str | None:
     text = last_words(error)
     if isinstance(error, MemoryError):
         return MEMORY
-    library = _that_does_not_load(error)
-    if library is not None:
-        first, culprit = library
-        because = "" if first == culprit else f" because {culprit} does not"
-        return f"{first} does not load{because}: {text[:_LONGEST]}. `tleg doctor` says what to install again"
+    if (names := not_loaded(error)) is not None:
+        missing = isinstance(error, ModuleNotFoundError) and library_of(error.name or "") == names[-1]
+        reason = None if missing else (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST]
+        return (
+            f"{describe_library(*(names[-1:] if missing else names), reason=reason)}; `tleg doctor` looks at every library"
+        )
     if isinstance(error, OSError) and error.strerror:
         return locate_os_error(error)
     for pattern, sentence in _KNOWN:
@@ -339,12 +342,35 @@ def last_words(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _that_does_not_load(error: BaseException) -> tuple[str, str] | None:
-    """The library that tleg was importing when the error came, and the innermost one that failed; None for other errors."""
-    names = [_library(name) for name in _importing(error.__traceback__)]
-    if not names and isinstance(error, ModuleNotFoundError):
-        names = [_library(error.name or "a library")]
-    return (names[0], names[-1]) if names else None
+def describe_library(name: str, *needed: str, reason: str | None) -> str:
+    """Say that a library is not installed (no reason), or does not load, and what to do.
+
+    needed  the libraries through which it fails, where it is not by itself
+    reason  the first line of the error
+    """
+    if reason is None:
+        return f"{name} is not installed: pip install {name}"
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        installed = f"{name} {version(name)}"
+    except PackageNotFoundError:  # Some builds go by another name, such as onnxruntime-gpu.
+        installed = name
+    return f"{installed} does not load ({reason}): pip install --force-reinstall {' '.join((name, *needed))}"
+
+
+def library_of(module: str) -> str:
+    """The library that a module belongs to, as it is installed."""
+    top = module.partition(".")[0]
+    return "protobuf" if module.startswith("google.protobuf") else _INSTALLED_AS.get(top, top)
+
+
+def not_loaded(error: BaseException) -> tuple[str, ...] | None:
+    """The library that tleg was importing when the error came, and the innermost one where that is another; else None."""
+    names = [library_of(name) for name in _importing(error.__traceback__)]
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        names.append(library_of(error.name))
+    return tuple(dict.fromkeys((names[0], names[-1]))) if names else None
 
 
 def _importing(traceback: TracebackType | None) -> list[str]:
@@ -360,8 +386,3 @@ def _importing(traceback: TracebackType | None) -> list[str]:
             found.append(name)
         traceback = traceback.tb_next
     return found
-
-
-def _library(module: str) -> str:
-    """The name of a library by a module of it."""
-    return "protobuf" if module.startswith("google.protobuf") else module.partition(".")[0]

@@ -198,7 +198,8 @@ def check_inputs(folder: RunFolder, spec: RunSpec, *, accept: bool = False) -> t
     if "problem" in answer:
         if spec.launch.slurm is not None or spec.launch.nodes > 1:
             return ()
-        raise InputError(f"run {folder.id} cannot go on: {answer['problem']}", field="data", code="changed")
+        problem = f"run {folder.id} cannot go on: {answer['problem']}"
+        raise InputError(problem, field=tuple(answer["field"]), code=answer["code"])
     changes = [InputChange(**each) for each in answer["changes"]]
     check_unchanged(folder, changes, accepted=accept)
     return tuple(each.text for each in changes)

@@ -21,7 +21,7 @@ from tleg.training.device import Placement
 from tleg.training.finetune import FinetuneJob, finetune
 from tleg.training.init import start_from_checkpoint, start_from_learngene, start_from_timm
 from tleg.training.learn import LearnJob, learn, learn_to_file
-from tleg.training.models import resolve_model
+from tleg.training.names import resolve_model
 from tleg.training.observer import TrainingStoppedError
 from tleg.training.teacher import Teacher
 

@@ -32,7 +32,7 @@ def inspect(
     from tleg.cli.options import path_of
     from tleg.learngene.container import read_file
 
-    content = read_file(path_of(file, "learngene"))
+    content = read_file(path_of(file, "learngene", field="file"))
     if as_json:
         write_json(_document(content))
         return

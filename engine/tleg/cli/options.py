@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 from tleg.recipes.building import build_options
 from tleg.recipes.fields import Option, options_of
 from tleg.recipes.io import default_of, from_values, parse_arguments, read_values
 from tleg.recipes.presets import preset_values, presets_of
 from tleg.recipes.recipes import RECIPES, Kind, TrainingRecipe
 from tleg.references import Kind as ReferenceKind
-from tleg.references import expect, resolve
 
 if TYPE_CHECKING:
     from tleg.runs.slurm import SlurmOptions
@@ -256,14 +255,14 @@ def _sources(kind: Kind) -> list[inspect.Parameter]:
     return [keyword_parameter("recipe", str | None, recipe), keyword_parameter("preset", str | None, preset)]
 
 
-def path_of(text: str, *kinds: ReferenceKind) -> Path:
+def path_of(text: str, *kinds: ReferenceKind, field: str = "learngene") -> Path:
     """Return the path of what a text names, of some kinds; for a run that is not finished, of its last checkpoint.
 
-    torch is loaded for such a run alone. Raises InputError and FileFormatError.
-    """
-    reference = resolve(text)
-    if reference.kind == "run":
-        from tleg.training.models import materialise
+    field  the option or argument that the text is of
 
-        reference = materialise(reference, kinds)
-    return expect(reference, *kinds).place
+    Raises what `tleg.training.names.resolve_model` raises.
+    """
+    from tleg.training.names import resolve_model
+
+    with concerning(field):
+        return resolve_model(text, *kinds).place

@@ -26,7 +26,8 @@ from tleg.recipes.images import EvaluatedImages
 from tleg.training.accuracy import Predictor, Score, evaluate
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.models import is_want_of_memory, open_model, resolve_model
+from tleg.training.models import is_want_of_memory, open_model
+from tleg.training.names import resolve_model
 
 # In the names of data sets, before the part was recorded by itself.
 _SPLIT: Final = re.compile(r" \(split ([0-9.e+-]+)(?:, seed \d+)?\)$")

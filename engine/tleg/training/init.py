@@ -27,7 +27,8 @@ from tleg.models.pretrained import PretrainedModel
 from tleg.models.timm_folder import input_size_of, preprocessing_of, read_timm_folder, weights_file
 from tleg.models.weights import Which
 from tleg.runs.run import name_of
-from tleg.training.models import open_model, resolve_model
+from tleg.training.models import open_model
+from tleg.training.names import resolve_model
 
 
 def model_arguments(data: Data, given: Mapping[str, Any], *, sized: bool) -> dict[str, Any]:

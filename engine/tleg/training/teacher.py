@@ -19,7 +19,8 @@ from tleg.models.classes import class_order
 from tleg.models.timm_folder import input_size_of, preprocessing_of
 from tleg.training.accuracy import describe_nonfinite, evaluate
 from tleg.training.device import Placement
-from tleg.training.models import is_want_of_memory, open_model, resolve_model
+from tleg.training.models import is_want_of_memory, open_model
+from tleg.training.names import resolve_model
 
 T = TypeVar("T", bound="Teacher")
 CHECK_IMAGES: Final = 1024

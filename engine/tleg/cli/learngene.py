@@ -187,6 +187,7 @@ class ImportOptions:
     auxiliary_depth: int | None = option(
         None, help="Layers of the auxiliary model, where they are not recorded.", metavar="N", least=1, most=MAX_DEPTH
     )
+    force: bool = option(False, help="Replace the output if it exists.")
 
 
 @app.command("import")
@@ -194,7 +195,6 @@ class ImportOptions:
 def import_(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth of the official auxiliary model.")],
     options: ImportOptions,
-    force: Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Turn a checkpoint of the paper's own code into a learngene file.
@@ -206,7 +206,7 @@ def import_(
 
     output = Path(options.output)
     with concerning("output"):
-        check_file(output, overwrite=force)
+        check_file(output, overwrite=options.force)
     from tleg.models.official import import_official
 
     with concerning("checkpoint"):
@@ -217,7 +217,7 @@ def import_(
             auxiliary_depth=options.auxiliary_depth,
         )
     with concerning("output"):
-        learngene.save(output, overwrite=force)
+        learngene.save(output, overwrite=options.force)
     header = learngene.header
     structure = header.architecture.structure
     if as_json:

@@ -49,6 +49,7 @@ class PreviewOptions:
         most=1_000_000,
         rule="a batch has at least 1 image and at most 1,000,000",
     )
+    pick: bool = option(False, help="Print only the deepest depth that fits; fail if none does.")
 
 
 @app.command()
@@ -59,7 +60,6 @@ def preview(
     ] = DEFAULT_LEARNGENE,
     *,
     options: PreviewOptions,
-    pick: Annotated[bool, typer.Option("--pick", help="Print only the deepest depth that fits; fail if none does.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what every depth costs and reaches, before anything is built.
@@ -78,13 +78,13 @@ def preview(
     budget = _read_budget(options)
     with concerning("depths"):
         chosen = parse_depths(options.depths)
-    if pick and not budget.limited:
+    if options.pick and not budget.limited:
         raise InputError(
             f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}", field="pick", code="missing"
         )
     file = read_file(path_of(learngene, "learngene"))
     result = make_preview(file.header, chosen, budget, options.batch)
-    if pick:
+    if options.pick:
         if result.deepest is None:
             over = (_LIMITS[name][0].removeprefix("--") for name in result.rows[0].exceeds)
             raise TlegError(_none_fits(result), field=tuple(over), code="out-of-range")

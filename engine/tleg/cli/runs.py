@@ -146,11 +146,19 @@ def _print(line: str) -> None:
     write(printable(line.rstrip("\n")))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackOptions:
+    """Where the curves go."""
+
+    to: str = option(help="tensorboard, wandb or trackio.", metavar="NAME")
+    project: str = option("tleg", help="Project, for wandb and trackio.")
+
+
 @app.command()
+@takes_options
 def track(
     run: RunArgument,
-    to: Annotated[str, typer.Option(help="tensorboard, wandb or trackio.", metavar="NAME")],
-    project: Annotated[str, typer.Option(help="Project, for wandb and trackio.")] = "tleg",
+    options: TrackOptions,
     runs_dir: RunsDirOption = None,
 ) -> None:
     """Send a run's curves to another program, from where it was, until the run ends; during the run or after it."""
@@ -160,11 +168,11 @@ def track(
     from tleg.runs.trackers import open_tracker, scalars_of
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
-    place = folder.path / f"tracked-{to}.json"
+    place = folder.path / f"tracked-{options.to}.json"
     sent = -1
     with suppress(OSError, ValueError, KeyError, TypeError):
         sent = int(json.loads(place.read_text())["seq"])
-    tracker = open_tracker(to, folder, project)
+    tracker = open_tracker(options.to, folder, options.project)
     reader, count = EventReader(folder), 0
     try:
         while True:
@@ -184,7 +192,7 @@ def track(
             time.sleep(1.0)
     finally:
         tracker.close()
-    say(f"sent {count} reports of run {folder.id} to {to}")
+    say(f"sent {count} reports of run {folder.id} to {options.to}")
 
 
 @app.command()

@@ -1,13 +1,13 @@
 """`tleg learn` and `tleg finetune`."""
 
 from tleg.cli.app import app
-from tleg.cli.options import Wishes, takes_recipe
+from tleg.cli.options import LaunchOptions, takes_recipe
 from tleg.recipes.recipes import TrainingRecipe
 
 
 @app.command()
 @takes_recipe("learn")
-def learn(recipe: TrainingRecipe, wishes: Wishes) -> None:
+def learn(recipe: TrainingRecipe, wishes: LaunchOptions) -> None:
     """Learn a learngene: distil an ancestry model into an auxiliary model whose layers are made from a few terms.
 
     With --sample-depths every step draws its depth, so that descendants of any depth work without fine-tuning. The training
@@ -20,7 +20,7 @@ def learn(recipe: TrainingRecipe, wishes: Wishes) -> None:
 
 @app.command()
 @takes_recipe("finetune")
-def finetune(recipe: TrainingRecipe, wishes: Wishes) -> None:
+def finetune(recipe: TrainingRecipe, wishes: LaunchOptions) -> None:
     """Train a descendant, a timm model or an earlier result; write a folder that timm loads.
 
     Start from one of --learngene (with --depth), --model or --checkpoint. A model trained from scratch with --model can be

@@ -17,11 +17,32 @@ from tleg.recipes.training import Compute, Keeping, Recipe
 Kind = Literal["learn", "finetune"]
 INITS: Final = ("scratch", "mimetic", "share", "layer-skip")
 DEFAULT_DEPTH: Final = 12
-DATA_HELP: Final = "fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, or timm's name, such as torch/cifar10."
-TEACHER_HELP: Final = "Ancestry model: a folder that timm loads, TIMM_NAME:FILE, a run, or a timm name (download)."
 WEIGHTS: Final = ("model", "ema")
 WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as well. Default: the average, as timm takes."
-MODEL_ARGUMENT_HELP: Final = "An argument for timm, such as patch_size=4. May be repeated."
+
+
+# What both kinds of training take, and evaluation as well: each is one definition.
+
+
+def data_option(group: str = "") -> Any:
+    """Declare --data."""
+    text = "fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, or timm's name, such as torch/cifar10."
+    return option(help=text, group=group, metavar="DATA")
+
+
+def validation_split_option(help: str = "Part of the training images to validate on.", group: str = "Data") -> Any:  # noqa: A002
+    """Declare --validation-split."""
+    return option(None, help=help, group=group, least=0.0001, most=0.9)
+
+
+def _teacher() -> Any:
+    text = "Ancestry model: a folder that timm loads, TIMM_NAME:FILE, a run, or a timm name (download)."
+    return option(None, help=text, group="Distillation", metavar="NAME|PATH")
+
+
+def _model_arguments() -> Any:
+    text = "An argument for timm, such as patch_size=4. May be repeated."
+    return option({}, help=text, group="Model", name="model-arg", metavar="KEY=VALUE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +60,11 @@ class LearnRecipe:
     """
 
     architecture: str = option(help="The ViT, by timm's name.", group="Model", metavar="TIMM_NAME")
-    data: str = option(help=DATA_HELP, group="Data", metavar="DATA")
-    validation_split: float | None = option(
-        None, help="Part of the training images to validate on.", group="Data", least=0.0001, most=0.9
-    )
+    data: str = data_option(group="Data")
+    validation_split: float | None = validation_split_option()
     images: ImageReading = field(default_factory=ImageReading)
-    teacher: str | None = option(None, help=TEACHER_HELP, group="Distillation", metavar="NAME|PATH")
-    model_arguments: Mapping[str, Any] = option(
-        {}, help=MODEL_ARGUMENT_HELP, group="Model", name="model-arg", metavar="KEY=VALUE"
-    )
+    teacher: str | None = _teacher()
+    model_arguments: Mapping[str, Any] = _model_arguments()
     basis: str = option("linear", help=f"{grammar()}; linear is the paper's.", group="Model")
     expand: str = option("attention,mlp,norm", help="Parts that follow the basis; the rest is shared.", group="Model")
     auxiliary_depth: int | None = option(
@@ -122,10 +139,8 @@ class FinetuneRecipe:
     drop_path         stochastic depth of a descendant
     """
 
-    data: str = option(help=DATA_HELP, group="Data", metavar="DATA")
-    validation_split: float | None = option(
-        None, help="Part of the training images to validate on.", group="Data", least=0.0001, most=0.9
-    )
+    data: str = data_option(group="Data")
+    validation_split: float | None = validation_split_option()
     images: ImageReading = field(default_factory=ImageReading)
     learngene: str | None = option(
         None,
@@ -141,9 +156,7 @@ class FinetuneRecipe:
         choices=INITS,
     )
     model: str | None = option(None, help="Start from a timm model, from scratch.", group="Model", metavar="TIMM_NAME")
-    model_arguments: Mapping[str, Any] = option(
-        {}, help=MODEL_ARGUMENT_HELP, group="Model", name="model-arg", metavar="KEY=VALUE"
-    )
+    model_arguments: Mapping[str, Any] = _model_arguments()
     image_size: int | None = option(
         None,
         help="Pixels of the inputs of --model or --checkpoint. Default: the data's, the weights', or timm's.",
@@ -167,7 +180,7 @@ class FinetuneRecipe:
         least=0.01,
         most=1,
     )
-    teacher: str | None = option(None, help=TEACHER_HELP, group="Distillation", metavar="NAME|PATH")
+    teacher: str | None = _teacher()
     distillation: Distillation = field(default_factory=Distillation)
     recipe: Recipe = field(default_factory=lambda: Recipe(**KIND_DEFAULTS["finetune"]))
     compute: Compute = field(default_factory=Compute)

@@ -115,7 +115,21 @@ def _initial(name: str, shape: tuple[int, ...], term: int, seed: int) -> np.ndar
 class LearngeneFactory(Protocol):
     """The signature of `make_learngene`."""
 
-    def __call__(self, name: str = ..., arguments: Mapping[str, Any] | None = ..., **options: Any) -> Learngene: ...
+    def __call__(
+        self,
+        name: str = ...,
+        arguments: Mapping[str, Any] | None = ...,
+        *,
+        basis: Basis | None = ...,
+        num_classes: int = ...,
+        auxiliary_depth: int = ...,
+        sampled_depths: tuple[int, ...] = ...,
+        eps: float | None = ...,
+        seed: int = ...,
+        classes: tuple[str, ...] = ...,
+        learned: Mapping[str, Any] | None = ...,
+        reached: Reached | None = ...,
+    ) -> Learngene: ...
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Where tleg keeps what it makes for the user, after the XDG base directories."""
+"""Where tleg keeps what it makes for the user: the platform's folders (platformdirs), or what TLEG_* names."""
 
 import os
 from pathlib import Path
@@ -7,27 +7,34 @@ from tleg.errors import InputError
 
 
 def data_folder() -> Path:
-    """The folder for downloaded data: TLEG_DATA, else $XDG_DATA_HOME/tleg, else ~/.local/share/tleg. It need not exist."""
-    if chosen := os.environ.get("TLEG_DATA"):
-        return Path(chosen)
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "tleg"
+    """The folder for downloaded data: TLEG_DATA, else the user's data folder (~/.local/share/tleg). It need not exist."""
+    return _chosen("TLEG_DATA") or _user_data()
 
 
 def runs_folder() -> Path:
-    """The folder for runs: TLEG_RUNS, else $XDG_DATA_HOME/tleg/runs, else ~/.local/share/tleg/runs. It need not exist."""
-    if chosen := os.environ.get("TLEG_RUNS"):
-        return Path(chosen)
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "tleg" / "runs"
+    """The folder for runs: TLEG_RUNS, else `runs` in the data folder (~/.local/share/tleg/runs). It need not exist."""
+    return _chosen("TLEG_RUNS") or _user_data() / "runs"
 
 
 def settings_folder() -> Path:
-    """The folder for settings: TLEG_SETTINGS, else $XDG_CONFIG_HOME/tleg, else ~/.config/tleg. It need not exist."""
-    if chosen := os.environ.get("TLEG_SETTINGS"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "tleg"
+    """The folder for settings: TLEG_SETTINGS, else the user's configuration folder (~/.config/tleg). It need not exist."""
+    if chosen := _chosen("TLEG_SETTINGS"):
+        return chosen
+    from platformdirs import user_config_path
+
+    return user_config_path("tleg", appauthor=False)
+
+
+def _chosen(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value) if value else None
+
+
+def _user_data() -> Path:
+    # Here, because a preview of a file asks for none of these folders.
+    from platformdirs import user_data_path
+
+    return user_data_path("tleg", appauthor=False)
 
 
 def check_working_folder() -> None:

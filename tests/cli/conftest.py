@@ -1,6 +1,6 @@
-"""Golden files: what commands print, kept beside the tests.
+"""What the tests of commands share, golden files above all: what commands print, kept beside the tests.
 
-After a change that is meant, `TLEG_UPDATE_GOLDEN=1 pytest tests/cli` writes them anew; read the difference
+After a change that is meant, `TLEG_UPDATE_GOLDEN=1 pytest tests/cli/test_golden.py` writes them anew; read the difference
 before committing.
 """
 
@@ -9,6 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.runs.conftest import eventually as eventually
+from tests.runs.conftest import program as program
+from tests.runs.conftest import runs_dir as runs_dir
+from tests.training.conftest import digits_folder as digits_folder
+from tests.training.conftest import recipe as recipe
 
 FOLDER = Path(__file__).parent / "golden"
 UPDATE = "TLEG_UPDATE_GOLDEN"

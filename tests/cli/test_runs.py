@@ -324,11 +324,11 @@ def test_two_may_watch_and_neither_matters(running: Any, tmp_path: Path) -> None
     assert process.poll() is None
     folder.stop_file.touch()
     stdout, _ = viewers[1].communicate(timeout=120)
-    stderr = talk[1].read_text()
+    said = talk[1].read_text()
     assert (viewers[1].returncode, stdout) == (0, "")
-    assert "\x1b" not in stderr
-    assert "step 1/100, loss 2.5000, 7 images/s" in stderr
-    assert "stopped after step 7 of 100" in stderr
+    assert "\x1b" not in said
+    assert "step 1/100, loss 2.5000, 7 images/s" in said
+    assert "stopped after step 7 of 100" in said
 
 
 def test_a_folder_that_vanishes_is_a_sentence(running: Any) -> None:

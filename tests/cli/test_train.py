@@ -1,4 +1,4 @@
-"""`tleg learn`, `finetune` and `evaluate` as a user calls them, on an image folder."""
+"""`tleg train`, `learn`, `finetune` and `evaluate` as a user calls them, on an image folder."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def chain(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     data = f"--data={digits_folder}"
     resnet = ["--model-arg=in_chans=1", "--model-arg=channels=[16,16,32,32]", "--model-arg=stem_width=16"]
     ancestor = [
-        "finetune",
+        "train",
         "--model=resnet10t",
         "--image-size=8",
         *resnet,
@@ -57,6 +57,43 @@ def chain(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     os.environ.pop("TLEG_RUNS")
     if before is not None:
         os.environ["TLEG_RUNS"] = before
+
+
+def test_train_is_fine_tuning_without_a_learngene(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: RunCli
+) -> None:
+    monkeypatch.setenv("TLEG_RUNS", str(tmp_path / "runs"))
+    words = ["--model=vit_tiny_patch16_224", *MODEL_ARGUMENTS, "--model-arg=depth=1", "--data", digits_folder, "--epochs=1"]
+    found = {}
+    for command in ("train", "finetune"):
+        done = run_cli(command, *words, *FAST, "--output", tmp_path / command)
+        assert done.code == 0, done.stderr
+        found[command] = load_file(tmp_path / command / "model.safetensors")
+    assert found["train"].keys() == found["finetune"].keys()
+    assert all(value.equal(found["finetune"][name]) for name, value in found["train"].items())
+    rows = json.loads(run_cli("runs", "--json").stdout)
+    assert sorted(row["kind"] for row in rows) == ["finetune", "train"]
+    # What it left is taken wherever a folder is, and the run as well.
+    again = run_cli("train", "--checkpoint", tmp_path / "train", "--data", digits_folder, "--epochs=1", *FAST, "--dry-run")
+    assert again.code == 0, again.stderr
+    run = next(row["id"] for row in rows if row["kind"] == "train")
+    assert run_cli("evaluate", run, "--data", digits_folder).code == 0
+    assert run_cli("build", run, "--export", "onnx", "--output", tmp_path / "exports").code == 0
+
+
+def test_train_takes_nothing_of_learngenes(run_cli: RunCli, tmp_path: Path) -> None:
+    shown = run_cli("train", "--help").stdout
+    assert not any(f"--{name} " in shown for name in ("learngene", "depth", "init", "drop-path"))
+    assert "No such option: --learngene" in run_cli("train", "--data", "x", "--learngene", "y").stderr
+    assert "exactly one of --model, --checkpoint" in run_cli("train", "--data", "x").stderr
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('kind = "train"\ndata = "x"\nmodel = "resnet10t"\ndepth = 3\n')
+    assert "depth is an option of finetune, not of train" in run_cli("train", "--recipe", recipe).stderr
+    printed = run_cli("train", "--data", "x", "--model", "resnet10t", "--print-recipe").stdout
+    assert printed.startswith('kind = "train"\n')
+    recipe.write_text(printed)
+    assert run_cli("train", "--recipe", recipe, "--print-recipe").stdout == printed
+    assert "is for `tleg train`, not for `tleg finetune`" in run_cli("finetune", "--recipe", recipe).stderr
 
 
 def test_the_chain_leaves_a_learngene_that_knows_its_origin(chain: Path) -> None:
@@ -252,7 +289,7 @@ def test_an_existing_learngene_is_not_replaced(chain: Path, digits_folder: Path,
 
 
 def test_model_arguments_are_json_words_or_texts() -> None:
-    from tleg.cli.options import parse_arguments
+    from tleg.recipes.io import parse_arguments
 
     texts = ["a=4", "b=0.5", "c=true", "d=[28,28]", "e=avg", "f=None", "g=False", "h=x=y", "i="]
     expected = {"a": 4, "b": 0.5, "c": True, "d": [28, 28], "e": "avg", "f": None, "g": False, "h": "x=y", "i": ""}

@@ -2,7 +2,9 @@
 
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def alone(path: Path) -> NDArray[np.uint8]:
     return pixels(FolderImages([path], [0]).image(0))
 
 
-def png16(values: NDArray[np.uint16], significant: int | None = None) -> bytes:
+def png16(values: NDArray[np.integer[Any]], significant: int | None = None) -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
@@ -104,7 +106,7 @@ def test_significant_bits_of_full_scale_values_are_the_upper_ones(tmp_path: Path
     assert np.array_equal(alone(tmp_path / "a.png"), RAMP)
 
 
-def make(root: Path, values: dict[str, NDArray[np.uint16]], suffix: str = ".png") -> Path:
+def make(root: Path, values: Mapping[str, NDArray[Any]], suffix: str = ".png") -> Path:
     for split in ("train", "val"):
         for label in ("a", "b"):
             (root / split / label).mkdir(parents=True)
@@ -120,7 +122,7 @@ def opened(root: Path, **reading: str) -> Data:
 def test_a_data_set_has_one_range_which_is_said_and_recorded(tmp_path: Path) -> None:
     bright, dark = RAMP.astype(np.uint16) * 16, RAMP.astype(np.uint16)
     data = opened(make(tmp_path, {"bright": bright, "dark": dark}))
-    assert data.pixel_range == (0, 4095)
+    assert data.pixel_range == (0.0, 4095.0)
     assert any("the values 0 to 4095 of whole numbers of 16 bits become black to white" in note for note in data.notes)
     # The dark image of the validation set is dark: it follows the training images' range.
     assert np.array_equal(pixels(data.validation.image(1)), dark >> 4)
@@ -128,7 +130,7 @@ def test_a_data_set_has_one_range_which_is_said_and_recorded(tmp_path: Path) -> 
 
 def test_a_range_that_is_given_holds(tmp_path: Path) -> None:
     data = opened(make(tmp_path, {"x": RAMP.astype(np.uint16) * 16}), pixel_range="0,1023")
-    assert data.pixel_range == (0, 1023)
+    assert data.pixel_range == (0.0, 1023.0)
     assert data.notes == ()
     assert np.array_equal(pixels(data.train.image(0)), np.minimum(RAMP.astype(int) * 16 // 4, 255))
 

@@ -161,7 +161,7 @@ def test_a_set_of_torchvisions(tmp_path: Path) -> None:
 def test_what_cannot_be_opened_says_what_to_do(
     tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)  # type: ignore[arg-type]  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
     with pytest.raises(DataError) as caught:
         open_data(text.format(here=tmp_path))
     assert message in str(caught.value)

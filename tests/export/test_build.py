@@ -57,9 +57,11 @@ def test_all_kinds_verified_with_manifests(learngene_file: Path, tmp_path: Path,
         assert verification["relative_error"] < 1e-5
         assert verification["argmax_agreement"] == 1
         manifest = read_manifest(Path(item["manifest"]))
+        assert manifest.learngene is not None
         assert manifest.learngene.sha256 == learngene.header.sha256
         assert manifest.ancestry == {"model": "deit_tiny_patch16_224", "top1": 91.5}
         assert manifest.file.bytes == item["bytes"]
+        assert manifest.descendant is not None
         assert manifest.descendant.depth == item["depth"]
         assert manifest.verification is not None
         batches = {(entry.depth, entry.batch) for entry in manifest.verification.comparisons}
@@ -112,6 +114,7 @@ def test_new_head_is_the_same_everywhere_and_drops_class_names(
         learngene_file, ("onnx", "onnx-compact", "onnx-elastic", "pytorch"), (2,), tmp_path, num_classes=11, seed=5
     )
     for item in build_exports(request):
+        assert item.manifest.descendant is not None
         assert item.manifest.descendant.head == "new"
         assert item.manifest.descendant.head_seed == 5
         assert item.manifest.verification is not None

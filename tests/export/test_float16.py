@@ -159,7 +159,8 @@ def test_arithmetic_is_that_of_onnx_reference(kind: str, variant: str, tiny_lear
     watch = Watch()
     found = onnx_runner(onnx.load(path), watch)(3, images)
     feed = {"images": images.astype(np.float16)} | ({"depth": np.array(3, np.int64)} if kind == "elastic" else {})
-    expected = ReferenceEvaluator(str(path)).run(None, feed)[0]
+    outputs: Any = ReferenceEvaluator(str(path)).run(None, feed)
+    expected = outputs[0]
     assert relative_error(found, expected.astype(np.float32)) < 5e-3
     assert np.array_equal(found, found.astype(np.float16).astype(np.float32)), "logits are numbers of float16"
     assert watch.overflow is None
@@ -266,7 +267,7 @@ def test_a_folder_of_any_model(tmp_path: Path, run_cli: Cli) -> None:
     import timm
 
     model = timm.create_model("resnet18", num_classes=3).eval()
-    timm.models.save_for_hf(model, tmp_path / "net", safe_serialization=True)
+    timm.models.save_for_hf(model, str(tmp_path / "net"), safe_serialization=True)
     config = json.loads((tmp_path / "net" / "config.json").read_text())
     config["pretrained_cfg"]["input_size"] = [3, 64, 64]
     (tmp_path / "net" / "config.json").write_text(json.dumps(config))
@@ -281,8 +282,8 @@ def test_a_folder_of_any_model(tmp_path: Path, run_cli: Cli) -> None:
     assert "of 65,504" in run_cli("verify", exports[1]).stdout
 
     with torch.no_grad():
-        model.layer2[0].bn1.weight.fill_(60_000)
-    timm.models.save_for_hf(model, tmp_path / "net", safe_serialization=True)
+        model.get_parameter("layer2.0.bn1.weight").fill_(60_000)
+    timm.models.save_for_hf(model, str(tmp_path / "net"), safe_serialization=True)
     (tmp_path / "net" / "config.json").write_text(json.dumps(config))
     for kind in ("onnx", "pytorch"):
         done = run_cli(*options, "--export", kind)
@@ -300,7 +301,8 @@ def test_what_torch_lacks_in_float16_is_watched_in_float32(monkeypatch: pytest.M
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             if images.dtype == torch.float16:
                 raise RuntimeError("\"upsample\" not implemented for 'Half'")
-            return self.large(images)
+            logits: torch.Tensor = self.large(images)
+            return logits
 
     watch = Watch()
     runner = one_by_one(torch_runner(lambda depth: Picky(), watch), watch)

@@ -68,7 +68,7 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     torch.manual_seed(0)
-    arguments = {"channels": [8, 8, 16, 16], "stem_width": 8, "in_chans": 1}
+    arguments: dict[str, Any] = {"channels": [8, 8, 16, 16], "stem_width": 8, "in_chans": 1}
     model = timm.create_model("resnet10t", num_classes=7, **arguments)
     with torch.inference_mode():
         model.train()(torch.randn(8, 1, 32, 32))
@@ -313,8 +313,8 @@ def test_failed_verification_leaves_nothing(
     tuned: Path, tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import tleg.export.onnx.plain as module
+    from tleg.export.onnx.vit import as_stored
 
-    as_stored = module.as_stored
     monkeypatch.setattr(module, "as_stored", lambda values: as_stored(values) * np.float32(1.01))
     done = run_cli("build", tuned, "--export", "onnx", "--output", tmp_path)
     assert done.code == 1

@@ -12,13 +12,13 @@ from tleg.errors import BasisError, DepthError
 from tleg.learngene.basis import (
     BASIS_NAMES,
     MAX_DEPTH,
-    MAX_TERMS,
     PARTS,
     Basis,
     check_depth,
     parse_basis,
     part_of,
 )
+from tleg.learngene.basis_functions import MAX_TERMS
 from tleg.serialize import decode, encode
 
 depths = st.integers(1, 96)

@@ -61,7 +61,7 @@ def test_counted_parameters(size: str, depth: int) -> None:
     assert cost_of(size).parameters.at(depth) == sum(value.numel() for value in model.parameters())
 
 
-FVCORE = [("tiny", depth, ()) for depth in DEPTHS] + [("small", 3, ()), ("base", 1, ())]
+FVCORE: list[tuple[str, int, Any]] = [("tiny", depth, ()) for depth in DEPTHS] + [("small", 3, ()), ("base", 1, ())]
 FVCORE += [(size, depth, pytest.mark.slow) for size in ("small", "base") for depth in DEPTHS]
 
 

@@ -32,7 +32,7 @@ from tleg.training.init import start_from_checkpoint
 CNN = "resnet10t"
 VIT = "vit_tiny_patch16_224"
 # A ViT of 8 pixels, small enough for many tests.
-SMALL = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2, "depth": 2, "in_chans": 1}
+SMALL: Mapping[str, Any] = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2, "depth": 2, "in_chans": 1}
 DIGITS = tuple("0123456789")
 
 
@@ -377,7 +377,7 @@ def test_what_has_no_weights_is_refused(tmp_path: Path) -> None:
 def test_folders_of_save_for_hf(tmp_path: Path, name: str, safe: Any) -> None:
     torch.manual_seed(7)
     model: Any = timm.create_model(name, num_classes=4).eval()
-    timm.models.save_for_hf(model, tmp_path / "f", safe_serialization=safe, model_config={"label_names": list("abcd")})
+    timm.models.save_for_hf(model, str(tmp_path / "f"), safe_serialization=safe, model_config={"label_names": list("abcd")})
     opened = open_folder(tmp_path / "f")
     expected = timm.create_model(f"local-dir:{tmp_path / 'f'}", pretrained=True).eval()
     config = timm.data.resolve_data_config({}, model=expected)
@@ -438,7 +438,7 @@ def test_folders_of_transformers_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_a_folder_must_not_fetch_other_weights(small: Any, tmp_path: Path) -> None:
-    timm.models.save_for_hf(small, tmp_path / "f", safe_serialization=True, model_args=dict(SMALL))
+    timm.models.save_for_hf(small, str(tmp_path / "f"), safe_serialization=True, model_args=dict(SMALL))
     place = tmp_path / "f" / "config.json"
     config = json.loads(place.read_text())
     config["model_args"]["checkpoint_path"] = "/etc/passwd"
@@ -451,7 +451,7 @@ def test_a_folder_must_not_fetch_other_weights(small: Any, tmp_path: Path) -> No
 def folder(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small ViT as save_for_hf leaves it by default, with its classes in another order than the digits'."""
     place = tmp_path_factory.mktemp("hub") / "f"
-    timm.models.save_for_hf(small, place, model_args=dict(SMALL), model_config={"label_names": list(DIGITS[::-1])})
+    timm.models.save_for_hf(small, str(place), model_args=dict(SMALL), model_config={"label_names": list(DIGITS[::-1])})
     return place
 
 

@@ -20,7 +20,7 @@ from tleg.errors import InputError
 from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
-from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
+from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainRecipe
 
 DEFINITIONS: dict[str, type] = {
     "build": BuildOptions,
@@ -32,6 +32,7 @@ DEFINITIONS: dict[str, type] = {
     "preview": PreviewOptions,
     "resume": ResumeOptions,
     "stop": StopOptions,
+    "train": TrainRecipe,
 }
 # Depths have a check of their own, which also says why.
 DEPTHS = {"depth", "auxiliary-depth"}

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.cli.options import make_recipe, parse_arguments
+from tleg.cli.options import make_recipe
 from tleg.errors import FileFormatError, InputError
 from tleg.recipes.fields import Option, options_of
-from tleg.recipes.io import command_words, format_recipe, from_values, read_recipe, to_values
+from tleg.recipes.io import command_words, format_recipe, from_values, parse_arguments, read_recipe, to_values
 from tleg.recipes.presets import PRESETS, preset_values, presets_of
 from tleg.recipes.recipes import RECIPES, FinetuneRecipe, LearnRecipe
 
 LEARN = {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist"}
 TUNE = {"data": "fashion-mnist", "model": "resnet18"}
-REQUIRED = {"learn": LEARN, "finetune": TUNE}
+REQUIRED = {"learn": LEARN, "train": TUNE, "finetune": TUNE}
 # What only makes sense together with something else is left to tests of its own.
 FREE = {
     "epochs": st.integers(2, 1000),
@@ -55,7 +55,7 @@ def some_values(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional=FREE).map(lambda values: {**REQUIRED[kind], **values})
 
 
-@given(st.sampled_from(["learn", "finetune"]).flatmap(lambda kind: st.tuples(st.just(kind), some_values(kind))))
+@given(st.sampled_from(list(RECIPES)).flatmap(lambda kind: st.tuples(st.just(kind), some_values(kind))))
 def test_a_recipe_is_its_file_and_its_document(pair: tuple[str, dict[str, Any]]) -> None:
     kind, values = pair
     recipe = from_values(kind, values)
@@ -66,7 +66,7 @@ def test_a_recipe_is_its_file_and_its_document(pair: tuple[str, dict[str, Any]])
     assert from_values(kind, document) == recipe
 
 
-@given(st.sampled_from(["learn", "finetune"]).flatmap(lambda kind: st.tuples(st.just(kind), some_values(kind))))
+@given(st.sampled_from(list(RECIPES)).flatmap(lambda kind: st.tuples(st.just(kind), some_values(kind))))
 def test_a_recipe_is_its_command_line(pair: tuple[str, dict[str, Any]]) -> None:
     kind, values = pair
     recipe = from_values(kind, values)
@@ -93,7 +93,7 @@ def test_a_recipe_is_its_command_line(pair: tuple[str, dict[str, Any]]) -> None:
         ("learn", {**LEARN, "epocs": 3}, "learn has no option 'epocs'. Did you mean 'epochs'"),
         ("learn", {**LEARN, "depth": 3}, "depth is an option of finetune, not of learn"),
         ("finetune", {**TUNE, "sample-depths": "3"}, "sample-depths is an option of learn, not of finetune"),
-        ("lern", LEARN, "unknown kind of training 'lern': choose learn or finetune. Did you mean 'learn'"),
+        ("lern", LEARN, "unknown kind of training 'lern': choose learn, train, finetune. Did you mean 'learn'"),
         ("learn", {**LEARN, "epochs": 3.5}, "epochs must be a whole number, not 3.5"),
         ("learn", {**LEARN, "epochs": True}, "epochs must be a whole number, not True"),
         ("learn", {**LEARN, "compile": 1}, "compile must be true or false, not 1"),
@@ -156,7 +156,8 @@ def test_every_preset_makes_a_recipe(name: str) -> None:
     preset = PRESETS[name]
     for kind in RECIPES if preset.kind is None else (preset.kind,):
         assert preset in presets_of(kind)
-        own = {"data": "imagenet"} if kind == "learn" else {"data": "imagenet", "learngene": "g.safetensors", "depth": 12}
+        own: dict[str, Any] = {"data": "imagenet"}
+        own |= {"learn": {}, "train": {"model": "resnet18"}, "finetune": {"learngene": "g.safetensors", "depth": 12}}[kind]
         if name == "quick" and kind == "learn":
             own["architecture"] = "deit_tiny_patch16_224"
         assert from_values(kind, {**preset_values(name, kind), **own}).kind == kind

@@ -137,7 +137,7 @@ def test_a_note_is_read_as_it_was_written(
 ) -> None:
     folder = RunFolder(tmp_path)
     model = ModelListing("teacher", "t\n\N{SNOWMAN}", None, "w", "f")
-    inputs = RunInputs(threads=threads, epoch_images=7, data=data(**counts), models=(model,), accepted=accepted)
+    inputs = RunInputs(threads=threads, epoch_images=7, data=data(False, **counts), models=(model,), accepted=accepted)
     write_inputs(folder, inputs)
     assert read_inputs(folder) == inputs
 

@@ -139,7 +139,7 @@ def test_what_json_cannot_hold_is_refused(runs_dir: Path, value: object) -> None
 
 
 def test_an_unknown_kind_is_refused(runs_dir: Path) -> None:
-    with pytest.raises(InputError, match="unknown kind of run 'lern': choose learn or finetune"):
+    with pytest.raises(InputError, match="unknown kind of run 'lern': choose learn, train, finetune"):
         create_run(runs_dir, kind="lern", recipe={})
 
 

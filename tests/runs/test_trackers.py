@@ -95,7 +95,7 @@ def test_tensorboard(run: RunFolder, run_cli: RunCli, monkeypatch: pytest.Monkey
 
     module: Any = ModuleType("tensorboardX")
     module.SummaryWriter = SummaryWriter
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # type: ignore[arg-type]  # as if it were missing
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were missing
     monkeypatch.setitem(sys.modules, "tensorboardX", module)
     assert run_cli("track", "last", "--to", "tensorboard").code == 0
     flat = [(step, name, value) for step, values in EXPECTED for name, value in values.items()]
@@ -103,7 +103,7 @@ def test_tensorboard(run: RunFolder, run_cli: RunCli, monkeypatch: pytest.Monkey
 
 
 def test_what_is_missing_is_said(run: RunFolder, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "wandb", None)
     result = run_cli("track", "last", "--to", "wandb")
     assert (result.code, result.stderr) == (2, "tleg: the package 'wandb' is not installed: pip install wandb\n")
     result = run_cli("track", "last", "--to", "wandbb")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.export.conftest import noise
 from tleg.errors import BasisError
 from tleg.export.build import build_exports
+from tleg.export.formats import ExportKind
 from tleg.export.plan import BuildRequest
 from tleg.learngene.basis import BASIS_NAMES, Basis, parse_basis
 from tleg.learngene.basis_functions import FLOATS, Functions, functions_called, grammar, register, unregister
@@ -105,7 +106,7 @@ def test_a_basis_trains_what_it_expands_and_exports(basis: Basis, tiny_learngene
             assert torch.equal(auxiliary(images, auxiliary.coefficients(depth)), expected), depth
     path = tmp_path / "it.safetensors"
     learngene.save(path)
-    kinds = ("pytorch", "onnx", "onnx-compact", "onnx-elastic")
+    kinds: tuple[ExportKind, ...] = ("pytorch", "onnx", "onnx-compact", "onnx-elastic")
     built = build_exports(BuildRequest(str(path), kinds, (1, 5), tmp_path / "exports"))
     assert len(built) == 7
     for item in built:
@@ -199,7 +200,8 @@ def test_a_name_alone_means_the_same_in_python_and_on_the_command_line(name: str
 
 def broken(**changes: Any) -> Functions:
     """Bernstein with something wrong."""
-    return type("Broken", (Bernstein,), {"name": "broken", "example": "broken:2", **changes})()
+    broken: Functions = type("Broken", (Bernstein,), {"name": "broken", "example": "broken:2", **changes})()
+    return broken
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 from tleg.cli.follow import explain_end
 from tleg.errors import ExitCode, FileFormatError, InputError, TlegError
@@ -50,7 +51,7 @@ def group(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(dist.HashStore(), 1, 2)]))
+    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(HashStore(), 1, 2)]))
     monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: done.append("joined"))
     monkeypatch.setattr(dist, "new_group", lambda *_, **__: None)
     monkeypatch.setattr(dist, "is_initialized", lambda: bool(done) and done[-1] != "destroyed")

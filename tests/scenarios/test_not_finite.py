@@ -57,8 +57,7 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
 ) -> None:
     # The running means of batch norm are no trained weights: a training can end without a word of theirs.
     from tleg.training import finetune as module
-
-    whole = module.finished_model
+    from tleg.training.outcome import finished_model as whole
 
     def broken(*given: Any) -> Any:
         model: Any = whole(*given)

@@ -62,6 +62,7 @@ def loss(path: Path, data: Path, exif: bool | None = None) -> float:
     depths = (3,) if path.suffix == ".safetensors" or "elastic" in path.name else None
     subject = reading_as(open_subject(str(path), placement, depths), exif)
     (score,) = evaluate_subject(subject, open_data(str(data)), placement).values()
+    assert score.loss is not None
     return score.loss
 
 

@@ -140,7 +140,7 @@ def test_one_whose_folder_is_moved_says_where_it_goes_on(begin: Begin, tmp_path:
     try:
         wait(lambda: observe(moved).step not in (None, state.step) and observe(moved).state == "running", again)  # type: ignore[arg-type]
     finally:
-        kill(again)  # type: ignore[arg-type]
+        kill(again)
 
 
 def test_presence(tmp_path: Path) -> None:

@@ -116,7 +116,15 @@ def test_another_number_is_asked_for(make: Callable[..., RunFolder], monkeypatch
 
 
 def test_the_dry_run_and_the_recipe_say_how_many(digits_folder: Path, run_cli: Callable[..., Any]) -> None:
-    words = ("learn", "--architecture", "vit_tiny_patch16_224", "--data", digits_folder, "--batch-size", 40)
+    words: tuple[object, ...] = (
+        "learn",
+        "--architecture",
+        "vit_tiny_patch16_224",
+        "--data",
+        digits_folder,
+        "--batch-size",
+        40,
+    )
     words += tuple(word for name, value in LEARN["model-arg"].items() for word in ("--model-arg", f"{name}={value}"))
     shown = run_cli(*words, "--auxiliary-depth", 2, "--threads", 3, "--devices", 2, "--device", "cpu", "--dry-run")
     assert "threads     3 for each process (asked for)" in shown.stdout

@@ -1,6 +1,6 @@
 """A real data set that trains in seconds: scikit-learn's digits, 8 by 8 pixels, ten classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tleg.training.device import Placement, choose_placement
 from tleg.training.observer import Observer, StepReport
 
 VIT = "vit_tiny_patch16_224"
-ARGUMENTS = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2}
+ARGUMENTS: Mapping[str, Any] = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2}
 PLAIN = Augmentation(crop_scale=0.9, flip=0.0, auto_augment=None, random_erasing=0.0)
 
 

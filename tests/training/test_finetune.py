@@ -40,9 +40,11 @@ def test_a_descendant_learns_and_is_saved_as_a_timm_folder(
     before = evaluate_subject(open_subject(str(learngene_path), placement, (3,)), digits, placement)[3]
     job = FinetuneJob(digits, start_from_learngene(str(learngene_path), 3, 0.1), recipe=recipe(epochs=6, batch_size=32))
     score = finetune(job, placement, tmp_path / "out")
+    assert score.top1 is not None
+    assert before.top1 is not None
     assert score.top1 > before.top1 + 20
 
-    model = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
+    model: Any = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
     assert len(model.blocks) == 3
     assert model.pretrained_cfg["mean"] == [0.305]
     again = evaluate_subject(open_subject(str(tmp_path / "out"), placement, None), digits, placement)

@@ -116,13 +116,14 @@ def test_every_command_takes_a_run_finished_or_not(
             done = run_cli(*words)
             assert done.code == 0, (words, done.stderr)
         assert (tmp_path / f"out{finished}" / f"{run.id}-depth2.onnx").is_file()
-    for words in (
+    last: tuple[tuple[str | Path, ...], ...] = (
         ("evaluate", tuning.id, "--data", digits_folder),
         ("build", tuning.id, "--export", "onnx", "--output", tmp_path / "tuned"),
         ("verify", tuning.id),
-    ):
-        done = run_cli(*words)
-        assert done.code == 0, (words, done.stderr)
+    )
+    for told in last:
+        done = run_cli(*told)
+        assert done.code == 0, (told, done.stderr)
     assert (tmp_path / "tuned" / f"{tuning.id}.onnx").is_file()
     refused = run_cli("preview", tuning.id)
     assert refused.code == 2

@@ -93,6 +93,7 @@ def test_distilling_follows_the_teacher(digits: Data, placement: Placement, reci
     score = finetune(
         FinetuneJob(digits, start, recipe=recipe(epochs=6, learning_rate=4e-3)), placement, tmp_path / "ancestor"
     )
+    assert score.top1 is not None
     assert score.top1 > 70
     # The labels are wrong on purpose: all that the student can know comes from the teacher.
     shuffled = ArrayImages(digits.train.images, np.roll(digits.train.labels, 1))  # type: ignore[attr-defined]
@@ -167,6 +168,7 @@ def test_evaluation_counts_every_image_once(learned: Learngene, digits: Data, pl
     assert uneven.top1 == whole.top1
     assert uneven.loss == pytest.approx(whole.loss, rel=1e-5)
     assert whole.top5 is not None
+    assert whole.top1 is not None
     assert whole.top1 < whole.top5 <= 100
 
 

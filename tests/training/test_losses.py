@@ -43,8 +43,8 @@ def test_mixed_labels_get_a_loss_for_mixed_labels() -> None:
     logits = torch.tensor([[2.0, 0.0, 0.0]])
     mixed = torch.tensor([[0.6, 0.4, 0.0]])
     expected = -(mixed * logits.log_softmax(1)).sum().item()
-    for options in ({"cutmix": 1.0}, {"mixup": 0.8}):
-        assert task_loss(Recipe(**options))(logits, mixed).item() == pytest.approx(expected)
+    for recipe in (Recipe(cutmix=1.0), Recipe(mixup=0.8)):
+        assert task_loss(recipe)(logits, mixed).item() == pytest.approx(expected)
 
 
 def test_labels_are_smoothed_as_asked() -> None:

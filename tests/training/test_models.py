@@ -80,7 +80,7 @@ def test_memory_is_not_the_models_fault() -> None:
 def folder(tmp_path: Path) -> Path:
     """A ViT of 16 pixels in a folder that says 12."""
     model = timm.create_model(VIT, **{**ARGUMENTS, "img_size": 16}, in_chans=1, num_classes=10)
-    timm.models.save_for_hf(  # type: ignore[attr-defined]
+    timm.models.save_for_hf(
         model, str(tmp_path / "teacher"), model_args={**ARGUMENTS, "img_size": 16, "in_chans": 1}, safe_serialization="both"
     )
     config = tmp_path / "teacher" / "config.json"

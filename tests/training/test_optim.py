@@ -107,7 +107,8 @@ def test_each_layer_has_its_part_of_the_rate(recipe: MakeRecipe) -> None:
     parameters = dict(model.named_parameters())
 
     def rate(name: str) -> float:
-        return rates[id(parameters[name])]
+        found: float = rates[id(parameters[name])]
+        return found
 
     # The head is the layer above the last block; timm puts the final norm with it or below it.
     head = rate("head.weight")

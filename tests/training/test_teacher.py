@@ -1,6 +1,7 @@
 """Teachers: their own normalisation, resolution and channels; refused when they cannot teach."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,7 +71,7 @@ def test_is_frozen_and_stays_in_eval_mode() -> None:
 def folder(tmp_path: Path) -> Path:
     import timm
 
-    arguments = {"in_chans": 1, "channels": [8, 8, 16, 16], "stem_width": 8}
+    arguments: dict[str, Any] = {"in_chans": 1, "channels": [8, 8, 16, 16], "stem_width": 8}
     model = timm.create_model("resnet10t", num_classes=10, **arguments)
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}
     target = tmp_path / "ancestor"

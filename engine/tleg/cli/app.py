@@ -191,6 +191,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "build": "build",
         "verify": "build",
         "import": "learngene",
+        "train": "train",
         "learn": "train",
         "finetune": "train",
         "evaluate": "evaluate",

@@ -32,7 +32,7 @@ def models(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List timm's models: architectures for `tleg learn`, ancestry models for `tleg finetune --model`.
+    """List timm's models: architectures for `tleg learn`, ancestry models for `tleg train --model`.
 
     Nothing is built and nothing is downloaded. Fails when no name matches.
     """

@@ -43,7 +43,7 @@ def runs(runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
         write_json(rows)
         return
     if not rows:
-        say(f"no runs in {place}; `tleg learn --help` and `tleg finetune --help` say how to start one")
+        say(f"no runs in {place}; `tleg train --help`, `tleg learn --help` and `tleg finetune --help` say how to start one")
         return
     _write_table(rows)
 

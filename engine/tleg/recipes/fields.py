@@ -94,7 +94,10 @@ def _declare(default: Any, notes: _Notes) -> Any:
 
 
 def options_of(kind: type) -> tuple[Option, ...]:
-    """Return the options of a recipe class, those of nested dataclasses where they stand."""
+    """Return the options of a recipe class, those of nested dataclasses where they stand.
+
+    A class that extends another may name fields of it that are none of its own options in a class variable `left_out`.
+    """
     return _options_of(kind)
 
 
@@ -164,7 +167,10 @@ def _options_of(kind: Any) -> tuple[Option, ...]:
 
 def _walk(kind: type, path: tuple[str, ...]) -> Iterator[Option]:
     hints = get_type_hints(kind)
+    left_out: frozenset[str] = getattr(kind, "left_out", frozenset())
     for item in fields(kind):
+        if item.name in left_out:
+            continue
         hint = hints[item.name]
         if is_dataclass(hint):
             yield from _walk(hint, (*path, item.name))  # type: ignore[arg-type]  # a dataclass type, not an instance

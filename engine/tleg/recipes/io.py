@@ -39,7 +39,7 @@ def from_values(kind: str, values: Mapping[str, Any]) -> TrainingRecipe:
     """Return the recipe of a document. Raises InputError naming the option that is unknown, missing or wrong."""
     if kind not in RECIPES:
         raise InputError(
-            f"unknown kind of training '{kind}': choose {' or '.join(RECIPES)}.{did_you_mean(kind, RECIPES)}",
+            f"unknown kind of training '{kind}': choose {', '.join(RECIPES)}.{did_you_mean(kind, RECIPES)}",
             field="kind",
             code="unknown-name",
         )
@@ -84,9 +84,9 @@ def default_of(each: Option, kind: Kind) -> Any:
 
 
 def _unknown(name: str, kind: str, options: Mapping[str, Option]) -> str:
-    other = "finetune" if kind == "learn" else "learn"
-    if any(each.name == name for each in options_of(RECIPES[cast(Kind, other)])):
-        return f"{name} is an option of {other}, not of {kind}"
+    for other in ("learn", "finetune"):
+        if other != kind and any(each.name == name for each in options_of(RECIPES[other])):
+            return f"{name} is an option of {other}, not of {kind}"
     return f"{kind} has no option '{name}'.{did_you_mean(name, options)}"
 
 
@@ -105,7 +105,9 @@ def read_values(path: Path, kind: str | None = None) -> tuple[str, dict[str, Any
         raise FileFormatError(f"the recipe {path} is no TOML: {error}", field="recipe") from error
     found = document.pop("kind", kind)
     if not isinstance(found, str):
-        raise FileFormatError(f'the recipe {path} lacks its kind: write kind = "learn" or kind = "finetune"', field="recipe")
+        raise FileFormatError(
+            f'the recipe {path} lacks its kind: write kind = "learn", "train" or "finetune"', field="recipe"
+        )
     if kind is not None and found != kind:
         raise InputError(
             f"the recipe {path} is for `tleg {found}`, not for `tleg {kind}`", field="recipe", code="wrong-kind"
@@ -156,7 +158,7 @@ def _key(text: str) -> str:
 
 
 def command_words(recipe: TrainingRecipe) -> tuple[str, ...]:
-    """Return the words of `tleg learn …` or `tleg finetune …` with every value that is not a default."""
+    """Return the words of `tleg learn …`, `tleg train …` or `tleg finetune …` with every value that is not a default."""
     values = to_values(recipe, complete=False)
     words = ["tleg", recipe.kind]
     for each in options_of(type(recipe)):

@@ -1,10 +1,10 @@
-"""The two kinds of training: learning a learngene, and fine-tuning. Names and numbers alone, so that they can be checked,
-shown and stored without loading a model or an image."""
+"""The kinds of training: learning a learngene, training a model, and fine-tuning. Names and numbers alone, so that they can
+be checked, shown and stored without loading a model or an image."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 from tleg.errors import InputError, concerning
 from tleg.learngene.basis import PARTS, Basis, Part, check_depth, parse_basis, parse_depths
@@ -14,7 +14,7 @@ from tleg.recipes.fields import check_fields, option
 from tleg.recipes.images import ImageReading
 from tleg.recipes.training import Compute, Keeping, Recipe
 
-Kind = Literal["learn", "finetune"]
+Kind = Literal["learn", "train", "finetune"]
 INITS: Final = ("scratch", "mimetic", "share", "layer-skip")
 DEFAULT_DEPTH: Final = 12
 WEIGHTS: Final = ("model", "ema")
@@ -139,6 +139,8 @@ class FinetuneRecipe:
     drop_path         stochastic depth of a descendant
     """
 
+    left_out: ClassVar[frozenset[str]] = frozenset()  # Fields that are no options of this kind.
+
     data: str = data_option(group="Data")
     validation_split: float | None = validation_split_option()
     images: ImageReading = field(default_factory=ImageReading)
@@ -189,11 +191,12 @@ class FinetuneRecipe:
     def __post_init__(self) -> None:
         check_fields(self)
         _check_common(self)
-        starts = {"--learngene": self.learngene, "--model": self.model, "--checkpoint": self.checkpoint}
+        starts = {"learngene": self.learngene, "model": self.model, "checkpoint": self.checkpoint}
         if sum(value is not None for value in starts.values()) != 1:
+            known = tuple(name for name in starts if name not in self.left_out)
             raise InputError(
-                f"start from exactly one of {', '.join(starts)}",
-                field=tuple(name.strip("-") for name in starts),
+                f"start from exactly one of {', '.join(f'--{name}' for name in known)}",
+                field=known,
                 code="conflict" if any(starts.values()) else "missing",
             )
         if (self.depth is None) == (self.learngene is not None):
@@ -256,10 +259,43 @@ class FinetuneRecipe:
         return tuple(parts)
 
 
-TrainingRecipe = LearnRecipe | FinetuneRecipe
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRecipe(FinetuneRecipe):
+    """Training a timm model from scratch, or from pretrained weights: an ancestry model, or what others are compared with.
+
+    What fine-tuning does, without all that is about learngenes.
+    """
+
+    left_out: ClassVar[frozenset[str]] = frozenset({"learngene", "depth", "init", "drop_path"})
+
+    model: str | None = option(
+        None, help="The model, by timm's name; its weights are random.", group="Model", metavar="TIMM_NAME"
+    )
+    checkpoint: str | None = option(
+        None,
+        help="Instead of --model: from weights that you have, a timm folder, TIMM_NAME:FILE, or an earlier run.",
+        group="Model",
+        metavar="PATH|RUN",
+    )
+
+    @property
+    def kind(self) -> Kind:
+        """'train'."""
+        return "train"
+
+
+TrainingRecipe = LearnRecipe | TrainRecipe | FinetuneRecipe
 # Defaults that differ from those of the fields.
-KIND_DEFAULTS: Final[Mapping[Kind, Mapping[str, Any]]] = {"learn": {}, "finetune": {"epochs": 10}}
-RECIPES: Final[Mapping[Kind, type[LearnRecipe] | type[FinetuneRecipe]]] = {"learn": LearnRecipe, "finetune": FinetuneRecipe}
+KIND_DEFAULTS: Final[Mapping[Kind, Mapping[str, Any]]] = {
+    "learn": {},
+    "train": {"epochs": 10},
+    "finetune": {"epochs": 10},
+}
+RECIPES: Final[Mapping[Kind, type[LearnRecipe] | type[FinetuneRecipe]]] = {
+    "learn": LearnRecipe,
+    "train": TrainRecipe,
+    "finetune": FinetuneRecipe,
+}
 
 
 def _check_common(recipe: TrainingRecipe) -> None:

@@ -11,7 +11,7 @@ from tleg.runs.run import RunFolder
 from tleg.serialize import decode, encode
 
 SPEC_VERSION: Final = 1
-KINDS: Final = ("learn", "finetune")
+KINDS: Final = ("learn", "train", "finetune")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class RunSpec:
     """What a run is.
 
     id          the name that its folder was made with
-    kind        'learn' or 'finetune'
+    kind        'learn', 'train' or 'finetune'
     recipe      option name -> JSON value
     command     the command line that equals the recipe
     created     Unix time
@@ -81,7 +81,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InputError(f"unknown kind of run '{self.kind}': choose {' or '.join(KINDS)}", code="unknown-name")
+            raise InputError(f"unknown kind of run '{self.kind}': choose {', '.join(KINDS)}", code="unknown-name")
 
 
 def read_spec(folder: RunFolder) -> RunSpec:

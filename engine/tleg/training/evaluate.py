@@ -215,7 +215,7 @@ def evaluate_subject(
     """
     if subject.num_classes == 0:
         raise InputError(
-            "the model is a backbone without a classifier; give it one first: tleg finetune --checkpoint …",
+            "the model is a backbone without a classifier; give it one first: tleg train --checkpoint …",
             field="path",
             code="unsupported",
         )

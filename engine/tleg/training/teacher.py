@@ -77,7 +77,7 @@ class Teacher(nn.Module):
 
     @classmethod
     def open(cls, name: str, classes: tuple[str, ...]) -> Self:
-        """Open a timm folder (`tleg finetune --output`), 'TIMM_NAME:FILE', a run, or download timm's pretrained model.
+        """Open a timm folder (`tleg train --output`), 'TIMM_NAME:FILE', a run, or download timm's pretrained model.
 
         Its classes are matched with the data's by name. Raises TeacherError when it cannot be had, or knows other classes.
         """
@@ -206,13 +206,13 @@ def _check_count(name: str, count: object, classes: int) -> None:
     if count == 0:
         raise TeacherError(
             f"the teacher {name} is a backbone without a classifier, so it cannot teach classes; give it one first: "
-            "tleg finetune --checkpoint … --data … --output TEACHER",
+            "tleg train --checkpoint … --data … --output TEACHER",
             code="unsupported",
         )
     if count != classes:
         raise TeacherError(
             f"the teacher {name} knows {count} classes and the data has {classes}; "
-            "fine-tune it on this data first: tleg finetune --model NAME --data … --output TEACHER"
+            "train it on this data first: tleg train --model NAME --data … --output TEACHER"
         )
 
 
@@ -235,7 +235,7 @@ def _downloaded(make: type[T], name: str, classes: tuple[str, ...]) -> T:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TeacherError(
             f"cannot download the teacher '{name}' ({reason}); when offline, give its weights as '{name}:FILE', "
-            "or a folder that tleg finetune or timm.models.save_for_hf wrote",
+            "or a folder that tleg train or timm.models.save_for_hf wrote",
             code="not-found",
         ) from error
     _check_count(name, model.num_classes, len(classes))

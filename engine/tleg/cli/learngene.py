@@ -30,9 +30,11 @@ def inspect(
 ) -> None:
     """Show all that a learngene file says of itself: what it expands to, how it was learned, what it reached."""
     from tleg.cli.options import path_of
+    from tleg.errors import concerning
     from tleg.learngene.container import read_file
 
-    content = read_file(path_of(file, "learngene", field="file"))
+    with concerning("file"):
+        content = read_file(path_of(file, "learngene", field="file"))
     if as_json:
         write_json(_document(content))
         return

@@ -82,7 +82,8 @@ def preview(
         raise InputError(
             f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}", field="pick", code="missing"
         )
-    file = read_file(path_of(learngene, "learngene"))
+    with concerning("learngene"):
+        file = read_file(path_of(learngene, "learngene"))
     result = make_preview(file.header, chosen, budget, options.batch)
     if options.pick:
         if result.deepest is None:

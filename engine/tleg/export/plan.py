@@ -146,7 +146,8 @@ def plan_build(request: BuildRequest) -> BuildPlan:
             field="depth",
             code="missing",
         )
-    file = read_file(find(request.learngene, "learngene"))
+    with concerning("learngene"):
+        file = read_file(find(request.learngene, "learngene"))
     header = file.header
     check_layout(header, request.layout or "auxiliary")
     plan = BuildPlan(

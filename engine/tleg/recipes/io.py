@@ -58,6 +58,25 @@ def from_values(kind: str, values: Mapping[str, Any]) -> TrainingRecipe:
     return cast(TrainingRecipe, build(chosen, nested))
 
 
+def find_problems(kind: str, values: Mapping[str, Any]) -> dict[str, InputError]:
+    """Return all that is wrong with a document at once: option -> error. '' stands for what is about none.
+
+    Of several options that contradict each other one that was given is named. Without it the next problem shows.
+    """
+    left, problems = dict(values), dict[str, InputError]()
+    while True:
+        try:
+            from_values(kind, left)
+        except InputError as error:
+            name = next((each for each in error.fields if each in left), error.field or "")
+            problems.setdefault(name, error)
+            if name not in left:
+                return problems
+            del left[name]
+        else:
+            return problems
+
+
 def read_value(each: Option, value: Any) -> Any:
     """Return a document's value as an option's type. Raises InputError naming the option."""
     if value is None or (each.optional and value == NONE and each.default is not None):

@@ -118,7 +118,7 @@ def spec_text(spec: RunSpec) -> str:
     try:
         return json.dumps(encode(spec), indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"a run stores JSON values alone: {error}") from error
+        raise InputError(f"a run stores JSON values alone: {error}", code="malformed") from error
 
 
 def write_spec(folder: RunFolder, spec: RunSpec) -> None:

@@ -42,7 +42,7 @@ _OF_OTHER_KINDS: dict[type, tuple[Any, ...]] = {
 def wrong_values(each: Option) -> st.SearchStrategy[Any]:
     """Values that an option must not have: of another kind, out of range, not among the choices, against its grammar."""
     found: list[Any] = [*_OF_OTHER_KINDS[each.kind], *GRAMMAR.get(each.name, ())]
-    numbers = st.nothing()
+    numbers: st.SearchStrategy[Any] = st.nothing()
     if each.least is not None and each.most is not None:
         if each.kind is float:
             found += [float("nan"), float("inf"), float("-inf")]

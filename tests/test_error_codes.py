@@ -379,3 +379,52 @@ def test_a_run_at_work_is_in_the_wrong_state(tmp_path: Path) -> None:
         error = raised(lambda: resume_training(run))
     assert error.code == "wrong-state"
     assert "tleg" not in error.message
+
+
+# The workbench reads codes and fields.
+
+
+def sentences_that_are_searched(tree: ast.Module) -> Iterator[ast.expr]:
+    """Where a module looks into the sentence of an error that it caught, or that a command ended with."""
+    caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)} - {None}
+
+    def is_error(node: ast.expr) -> bool:
+        return (isinstance(node, ast.Name) and node.id in caught) or (
+            isinstance(node, ast.Attribute) and node.attr == "error"
+        )
+
+    def is_sentence(node: ast.AST) -> bool:
+        if isinstance(node, ast.Attribute):
+            return node.attr in ("message", "advice", "args") and is_error(node.value)
+        named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("str", "repr")
+        return named and any(map(is_error, node.args))  # type: ignore[attr-defined]  # a call, as it is named
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            yield from (each for each in (node.left, *node.comparators) if is_sentence(each))
+        elif (
+            isinstance(node, ast.Attribute) and node.attr != "split" and is_sentence(node.value)
+        ):  # Which makes it one line.
+            yield node
+        elif isinstance(node, ast.Subscript) and is_sentence(node.value):
+            yield node
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _SEARCHES:
+            yield from (each for each in node.args if is_sentence(each))
+
+
+_SEARCHES = {"search", "match", "fullmatch", "findall", "finditer", "sub", "split"}
+
+
+@pytest.mark.parametrize("path", WORKBENCH, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_of_the_workbench_searches_a_sentence(path: Path) -> None:
+    found = [f"{path}:{each.lineno}" for each in sentences_that_are_searched(ast.parse(path.read_text("utf-8")))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["'x' in str(e)", "str(e) == 'x'", "str(e).replace('a', 'b')", "re.search('x', str(e))", "e.message.startswith('x')"],
+)
+def test_a_sentence_that_is_searched_is_found(line: str) -> None:
+    tree = ast.parse(f"try:\n    pass\nexcept OSError as e:\n    {line}\n")
+    assert list(sentences_that_are_searched(tree))

@@ -1,6 +1,7 @@
 """A training step of the auxiliary model against one of a plain timm ViT of the same size and depth."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -25,10 +26,12 @@ def main() -> None:
         forward().square().mean().backward()
         optimizers[model].step()
 
-    optimizers = {model: torch.optim.AdamW(model.parameters(), lr=1e-9) for model in (plain, auxiliary)}
-    functions = {"plain": lambda: step(plain, lambda: plain(images))}
+    optimizers: dict[torch.nn.Module, torch.optim.Optimizer] = {
+        model: torch.optim.AdamW(model.parameters(), lr=1e-9) for model in (plain, auxiliary)
+    }
+    functions: dict[str, Callable[[], None]] = {"plain": lambda: step(plain, lambda: plain(images))}
     for depth, values in coefficients.items():
-        functions[f"auxiliary {depth}"] = lambda values=values: step(auxiliary, lambda: auxiliary(images, values))
+        functions[f"auxiliary {depth}"] = partial(step, auxiliary, partial(auxiliary, images, values))
     seconds = interleave(functions, rounds=5)
     print(f"S, batch {BATCH}, 224 px, float32, AdamW, on the CPU with {torch.get_num_threads()} threads")
     report(

@@ -69,7 +69,7 @@ def main() -> None:
             for step in range(STEPS):
                 state.optimizer.zero_grad(set_to_none=True)
                 for losses in objective.losses(student, normalise, pixels, labels, (one_depth,), placement):
-                    losses.total.backward()
+                    torch.autograd.backward(losses.total)
                 state.update(step)
             wait()
 
@@ -84,7 +84,7 @@ def main() -> None:
                 optimizer.zero_grad(set_to_none=True)
                 with placement.autocast():
                     logits = model(pixels)
-                torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+                torch.autograd.backward(torch.nn.functional.cross_entropy(logits.float(), labels))
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
             wait()

@@ -1,7 +1,6 @@
 """The workbench on a real pseudo-terminal: the first paint, from a key to its repaint, bytes, and an idle screen."""
 
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
@@ -86,4 +85,4 @@ def _idle(places: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -136,8 +136,8 @@ def _loss(step: float) -> float:
 def _show_curve(_folder: Path, measure: Measure) -> None:
     from textual.app import App, ComposeResult
 
-    from tleg_tui.plotting import Point
-    from tleg_tui.widgets.curve import Curve, Line, Plot
+    from tleg_tui.run.curve import Curve, Line, Plot
+    from tleg_tui.run.plotting import Point
 
     class Live(App[None]):
         def compose(self) -> ComposeResult:

@@ -4,14 +4,36 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-from tleg_tui.terminal import is_remote, why_not
+from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
     from tleg.runs.run import RunFolder
+
+HEADLESS = "`tleg preview`, `tleg runs`, `tleg build` and `tleg --help` need none"
+
+
+def why_not(
+    stdin: TextIO = sys.stdin,
+    stdout: TextIO = sys.stdout,
+    stderr: TextIO = sys.stderr,
+    environment: Mapping[str, str] = os.environ,
+) -> str | None:
+    """Return why the workbench cannot be shown here, as a sentence with what to do instead; None when it can."""
+    for name, stream in (("standard input", stdin), ("standard output", stdout), ("standard error", stderr)):
+        if stream is None or stream.closed or not stream.isatty():
+            return f"{name} is not a terminal, and the workbench needs one; {HEADLESS}"
+    if environment.get("TERM", "") in ("", "dumb"):
+        kind = environment.get("TERM") or "of an unknown kind (TERM is not set)"
+        return f"this terminal is {kind} and cannot place text; {HEADLESS}"
+    return None
+
+
+def is_remote(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the screen travels over SSH, where every byte counts."""
+    return "SSH_CONNECTION" in environment or "SSH_TTY" in environment
+
 
 LEAST_REFRESH: Final = 0.1
 _LAST_PORT: Final = 65535

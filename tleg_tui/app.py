@@ -1,46 +1,62 @@
 """The application: its screens, what it remembers, and the runs that it watches. The work is done by the engine."""
 
 import asyncio
+import traceback
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from textual import work
-from textual.app import App
+from textual.app import App, ScreenStackError
 from textual.binding import BindingType
 from textual.command import Provider
+from textual.css.query import NoMatches
 from textual.events import Event, Key, Resize
 from textual.filter import LineFilter
+from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.widget import MountError
+from textual.worker import WorkerFailed
 
 from tleg.paths import settings_folder
 from tleg.text import printable
 from tleg_tui.actions import action_of, bindings
-from tleg_tui.ascii import AsciiFilter
-from tleg_tui.contrast import ContrastFilter
-from tleg_tui.messages import RunsLooked
+from tleg_tui.common.ascii import AsciiFilter
+from tleg_tui.common.colours import DEFAULT, THEMES, ContrastFilter
+from tleg_tui.common.screens import WorkScreen
+from tleg_tui.common.typeahead import TypeAhead
+from tleg_tui.common.wording import said
 from tleg_tui.run_list import RunList
-from tleg_tui.screens.base import WorkScreen
-from tleg_tui.screens.workbench import WorkbenchScreen
 from tleg_tui.settings import RecentName, Settings, load_settings, store_settings
-from tleg_tui.themes import DEFAULT, THEMES
-from tleg_tui.trouble import is_void, report
-from tleg_tui.typeahead import TypeAhead
-from tleg_tui.wording import said
+from tleg_tui.workbench.screen import WorkbenchScreen
 
 if TYPE_CHECKING:
     from tleg.runs.run import RunFolder
-    from tleg_tui.board import RunBoard
+    from tleg_tui.host import Host
+    from tleg_tui.runs.watching import RunsWatch
 
 LEAST_SIZE = (60, 16)
+ERROR_FILE: Final = "error.log"
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
+class RunsLooked(Message):
+    """All runs were looked at. A newer look replaces one that waits."""
+
+    def __init__(self, runs: RunList) -> None:
+        super().__init__()
+        self.runs = runs
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest counts."""
+        return isinstance(message, RunsLooked)
+
+
 def _palette() -> type[Provider]:
-    from tleg_tui.palette import ActionsProvider  # Loaded with the palette.
+    from tleg_tui.common.palette import ActionsProvider  # Loaded with the palette.
 
     return ActionsProvider
 
@@ -85,7 +101,7 @@ class Workbench(App[None]):
         self._opened = opened
         self._first_run = run
         self._watched: dict[Path, RunFolder] = {}  # In order.
-        self._board: RunBoard | None = None  # Loaded with the first look.
+        self._runs_watch: RunsWatch | None = None  # Loaded with the first look.
         self._looking = self._look_again = False
         self.typeahead = TypeAhead(self, self._hand_on)
         self._handed_on: Event | None = None
@@ -150,9 +166,11 @@ class Workbench(App[None]):
 
     def on_resize(self, event: Resize) -> None:
         """Say so when the terminal is too small, and go on when it is large enough again."""
-        from tleg_tui.screens.too_small import TooSmallScreen
-
         too_small = event.size.width < LEAST_SIZE[0] or event.size.height < LEAST_SIZE[1]
+        if not too_small and isinstance(self.screen, WorkScreen):
+            return  # As at the first paint, which needs no dialog.
+        from tleg_tui.common.dialogs import TooSmallScreen
+
         shown = isinstance(self.screen, TooSmallScreen)
         if too_small and not shown:
             self.push_screen(TooSmallScreen(LEAST_SIZE))
@@ -161,7 +179,7 @@ class Workbench(App[None]):
 
     def action_command_palette(self) -> None:
         """Offer what can be done now."""
-        from tleg_tui.palette import Palette
+        from tleg_tui.common.palette import Palette
 
         if not Palette.is_open(cast("App[object]", self)):
             self.push_screen(Palette(id="--command-palette"))
@@ -212,11 +230,11 @@ class Workbench(App[None]):
                 self.look_at_runs(changed=True)
 
     def _look(self, places: tuple[Path, ...]) -> RunList:
-        if self._board is None:
-            from tleg_tui.board import RunBoard
+        if self._runs_watch is None:
+            from tleg_tui.runs.watching import RunsWatch
 
-            self._board = RunBoard()
-        return self._board.look(places)
+            self._runs_watch = RunsWatch()
+        return self._runs_watch.look(places)
 
     def on_runs_looked(self, message: RunsLooked) -> None:
         """Keep what was seen; screens that show runs watch `runs`."""
@@ -240,7 +258,7 @@ class Workbench(App[None]):
 
     def open_run(self, folder: "RunFolder", compare: "RunFolder | None" = None) -> None:
         """Watch a run."""
-        from tleg_tui.screens.run import RunScreen
+        from tleg_tui.run.screen import RunScreen
 
         self._watched[folder.path.absolute()] = folder
         if folder.path.parent.absolute() not in {place.absolute() for place in self.places}:
@@ -249,19 +267,19 @@ class Workbench(App[None]):
 
     def open_runs(self) -> None:
         """Show all runs."""
-        from tleg_tui.screens.runs import RunsScreen
+        from tleg_tui.runs.screen import RunsScreen
 
         self.push_screen(RunsScreen())
 
     def open_training(self, kind: str, values: dict[str, Any] | None = None) -> None:
         """Show the form of a training, `kind` being 'learn' or 'finetune', with some values of its recipe filled in."""
-        from tleg_tui.screens.train import TrainScreen
+        from tleg_tui.train.screen import TrainScreen
 
         self.push_screen(TrainScreen(kind, values or {}))
 
     def open_export(self, source: str, depth: int | None = None, *, classes: int | None = None) -> None:
         """Show the dialog that exports a learngene at a depth, or (without a depth) a folder that timm loads."""
-        from tleg_tui.screens.export import ExportScreen
+        from tleg_tui.export.screen import ExportScreen
 
         self.push_screen(ExportScreen(source, depth, classes=classes))
 
@@ -269,7 +287,7 @@ class Workbench(App[None]):
 
     def action_help_keys(self) -> None:
         """Show the keys."""
-        from tleg_tui.screens.help import HelpScreen
+        from tleg_tui.common.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen))
@@ -284,7 +302,7 @@ class Workbench(App[None]):
         if question is None:
             self._leave(True)
             return
-        from tleg_tui.screens.confirm import ConfirmScreen
+        from tleg_tui.common.dialogs import ConfirmScreen
 
         if not isinstance(self.screen, ConfirmScreen):
             self.push_screen(ConfirmScreen(question, "leave"), self._leave)
@@ -297,7 +315,7 @@ class Workbench(App[None]):
     def farewell(self) -> str | None:
         """How to come back to runs that were watched and go on; None when there are none."""
         from tleg.runs.state import observe
-        from tleg_tui.coming_back import attach_command
+        from tleg_tui.common.run_actions import attach_command
 
         # Asked anew: the last look may be older than a run that was just begun.
         going_on = [folder for folder in self._watched.values() if observe(folder).at_work]
@@ -306,3 +324,28 @@ class Workbench(App[None]):
     def tell(self, text: str, *, wrong: bool = False) -> None:
         """Say something in the corner for a while."""
         self.notify(said(text), severity="error" if wrong else "information", timeout=8 if wrong else 4, markup=False)
+
+
+if TYPE_CHECKING:
+
+    def _is_host(app: Workbench) -> Host:  # mypy compares the application with what screens expect of it.
+        return app
+
+
+def is_void(error: BaseException) -> bool:
+    """Whether an error says only that a screen or a widget is not there (any more)."""
+    if isinstance(error, WorkerFailed):
+        return is_void(error.error)
+    return isinstance(error, NoMatches | MountError | ScreenStackError)
+
+
+def report(error: BaseException, folder: Path) -> str:
+    """Write the traceback of an error to a folder, and return what there is to say."""
+    cause = error.error if isinstance(error, WorkerFailed) else error
+    said = f"tleg-tui: unexpected {type(cause).__name__}: {' '.join(str(cause).split())}"
+    file = folder / ERROR_FILE
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(traceback.format_exception(cause)), encoding="utf-8")
+        return f"{said} ({file} says where)"
+    return said

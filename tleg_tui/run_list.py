@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tleg.runs.follower import RunLook
@@ -77,3 +77,13 @@ class RunList:
     def at_work(self) -> tuple[RunRow, ...]:
         """Runs that are being trained."""
         return tuple(row for row in self.rows if row.look.state.at_work)
+
+
+STATE_COLOURS: Final = {
+    "running": "$success",
+    "finished": "$success",
+    "stopping": "$warning",
+    "stopped": "$warning",
+    "failed": "$error",
+    "lost": "$error",
+}

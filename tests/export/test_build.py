@@ -26,7 +26,7 @@ from tleg.export.runtime import open_export
 from tleg.models.learngene import load
 from tleg.runs.launch import create_run
 from tleg.runs.run import LEARNGENE
-from tleg_tui.export_form import open_source
+from tleg_tui.export.model import open_source
 
 Cli = Callable[..., CommandResult]
 ALL_KINDS = ("--export", "onnx", "--export", "onnx-compact", "--export", "onnx-elastic", "--export", "pytorch")

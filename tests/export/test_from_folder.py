@@ -24,7 +24,7 @@ from tleg.learngene.structure import official_layout_name
 from tleg.models.timm_folder import load_timm_folder, save_timm_folder
 from tleg.runs.launch import create_run
 from tleg.runs.run import MODEL
-from tleg_tui.export_form import open_source
+from tleg_tui.export.model import open_source
 
 Cli = Callable[..., CommandResult]
 CLASSES = ("shirt", "shoe", "bag", "coat", "dress", "boot", "hat")

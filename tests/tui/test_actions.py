@@ -12,20 +12,20 @@ from textual.widgets import Input, OptionList
 from tests.tui.conftest import LARGE, SMALL, Start, drive, eventually, screen_text
 from tleg_tui.actions import ACTIONS, action_of, bindings, key_name
 from tleg_tui.app import Workbench
-from tleg_tui.screens.help import HelpScreen
+from tleg_tui.common.help import HelpScreen
 
 OWNERS = {
     "app": "tleg_tui.app:Workbench",
-    "workbench": "tleg_tui.screens.workbench:WorkbenchScreen",
-    "depths": "tleg_tui.widgets.depth_table:DepthTable",
-    "learngenes": "tleg_tui.widgets.learngene_list:LearngeneList",
-    "train": "tleg_tui.screens.train:TrainScreen",
-    "run": "tleg_tui.screens.run:RunScreen",
-    "runs": "tleg_tui.screens.runs:RunsScreen",
-    "export": "tleg_tui.screens.export:ExportScreen",
-    "run_table": "tleg_tui.widgets.run_table:RunTable",
-    "tail": "tleg_tui.widgets.tail:Tail",
-    "dialog": "tleg_tui.screens.base:Dialog",
+    "workbench": "tleg_tui.workbench.screen:WorkbenchScreen",
+    "depths": "tleg_tui.workbench.depth_table:DepthTable",
+    "learngenes": "tleg_tui.workbench.left_panels:LearngeneList",
+    "train": "tleg_tui.train.screen:TrainScreen",
+    "run": "tleg_tui.run.screen:RunScreen",
+    "runs": "tleg_tui.runs.screen:RunsScreen",
+    "export": "tleg_tui.export.screen:ExportScreen",
+    "run_table": "tleg_tui.runs.table:RunTable",
+    "tail": "tleg_tui.run.events_log:Tail",
+    "dialog": "tleg_tui.common.screens:Dialog",
 }
 
 

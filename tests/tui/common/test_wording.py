@@ -1,0 +1,62 @@
+"""Messages in the words of the workbench: no options, no commands, nothing endless."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tleg_tui.common.wording import LONGEST, said, shortened
+from tleg_tui.export.questions import NAMES
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        (
+            "90 training images are too few for a batch of 128; lower --batch-size",
+            "90 training images are too few for a batch of 128; lower batch-size",
+        ),
+        ("run a is running; `tleg attach a` shows it, `tleg stop a` ends it", "run a is running"),
+        ("run a is finished; `tleg resume a --epochs N` makes it longer", "run a is finished"),
+        (
+            "the checkpoint does not record how many heads: add --heads",
+            "the checkpoint does not record how many heads: fill in heads",
+        ),
+        ("x.onnx exists already; --force replaces it", "x.onnx exists already; tick replace to replace it"),
+        ("a model-arg of drop_path_rate=0.1 is 2-3 times as slow", "a model-arg of drop_path_rate=0.1 is 2-3 times as slow"),
+        ("onnx is too old; `tleg doctor` says more", "onnx is too old; `tleg doctor` says more"),  # Which no key does.
+    ],
+)
+def test_options_and_commands_become_fields(sentence: str, shown: str) -> None:
+    assert said(sentence) == shown
+
+
+def test_dialogs_name_their_own_fields() -> None:
+    names = {"heads": "attention heads", "force": "replace an existing file"}
+    assert said("how many heads is not recorded: add --heads", names).endswith("fill in 'attention heads'")
+    assert (
+        said("g exists already; --force replaces it", names)
+        == "g exists already; tick 'replace an existing file' to replace it"
+    )
+    assert said("use --export onnx, or --dtype float16", NAMES) == "use formats onnx, or numbers float16"
+    assert said("x exists already; --force replaces it", NAMES) == "x exists already; tick 'replace existing' to replace it"
+
+
+@given(st.text(max_size=4000))
+def test_nothing_is_endless(text: str) -> None:
+    for value in (text, f"epochs must be a number, not '{text}'", f"there is no file {text}"):
+        assert len(said(value)) <= LONGEST
+        assert not re.search(r"\s--[a-z][a-z-]*[a-z]\b", said(value))
+
+
+def test_what_is_left_out_leaves_a_sign_and_both_ends_of_paths() -> None:
+    found = shortened(f"validation-split must be a number, not '{'9' * 3000}'; such as 0.1")
+    assert found == f"validation-split must be a number, not '{'9' * 47}…'; such as 0.1"
+    path = f"/data/{'a' * 300}/last.png"
+    found = shortened(f"there is no file {path}.")
+    assert found.startswith("there is no file /data/aaa")
+    assert "…" in found
+    assert found.endswith("/last.png.")
+    assert shortened("a " * 1000).endswith("…")
+    assert shortened("as it is") == "as it is"

@@ -1,0 +1,91 @@
+"""What the dialog asks for, as words and names of files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tui.export.test_export_screen import NAME
+from tleg.export.build import build_exports
+from tleg.export.formats import EXPORT_KINDS, parse_kind, parse_layout, parse_precision
+from tleg.export.plan import BuildRequest, plan_build, plan_folder
+from tleg_tui.export.model import DTYPES, KINDS, Answers, FieldError, open_source, read_answers, read_report
+
+# What the choices mean, without a screen.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", ["auxiliary", "official"])
+@pytest.mark.parametrize("kinds", [("onnx",), ("onnx-elastic",), ("onnx-elastic", "onnx", "pytorch"), ("onnx-compact",)])
+def test_files_are_called_what_the_engine_calls_them(kinds: tuple[str, ...], layout: str, dtype: str) -> None:
+    source = open_source(NAME)
+    order = read_answers(source, Answers(kinds, "8,4-5", dtype, layout, "10", "out"))
+    request = BuildRequest(
+        NAME,
+        tuple(parse_kind(kind) for kind in kinds),
+        () if kinds == ("onnx-elastic",) else (4, 5, 8),
+        Path("out"),
+        parse_precision(dtype),
+        parse_layout(layout),
+    )
+    assert order.targets == tuple(export.target for export in plan_build(request).exports)
+
+
+def test_every_kind_of_the_engine_is_offered() -> None:
+    assert set(KINDS) == set(EXPORT_KINDS)
+    assert set(open_source(NAME).kinds) == set(EXPORT_KINDS)
+
+
+def test_the_words_leave_out_what_is_the_default() -> None:
+    source = open_source(NAME)
+    assert read_answers(source, Answers(("onnx",), "8", classes="10")).words == (
+        *("build", NAME, "--depth", "8", "--export", "onnx"),
+    )
+    order = read_answers(source, Answers(("onnx", "pytorch"), "4,2", "float16", "official", "3", "else where", True))
+    assert order.words == (
+        *("build", NAME, "--depth", "2", "--depth", "4", "--export", "onnx", "--export", "pytorch"),
+        *("--output", "else where", "--dtype", "float16", "--layout", "official", "--num-classes", "3", "--force"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "text"),
+    [
+        ({"kinds": ()}, "kinds", "choose a format"),
+        ({"depths": "0"}, "depths", "depth 0 is out of range: choose 1 to 1024"),
+        ({"depths": "4,2000"}, "depths", "out of range"),
+        ({"depths": " "}, "depths", "name a depth"),
+        ({"depths": "deep"}, "depths", "cannot read 'deep'"),
+        ({"classes": "0"}, "classes", "a head has 1 to 10,000,000 classes, not '0'"),
+        ({"classes": "1.5"}, "classes", "not '1.5'"),
+        ({"output": "  "}, "output", "name a folder"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence(changes: dict[str, Any], field: str, text: str) -> None:
+    with pytest.raises(FieldError, match=text.replace("(", r"\(")) as caught:
+        read_answers(open_source(NAME), Answers(**{"kinds": ("onnx",), "depths": "8", "classes": "10", **changes}))
+    assert caught.value.field == field
+
+
+def test_a_folder_has_a_depth_and_a_head_of_its_own(tmp_path: Path) -> None:
+    made = build_exports(BuildRequest(NAME, ("pytorch",), (2,), tmp_path / "made", verify=False))[0].path
+    source = open_source(str(made))
+    assert (source.folder, source.kinds, source.classes) == (True, ("onnx",), None)
+    order = read_answers(source, Answers(("onnx",), "", "float16", output="out"))
+    assert "--depth" not in order.words
+    request = BuildRequest(str(made), ("onnx",), output=Path("out"), precision="float16")
+    assert order.targets == tuple(export.target for export in plan_folder(request, made).exports)
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "null", '{"stage": 3, "index": 0, "count": 1}', '{"stage": "done"}'])
+def test_a_line_that_is_no_report_is_passed_over(line: str) -> None:
+    assert read_report(line) is None
+
+
+def test_a_report_without_verification_has_no_figures_of_it() -> None:
+    built = {"path": "a.onnx", "bytes": 7, "verification": None}
+    report = read_report(json.dumps({"stage": "done", "index": 1, "count": 2, "built": built}))
+    assert report is not None
+    assert report.figures is not None
+    assert (report.index, report.figures.bytes, report.figures.error) == (1, 7, None)

@@ -1,0 +1,297 @@
+"""The export dialog on the shipped learngene: what it asks, what it builds, and what it says when it cannot."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.tui.conftest import SMALL, Start, eventually, screen_text
+from tleg.cli.app import run
+from tleg.files import hash_file
+from tleg_tui import child
+from tleg_tui.common.inputs import Field
+from tleg_tui.export.questions import Choices
+from tleg_tui.export.results import ExportList
+from tleg_tui.export.screen import ExportScreen
+
+NAME = "fashion-mnist"
+
+
+def dialog(pilot: Pilot[None]) -> ExportScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, ExportScreen)
+    return screen
+
+
+def says(pilot: Pilot[None], text: str) -> bool:
+    return text in told(pilot)
+
+
+def told(pilot: Pilot[None]) -> str:
+    return str(dialog(pilot).query_one("#told").render())
+
+
+def stages(pilot: Pilot[None]) -> list[str]:
+    return [line.stage for line in dialog(pilot).query_one(ExportList)._lines]
+
+
+async def open_dialog(pilot: Pilot[None], source: str = NAME, depth: int | None = 8) -> ExportScreen:
+    pilot.app.open_export(source, depth)  # type: ignore[attr-defined]
+    await eventually(pilot, lambda: isinstance(pilot.app.screen, ExportScreen))
+    await pilot.pause()
+    return dialog(pilot)
+
+
+def write(pilot: Pilot[None], field: str, text: str) -> None:
+    dialog(pilot).query_one(f"#{field}", Field).value = text
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file()) if folder.exists() else []
+
+
+class Replies:
+    """A `tleg` that says what a test wants; every call is remembered."""
+
+    def __init__(self, code: int = 0, words: str = "", lines: tuple[str, ...] = ()) -> None:
+        self.code, self.words, self.lines = code, words, lines
+        self.calls: list[list[str]] = []
+
+    async def __call__(self, words: list[str], on_line: Callable[[str], None]) -> child.ChildResult:
+        self.calls.append(list(words))
+        for line in self.lines:
+            on_line(line)
+        return child.ChildResult(self.code, "\n".join(self.lines), self.words)
+
+
+# The dialog.
+
+
+def test_enter_builds_a_verified_file(start: Start) -> None:
+    async def flow() -> None:
+        async with start(size=SMALL) as pilot:
+            await pilot.press("b")
+            await eventually(pilot, lambda: isinstance(pilot.app.screen, ExportScreen))
+            await eventually(pilot, lambda: stages(pilot) == ["new"])
+            text = screen_text(pilot)
+            assert "$ tleg build fashion-mnist --depth 8 --export onnx" in text
+            assert "fashion-mnist-depth8.onnx" in text
+            await pilot.press("enter")
+            await eventually(pilot, lambda: "esc gives up" in told(pilot))
+            await eventually(pilot, lambda: stages(pilot) == ["done"])
+            path = Path("exports/fashion-mnist-depth8.onnx").absolute()
+            await eventually(pilot, lambda: str(path) in told(pilot))
+            manifest = json.loads(Path(f"{path}.manifest.json").read_text())
+            assert hash_file(path) == manifest["file"]["sha256"]
+            line = next(line for line in screen_text(pilot).splitlines() if "✓" in line)
+            error = max(each["max_abs_error"] for each in manifest["verification"]["comparisons"])
+            assert "1.6 MB" in line
+            assert "100 %" in line
+            assert f"{error:.1e}" in line
+            await pilot.press("y")
+            assert pilot.app.clipboard == str(path)
+            await pilot.press("enter")
+            await eventually(pilot, lambda: not isinstance(pilot.app.screen, ExportScreen))
+            assert files(Path("exports")) == ["fashion-mnist-depth8.onnx", "fashion-mnist-depth8.onnx.manifest.json"]
+
+    asyncio.run(flow())
+
+
+@pytest.mark.parametrize("key", ["escape", "ctrl+q"])
+def test_a_build_that_is_given_up_leaves_nothing(start: Start, key: str) -> None:
+    async def flow() -> None:
+        async with start() as pilot:
+            await open_dialog(pilot)
+            await pilot.press("enter")
+            # Half written: the file is there under a temporary name.
+            await eventually(pilot, lambda: stages(pilot) == ["verifying"] and files(Path("exports")))
+            await pilot.press(key)
+            if key == "ctrl+q":
+                await eventually(pilot, lambda: pilot.app._exit)
+            else:
+                await eventually(pilot, lambda: told(pilot) == "given up; nothing was written")
+                assert stages(pilot) == ["given up"]
+                assert dialog(pilot).check_action("build", ())
+                assert files(Path("exports")) == []
+
+    asyncio.run(flow())  # Leaving waits for the command.
+    assert files(Path("exports")) == []
+
+
+def test_what_is_there_already_is_replaced_when_that_is_ticked(start: Start) -> None:
+    target = Path("exports/fashion-mnist.elastic.onnx")
+    target.parent.mkdir()
+    target.write_text("mine")
+
+    async def flow() -> None:
+        async with start() as pilot:
+            screen = await open_dialog(pilot)
+            kinds = screen.query_one("#kinds", Choices)
+            await pilot.press("space", "right", "right", "space")
+            assert kinds.chosen == ("onnx-elastic",)
+            assert screen.query_one("#depths", Field).disabled
+            await eventually(pilot, lambda: stages(pilot) == ["exists"])
+            assert "exists already" in screen_text(pilot)
+            await pilot.press("f5")
+            await eventually(pilot, lambda: "exists already; tick 'replace existing' above" in told(pilot))
+            assert target.read_text() == "mine"
+            await eventually(pilot, lambda: screen.focused is screen.query_one("#replace"))
+            await pilot.press("space")
+            await eventually(pilot, lambda: stages(pilot) == ["replaces"])
+            assert "--force" in screen_text(pilot)
+
+    asyncio.run(flow())
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(start: Start) -> None:
+    Path("taken").write_text("a file")
+
+    async def flow() -> None:
+        async with start() as pilot:
+            await open_dialog(pilot)
+            for output, sentence in (("taken", "taken is a file"), ("/proc/nowhere/exports", "cannot write /proc/nowhere")):
+                write(pilot, "output", output)
+                await pilot.pause()
+                await pilot.press("enter")
+                await eventually(pilot, partial(says, pilot, sentence))
+                assert dialog(pilot).check_action("build", ())
+
+    asyncio.run(flow())
+
+
+def test_nothing_is_built_while_something_is_wrong(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = Replies()
+    monkeypatch.setattr("tleg_tui.export.screen.run_tleg", replies)
+
+    async def flow() -> None:
+        async with start() as pilot:
+            await open_dialog(pilot)
+            for field, text, sentence in (
+                ("depths", "2000", "out of range"),
+                ("classes", "0", "a head has 1 to"),
+                ("output", "", "name a folder"),
+            ):
+                before = dialog(pilot).query_one(f"#{field}", Field).value
+                write(pilot, field, text)
+                await pilot.pause()
+                assert sentence in told(pilot)
+                await pilot.press("enter")
+                assert replies.calls == []
+                write(pilot, field, before)
+                await pilot.pause()
+                assert told(pilot) == ""
+            await pilot.press("enter")
+            await eventually(pilot, lambda: replies.calls)
+            assert replies.calls[0] == ["build", NAME, "--depth", "8", "--export", "onnx", "--jsonl"]
+
+    asyncio.run(flow())
+
+
+def test_several_exports_go_on_one_by_one(start: Start, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    words = ["build", NAME, "--export", "onnx", "--export", "onnx-compact", "--no-verify", "--jsonl"]
+    assert run([*words, "--depth", "2", "--depth", "1"]) == 0
+    lines = tuple(capsys.readouterr().out.splitlines())
+    replies = Replies(1, "the disk is full", lines[:6])
+    monkeypatch.setattr("tleg_tui.export.screen.run_tleg", replies)
+
+    async def flow() -> None:
+        async with start() as pilot:
+            await open_dialog(pilot)
+            write(pilot, "depths", "1,2")
+            await pilot.press("right", "space", "enter")
+            await eventually(pilot, lambda: "the disk is full" in told(pilot))
+            assert stages(pilot) == ["done", "done", "failed", "unknown"]
+            assert told(pilot) == "the disk is full; 2 of 4 are there and complete"
+            text = screen_text(pilot)
+            assert "fashion-mnist-depth1.compact.onnx" in text
+            assert "not verified" in text
+            await pilot.press("y")
+            assert pilot.app.clipboard.endswith("fashion-mnist-depth2.onnx")
+
+    asyncio.run(flow())
+
+
+def test_the_folder_is_remembered_and_the_command_is_copied(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tleg_tui.export.screen.run_tleg", Replies(1, "no"))
+
+    async def flow() -> None:
+        async with start() as pilot:
+            await open_dialog(pilot)
+            write(pilot, "output", "my models")
+            await pilot.pause()
+            await pilot.press("f6")
+            assert pilot.app.clipboard == "tleg build fashion-mnist --depth 8 --export onnx --output 'my models'"
+            await pilot.press("enter")
+            await eventually(pilot, lambda: told(pilot) == "no")
+            await pilot.press("escape")
+            screen = await open_dialog(pilot)
+            assert screen.query_one("#output", Field).value == "my models"
+
+    asyncio.run(flow())
+
+
+def test_enter_counts_before_the_dialog_is_there(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = Replies(1, "no")
+    monkeypatch.setattr("tleg_tui.export.screen.run_tleg", replies)
+
+    async def flow() -> None:
+        async with start() as pilot:
+            screen = ExportScreen(NAME, 8)
+            for key in ("action_build", "action_copy_command"):
+                assert screen.check_action(key.removeprefix("action_"), ()) == (key == "action_build")
+            screen.action_build()
+            pilot.app.push_screen(screen)
+            await eventually(pilot, lambda: replies.calls)
+
+    asyncio.run(flow())
+
+
+def test_the_mouse_ticks_and_builds(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = Replies(1, "no")
+    monkeypatch.setattr("tleg_tui.export.screen.run_tleg", replies)
+
+    async def flow() -> None:
+        async with start() as pilot:
+            await open_dialog(pilot)
+            await pilot.click("#kinds", offset=(1, 0))
+            await pilot.click("#kinds", offset=(len("[x] onnx  [ ] onnx-compact  [ ] onnx-elastic  [ ] py"), 0))
+            await pilot.click("#dtype", offset=(len("(x) float32  ( ) f"), 0))
+            await pilot.click("#layout", offset=(len("(x) auxiliary  ("), 0))
+            await pilot.click("ExportScreen KeyBar", offset=(2, 0))
+            await eventually(pilot, lambda: replies.calls)
+            words = ["build", NAME, "--depth", "8", "--export", "pytorch", "--dtype", "float16", "--layout", "official"]
+            assert replies.calls == [[*words, "--jsonl"]]
+
+    asyncio.run(flow())
+
+
+def test_a_source_that_is_gone_is_a_sentence(start: Start) -> None:
+    async def flow() -> None:
+        async with start() as pilot:
+            screen = await open_dialog(pilot, "gone.safetensors")
+            assert "there is no file gone.safetensors" in told(pilot)
+            assert not screen.check_action("build", ())
+            await pilot.press("escape")
+            assert pilot.app.screen is not screen
+
+    asyncio.run(flow())
+
+
+@pytest.mark.parametrize("size", [(60, 16), SMALL, (200, 60)])
+def test_the_keys_are_in_sight_at_every_size(start: Start, size: tuple[int, int]) -> None:
+    async def flow() -> None:
+        async with start(size=size) as pilot:
+            await open_dialog(pilot)
+            write(pilot, "depths", "1-12")
+            await pilot.pause()
+            await pilot.pause()
+            text = screen_text(pilot)
+            assert "enter build" in text
+            assert "esc close" in text
+
+    asyncio.run(flow())

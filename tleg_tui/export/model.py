@@ -1,0 +1,222 @@
+"""What the export dialog asks for, as the words of `tleg build` and the names of the files that they make.
+
+The names follow `tleg.export.formats`, which the workbench must not import; a test compares the two.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from tleg.errors import InputError
+from tleg.learngene.basis import parse_depths
+from tleg.learngene.container import read_file
+from tleg.learngene.header import LAYOUTS
+from tleg.references import expect, resolve
+from tleg.runs.run import name_of
+from tleg_tui.common.learngenes import resolve_path
+
+ELASTIC: Final = "onnx-elastic"
+KINDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "onnx": "one file with the weights of every layer, for ONNX Runtime",
+        "onnx-compact": "one ONNX file of terms, which does not grow with depth",
+        ELASTIC: "one ONNX file for every depth: a second input chooses it",
+        "pytorch": "a folder that timm loads in one line",
+    }
+)
+DTYPES: Final = ("float32", "float16")
+DEFAULT_OUTPUT: Final = "exports"
+MOST_CLASSES: Final = 10_000_000
+_SUFFIXES: Final = {"pytorch": "", "onnx": ".onnx", "onnx-compact": ".compact.onnx", ELASTIC: ".elastic.onnx"}
+
+
+class FieldError(InputError):
+    """What was typed into a field cannot be used; `field` is its name."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text, field=field)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSource:
+    """What is exported.
+
+    argument  how a command line names it
+    name      what its exports are called after
+    folder    whether it is a folder that timm loads, which has a depth, a layout and a head of its own
+    kinds     what can be made of it
+    layouts   in which layouts; the first is the default
+    classes   of its head; None for a folder
+    """
+
+    argument: str
+    name: str
+    folder: bool
+    kinds: tuple[str, ...]
+    layouts: tuple[str, ...] = ()
+    classes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The dialog's fields, texts as they were typed."""
+
+    kinds: tuple[str, ...]
+    depths: str = ""
+    dtype: str = DTYPES[0]
+    layout: str | None = None
+    classes: str = ""
+    output: str = DEFAULT_OUTPUT
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to build: the words after `tleg`, and where the exports will be, in the order in which they are made."""
+
+    words: tuple[str, ...]
+    targets: tuple[Path, ...]
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is known of an export that is done; error and agreement are None when it was not verified."""
+
+    path: Path
+    bytes: int
+    error: float | None
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A line of `tleg build --jsonl`: a stage of the export at a place among `count`, with its figures once it is done."""
+
+    stage: str
+    index: int
+    count: int
+    figures: Figures | None = None
+
+
+def open_source(argument: str) -> ExportSource:
+    """Look at what is to be exported. Raises InputError when it is none. Reads a header at most."""
+    reference = resolve(argument)
+    if reference.kind == "run" and reference.run is not None:
+        # One that is not finished: its last checkpoint is opened when it is built.
+        if not reference.learns:
+            return ExportSource(argument, reference.run.id, folder=True, kinds=("onnx",))
+        return ExportSource(argument, reference.run.id, folder=False, kinds=tuple(KINDS), layouts=LAYOUTS[:1])
+    path = expect(reference, "learngene", "folder").place
+    if path.is_dir():
+        return ExportSource(argument, name_of(path), folder=True, kinds=("onnx",))
+    header = read_file(path).header
+    plain = header.architecture.structure is not None
+    pools = header.architecture.arguments.get("global_pool") == "avg"
+    return ExportSource(
+        argument=argument,
+        name=name_of(path),
+        folder=False,
+        kinds=tuple(kind for kind in KINDS if plain or kind in ("onnx", "pytorch")),
+        layouts=LAYOUTS if pools else LAYOUTS[:1],
+        classes=header.architecture.num_classes,
+    )
+
+
+def read_answers(source: ExportSource, answers: Answers) -> Order:
+    """Return what the choices mean. Raises FieldError for the first field that is wrong."""
+    if not answers.kinds:
+        raise FieldError("kinds", "choose a format: space ticks it")
+    depths = _depths(source, answers)
+    classes = _classes(source, answers.classes)
+    try:
+        output = resolve_path(answers.output)
+    except InputError as error:
+        said = str(error) if answers.output.strip() else "name a folder for the exports, such as exports"
+        raise FieldError("output", said) from None
+    layout = answers.layout if source.layouts and answers.layout != source.layouts[0] else None
+    argument = f"./{source.argument}" if source.argument.startswith("-") else source.argument
+    words = ["build", argument]
+    for depth in depths:
+        words += ["--depth", str(depth)]
+    for kind in answers.kinds:
+        words += ["--export", kind]
+    if str(output) != DEFAULT_OUTPUT:
+        words += ["--output", str(output)]
+    if answers.dtype != DTYPES[0]:
+        words += ["--dtype", answers.dtype]
+    if layout is not None:
+        words += ["--layout", layout]
+    if classes is not None and classes != source.classes:
+        words += ["--num-classes", str(classes)]
+    if answers.replace:
+        words.append("--force")
+    targets = tuple(
+        output / export_name(source.name, kind, depth, answers.dtype, layout)
+        for kind in answers.kinds
+        for depth in (depths if depths and kind != ELASTIC else (None,))
+    )
+    return Order(tuple(words), targets, str(output))
+
+
+def export_name(source: str, kind: str, depth: int | None, dtype: str, layout: str | None) -> str:
+    """The name that `tleg build` gives an export."""
+    parts = [
+        source,
+        "" if depth is None else f"depth{depth}",
+        "official" if layout == "official" else "",
+        "" if dtype == DTYPES[0] else dtype,
+    ]
+    return "-".join(filter(None, parts)) + _SUFFIXES[kind]
+
+
+def read_report(line: str) -> Report | None:
+    """Return what a line of `tleg build --jsonl` says; None when it is no such line."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    stage, index, count = (document.get(name) for name in ("stage", "index", "count"))
+    if not isinstance(stage, str) or type(index) is not int or type(count) is not int:
+        return None
+    return Report(stage, index, count, _figures(document.get("built")))
+
+
+def _figures(document: Any) -> Figures | None:
+    if not isinstance(document, dict) or not isinstance(document.get("path"), str) or type(document.get("bytes")) is not int:
+        return None
+    verification = document.get("verification")
+    found = verification if isinstance(verification, dict) else {}
+    error, agreement = (_number(found.get(name)) for name in ("max_abs_error", "argmax_agreement"))
+    return Figures(Path(document["path"]), document["bytes"], error, agreement)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
+
+
+def _depths(source: ExportSource, answers: Answers) -> tuple[int, ...]:
+    """The depths to build; none for a folder, and none where every depth is in the file."""
+    if source.folder or set(answers.kinds) == {ELASTIC}:
+        return ()
+    if not answers.depths.strip():
+        raise FieldError("depths", "name a depth: 8, several: 4,8,12, or a range: 4-8")
+    try:
+        return parse_depths(answers.depths)
+    except InputError as error:
+        raise FieldError("depths", str(error)) from None
+
+
+def _classes(source: ExportSource, text: str) -> int | None:
+    text = text.strip()
+    if source.folder or not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_CLASSES:
+        raise FieldError("classes", f"a head has 1 to {MOST_CLASSES:,} classes, not '{text}'")
+    return int(text)

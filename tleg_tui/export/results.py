@@ -1,0 +1,116 @@
+"""The files that a build makes: what they will be called, what is being done, and what came of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tleg.text import format_bytes, printable
+from tleg_tui.common.cells import fit_ends
+from tleg_tui.export.model import Figures
+
+_SIZE: Final = 9
+_ERROR: Final = 14
+_SAME: Final = 11
+
+
+@dataclass(frozen=True, slots=True)
+class ExportLine:
+    """One export.
+
+    stage  'new', 'exists' or 'replaces' before it is built; then 'waiting', the build's stages, and 'done' with figures, or
+           'given up' or 'failed'
+    """
+
+    path: Path
+    stage: str
+    figures: Figures | None = None
+
+
+# Stage -> glyph, colour, words.
+_STAGES: Final = {
+    "unknown": ("·", "$foreground-muted", ""),
+    "new": ("·", "$foreground-muted", "new"),
+    "exists": ("!", "$warning", "exists already"),
+    "replaces": ("!", "$warning", "will be replaced"),
+    "waiting": ("…", "$foreground-muted", "waiting"),
+    "writing": ("▶", "$primary", "writing"),
+    "verifying": ("▶", "$primary", "verifying"),
+    "done": ("✓", "$success", ""),
+    "given up": ("■", "$warning", "given up"),
+    "failed": ("✗", "$error", "failed"),
+}
+
+
+class ExportList(VerticalScroll, can_focus=True):
+    """A line for each export under a heading; scrolls where there are many."""
+
+    DEFAULT_CSS = """
+    ExportList { height: auto; max-height: 5; scrollbar-size-vertical: 1; }
+    ExportList Static { height: auto; }
+    .-tall ExportList { max-height: 14; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield Static(id="export-lines")
+
+    def on_mount(self) -> None:
+        """Nothing is known yet."""
+        self._lines: tuple[ExportLine, ...] = ()
+
+    def on_resize(self) -> None:
+        """Names have as much room as there is."""
+        self._draw()
+
+    @property
+    def lines(self) -> tuple[ExportLine, ...]:
+        """What is shown."""
+        return self._lines
+
+    def show(self, lines: Sequence[ExportLine]) -> None:
+        """Show other lines, and keep the one that is worked on in sight."""
+        if tuple(lines) == self._lines:
+            return
+        self._lines = tuple(lines)
+        self._draw()
+        at_work = next((place for place, line in enumerate(lines) if line.stage in ("writing", "verifying")), None)
+        if at_work is not None:
+            self.scroll_to(y=max(at_work - 1, 0), animate=False)
+
+    def _draw(self) -> None:
+        width = self.scrollable_content_region.width
+        if width <= 0 or not self._lines:
+            return
+        figures = any(line.figures is not None for line in self._lines)
+        text = Content("\n").join([_heading(self._lines, width, figures), *(_line(line, width) for line in self._lines)])
+        self.query_one(Static).update(text)
+
+
+def _heading(lines: Sequence[ExportLine], width: int, figures: bool) -> Content:
+    place = printable(str(lines[0].path.parent))
+    if not figures:
+        return Content.styled(f"makes in {place}", "$foreground-muted").truncate(width, ellipsis=True)
+    room = max(width - _SIZE - _ERROR - _SAME, 8)
+    titles = f"{'size':>{_SIZE}}{'largest error':>{_ERROR}}{'same class':>{_SAME}}"
+    left = Content(f"in {place}").truncate(room, ellipsis=True)
+    return Content.styled(left.plain.ljust(room) + titles, "$foreground-muted")
+
+
+def _line(line: ExportLine, width: int) -> Content:
+    glyph, colour, words = _STAGES.get(line.stage, _STAGES["unknown"])
+    found = line.figures
+    if found is None:
+        tail = f"{words:>17}"
+    else:
+        error = "not verified" if found.error is None else f"{found.error:.1e}"
+        same = "" if found.agreement is None else f"{100 * found.agreement:.0f} %"
+        tail = f"{format_bytes(found.bytes):>{_SIZE}}{error:>{_ERROR}}{same:>{_SAME}}"
+    room = max(width - 2 - len(tail), 8)
+    name = fit_ends(printable(line.path.name), room)
+    return Content.assemble((f"{glyph} ", colour), name, (tail, colour if found is None else ""))

@@ -1,0 +1,233 @@
+"""The curves of a run: which quantities there are, how a snapshot becomes a plot, and as many plots as there is room for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from textual.app import ComposeResult
+from textual.containers import Grid
+
+from tleg.runs.history import CurvePoint, RunSnapshot, Spread
+from tleg.runs.text import mean_of
+from tleg_tui.run import numbers
+from tleg_tui.run.curve import Curve, Drawing, Line, Mark, Plot
+from tleg_tui.run.plotting import Point, smoothed, window
+
+ZOOMS: Final = ("all", "quarter", "200")
+ZOOM_NAMES: Final = {"all": "", "quarter": "last quarter", "200": "last 200"}
+# Steps over which smoothing reaches, as a share of all: not at all, a little, much.
+_REACHES: Final = (0.0, 0.01, 0.04)
+SMOOTHINGS: Final = len(_REACHES)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How curves are looked at: logarithmic loss, how much smoothing, which part."""
+
+    log: bool = False
+    smoothing: int = 0
+    zoom: str = "all"
+
+    def next_zoom(self) -> "View":
+        """The next part."""
+        return replace(self, zoom=ZOOMS[(ZOOMS.index(self.zoom) + 1) % len(ZOOMS)])
+
+    def next_smoothing(self) -> "View":
+        """More smoothing, or none after the most."""
+        return replace(self, smoothing=(self.smoothing + 1) % SMOOTHINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Something that is drawn.
+
+    name       over its curve
+    write      how a value is written
+    field      of a report of a step
+    value      of a point of the curve; None for accuracy, which evaluations tell
+    smooth     whether smoothing applies
+    from_zero  whether its axis begins at zero
+    empty      what is said without a value
+    """
+
+    name: str
+    write: Callable[[float], str]
+    field: str = ""
+    value: Callable[[CurvePoint], Spread | None] | None = None
+    smooth: bool = True
+    from_zero: bool = True
+    empty: str = "no step yet"
+
+
+def _rate(point: CurvePoint) -> Spread | None:
+    rate = point.learning_rate
+    return None if rate is None else Spread(1, rate, rate, rate)
+
+
+LOSS: Final = Quantity("loss", numbers.short, "loss", lambda point: point.loss, from_zero=False)
+ACCURACY: Final = Quantity("accuracy", lambda value: f"{value:.1f} %", from_zero=False, empty="no evaluation yet")
+RATE: Final = Quantity("learning rate", numbers.rate, "learning_rate", _rate, smooth=False)
+SPEED: Final = Quantity("images per second", numbers.grouped, "images_per_second", lambda point: point.images_per_second)
+GRADIENT: Final = Quantity("gradient norm", numbers.short, "gradient_norm", lambda point: point.gradient_norm)
+QUANTITIES: Final = (LOSS, ACCURACY, RATE, SPEED, GRADIENT)
+
+
+def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | None, view: View) -> Plot:
+    """Return the plot of a quantity, with the curve of another run where there is one."""
+    planned = max(planned_steps(snapshot), 0 if other is None else planned_steps(other))
+    done = snapshot.curve.points[-1].last if snapshot.curve.points else 0
+    first, last = window(view.zoom, done, planned)
+    smoothing = view.smoothing if quantity.smooth and quantity.value is not None else 0
+    reach = _REACHES[smoothing] * planned
+    shown = [make_lines(quantity, snapshot, reach)]
+    if other is not None:
+        shown.append([replace(line, other=True) for line in make_lines(quantity, other, reach)])
+    log = view.log and quantity is LOSS
+    notes = ("log" if log else "", "", "smoothed", "smoothed more")
+    note = " · ".join(filter(None, (notes[0], notes[smoothing + 1], ZOOM_NAMES[view.zoom])))
+    return Plot(
+        title=quantity.name,
+        value=_latest(quantity, snapshot),
+        note=note or _best(quantity, snapshot),
+        lines=tuple(line for lines in shown for line in lines),
+        first=first,
+        last=last,
+        log=log,
+        from_zero=quantity.from_zero,
+        ceiling=100.0 if quantity is ACCURACY else None,
+        view=f"{view.zoom} {first:g} {smoothing} {other is None}",
+        empty=quantity.empty if snapshot.finish is None else quantity.empty.removesuffix(" yet"),
+    )
+
+
+def planned_steps(snapshot: RunSnapshot) -> int:
+    """All steps of a run, as far as it told; at least one."""
+    for report in (snapshot.step, snapshot.start):
+        if report is not None and report.steps:
+            return report.steps
+    return max(1, snapshot.curve.points[-1].last if snapshot.curve.points else 0)
+
+
+def make_lines(quantity: Quantity, snapshot: RunSnapshot, reach: float = 0.0) -> list[Line]:
+    """Return the curves of a quantity: one, or for accuracy one for each kind of weights that was evaluated."""
+    if quantity.value is None:
+        return _accuracy_lines(snapshot)
+    points: list[Point | None] = []
+    for each in snapshot.curve.points:
+        spread = quantity.value(each)
+        if spread is not None:
+            points.append(Point((each.first + each.last) / 2, spread.low, spread.mean, spread.high))
+        elif points and points[-1] is not None:
+            points.append(None)
+    return [Line(smoothed(points, reach) if reach else tuple(points))]
+
+
+def _accuracy_lines(snapshot: RunSnapshot) -> list[Line]:
+    lines = []
+    for weights in dict.fromkeys(each.weights for each in snapshot.evaluations):
+        reports = [(each, each.top1) for each in snapshot.evaluations if each.weights == weights]
+        known = [(each, top1) for each, top1 in reports if top1 is not None]
+        marks = tuple(Mark(each.step, top1, each == snapshot.best) for each, top1 in known)
+        lines.append(Line(tuple(Point(each.step, top1, top1, top1) for each, top1 in known), marks=marks))
+    return lines
+
+
+def _latest(quantity: Quantity, snapshot: RunSnapshot) -> str:
+    if quantity is ACCURACY:
+        top1 = snapshot.evaluations[-1].top1 if snapshot.evaluations else None
+        return "" if top1 is None else quantity.write(top1)
+    if not snapshot.curve.points or quantity.value is None:
+        return ""
+    # The last report itself, which the curve may have joined with others.
+    step = snapshot.step
+    value = None if step is None else getattr(step, quantity.field)
+    return quantity.write(value) if isinstance(value, float) else "–"
+
+
+def _best(quantity: Quantity, snapshot: RunSnapshot) -> str:
+    best = snapshot.best
+    if quantity is not ACCURACY or best is None or best.top1 is None:
+        return ""
+    return f"best {best.top1:.1f} %{mean_of(best)}"
+
+
+_SMALL_PAGES: Final = ((LOSS, ACCURACY), (RATE, SPEED), (GRADIENT,))
+_MIDDLE_PAGES: Final = ((LOSS, ACCURACY, RATE, SPEED), (GRADIENT, LOSS))
+_TALL, _WIDE, _HUGE = 18, 110, 150
+
+
+class RunCharts(Grid):
+    """Two curves on a small terminal, four on a tall one, all on a large one. `turn` shows the next ones."""
+
+    DEFAULT_CSS = """
+    RunCharts { height: 1fr; padding: 0 1; grid-gutter: 0 2; }
+    """
+
+    def __init__(self, drawing: Drawing, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name.
+        super().__init__(id=id)
+        self._drawing: Drawing = drawing
+        self._page = 0
+        self._data: tuple[RunSnapshot, RunSnapshot | None, View] | None = None
+        self.shown: tuple[Quantity, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """A curve for each quantity."""
+        for quantity in QUANTITIES:
+            yield Curve(self._drawing, id=_id(quantity))
+
+    def on_mount(self) -> None:
+        """Begin with the first ones."""
+        self._arrange()
+
+    def on_resize(self) -> None:
+        """More room shows more curves."""
+        self._arrange()
+
+    @property
+    def turns(self) -> bool:
+        """Whether there are curves that are not shown."""
+        return len(self.shown) < len(QUANTITIES)
+
+    def turn(self) -> None:
+        """Show the next curves."""
+        self._page += 1
+        self._arrange()
+
+    def show(self, snapshot: RunSnapshot, other: RunSnapshot | None, view: View) -> None:
+        """Show a run, with another one beside it or without."""
+        self._data = snapshot, other, view
+        for quantity in self.shown:
+            self.query_one(f"#{_id(quantity)}", Curve).show(make_plot(quantity, snapshot, other, view))
+
+    def curve(self, quantity: Quantity) -> Curve:
+        """The curve of a quantity."""
+        return self.query_one(f"#{_id(quantity)}", Curve)
+
+    def _arrange(self) -> None:
+        width, height = self.size
+        if height < _TALL:
+            pages: tuple[tuple[Quantity, ...], ...] = _SMALL_PAGES
+        elif width < _WIDE:
+            pages = _MIDDLE_PAGES
+        else:
+            pages = (QUANTITIES,)
+        shown = pages[self._page % len(pages)]
+        if shown == self.shown:
+            return
+        self.shown = shown
+        for quantity in QUANTITIES:
+            curve = self.curve(quantity)
+            curve.display = quantity in shown
+            curve.styles.column_span = (
+                3
+                if len(shown) == len(QUANTITIES) and quantity in (LOSS, ACCURACY)
+                else (2 if len(shown) == len(QUANTITIES) else 1)
+            )
+        self.styles.grid_size_columns = 6 if len(shown) == len(QUANTITIES) else min(len(shown), 2)
+        self.styles.grid_size_rows = 1 if len(shown) <= 2 else 2
+        if self._data is not None:
+            self.show(*self._data)
+
+
+def _id(quantity: Quantity) -> str:
+    return f"curve-{quantity.name.replace(' ', '-')}"

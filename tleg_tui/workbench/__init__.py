@@ -1,0 +1,1 @@
+"""The first screen: learngenes, their depths, what each costs and reaches."""

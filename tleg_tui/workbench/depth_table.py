@@ -1,0 +1,234 @@
+"""Every depth of a learngene: what it costs, what is known of its accuracy, whether it fits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tleg.learngene.preview import Preview
+from tleg.text import format_bytes, format_count
+from tleg_tui.actions import bindings
+from tleg_tui.common.cells import bar_text, with_cursor
+from tleg_tui.common.learngenes import Tuned
+
+if TYPE_CHECKING:
+    pass
+
+# Title, width, from which width of the table on it is shown.
+_COLUMNS: Final = (
+    ("Params", 9, 0),
+    ("GMACs", 8, 0),
+    ("Size", 9, 48),
+    ("Memory", 9, 66),
+    ("Top-1", 6, 0),
+    ("Tuned", 6, 74),
+)
+_DEPTH: Final = 11  # ' ▸ 12 aux ' and a pin
+_LEAST_BAR: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class DepthLine:
+    """One line: figures as they are written, and what is to be said about them."""
+
+    depth: int
+    cells: tuple[str, ...]
+    fits: bool
+    auxiliary: bool
+    best: bool
+    share: float
+
+
+def depth_lines(preview: Preview, tuned: dict[int, Tuned]) -> tuple[DepthLine, ...]:
+    """Return the lines of a preview. Their accuracies are all of the same images."""
+    greatest = max(row.cost.macs for row in preview.rows) or 1
+    decimals = preview.gmacs_decimals
+    best = max((row.top1 for row in preview.rows if row.top1 is not None), default=None)
+    return tuple(
+        DepthLine(
+            depth=row.depth,
+            cells=(
+                format_count(row.cost.parameters),
+                f"{row.cost.macs / 1e9:.{decimals}f}",
+                format_bytes(row.cost.size),
+                format_bytes(row.cost.inference_memory),
+                _percent(row.top1),
+                _percent(tuned[row.depth].top1 if row.depth in tuned else None),
+            ),
+            fits=row.fits,
+            auxiliary=row.auxiliary,
+            best=best is not None and row.top1 == best,
+            share=row.cost.macs / greatest,
+        )
+        for row in preview.rows
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+class DepthChosen(Message):
+    """A depth was chosen."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.depth = depth
+
+
+class DepthHeader(Widget):
+    """The titles over the table's columns."""
+
+    DEFAULT_CSS = "DepthHeader { height: 1; color: $text-muted; text-style: bold; }"
+
+    def render(self) -> str:
+        """The titles, in the columns of the table below."""
+        shown = _shown(self.size.width)
+        titles = "".join(f"{title:>{width + 1}}" for title, width, _ in shown)
+        return f"   {'Depth':<{_DEPTH - 3}}{titles}  cost"
+
+
+class DepthTable(ScrollView, can_focus=True):
+    """The table. Moving the cursor chooses a depth and repaints two lines."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("depths")]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "depth-table--cursor",
+        "depth-table--muted",
+        "depth-table--bar",
+        "depth-table--over",
+        "depth-table--mark",
+        "depth-table--plain",
+    }
+    DEFAULT_CSS = """
+    DepthTable { height: 1fr; scrollbar-size-vertical: 1; }
+    DepthTable .depth-table--plain { color: $foreground; }
+    DepthTable .depth-table--muted { color: $text-muted; }
+    DepthTable .depth-table--over { color: $text-disabled; }
+    DepthTable .depth-table--bar { color: $primary; }
+    DepthTable .depth-table--mark { color: $accent; text-style: bold; }
+    DepthTable .depth-table--cursor { background: $block-cursor-blurred-background; text-style: bold; }
+    DepthTable:focus .depth-table--cursor { background: $primary 30%; text-style: bold; }
+    DepthTable:ansi:focus .depth-table--cursor { background: ansi_default; text-style: bold reverse; }
+    DepthTable:ansi .depth-table--over { text-style: dim; }
+    """
+
+    depth: reactive[int] = reactive(0, repaint=False)
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name.
+        super().__init__(id=id)
+        self._lines: tuple[DepthLine, ...] = ()
+        self._pins: tuple[int, ...] = ()
+        self._deepest: int | None = None
+
+    def show(self, lines: Sequence[DepthLine], pins: tuple[int, ...], deepest: int | None) -> None:
+        """Show other lines; `deepest` is the deepest depth that fits, where there is a budget."""
+        if (tuple(lines), pins, deepest) == (self._lines, self._pins, self._deepest):
+            return
+        changed = len(lines) != len(self._lines)
+        self._lines, self._pins, self._deepest = tuple(lines), pins, deepest
+        if changed:
+            self.virtual_size = Size(0, len(lines))
+            self.styles.max_height = max(len(lines), 1)  # What is said about the budget stands right below.
+        self.refresh()
+
+    def watch_depth(self, old: int, new: int) -> None:
+        """Repaint the line that was chosen and the one that is, and keep it in sight."""
+        for depth in (old, new):
+            if 1 <= depth <= len(self._lines):
+                self.refresh_line(depth - 1)
+        self.scroll_to_region(Region(0, new - 1, 1, 1), animate=False)
+        if new:
+            self.post_message(DepthChosen(new))
+
+    def on_resize(self) -> None:
+        """Keep the cursor in sight."""
+        if self.depth:
+            self.scroll_to_region(Region(0, self.depth - 1, 1, 1), animate=False)
+
+    def action_move(self, count: int) -> None:
+        """Move the cursor."""
+        if self._lines:
+            self.depth = min(max(self.depth + count, 1), len(self._lines))
+
+    def action_edge(self, direction: int) -> None:
+        """Move to the first or the last depth."""
+        self.action_move(direction * len(self._lines))
+
+    def action_auxiliary(self) -> None:
+        """Move to the auxiliary model's depth."""
+        self.depth = next((line.depth for line in self._lines if line.auxiliary), self.depth)
+
+    def action_deepest(self) -> None:
+        """Move to the deepest depth that fits."""
+        if self._deepest is not None:
+            self.depth = self._deepest
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The deepest that fits is known with a budget alone."""
+        return self._deepest is not None if action == "deepest" else True
+
+    def why_not(self, action: str) -> str:
+        """What is missing."""
+        return (
+            "d goes to the deepest depth that fits the budget: / sets one, and none fits yet" if action == "deepest" else ""
+        )
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the depth under the mouse."""
+        line = event.y + round(self.scroll_offset.y)
+        if line < len(self._lines):
+            self.depth = line + 1
+
+    def render_line(self, y: int) -> Strip:
+        """One line of what is in sight."""
+        place = y + round(self.scroll_offset.y)
+        width = self.scrollable_content_region.width
+        if place >= len(self._lines):
+            return Strip.blank(width, self.rich_style)
+        line = self._lines[place]
+        chosen = line.depth == self.depth
+        plain, muted, over, bar, mark = (
+            self.get_component_rich_style(f"depth-table--{name}") for name in ("plain", "muted", "over", "bar", "mark")
+        )
+        # The line under the cursor is the one that is read: that it is over the budget is said by its last word.
+        text = plain if line.fits or chosen else over
+        pointer = Segment(" ▸ " if chosen else "   ", mark)
+        note = "aux" if line.auxiliary else ""
+        pin = "●" if line.depth in self._pins else " "
+        segments = [
+            pointer,
+            Segment(f"{line.depth:>2} ", text),
+            Segment(f"{note:<3} ", muted if line.fits else text),
+            Segment(pin, mark),
+        ]
+        used = _DEPTH
+        shown = _shown(width)
+        for column_shown, cell in zip(_COLUMNS, line.cells, strict=True):
+            if column_shown not in shown:
+                continue
+            title, column, _ = column_shown
+            style = mark if title == "Top-1" and line.best and line.fits else text
+            segments.append(Segment(f"{cell:>{column + 1}}", style))
+            used += column + 1
+        room = width - used - 3
+        if room >= _LEAST_BAR:
+            if line.fits:
+                segments.append(Segment(f"  {bar_text(line.share, room):<{room}} ", bar))
+            else:
+                segments.append(Segment(f"  {'over'[:room]:<{room}} ", text))
+        strip = Strip(segments).adjust_cell_length(width, self.rich_style)
+        return with_cursor(strip, self.get_component_rich_style("depth-table--cursor")) if chosen else strip
+
+
+def _shown(width: int) -> list[tuple[str, int, int]]:
+    return [column for column in _COLUMNS if width >= column[2]]

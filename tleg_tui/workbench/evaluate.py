@@ -1,0 +1,145 @@
+"""Measure what every depth reaches on a data set, by `tleg evaluate`."""
+
+import shlex
+import time
+from typing import Any
+
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+from textual.widgets import Button, Label, Static
+
+from tleg.errors import InputError
+from tleg.learngene.header import Reached
+from tleg.recipes.building import build_options
+from tleg.recipes.evaluation import Evaluation
+from tleg.text import printable
+from tleg_tui.child import run_tleg
+from tleg_tui.common.inputs import Field, Tick
+from tleg_tui.common.screens import Dialog
+from tleg_tui.common.wording import said
+
+
+class EvaluateScreen(Dialog[Reached]):
+    """Asks for data and depths, and measures in one pass over the data. Its result is what was reached there."""
+
+    DEFAULT_CSS = """
+    EvaluateScreen Horizontal { height: 1; }
+    EvaluateScreen Label { width: 10; color: $text-muted; }
+    EvaluateScreen Field { width: 1fr; }
+    EvaluateScreen #command { margin-top: 1; color: $text-muted; height: auto; }
+    EvaluateScreen #buttons { margin-top: 1; }
+    EvaluateScreen .later { display: none; }
+    EvaluateScreen #told { margin-top: 1; height: auto; }
+    """
+
+    def __init__(self, learngene: str, *, writable: bool) -> None:
+        super().__init__()
+        self._learngene = learngene
+        self._writable = writable
+        self._clock: Timer | None = None  # Ticks while it measures.
+        self._began = 0.0
+
+    def compose(self) -> ComposeResult:
+        """Two questions, and whether the file shall remember the answer."""
+        data = self.host.settings.data
+        with Vertical(classes="dialog"):
+            yield Static(f"Accuracy of {printable(self._learngene)} by depth", classes="dialog-title", markup=False)
+            for key, label, value in (("data", "data", data[0] if data else "fashion-mnist"), ("depths", "depths", "1-16")):
+                with Horizontal():
+                    yield Label(label)
+                    yield Field(value, id=key, compact=True)
+            if self._writable:
+                yield Tick("keep the figures in the learngene file", id="record")
+                yield Tick("replace those of the same images that differ", id="force", classes="later")
+            yield Static(id="command", markup=False)
+            with Horizontal(id="buttons"):
+                yield Button("measure (enter)", id="measure", variant="primary", compact=True)
+            yield Static(id="told", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the command."""
+        self._show_command()
+
+    def on_input_changed(self) -> None:
+        """Show the command."""
+        self._show_command()
+
+    def on_checkbox_changed(self) -> None:
+        """Show the command. What becomes of figures that are there is asked when there shall be figures."""
+        self.query_one("#force", Tick).display = self.query_one("#record", Tick).value
+        self._show_command()
+
+    def on_input_submitted(self) -> None:
+        """Enter measures."""
+        self._begin()
+
+    def on_button_pressed(self) -> None:
+        """So does the button."""
+        self._begin()
+
+    def _words(self) -> list[str]:
+        data, depths = (self.query_one(f"#{key}", Field).value.strip() for key in ("data", "depths"))
+        words = ["evaluate", self._learngene, "--data", data, "--depths", depths]
+        if self._writable and self.query_one("#record", Tick).value:
+            words.append("--record")
+            if self.query_one("#force", Tick).value:
+                words.append("--force")
+        return words
+
+    def _show_command(self) -> None:
+        self.query_one("#command", Static).update(printable(f"tleg {shlex.join(self._words())}"))
+
+    def _begin(self) -> None:
+        if self._clock is not None:
+            return
+        words = self._words()
+        values = {"data": words[3], "depths": words[5], "record": "--record" in words, "force": "--force" in words}
+        try:
+            build_options(Evaluation, values)
+        except InputError as error:
+            self._tell(str(error), wrong=True)
+            return
+        if not words[3]:
+            self._tell("name a data set: fashion-mnist, or a folder with val/CLASS/*", wrong=True)
+            return
+        self._began = time.monotonic()
+        self._clock = self.set_interval(1.0, self._show_waiting)
+        self._show_waiting()
+        self._measure(words)
+
+    def _show_waiting(self) -> None:
+        self._tell(f"measuring, {int(time.monotonic() - self._began)} s; esc gives up", wrong=False)
+
+    @work(exclusive=True, group="evaluate")
+    async def _measure(self, words: list[str]) -> None:
+        result = await run_tleg([*words, "--json"])
+        if self._clock is not None:
+            self._clock.stop()
+            self._clock = None
+        document = result.document
+        found = _read(document) if isinstance(document, dict) else None
+        if result.code != 0 or found is None:
+            self._tell(result.sentence.replace("; --force replaces", "; tick the last box to replace"), wrong=True)
+            return
+        self.host.remember_recent("data", words[3])
+        best = max(found.top1, key=found.top1.__getitem__)
+        self.host.tell(f"measured {len(found.top1)} depths: best {found.top1[best]:.2f} % at depth {best}")
+        if notes := [str(note) for note in document.get("notes") or ()]:
+            self.host.tell("; ".join(notes))
+        self.dismiss(found)
+
+    def _tell(self, text: str, *, wrong: bool) -> None:
+        told = self.query_one("#told", Static)
+        told.update(said(text))
+        told.set_class(wrong, "problem")
+
+
+def _read(document: dict[str, Any]) -> Reached | None:
+    """What `tleg evaluate --json` says was reached, rounded as a learngene keeps it; None where nothing was."""
+    rows = [row for row in document["results"] if row["top1"] is not None]
+    if not rows:
+        return None
+    top1 = {int(row["depth"]): round(float(row["top1"]), 2) for row in rows}
+    return Reached(document["measured_on"], int(rows[0]["images"]), top1, document["precision"])

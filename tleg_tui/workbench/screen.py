@@ -1,0 +1,362 @@
+"""The first screen: learngenes, every depth with its cost and accuracy, the chosen descendant."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Static
+
+from tleg.errors import InputError
+from tleg.learngene.header import Reached
+from tleg_tui.actions import bindings
+from tleg_tui.common.bars import KeyBar
+from tleg_tui.common.learngenes import Entry, first_choice, open_entry, resolve_path
+from tleg_tui.common.screens import WorkScreen
+from tleg_tui.workbench.budget import read_budget
+from tleg_tui.workbench.depth_table import DepthChosen, DepthHeader, DepthTable, depth_lines
+from tleg_tui.workbench.model import WorkbenchModel
+
+if TYPE_CHECKING:
+    from tleg_tui.workbench.descendant import DescendantPanel
+    from tleg_tui.workbench.left_panels import BudgetChanged, BudgetPanel, EntryChosen, LearngeneList
+
+FIRST_DEPTH = 8
+_WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (136, "-wide")]
+_HEIGHTS: list[tuple[int, str]] | None = [(0, "-tiny"), (21, "-short"), (34, "-tall")]
+_GREETING = "New here? Press b, then Enter: this depth becomes a verified ONNX file."
+
+
+class WorkbenchScreen(WorkScreen):
+    """Learngenes on the left, depths in the middle, the descendant beside or below them."""
+
+    SCOPE = "workbench"
+    NAME = "workbench"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("workbench")]
+    # The descendant stands beside the table only where both have room.
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
+
+    def __init__(self, opened: Path | None = None) -> None:
+        super().__init__()
+        self._to_open = opened
+        self._model = WorkbenchModel()
+        self._completed = False
+
+    def compose_body(self) -> ComposeResult:
+        """Three parts; the last two are one below the other where the terminal is narrow.
+
+        The table comes with the first paint, and what stands around it at once after.
+        """
+        with Horizontal(id="bench"):
+            yield Vertical(id="left")
+            with Vertical(id="main"):
+                with Vertical(id="depths"):
+                    yield DepthHeader(id="titles")
+                    yield DepthTable(id="table")
+                    yield Static(id="verdict")
+                yield VerticalScroll(id="descendant-box", can_focus=False)
+
+    def on_mount(self) -> None:
+        """Show what was shown last."""
+        settings = self.host.settings
+        model = self._model
+        model.budget, model.batch, _ = read_budget(dict(settings.budget))
+        model.find(settings.learngenes, self.host.runs)
+        if (entry := first_choice(model.entries, settings.learngene)) is not None:
+            self._choose(entry)
+        table = self.query_one(DepthTable)
+        if model.budget.limited:
+            table.action_deepest()
+        self.set_focus(table)
+        self.call_after_refresh(self._complete)
+
+    async def _complete(self) -> None:
+        """Put up what stands around the table: loaded, made and styled after the first paint."""
+        from tleg_tui.workbench.descendant import DescendantPanel
+        from tleg_tui.workbench.left_panels import BudgetPanel, LearngeneList
+
+        descendant, learngenes = DescendantPanel(id="descendant"), LearngeneList(id="learngenes")
+        box, left, keys = self.query_one("#descendant-box"), self.query_one("#left"), self.query_one(KeyBar)
+        with self.app.batch_update():
+            await box.mount(descendant)
+            await left.mount(
+                Static("Learngenes", classes="panel-title"),
+                learngenes,
+                Static("", id="left-gap"),
+                BudgetPanel(dict(self.host.settings.budget), id="budget"),
+            )
+            if not self.host.settings.greeted and keys.is_attached:
+                await self.mount(Static(_GREETING, id="greeting"), before=keys)
+            if not (descendant.is_attached and learngenes.is_attached):
+                return  # The workbench was left meanwhile.
+            self._completed = True
+            self._list()
+            if self.entry is not None:
+                self._choose(self.entry)
+        if self._to_open is not None:
+            self.open_path(self._to_open)
+        self.watch(self.app, "runs", self._take_runs)
+
+    # What is listed and chosen.
+
+    def open_path(self, path: Path) -> bool:
+        """Put a learngene on the list and choose it; say why where it cannot be used."""
+        entry = open_entry(path.absolute())
+        if entry.error is not None:
+            self.host.tell(entry.error, wrong=True)
+            return False
+        self.host.remember_recent("learngenes", str(path.absolute()))
+        self._list()
+        known = next((each for each in self._model.entries if each.path.resolve() == path.resolve()), entry)
+        self._choose(known)
+        return True
+
+    def on_entry_chosen(self, message: "EntryChosen") -> None:
+        """Show a learngene."""
+        self._choose(message.entry)
+
+    def on_depth_chosen(self, message: DepthChosen) -> None:
+        """Show a descendant."""
+        self._show_descendant()
+
+    def on_budget_changed(self, message: "BudgetChanged") -> None:
+        """Judge every depth anew, and go to the deepest that fits."""
+        changed = message.budget != self._model.budget
+        self._model.budget, self._model.batch = message.budget, message.batch
+        self.host.remember(budget=message.texts)
+        self._show_depths()
+        if changed:
+            self.query_one(DepthTable).action_deepest()
+
+    def _take_runs(self) -> None:
+        """Runs may have made learngenes, and reached accuracies."""
+        if not self._completed or self.app.screen is not self:
+            return
+        self._list()
+        if self._model.look_at_runs(self.host.runs):
+            self._show_depths()
+        self.refresh_bindings()
+
+    def on_screen_resume(self) -> None:
+        """Catch up on what happened below another screen."""
+        self._take_runs()
+
+    def _list(self) -> None:
+        rewritten = self._model.find(self.host.settings.learngenes, self.host.runs)
+        if not self._completed:
+            return
+        self._learngene_list.show(self._model.entries, self.entry)
+        if rewritten is not None:
+            self._choose(rewritten)
+
+    @property
+    def _learngene_list(self) -> "LearngeneList":
+        return cast("LearngeneList", self.query_one("#learngenes"))
+
+    @property
+    def _descendant_panel(self) -> "DescendantPanel":
+        return cast("DescendantPanel", self.query_one("#descendant"))
+
+    def _choose(self, entry: Entry) -> None:
+        self._model.choose(entry, self.host.runs)
+        if self._completed:
+            self._learngene_list.show(self._model.entries, entry)
+        table = self.query_one(DepthTable)
+        if entry.file is None:
+            table.show((), (), None)
+            if self._completed:
+                hint = " del takes it off the list." if entry.origin == "opened" else ""
+                self._descendant_panel.refuse(f"{entry.error or ''}{hint}")
+            self.query_one("#verdict", Static).update("")
+            self.refresh_bindings()
+            return
+        self.host.remember(learngene=entry.name if entry.origin == "shipped" else str(entry.path))
+        self._show_depths()
+        count = len(self._model.rows)
+        if not 1 <= table.depth <= count:
+            table.depth = min(FIRST_DEPTH, count)
+        self._show_descendant()
+        self.refresh_bindings()
+
+    # What is drawn.
+
+    @property
+    def depth(self) -> int:
+        """The chosen depth."""
+        return self.query_one(DepthTable).depth
+
+    @property
+    def entry(self) -> Entry | None:
+        """The chosen learngene."""
+        return self._model.entry
+
+    def _show_depths(self) -> None:
+        model = self._model
+        if not model.usable:
+            return
+        shown = model.look_at_depths()
+        lines = depth_lines(shown, next(iter(model.tuned.values()), {}))
+        self.query_one(DepthTable).show(lines, model.pins, None if shown.deepest is None else shown.deepest.depth)
+        self.query_one("#verdict", Static).update(model.verdict(), layout=False)
+        self._show_descendant()
+        self.refresh_bindings()
+
+    def _show_descendant(self) -> None:
+        depth = self.depth
+        if self._completed and self._model.usable and 1 <= depth <= len(self._model.rows):
+            self._descendant_panel.show(self._model.descendant(depth))
+
+    # What can be done.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What needs a learngene is offered with one alone, and so on."""
+        if action == "budget":
+            ready = self._completed and self.entry is not None
+            return ready and not self.query_one("#budget").has_focus_within
+        if action in ("build", "finetune", "evaluate", "pin"):
+            return self._model.usable
+        if action == "compare":
+            return len(self._model.pins) == 2
+        if action == "last_run":
+            return bool(self.host.runs.rows)
+        if action == "forget":
+            return self.entry is not None and self.entry.origin == "opened"
+        return True
+
+    def why_not(self, action: str) -> str:
+        """What is missing."""
+        entry = self.entry
+        if action in ("build", "finetune", "evaluate", "pin"):
+            return (
+                "no learngene is chosen: o opens one"
+                if entry is None
+                else f"{entry.name} cannot be used: tab, then ↑ ↓ choose another"
+            )
+        if action == "compare":
+            pinned = len(self._model.pins)
+            return f"c compares two depths: p pins the chosen one, {'none' if pinned == 0 else 'one'} of two is pinned"
+        if action == "last_run":
+            return "there is no run yet: f and l start one"
+        if action == "forget":
+            places = {"shipped": "comes with tleg", "folder": "lies in this folder", "run": "is the result of a run"}
+            named = "" if entry is None else f": {entry.name} {places.get(entry.origin, '')}"
+            return f"del takes off what was opened with o{named}"
+        return ""
+
+    def action_build(self) -> None:
+        """Export the chosen depth."""
+        assert self.entry is not None
+        self._greeted()
+        self.host.open_export(self.entry.argument, self.depth, classes=self._model.header.architecture.num_classes)
+
+    def action_finetune(self) -> None:
+        """Fine-tune the chosen depth."""
+        assert self.entry is not None
+        self._greeted()
+        self.host.open_training("finetune", {"learngene": self.entry.argument, "depth": self.depth})
+
+    def action_learn(self) -> None:
+        """Learn a learngene."""
+        self._greeted()
+        self.host.open_training("learn")
+
+    def waits_for(self, key: str) -> bool:
+        """Panels come after the first paint; the newest run is known after the first look at all."""
+        return not self._completed or (key == "a" and not self.host.runs.read)
+
+    def action_budget(self) -> None:
+        """Type limits."""
+        cast("BudgetPanel", self.query_one("#budget")).begin()
+
+    def action_runs(self) -> None:
+        """Show all runs."""
+        self._greeted()
+        self.host.open_runs()
+
+    def action_last_run(self) -> None:
+        """Watch the newest run."""
+        self.host.open_run(self.host.runs.rows[0].folder)
+
+    def action_pin(self) -> None:
+        """Pin the chosen depth, or take its pin away."""
+        self._model.pin(self.depth)
+        self._show_depths()
+
+    def action_compare(self) -> None:
+        """Compare the pinned depths."""
+        from tleg_tui.workbench.compare import CompareDepthsScreen
+
+        assert self.entry is not None
+        shallow, deep = (self._model.descendant(pin) for pin in sorted(self._model.pins))
+        self.app.push_screen(CompareDepthsScreen(self.entry.name, shallow, deep))
+
+    def action_open(self) -> None:
+        """Pick a file."""
+        from tleg_tui.workbench.open_file import OpenFileScreen
+
+        self.app.push_screen(OpenFileScreen(Path.cwd()), self._opened)
+
+    def _opened(self, path: Path | None) -> None:
+        if path is None:
+            return
+        if path.suffix in (".pth", ".pt"):
+            from tleg_tui.workbench.import_checkpoint import ImportScreen
+
+            self.app.push_screen(ImportScreen(path), self._opened)
+        else:
+            self.open_path(path)
+
+    def action_evaluate(self) -> None:
+        """Measure accuracies."""
+        from tleg_tui.workbench.evaluate import EvaluateScreen
+
+        assert self.entry is not None
+        writable = self.entry.origin != "shipped"
+        self.app.push_screen(EvaluateScreen(self.entry.argument, writable=writable), self._take_measured)
+
+    def _take_measured(self, found: Reached | None) -> None:
+        if found is not None and self._model.usable:
+            self._model.take_measured(found)
+            self._show_depths()
+
+    def action_next_panel(self) -> None:
+        """From the depths to the learngenes, to the budget, and round."""
+        self.focus_next()
+
+    def action_forget(self) -> None:
+        """Take a learngene off the list."""
+        assert self.entry is not None
+        gone = self.entry
+        texts = [text for text in self.host.settings.learngenes if Path(text).resolve() == gone.path.resolve()]
+        self.host.remember(learngenes=tuple(text for text in self.host.settings.learngenes if text not in texts))
+        self._list()
+        same = next((each for each in self._model.entries if each.path == gone.path), None)  # It lies in the working folder.
+        if (entry := same or first_choice(self._model.entries, None)) is not None:
+            self._choose(entry)
+
+    def on_paste(self, event: Any) -> None:
+        """A path that is dragged into a terminal arrives as pasted text."""
+        try:
+            path = resolve_path(event.text.splitlines()[0] if event.text.strip() else "")
+        except InputError as error:
+            if event.text.strip():
+                self.host.tell(str(error), wrong=True)
+            return
+        event.stop()
+        if path.suffix in (".pth", ".pt"):
+            self._opened(path)
+        else:
+            self.open_path(path)
+
+    def on_key(self, event: Any) -> None:
+        """Escape and Enter in the budget go back to the table."""
+        if event.key in ("escape", "enter") and self._completed and self.query_one("#budget").has_focus_within:
+            event.stop()
+            self.set_focus(self.query_one(DepthTable))
+
+    def _greeted(self) -> None:
+        if not self.host.settings.greeted:
+            self.host.remember(greeted=True)
+            self.query("#greeting").set(display=False)

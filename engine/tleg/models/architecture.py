@@ -157,11 +157,13 @@ def known_name(name: str) -> str:
     """
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        raise ArchitectureError(f"timm has no model '{name}'.{closest_name(base, timm.list_models())}")
+        raise ArchitectureError(f"timm has no model '{name}'.{closest_name(base, timm.list_models())}", code="unknown-name")
     tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{base}.*")]
     if tag and tag not in tags:
         known = f"they are called {', '.join(tags)}" if tags else f"write '{base}'"
-        raise ArchitectureError(f"timm knows no weights '{tag}' of '{base}'; {known}.{did_you_mean(tag, tags)}")
+        raise ArchitectureError(
+            f"timm knows no weights '{tag}' of '{base}'; {known}.{did_you_mean(tag, tags)}", code="unknown-name"
+        )
     return name
 
 

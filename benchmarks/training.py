@@ -54,7 +54,7 @@ def main() -> None:
     pixels = torch.rand(batch, *architecture.input_size, device=placement.device)
     labels = torch.randint(0, architecture.num_classes, (batch,), device=placement.device)
     depths = Depths(depth)
-    wait = torch.cuda.synchronize if on_gpu else (lambda: None)
+    wait: Callable[[], None] = torch.cuda.synchronize if on_gpu else (lambda: None)
 
     def ours(teacher: Teacher | None = None, *, compiled: bool = False, one_depth: int = depth) -> Callable[[], None]:
         student = AuxiliaryStudent(AuxiliaryModel(architecture, Basis()), depths, 0).to(placement.device).train()
@@ -69,7 +69,7 @@ def main() -> None:
             for step in range(STEPS):
                 state.optimizer.zero_grad(set_to_none=True)
                 for losses in objective.losses(student, normalise, pixels, labels, (one_depth,), placement):
-                    torch.autograd.backward(losses.total)
+                    losses.total.backward()
                 state.update(step)
             wait()
 
@@ -84,7 +84,7 @@ def main() -> None:
                 optimizer.zero_grad(set_to_none=True)
                 with placement.autocast():
                     logits = model(pixels)
-                torch.autograd.backward(torch.nn.functional.cross_entropy(logits.float(), labels))
+                torch.nn.functional.cross_entropy(logits.float(), labels).backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
             wait()

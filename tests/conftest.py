@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, settings
 from tleg.learngene.basis import Basis
 from tleg.learngene.cost import CostModel
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing, Reached
+from tleg.learngene.structure import family_of
 from tleg.models.learngene import Learngene
 
 settings.register_profile(
@@ -83,13 +84,15 @@ def make_learngene(
     cost: CostModel
     architecture, cost, shapes = _measured(name, tuple(sorted(given.items())), num_classes, eps)
     tensors = {}
+    family = family_of(architecture)
     for key, shape in shapes.items():
-        inner = key.removeprefix("blocks.0.")
-        if inner == key:
+        name = family.learngene_name(key)
+        part = family.part(name)
+        if part is None:
             tensors[key] = _initial(key, shape, 0, seed)
         else:
-            terms = [_initial(f"{key}#{term}", shape, term, seed) for term in range(basis.terms_of(inner))]
-            tensors[f"blocks.{inner}"] = np.stack(terms)
+            terms = [_initial(f"{key}#{term}", shape, term, seed) for term in range(basis.terms_of(part))]
+            tensors[name] = np.stack(terms)
     channels = architecture.input_size[0]
     header = LearngeneHeader(
         architecture=architecture,

@@ -5,7 +5,7 @@
     learngene = tleg.load("fashion-mnist")
     model = learngene.expand(8)  # a plain timm VisionTransformer
 
-Names are loaded on first use: importing tleg imports neither numpy nor torch.
+`__all__` is the public API. Names are loaded on first use: importing tleg imports neither numpy nor torch.
 """
 
 from importlib import import_module
@@ -14,39 +14,55 @@ from typing import TYPE_CHECKING, Any
 from tleg.versions import __version__ as __version__
 
 if TYPE_CHECKING:
+    from tleg.api import build, evaluate, expand, load, preview, read_header, verify
     from tleg.errors import TlegError
     from tleg.learngene.basis import Basis
-    from tleg.learngene.container import read_header
+    from tleg.learngene.cost import Budget
     from tleg.learngene.header import LearngeneHeader
     from tleg.models.architecture import describe
     from tleg.models.auxiliary import AuxiliaryModel, ElasticViT
-    from tleg.models.learngene import Learngene, load
+    from tleg.models.learngene import Learngene
     from tleg.models.official import import_official
+    from tleg.references import resolve
 
 _HOME = {
     "AuxiliaryModel": "models.auxiliary",
     "Basis": "learngene.basis",
+    "Budget": "learngene.cost",
     "ElasticViT": "models.auxiliary",
     "Learngene": "models.learngene",
     "LearngeneHeader": "learngene.header",
     "TlegError": "errors",
+    "build": "api",
     "describe": "models.architecture",
+    "evaluate": "api",
+    "expand": "api",
     "import_official": "models.official",
-    "load": "models.learngene",
-    "read_header": "learngene.container",
+    "load": "api",
+    "preview": "api",
+    "read_header": "api",
+    "resolve": "references",
+    "verify": "api",
 }
 
 __all__ = [
     "AuxiliaryModel",
     "Basis",
+    "Budget",
     "ElasticViT",
     "Learngene",
     "LearngeneHeader",
     "TlegError",
+    "build",
     "describe",
+    "evaluate",
+    "expand",
     "import_official",
     "load",
+    "preview",
     "read_header",
+    "resolve",
+    "verify",
 ]
 
 

@@ -16,9 +16,9 @@ from tleg.learngene.basis import (
     Basis,
     check_depth,
     parse_basis,
-    part_of,
 )
 from tleg.learngene.basis_functions import MAX_TERMS
+from tleg.learngene.structure import PLAIN_VIT
 from tleg.serialize import decode, encode
 
 depths = st.integers(1, 96)
@@ -142,13 +142,9 @@ def test_an_unknown_basis_has_a_suggestion() -> None:
 
 def test_expanded_parts() -> None:
     basis = Basis(expanded=("mlp",))
-    assert [basis.terms_of(name) for name in ("mlp.fc1.weight", "ls2.gamma", "attn.qkv.bias", "norm2.weight")] == [
-        2,
-        2,
-        1,
-        1,
-    ]
-    assert part_of("attn.q_norm.weight") == "attention"
+    names = ("mlp.fc1.weight", "ls2.gamma", "attn.qkv.bias", "norm2.weight", "attn.q_norm.weight")
+    assert [PLAIN_VIT.part_of(name) for name in names] == ["mlp", "mlp", "attention", "norm", "attention"]
+    assert [basis.terms_of(part) for part in PARTS] == [1, 2, 1]
     for wrong in ((), ("mlp", "mlp"), ("head",)):
         with pytest.raises(BasisError):
             Basis(expanded=wrong)  # type: ignore[arg-type]

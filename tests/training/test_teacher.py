@@ -84,7 +84,7 @@ def folder(tmp_path: Path) -> Path:
 def test_opens_a_folder_with_its_own_preprocessing(folder: Path) -> None:
     teacher = Teacher.open(str(folder), CLASSES)
     assert (teacher.channels, teacher.size) == (1, (32, 32))
-    assert (teacher.mean.item(), teacher.std.item()) == pytest.approx((0.3, 0.4))
+    assert (teacher.normalise.mean.item(), teacher.normalise.std.item()) == pytest.approx((0.3, 0.4))
     assert teacher.report.name == "ancestor"
     assert len(teacher.report.sha256 or "") == 64
 

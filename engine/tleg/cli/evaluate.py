@@ -2,22 +2,20 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.cli.output import counting_progress, say, write, write_json
-from tleg.errors import InputError, concerning
+from tleg.errors import InputError
 from tleg.recipes.evaluation import Evaluation
 from tleg.text import printable
 
 if TYPE_CHECKING:
     from tleg.data.datasets import Data
     from tleg.learngene.header import Precision
-    from tleg.models.weights import Which
     from tleg.training.accuracy import Score
 
 
@@ -36,59 +34,25 @@ def evaluate(
     Fails, with the figures of the other depths, where a model's outputs are not finite. --record keeps the figures in the
     learngene's header, by data, images and precision; those of the same that differ are replaced with --force alone.
     """
-    from tleg.files import check_file
     from tleg.threads import choose_threads, use_threads
 
     # Before torch and ONNX Runtime are imported.
     use_threads(choose_threads(options.threads, workers=options.workers).count)
     import torch
 
+    from tleg.api import prepare_evaluation
     from tleg.data.unreadable import describe_reasons
     from tleg.serialize import encode
     from tleg.training.accuracy import require_finite
-    from tleg.training.device import choose_placement
-    from tleg.training.evaluate import evaluate_subject, open_evaluation_data, open_subject, reading_as, trained_on
     from tleg.training.learn import measured_on
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    placement = choose_placement(options.device, options.precision)
-    subject = open_subject(
-        path,
-        placement,
-        options.chosen_depths,
-        model_arguments=options.model_arguments,
-        image_size=options.image_size,
-        weights=cast("Which | None", options.weights),
-    )
-    subject = reading_as(subject, options.images.exif)
-    if options.record:
-        if subject.kind != "learngene" or not Path(path).is_file():
-            raise InputError(
-                "--record writes into a learngene file; name one by its path", field=("record", "path"), code="wrong-kind"
-            )
-        with concerning("path"):
-            check_file(Path(path), overwrite=True)
-    opened = open_evaluation_data(
-        options.data,
-        options.images,
-        trained=trained_on(subject.trained),
-        preprocessing=subject.preprocessing,
-        classes=subject.classes,
-        validation_split=options.validation_split,
-        seed=options.seed,
-    )
-    for note in (*subject.notes, *opened.notes):
+    prepared = prepare_evaluation(path, options)
+    subject, opened, placement = prepared.subject, prepared.data, prepared.placement
+    for note in prepared.notes:
         say(f"note: {printable(note)}")
     with counting_progress("evaluating") as progress:
-        scores = evaluate_subject(
-            subject,
-            opened,
-            placement,
-            batch_size=options.batch_size,
-            workers=options.workers,
-            limit=options.limit,
-            progress=progress,
-        )
+        scores = prepared.run(progress)
     if as_json:
         results = [{"depth": depth, **encode(score)} for depth, score in scores.items()]
         write_json(
@@ -99,7 +63,7 @@ def evaluate(
                 "part": opened.part,
                 "measured_on": measured_on(opened),
                 "precision": placement.precision,
-                "notes": [*subject.notes, *opened.notes],
+                "notes": list(prepared.notes),
                 "left_out": dict(opened.left_out),
                 "classes": list(opened.classes),
                 "results": results,
@@ -130,7 +94,7 @@ def _record(
     try:
         recorded = record_scores(learngene, data, scores, precision, overwrite=overwrite)
     except InputError as error:
-        raise InputError(f"{path} keeps its figures: {error.message}", **error.about, advice=error.advice) from error
+        raise InputError(f"{path} keeps its figures: {error}", **error.about) from error
     before = {each.where: each.top1 for each in learngene.header.measured}
     for each in recorded.header.measured:
         earlier = before.get(each.where, {})

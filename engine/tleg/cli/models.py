@@ -9,10 +9,6 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.output import write, write_json
 
-# Modules of timm whose models are `VisionTransformer`s with equal blocks and a depth; the distilled ones have two heads.
-# A test builds every model and compares.
-_MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit")
-
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
@@ -52,11 +48,15 @@ def known_models(pattern: str | None = None) -> Iterator[ModelName]:
     """Yield the models whose names match, in timm's order; a pattern without a star is a part of a name."""
     import timm
 
+    from tleg.learngene.structure import families
+
     if pattern and not set("*?[") & set(pattern):
         pattern = f"*{pattern}*"
-    plain = {name for module in _MODULES for name in timm.list_models(module=module) if "distilled" not in name}
+    # A test builds every model and compares.
+    places = [(family, module) for family in families() for module in family.modules]
+    expandable = {name for family, module in places for name in timm.list_models(module=module) if family.lists(name)}
     for name in timm.list_models(pattern or ""):
-        yield ModelName(name, name in plain)
+        yield ModelName(name, name in expandable)
 
 
 def _no_match(pattern: str, expandable: bool) -> Exception:

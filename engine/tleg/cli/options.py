@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from tleg.errors import InputError, concerning
+from tleg.api import path_of as path_of
+from tleg.errors import InputError
 from tleg.recipes.building import build_options
 from tleg.recipes.fields import Option, option, options_of
 from tleg.recipes.io import default_of, from_values, parse_arguments, read_values
 from tleg.recipes.presets import preset_values, presets_of
 from tleg.recipes.recipes import RECIPES, Kind, TrainingRecipe
-from tleg.references import Kind as ReferenceKind
 
 if TYPE_CHECKING:
     from tleg.runs.slurm import SlurmOptions
@@ -227,16 +227,3 @@ def _sources(kind: Kind) -> list[inspect.Parameter]:
     )
     preset = typer.Option(help=f"Start from a recipe by name: {presets}.", metavar="NAME", rich_help_panel=_SOURCES)
     return [keyword_parameter("recipe", str | None, recipe), keyword_parameter("preset", str | None, preset)]
-
-
-def path_of(text: str, *kinds: ReferenceKind, field: str = "learngene") -> Path:
-    """Return the path of what a text names, of some kinds; for a run that is not finished, of its last checkpoint.
-
-    field  the option or argument that the text is of
-
-    Raises what `tleg.training.names.resolve_model` raises.
-    """
-    from tleg.training.names import resolve_model
-
-    with concerning(field):
-        return resolve_model(text, *kinds).place

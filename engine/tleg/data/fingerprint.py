@@ -18,6 +18,7 @@ from tleg.errors import TlegError
 from tleg.files import hash_file
 from tleg.learngene.container import read_header
 from tleg.learngene.header import LearngeneHeader
+from tleg.models.timm_folder import CONFIG
 from tleg.recipes.io import from_values
 from tleg.runs.inputs import (
     ClassListing,
@@ -103,7 +104,7 @@ def hash_learngene(name: str, path: Path | None, header: LearngeneHeader) -> Mod
 def hash_folder(role: str, name: str, folder: Path) -> ModelListing:
     """Return the listing of a folder that timm loads: its files of weights, and its config.json. Raises OSError."""
     weights = sorted(path for path in folder.iterdir() if path.suffix in _WEIGHTS and path.is_file())
-    config = folder / "config.json"
+    config = folder / CONFIG
     form = hash_file(config) if config.is_file() else ""
     digest = hashlib.sha256("/".join(hash_file(path) for path in weights).encode()).hexdigest()
     return ModelListing(role, name, _place(folder), digest, form)

@@ -115,7 +115,7 @@ class EraseNormalised:
         if random.random() >= self.probability:
             return pixels
         mean, std = channel_values(self.preprocessing)
-        return self.erase((pixels - mean) / std).mul_(std).add_(mean)
+        return self.erase(normalise(pixels, mean, std)).mul_(std).add_(mean)
 
 
 def evaluation_transform(input_size: tuple[int, int, int], preprocessing: Preprocessing) -> PixelTransform:
@@ -152,17 +152,27 @@ def _three(values: tuple[float, ...]) -> tuple[float, ...]:
     return values if len(values) == 3 else (values[0],) * 3
 
 
+def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Pixel values in 0..1 to a model's inputs: the one place where it is written.
+
+    Subtracted, then divided, in float32, as timm and torchvision do: another order rounds otherwise.
+    """
+    return (pixels - mean) / std
+
+
 class Normaliser(nn.Module):
-    """Pixel values in 0..1 to the model's inputs."""
+    """Pixel values in 0..1 to a model's inputs, as its preprocessing says, on the device of the module."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1))
+        mean, std = channel_values(preprocessing)
+        # They follow from the preprocessing, so that they are no part of a state.
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """pixels (N, C, H, W) -> (pixels - mean) / std."""
-        return (pixels - self.mean) / self.std
+        """pixels (N, C, H, W) -> (pixels - mean) / std, of the same shape."""
+        return normalise(pixels, self.mean, self.std)

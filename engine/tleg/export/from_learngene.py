@@ -83,7 +83,7 @@ def _write(path: Path, plan: BuildPlan, learngene: Learngene, export: PlannedExp
 def _write_folder(path: Path, plan: BuildPlan, tensors: Mapping[str, Array], depth: int) -> None:
     from tleg.models.timm_folder import save_timm_folder
 
-    state: dict[str, Any] = expand_tensors(tensors, plan.header.basis, depth)
+    state: dict[str, Any] = expand_tensors(tensors, plan.header, depth)
     if plan.layout == "official":
         state = {official_layout_name(name): values for name, values in state.items()}
     if plan.request.precision == "float16":

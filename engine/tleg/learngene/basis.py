@@ -40,19 +40,6 @@ def check_depth(depth: object) -> int:
     return depth
 
 
-def part_of(parameter: str) -> Part:
-    """Name the part of a block that a parameter belongs to.
-
-    `parameter` is its name inside the block, as timm gives it: 'attn.qkv.weight', 'ls2.gamma', 'norm1.bias'. Layer scale
-    goes with what it scales, the norms inside attention with attention.
-    """
-    if parameter.startswith(("attn.", "ls1.")):
-        return "attention"
-    if parameter.startswith(("mlp.", "ls2.")):
-        return "mlp"
-    return "norm"
-
-
 @dataclass(frozen=True, slots=True)
 class Basis:
     """The functions phi_k and the parts of a block that they expand.
@@ -93,9 +80,9 @@ class Basis:
         """The number K of terms of an expanded parameter."""
         return self.kind.count(self._degree, self.boundaries)
 
-    def terms_of(self, parameter: str) -> int:
-        """The number of terms of a block's parameter: K when its part is expanded, else 1."""
-        return self.terms if part_of(parameter) in self.expanded else 1
+    def terms_of(self, part: Part) -> int:
+        """The number of terms of a parameter that belongs to a part of a block: K when the part is expanded, else 1."""
+        return self.terms if part in self.expanded else 1
 
     def functions(self, position: Number, arithmetic: "Arithmetic[Number]") -> tuple[Number | float, ...]:
         """Return phi_0 to phi_(K-1) at a position t, as whatever t is: a float, a tensor, a value of a graph.

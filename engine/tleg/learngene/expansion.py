@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import InputError
-from tleg.learngene.basis import Basis
 from tleg.learngene.header import LearngeneHeader
-from tleg.learngene.structure import inner_name, is_block, layer_name
+from tleg.learngene.structure import PLAIN_VIT, family_of
 
 Array = NDArray[np.float32]
 
@@ -87,25 +86,28 @@ def _scale(term: Array, factor: np.float32, target: Array) -> None:
         np.multiply(term, factor, out=target)
 
 
-def expand_tensors(tensors: Mapping[str, Array], basis: Basis, depth: int) -> dict[str, Array]:
+def expand_tensors(tensors: Mapping[str, Array], header: LearngeneHeader, depth: int) -> dict[str, Array]:
     """Return a descendant's parameters under timm's names: 'blocks.0.attn.qkv.weight', 'patch_embed.proj.weight', ….
 
     `tensors` are a learngene's: 'blocks.attn.qkv.weight' of shape (K, …) and stem and head under their own names. Those of
     the stem and head are the learngene's own arrays, not copies. Raises DepthError.
     """
-    coefficients = basis.coefficients(depth)
+    family = family_of(header.architecture)
+    coefficients = [header.basis.coefficients(layers) for layers in family.profile(depth)]
+    places = {name: place for name in tensors if (place := family.place(name)) is not None}
     # One block of memory for all layers: the system hands out a large one many times faster than many small ones.
-    sizes = {name: depth * values[0].size for name, values in tensors.items() if is_block(name)}
+    sizes = {name: len(coefficients[place.stage]) * tensors[name][0].size for name, place in places.items()}
     memory = np.empty(sum(sizes.values()), np.float32)
     result: dict[str, Array] = {}
     start = 0
     for name, values in tensors.items():
-        if is_block(name):
-            layers = expand_parameter(values, coefficients, memory[start : start + sizes[name]])
-            start += sizes[name]
-            result.update((layer_name(layer, inner_name(name)), layers[layer]) for layer in range(depth))
-        else:
+        place = places.get(name)
+        if place is None:
             result[name] = values
+            continue
+        layers = expand_parameter(values, coefficients[place.stage], memory[start : start + sizes[name]])
+        start += sizes[name]
+        result.update((family.layer_name(place.stage, index, place.inner), layer) for index, layer in enumerate(layers))
     return result
 
 
@@ -133,11 +135,13 @@ def choose_head(known: int, num_classes: int | None) -> Head:
     return Head(num_classes, "new")
 
 
-def new_head(width: int, num_classes: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def new_head(
+    width: int, num_classes: int, seed: int = 0, classifier: str = PLAIN_VIT.classifier
+) -> dict[str, NDArray[np.float32]]:
     """Return a head's initial values by timm's names: weight (classes, width) normal with std 0.01, bias (classes,) zero.
 
-    The same seed gives the same head, whatever the format that it is written to.
+    The same seed gives the same head, whatever the format that it is written to. `classifier` is the family's.
     """
     weight = np.random.default_rng(seed).standard_normal((num_classes, width), dtype=np.float32)
     weight *= np.float32(NEW_HEAD_STD)
-    return {"head.weight": weight, "head.bias": np.zeros(num_classes, np.float32)}
+    return {f"{classifier}.weight": weight, f"{classifier}.bias": np.zeros(num_classes, np.float32)}

@@ -1,85 +1,347 @@
-"""Parameters of plain ViTs: timm's names and a learngene's, and which shapes there are, from the structure alone."""
+"""Families of architectures: their stages, the names and the shapes of their parameters. What is known without timm.
 
-from typing import Final
+A family is one object, found by the name of a timm model. What is here needs the standard library alone, so that headers are
+read and previewed without torch; `tleg.models.architecture` registers the same families together with how timm builds them.
+The plain ViT is the family of one stage.
 
-from tleg.learngene.header import Structure
+A learngene's name of a block's parameter is timm's without the number of the block: 'blocks.norm1.bias' holds the terms of
+'blocks.0.norm1.bias', 'blocks.1.norm1.bias' and so on.
+"""
 
-BLOCK_PREFIX: Final = "blocks."
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import takewhile
+from typing import Any, ClassVar, Final
+
+from tleg.errors import ArchitectureError, ExportError
+from tleg.learngene.basis import Part
+from tleg.learngene.header import TIMM_EPS, Architecture, Layout, Structure
+
+Shape = tuple[int, ...]
+# The number of blocks in each stage.
+Profile = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Blocks of one shape that follow one another. They share one set of terms; their positions are t = l / L of the stage.
+
+    prefix  of timm's names, before the number of a block: 'blocks.' of 'blocks.3.norm1.bias', 'layers.2.blocks.' in a Swin.
+            Everything that has no stage's prefix is stored once: stem, what lies between stages, head
+    """
+
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a block's parameter belongs: the index of its stage, and its name inside the block ('norm1.bias')."""
+
+    stage: int
+    inner: str
+
+
+class Family(ABC):
+    """Models of timm that differ in sizes and arguments and are expanded in one way.
+
+    name        of the family
+    patterns    of the timm names that it covers ('swin_*'); the family that was registered last is asked first
+    modules     of timm that its models are in, for lists of names; `lists` says which of their names
+    stages      in the order in which images pass through them
+    classifier  the module that gives the logits, by timm's name
+    first_conv  the module that takes the image
+    head        modules that follow the last block
+    """
+
+    name: ClassVar[str]
+    patterns: ClassVar[tuple[str, ...]]
+    modules: ClassVar[tuple[str, ...]] = ()
+    stages: ClassVar[tuple[Stage, ...]]
+    classifier: ClassVar[str] = "head"
+    first_conv: ClassVar[str]
+    head: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def profile(self, depth: int) -> Profile:
+        """The blocks of each stage in a descendant of a depth."""
+
+    @abstractmethod
+    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
+        """The arguments of `timm.create_model` that make so many blocks."""
+
+    @abstractmethod
+    def part_of(self, inner: str) -> Part:
+        """The part of a block that a parameter belongs to, by its name inside the block."""
+
+    def covers(self, timm_name: str) -> bool:
+        """Whether a timm model is taken for one of this family. What it really is shows when timm has built it."""
+        return any(fnmatchcase(timm_name, pattern) for pattern in self.patterns)
+
+    def lists(self, timm_name: str) -> bool:
+        """Whether a model of its modules of timm is one that can be expanded, as far as a name says so."""
+        return True
+
+    def place(self, name: str) -> Place | None:
+        """Where a parameter belongs, by a learngene's name; None for stem and head."""
+        for index, stage in enumerate(self.stages):
+            if name.startswith(stage.prefix):
+                return Place(index, name.removeprefix(stage.prefix))
+        return None
+
+    def is_block(self, name: str) -> bool:
+        """Whether a parameter, under timm's name or a learngene's, belongs to a block."""
+        return self.place(name) is not None
+
+    def block_name(self, stage: int, inner: str) -> str:
+        """A learngene's name of a parameter: 'blocks.norm1.bias'."""
+        return f"{self.stages[stage].prefix}{inner}"
+
+    def layer_name(self, stage: int, layer: int, inner: str) -> str:
+        """timm's name of a block's parameter: 'blocks.3.norm1.bias'. Layers count from 0 in each stage."""
+        return f"{self.stages[stage].prefix}{layer}.{inner}"
+
+    def learngene_name(self, name: str) -> str:
+        """A learngene's name of timm's parameter: 'blocks.norm1.bias' for 'blocks.3.norm1.bias', others unchanged."""
+        place = self.place(name)
+        return name if place is None else self.block_name(place.stage, place.inner.partition(".")[2])
+
+    @property
+    def prefix(self) -> str:
+        """What all names of blocks begin with. Without it, terms of one stage are called as inside a block."""
+        pieces = zip(*(stage.prefix.split(".") for stage in self.stages), strict=False)
+        common = takewhile(lambda each: len(set(each)) == 1, pieces)
+        return "".join(f"{piece}." for piece, *_ in common if piece)
+
+    def part(self, name: str) -> Part | None:
+        """The part of a block that a parameter belongs to, by a learngene's name; None for stem and head."""
+        place = self.place(name)
+        return None if place is None else self.part_of(place.inner)
+
+    def layout_arguments(self, layout: Layout) -> dict[str, Any]:
+        """The arguments of `timm.create_model` that make a layout."""
+        return {}
+
+    def check_layout(self, architecture: Architecture, layout: Layout) -> None:
+        """Refuse a layout that means nothing for an architecture. Raises ArchitectureError."""
+        if layout != "auxiliary":
+            raise ArchitectureError(f"'{architecture.name}' has no {layout} layout")
+
+    def name_in(self, layout: Layout, name: str) -> str:
+        """timm's name, in a layout, of a parameter that has another one in the auxiliary layout."""
+        return name
+
+    def auxiliary_name(self, name: str) -> str:
+        """The name in the auxiliary layout of a parameter of any layout."""
+        return name
+
+    def parameter_shapes(self, architecture: Architecture) -> dict[str, Shape] | None:
+        """The parameters of stem, one block of each stage and head by a learngene's names; those of blocks without the axis
+        of terms. None where only timm knows them."""
+        return None
+
+    def spelled_out(self, architecture: Architecture) -> tuple[str, dict[str, Any]]:
+        """The timm name and arguments that say the architecture in JSON, LayerNorm's eps included. Raises ExportError."""
+        if architecture.eps is not None:
+            raise ExportError(f"timm's config cannot state a LayerNorm eps of {architecture.eps}; export to ONNX instead")
+        return architecture.name, dict(architecture.arguments)
+
+
+_FAMILIES: Final[dict[str, Family]] = {}
+
+
+def register(family: Family) -> None:
+    """Make a family known, or put the same family with more that is known of it in its place.
+
+    Raises ArchitectureError when another family has the name.
+    """
+    known = _FAMILIES.get(family.name)
+    if known is not None and not isinstance(family, type(known)):
+        raise ArchitectureError(f"there is a family '{family.name}' already")
+    _FAMILIES[family.name] = family
+
+
+def unregister(name: str) -> None:
+    """Forget a family. Raises ArchitectureError when there is none of that name."""
+    if name not in _FAMILIES:
+        raise ArchitectureError(f"there is no family '{name}'")
+    del _FAMILIES[name]
+
+
+def families() -> tuple[Family, ...]:
+    """All families, in the order in which they were registered."""
+    return tuple(_FAMILIES.values())
+
+
+def family_covering(timm_name: str) -> Family:
+    """Return the family of a timm model, by its name. Raises ArchitectureError when no family covers it."""
+    for family in reversed(_FAMILIES.values()):
+        if family.covers(timm_name):
+            return family
+    raise ArchitectureError(f"no family of architectures covers '{timm_name}'")
+
+
+def family_of(architecture: Architecture) -> Family:
+    """Return the family of an architecture. Raises ArchitectureError."""
+    return family_covering(architecture.name)
+
+
+class PlainVit(Family):
+    """timm's plain VisionTransformer (deit, vit, deit3, dinov2): one stage of equal blocks.
+
+    It takes every name that no other family covers, and says when timm has built it what does not fit.
+    """
+
+    name = "vit"
+    patterns = ("*",)
+    modules = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit")
+    stages = (Stage("blocks."),)
+    first_conv = "patch_embed.proj"
+    head = ("norm", "attn_pool", "fc_norm", "head")
+
+    # Whose LayerNorms have an eps of 1e-5.
+    _EPS_1E5_NAME: Final = "vit_base_patch16_clip_224"
+
+    def profile(self, depth: int) -> Profile:
+        return (depth,)
+
+    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
+        (depth,) = profile
+        return {"depth": depth}
+
+    def part_of(self, inner: str) -> Part:
+        """Layer scale goes with what it scales, the norms inside attention with attention."""
+        if inner.startswith(("attn.", "ls1.")):
+            return "attention"
+        if inner.startswith(("mlp.", "ls2.")):
+            return "mlp"
+        return "norm"
+
+    def lists(self, timm_name: str) -> bool:
+        return "distilled" not in timm_name  # Those have two heads.
+
+    def layout_arguments(self, layout: Layout) -> dict[str, Any]:
+        return {"fc_norm": True} if layout == "official" else {}
+
+    def check_layout(self, architecture: Architecture, layout: Layout) -> None:
+        if layout == "official" and architecture.arguments.get("global_pool") != "avg":
+            raise ArchitectureError(
+                "the official layout normalises after average pooling; this architecture does not pool so"
+            )
+
+    def name_in(self, layout: Layout, name: str) -> str:
+        return f"fc_{name}" if layout == "official" and name.startswith("norm.") else name
+
+    def auxiliary_name(self, name: str) -> str:
+        return name.removeprefix("fc_") if name.startswith("fc_norm.") else name
+
+    def parameter_shapes(self, architecture: Architecture) -> dict[str, Shape] | None:
+        structure = architecture.structure
+        return None if structure is None else self.shapes(structure, architecture.num_classes)
+
+    def shapes(self, structure: Structure, num_classes: int) -> dict[str, Shape]:
+        """The parameters of a plain ViT, see `parameter_shapes`."""
+        width = structure.width
+        shapes: dict[str, Shape] = {}
+        if structure.class_token:
+            shapes["cls_token"] = (1, 1, width)
+        if structure.registers:
+            shapes["reg_token"] = (1, structure.registers, width)
+        if structure.position != "none":
+            shapes["pos_embed"] = (1, structure.tokens if structure.position == "all" else structure.patches, width)
+        shapes["patch_embed.proj.weight"] = (width, structure.channels, *structure.patch_size)
+        if structure.patch_bias:
+            shapes["patch_embed.proj.bias"] = (width,)
+        if structure.pre_norm:
+            shapes |= {"norm_pre.weight": (width,), "norm_pre.bias": (width,)}
+        shapes |= {self.block_name(0, inner): shape for inner, shape in self.block_shapes(structure).items()}
+        shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
+        shapes |= {"head.weight": (num_classes, width), "head.bias": (num_classes,)}
+        return shapes
+
+    def block_shapes(self, structure: Structure) -> dict[str, Shape]:
+        """The parameters of one block, by name inside the block, in timm's order."""
+        width, hidden = structure.width, structure.hidden
+        shapes: dict[str, Shape] = {"norm1.weight": (width,), "norm1.bias": (width,), "attn.qkv.weight": (3 * width, width)}
+        if structure.qkv_bias:
+            shapes["attn.qkv.bias"] = (3 * width,)
+        shapes |= {"attn.proj.weight": (width, width), "attn.proj.bias": (width,)}
+        if structure.layer_scale:
+            shapes["ls1.gamma"] = (width,)
+        shapes |= {
+            "norm2.weight": (width,),
+            "norm2.bias": (width,),
+            "mlp.fc1.weight": (hidden, width),
+            "mlp.fc1.bias": (hidden,),
+            "mlp.fc2.weight": (width, hidden),
+            "mlp.fc2.bias": (width,),
+        }
+        if structure.layer_scale:
+            shapes["ls2.gamma"] = (width,)
+        return shapes
+
+    def spelled_out(self, architecture: Architecture) -> tuple[str, dict[str, Any]]:
+        # timm's config is JSON, so a LayerNorm's eps cannot be stated in it. Names imply one: most of them 1e-6.
+        structure = architecture.structure
+        if structure is None or architecture.eps not in (None, TIMM_EPS, 1e-5):
+            return super().spelled_out(architecture)
+        if architecture.eps == 1e-5:
+            return self._EPS_1E5_NAME, self._complete_arguments(structure)
+        return architecture.name, dict(architecture.arguments)
+
+    def _complete_arguments(self, structure: Structure) -> dict[str, Any]:
+        """Every argument of a plain ViT, so that nothing is left to what a name implies."""
+        return {
+            "img_size": list(structure.image_size),
+            "patch_size": list(structure.patch_size),
+            "in_chans": structure.channels,
+            "embed_dim": structure.width,
+            "num_heads": structure.heads,
+            "mlp_ratio": structure.hidden / structure.width,
+            "qkv_bias": structure.qkv_bias,
+            "init_values": 1e-5 if structure.layer_scale else None,
+            "class_token": structure.class_token,
+            "reg_tokens": structure.registers,
+            "no_embed_class": structure.position == "patches",
+            "pos_embed": "none" if structure.position == "none" else "learn",
+            "pre_norm": structure.pre_norm,
+            "global_pool": structure.pool,
+            "fc_norm": False,
+        }
+
+
+PLAIN_VIT: Final = PlainVit()
+register(PLAIN_VIT)
+
+
+# The names of a plain ViT, for those who write its graph themselves.
 
 
 def is_block(name: str) -> bool:
-    """Whether a parameter, under either name, belongs to the blocks."""
-    return name.startswith(BLOCK_PREFIX)
+    """Whether a plain ViT's parameter, under either name, belongs to the blocks."""
+    return PLAIN_VIT.is_block(name)
 
 
 def inner_name(name: str) -> str:
     """The name inside the block of a learngene's parameter: 'norm1.bias' for 'blocks.norm1.bias'."""
-    return name.removeprefix(BLOCK_PREFIX)
+    return name.removeprefix(PLAIN_VIT.prefix)
 
 
 def layer_name(layer: int, inner: str) -> str:
     """timm's name of a block's parameter: layer_name(3, 'norm1.bias') is 'blocks.3.norm1.bias'."""
-    return f"{BLOCK_PREFIX}{layer}.{inner}"
-
-
-def learngene_name(name: str) -> str:
-    """The learngene's name of timm's parameter: 'blocks.norm1.bias' for 'blocks.3.norm1.bias', others unchanged."""
-    if not is_block(name):
-        return name
-    return BLOCK_PREFIX + inner_name(name).partition(".")[2]
+    return PLAIN_VIT.layer_name(0, layer, inner)
 
 
 def official_layout_name(name: str) -> str:
     """The name in the official layout, where the final norm follows pooling: 'fc_norm.bias' for 'norm.bias'."""
-    return f"fc_{name}" if name.startswith("norm.") else name
+    return PLAIN_VIT.name_in("official", name)
 
 
 def auxiliary_layout_name(name: str) -> str:
     """The name in the auxiliary layout of a parameter of the official one: 'norm.bias' for 'fc_norm.bias'."""
-    return name.removeprefix("fc_") if name.startswith("fc_norm.") else name
-
-
-Shape = tuple[int, ...]
-
-
-def block_shapes(structure: Structure) -> dict[str, Shape]:
-    """The parameters of one block, by name inside the block, in timm's order."""
-    width, hidden = structure.width, structure.hidden
-    shapes: dict[str, Shape] = {"norm1.weight": (width,), "norm1.bias": (width,), "attn.qkv.weight": (3 * width, width)}
-    if structure.qkv_bias:
-        shapes["attn.qkv.bias"] = (3 * width,)
-    shapes |= {"attn.proj.weight": (width, width), "attn.proj.bias": (width,)}
-    if structure.layer_scale:
-        shapes["ls1.gamma"] = (width,)
-    shapes |= {
-        "norm2.weight": (width,),
-        "norm2.bias": (width,),
-        "mlp.fc1.weight": (hidden, width),
-        "mlp.fc1.bias": (hidden,),
-        "mlp.fc2.weight": (width, hidden),
-        "mlp.fc2.bias": (width,),
-    }
-    if structure.layer_scale:
-        shapes["ls2.gamma"] = (width,)
-    return shapes
+    return PLAIN_VIT.auxiliary_name(name)
 
 
 def parameter_shapes(structure: Structure, num_classes: int) -> dict[str, Shape]:
-    """The parameters of stem, one block and head by a learngene's names; those of the block without the axis of terms."""
-    width = structure.width
-    shapes: dict[str, Shape] = {}
-    if structure.class_token:
-        shapes["cls_token"] = (1, 1, width)
-    if structure.registers:
-        shapes["reg_token"] = (1, structure.registers, width)
-    if structure.position != "none":
-        shapes["pos_embed"] = (1, structure.tokens if structure.position == "all" else structure.patches, width)
-    shapes["patch_embed.proj.weight"] = (width, structure.channels, *structure.patch_size)
-    if structure.patch_bias:
-        shapes["patch_embed.proj.bias"] = (width,)
-    if structure.pre_norm:
-        shapes |= {"norm_pre.weight": (width,), "norm_pre.bias": (width,)}
-    shapes |= {BLOCK_PREFIX + name: shape for name, shape in block_shapes(structure).items()}
-    shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
-    shapes |= {"head.weight": (num_classes, width), "head.bias": (num_classes,)}
-    return shapes
+    """The parameters of a plain ViT: stem, one block and head by a learngene's names, without the axis of terms."""
+    return PLAIN_VIT.shapes(structure, num_classes)

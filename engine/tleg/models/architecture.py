@@ -1,34 +1,107 @@
-"""Which ViTs can be expanded, and how timm builds them.
+"""Families of architectures as timm builds them: which models can be expanded, and what they are made of.
 
-Any timm model that is a `VisionTransformer` with homogeneous blocks and a `depth` argument fits: deit, vit, deit3, dinov2,
-with or without class token, registers and layer scale. Everything else is refused with the reason.
+The families of `tleg.learngene.structure`, registered here together with all that needs timm. Today there is one, timm's
+plain `VisionTransformer`: deit, vit, deit3, dinov2, with or without class token, registers and layer scale. Everything else
+is refused with the reason.
 """
 
 import inspect
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import timm
 import torch
 from timm.layers import Attention, LayerNorm, Mlp, PatchEmbed
 from timm.models.vision_transformer import Block, VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError, closest_name, did_you_mean
 from tleg.learngene.basis import check_depth
 from tleg.learngene.header import Architecture, Layout, Structure
+from tleg.learngene.structure import Family, PlainVit, Profile, family_covering, register
 
-# What an auxiliary model has, where timm's own names mean something else.
-AUXILIARY_DEFAULTS: Mapping[str, Any] = {"class_token": False, "global_pool": "avg", "fc_norm": False}
+# Runs the blocks of a stage, by its index, on what comes into it.
+RunStage = Callable[[int, Tensor], Tensor]
+
+
+class TimmFamily(Family):
+    """A family with how timm builds it. Models are timm's own modules."""
+
+    @abstractmethod
+    def auxiliary_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of an auxiliary model: what the family's have, and what was given, which wins."""
+
+    @abstractmethod
+    def examine(self, model: nn.Module, architecture: Architecture) -> Architecture:
+        """Return the architecture of a model with its input size, and its structure where there is one.
+
+        model  on 'meta', of the profile of depth 2
+
+        Raises ArchitectureError, with the reason, when it cannot be expanded.
+        """
+
+    @abstractmethod
+    def refusal(self, architecture: Architecture, reason: str) -> str:
+        """Why timm did not build a model, in one line: because of what was asked for, or because it is of no such kind."""
+
+    @abstractmethod
+    def features(self, model: Any, images: Tensor, run: RunStage) -> Tensor:
+        """images (N, C, H, W) -> what `model.forward_head` takes, in timm's order, with `run` in place of each stage."""
+
+    @abstractmethod
+    def inference_bytes(self, model: Any) -> int:
+        """The largest set of float32 activations that are alive at once in a forward pass of one image."""
+
+    def options(self, architecture: Architecture) -> dict[str, Any]:
+        """Arguments of `timm.create_model` for what an architecture says outside of its arguments."""
+        return {}
+
+    def blocks(self, model: nn.Module, stage: int) -> list[nn.Module]:
+        """The blocks of a stage of a model."""
+        return list(model.get_submodule(self.stages[stage].prefix.rstrip(".")).children())
+
+    def take_blocks(self, model: nn.Module, stage: int) -> list[nn.Module]:
+        """Take the blocks of a stage out of a model, which has none there afterwards."""
+        blocks = self.blocks(model, stage)
+        holder, _, name = self.stages[stage].prefix.rstrip(".").rpartition(".")
+        setattr(model.get_submodule(holder), name, nn.Sequential())
+        return blocks
+
+    def check_blocks(self, model: nn.Module, name: str, profile: Profile) -> None:
+        """Refuse stages of another number of blocks, and blocks that differ or hold buffers. Raises ArchitectureError."""
+        for stage, count in enumerate(profile):
+            blocks = self.blocks(model, stage)
+            if len(blocks) != count:
+                raise ArchitectureError(f"'{name}' ignores its depth argument, so it cannot be expanded")
+            shapes = [{key: value.shape for key, value in block.state_dict().items()} for block in blocks]
+            if any(each != shapes[0] for each in shapes):
+                raise ArchitectureError(f"the blocks of '{name}' differ from each other, so one rule cannot expand them")
+            if any(True for block in blocks for _ in block.buffers()):
+                raise ArchitectureError(
+                    f"the blocks of '{name}' hold buffers besides parameters, which have no rule to expand them"
+                )
+
+
+def timm_family_of(architecture: Architecture) -> TimmFamily:
+    """Return the family of an architecture, with how timm builds it. Raises ArchitectureError."""
+    return _built_by_timm(architecture.name)
+
+
+def _built_by_timm(name: str) -> TimmFamily:
+    family = family_covering(name)
+    if not isinstance(family, TimmFamily):
+        raise ArchitectureError(f"nothing says how timm builds the family '{family.name}' of '{name}'")
+    return family
 
 
 def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes: int = 1000) -> Architecture:
     """Return the architecture that `timm.create_model(name, **arguments)` means, in the auxiliary layout.
 
-    Without other arguments there is no class token, and the final norm precedes average pooling. With `class_token=True` the
+    A plain ViT has no class token unless `class_token=True` asks for one, and its final norm precedes average pooling; a
     class token is pooled, unless `global_pool` says otherwise.
 
     Raises ArchitectureError, with the reason, when timm does not know the name, or the model cannot be expanded.
@@ -41,23 +114,11 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
             field="model-arg",
             code="conflict",
         )
-    pool = {"global_pool": "token"} if given.get("class_token") else {}
-    architecture = Architecture(name, {**AUXILIARY_DEFAULTS, **pool, **given}, num_classes, (1, 1, 1))
+    family = _built_by_timm(name)
+    architecture = Architecture(name, family.auxiliary_arguments(given), num_classes, (1, 1, 1))
     with torch.device("meta"):
-        model = _create(architecture, 2, fc_norm=None)
-    _check_expandable(model, name)
-    embed = cast(PatchEmbed, model.patch_embed)
-    height, width = embed.img_size
-    patch = embed.patch_size
-    if any(size % step for size, step in zip(embed.img_size, patch, strict=True)):
-        raise ArchitectureError(
-            f"an image of {height} x {width} pixels does not divide into patches of {patch[0]} x {patch[1]}; "
-            "choose another patch_size or img_size, as in --model-arg patch_size=4",
-            field="model-arg",
-            code="out-of-range",
-        )
-    structure, _ = plain_structure(model)
-    return replace(architecture, input_size=(model.in_chans, height, width), structure=structure)
+        model = _create(family, architecture, family.profile(2))
+    return family.examine(model, architecture)
 
 
 def _implied_by_tag(name: str) -> dict[str, Any]:
@@ -70,35 +131,27 @@ def _implied_by_tag(name: str) -> dict[str, Any]:
 
 def build(
     architecture: Architecture,
-    depth: int,
+    depth: int | Profile,
     *,
     layout: Layout = "auxiliary",
     num_classes: int | None = None,
     device: Literal["cpu", "meta"] = "cpu",
     drop_path: float = 0.0,
 ) -> VisionTransformer:
-    """Return a new timm VisionTransformer of an architecture, with timm's initial weights (on 'meta' without any).
+    """Return a new model of an architecture, of timm's own class, with timm's initial weights (on 'meta' without any).
+
+    depth  of a descendant, or the number of blocks in each stage
 
     Raises DepthError, and ArchitectureError when the layout does not apply or this timm builds something else.
     """
-    check_depth(depth)
+    family = timm_family_of(architecture)
+    profile = tuple(map(check_depth, depth)) if isinstance(depth, tuple) else family.profile(check_depth(depth))
     context: AbstractContextManager[Any] = torch.device("meta") if device == "meta" else nullcontext()
     if num_classes is not None:
         architecture = replace(architecture, num_classes=num_classes)
-    fc_norm = layout_fc_norm(architecture, layout)
+    family.check_layout(architecture, layout)
     with context:
-        return _create(architecture.in_layout(layout), depth, fc_norm=fc_norm, drop_path=drop_path)
-
-
-def layout_fc_norm(architecture: Architecture, layout: Layout) -> bool | None:
-    """Return timm's `fc_norm` for a layout; None leaves the architecture's own. Raises ArchitectureError."""
-    if layout == "auxiliary":
-        return None
-    if architecture.arguments.get("global_pool") != "avg":
-        raise ArchitectureError(
-            "the official layout normalises after average pooling; this architecture does not pool so", field="layout"
-        )
-    return True
+        return _create(family, architecture.in_layout(layout), profile, layout=layout, drop_path=drop_path)
 
 
 def known_name(name: str) -> str:
@@ -123,53 +176,92 @@ def normalise_name(name: str) -> str:
     return known_name(name).partition(".")[0]
 
 
-def _create(architecture: Architecture, depth: int, *, fc_norm: bool | None, drop_path: float = 0.0) -> VisionTransformer:
+def _create(
+    family: TimmFamily,
+    architecture: Architecture,
+    profile: Profile,
+    *,
+    layout: Layout = "auxiliary",
+    drop_path: float = 0.0,
+) -> VisionTransformer:
     # The name may come from a file. timm would download 'hf-hub:somebody/something'; a name of its own stays here.
     if not timm.is_model(architecture.name):
         raise ArchitectureError(f"this timm ({timm.__version__}) has no model '{architecture.name}'", code="unknown-name")
-    arguments: dict[str, Any] = dict(architecture.arguments)
-    if fc_norm is not None:
-        arguments["fc_norm"] = fc_norm
-    if architecture.eps is not None:
-        arguments["norm_layer"] = partial(LayerNorm, eps=architecture.eps)
-    if drop_path:
-        arguments["drop_path_rate"] = drop_path
+    arguments = {
+        **architecture.arguments,
+        **family.layout_arguments(layout),
+        **family.options(architecture),
+        **family.depth_arguments(profile),
+        **({"drop_path_rate": drop_path} if drop_path else {}),
+    }
     try:
-        return cast(
-            VisionTransformer,
-            timm.create_model(architecture.name, num_classes=architecture.num_classes, depth=depth, **arguments),
-        )
+        model = timm.create_model(architecture.name, num_classes=architecture.num_classes, **arguments)
     except Exception as error:  # timm reports what does not fit in many ways: TypeError, assertions, RuntimeError.
-        raise ArchitectureError(_refusal(architecture, str(error) or type(error).__name__)) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ArchitectureError(family.refusal(architecture, reason)) from error
+    # The class that all families of today are built as.
+    return cast(VisionTransformer, model)
 
 
-def _refusal(architecture: Architecture, reason: str) -> str:
-    """Why timm did not build a model: because of what was asked for, or because it is no plain ViT."""
-    reason = reason.splitlines()[0]
-    asked = {name for name, value in architecture.arguments.items() if AUXILIARY_DEFAULTS.get(name, name) != value}
-    if "unexpected keyword argument" in reason:
-        argument = reason.rpartition("argument ")[2].strip("'\"")
-        if argument in asked:
-            known = inspect.signature(VisionTransformer).parameters
-            return f"'{architecture.name}' takes no argument '{argument}'.{did_you_mean(argument, known)}"
-        reason = f"it takes no '{argument}'"
-    if not asked:
-        return f"'{architecture.name}' cannot be expanded as timm's plain ViTs can (deit, vit, deit3, dinov2): {reason}"
-    return f"timm cannot build '{architecture.name}' with these arguments: {reason}"
+class TimmPlainVit(PlainVit, TimmFamily):
+    """timm's plain VisionTransformer with a depth argument and equal blocks."""
 
+    # What an auxiliary model has, where timm's own names mean something else.
+    defaults: Final[Mapping[str, Any]] = {"class_token": False, "global_pool": "avg", "fc_norm": False}
 
-def _check_expandable(model: nn.Module, name: str) -> None:
-    if type(model) is not VisionTransformer:
-        raise ArchitectureError(
-            f"'{name}' is a {type(model).__name__}; tleg expands timm's plain VisionTransformer (deit, vit, deit3, dinov2)"
-        )
-    if len(model.blocks) != 2:
-        raise ArchitectureError(f"'{name}' ignores its depth argument, so it cannot be expanded")
-    shapes = [{key: value.shape for key, value in block.state_dict().items()} for block in model.blocks]
-    if shapes[0] != shapes[1]:
-        raise ArchitectureError(f"the blocks of '{name}' differ from each other, so one rule cannot expand them")
-    if any(True for block in model.blocks for _ in block.buffers()):
-        raise ArchitectureError(f"the blocks of '{name}' hold buffers besides parameters, which have no rule to expand them")
+    def auxiliary_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        pool = {"global_pool": "token"} if given.get("class_token") else {}
+        return {**self.defaults, **pool, **given}
+
+    def options(self, architecture: Architecture) -> dict[str, Any]:
+        return {} if architecture.eps is None else {"norm_layer": partial(LayerNorm, eps=architecture.eps)}
+
+    def examine(self, model: nn.Module, architecture: Architecture) -> Architecture:
+        name = architecture.name
+        if type(model) is not VisionTransformer:
+            raise ArchitectureError(
+                f"'{name}' is a {type(model).__name__}; tleg expands timm's plain VisionTransformer "
+                "(deit, vit, deit3, dinov2)"
+            )
+        self.check_blocks(model, name, self.profile(2))
+        embed = cast(PatchEmbed, model.patch_embed)
+        height, width = embed.img_size
+        patch = embed.patch_size
+        if any(size % step for size, step in zip(embed.img_size, patch, strict=True)):
+            raise ArchitectureError(
+                f"an image of {height} x {width} pixels does not divide into patches of {patch[0]} x {patch[1]}; "
+                "choose another patch_size or img_size, as in --model-arg patch_size=4",
+                field="model-arg",
+                code="out-of-range",
+            )
+        structure, _ = plain_structure(model)
+        return replace(architecture, input_size=(model.in_chans, height, width), structure=structure)
+
+    def refusal(self, architecture: Architecture, reason: str) -> str:
+        asked = {name for name, value in architecture.arguments.items() if self.defaults.get(name, name) != value}
+        if "unexpected keyword argument" in reason:
+            argument = reason.rpartition("argument ")[2].strip("'\"")
+            if argument in asked:
+                known = inspect.signature(VisionTransformer).parameters
+                return f"'{architecture.name}' takes no argument '{argument}'.{did_you_mean(argument, known)}"
+            reason = f"it takes no '{argument}'"
+        if not asked:
+            return f"'{architecture.name}' cannot be expanded as timm's plain ViTs can (deit, vit, deit3, dinov2): {reason}"
+        return f"timm cannot build '{architecture.name}' with these arguments: {reason}"
+
+    def features(self, model: Any, images: Tensor, run: RunStage) -> Tensor:
+        x = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+        tokens: Tensor = model.norm(run(0, x))
+        return tokens
+
+    def inference_bytes(self, model: Any) -> int:
+        """In the attention x, its norm, q, k, v and the result; in the MLP x, its norm and the hidden layer before and after
+        its activation."""
+        block = self.blocks(model, 0)[0]
+        hidden = max((module.out_features for module in block.modules() if isinstance(module, nn.Linear)), default=0)
+        width = model.embed_dim
+        tokens = model.patch_embed.num_patches + model.num_prefix_tokens
+        return 4 * int(tokens * max(6 * width, 2 * width + 2 * hidden))
 
 
 def plain_structure(model: VisionTransformer, layout: Layout = "auxiliary") -> tuple[Structure | None, str]:
@@ -229,3 +321,6 @@ def plain_structure(model: VisionTransformer, layout: Layout = "auxiliary") -> t
         eps=norms[0].eps,
     )
     return structure, ""
+
+
+register(TimmPlainVit())

@@ -1,4 +1,4 @@
-"""The auxiliary model: a ViT whose blocks are made from a learngene's terms at every step.
+"""The auxiliary model: a model whose blocks are made from a learngene's terms at every step.
 
 The coefficients are an argument of forward, never state of the module: one set of terms serves any depth from one step to
 the next, and recomputing a block (gradient checkpointing) gives the same weights.
@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import Array, Expandable
 from tleg.learngene.header import Architecture
-from tleg.learngene.structure import BLOCK_PREFIX, inner_name, is_block
-from tleg.models.architecture import build
+from tleg.learngene.structure import Profile
+from tleg.models.architecture import build, timm_family_of
 
 
 class ExpandTerms(torch.autograd.Function):
@@ -55,33 +55,42 @@ class ExpandTerms(torch.autograd.Function):
 
 
 class AuxiliaryModel(nn.Module):
-    """A ViT of any depth over one set of terms (TLEG section 3.2).
+    """A model of any depth over one set of terms (TLEG section 3.2).
 
-    vit    a timm VisionTransformer without blocks: stem, final norm and head
-    terms  stacks of terms by parameter name inside a block, with '.' as '/': shape (K, *parameter) or (1, *parameter)
+    vit    timm's model without blocks: stem, final norm and head
+    terms  stacks of terms by parameter name inside a block, with '.' as '/': shape (K, *parameter) or (1, *parameter);
+           in a family of several stages the name tells the stage as well
     """
 
     def __init__(self, architecture: Architecture, basis: Basis) -> None:
         super().__init__()
         self.architecture = architecture
         self.basis = basis
+        self.family = timm_family_of(architecture)
         # Whether blocks are computed a second time in the backward pass, which keeps fewer activations.
         self.gradient_checkpointing = False
         self._plain_first = basis.starts_with_one
         # Every term starts with matrices of a block of its own. Vectors (biases, norms) are such that each layer's are a
         # block's: by the paper's basis those of term 0, and zeros in the further terms, which tell the layers apart.
-        vit = build(architecture, basis.terms)
-        blocks = [dict(block.named_parameters()) for block in vit.blocks]
+        stages = range(len(self.family.stages))
+        vit = build(architecture, (basis.terms,) * len(stages))
         terms = {}
-        for name, first in blocks[0].items():
-            values = [block[name].detach().clone() for block in blocks[: basis.terms_of(name)]]
-            if first.dim() <= 1 and len(values) > 1:
-                values = [value * weight for value, weight in zip(values, basis.one, strict=True)]
-            terms[_key(name)] = nn.Parameter(torch.stack(values))
+        # By stage, what is called how among the terms and inside the block.
+        names: list[list[tuple[str, str]]] = [[] for _ in stages]
+        for stage in stages:
+            blocks = [dict(block.named_parameters()) for block in self.family.take_blocks(vit, stage)]
+            for inner, first in blocks[0].items():
+                values = [block[inner].detach().clone() for block in blocks[: basis.terms_of(self.family.part_of(inner))]]
+                if first.dim() <= 1 and len(values) > 1:
+                    values = [value * weight for value, weight in zip(values, basis.one, strict=True)]
+                key = self._key(stage, inner)
+                names[stage].append((key, inner))
+                terms[key] = nn.Parameter(torch.stack(values))
         self.terms = nn.ParameterDict(terms)
-        # A block's code, with its parameters put in at every call. In a tuple, so that it is no submodule.
-        self._template = (build(architecture, 1, device="meta").blocks[0],)
-        vit.blocks = nn.Sequential()
+        self._names = tuple(tuple(sorted(each)) for each in names)
+        # The code of each stage's block, with its parameters put in at every call. In a tuple, so that it is no submodule.
+        whole = build(architecture, (1,) * len(stages), device="meta")
+        self._template = tuple(self.family.blocks(whole, stage)[0] for stage in stages)
         self.vit: VisionTransformer = vit
 
     @classmethod
@@ -95,59 +104,82 @@ class AuxiliaryModel(nn.Module):
         """Copy a learngene's tensors into the model, strictly: RuntimeError names what is missing or does not fit."""
         state = {}
         for name, values in tensors.items():
-            key = f"terms.{_key(inner_name(name))}" if is_block(name) else f"vit.{name}"
+            place = self.family.place(name)
+            key = f"vit.{name}" if place is None else f"terms.{self._key(place.stage, place.inner)}"
             state[key] = torch.from_numpy(values)
         self.load_state_dict(state, strict=True)
 
     def tensors(self) -> dict[str, Array]:
         """Return a learngene's tensors: float32 arrays on the CPU, copies."""
-        result = {f"{BLOCK_PREFIX}{_name(key)}": _array(values) for key, values in self.terms.items()}
+        result = {self._name(key): _array(values) for key, values in self.terms.items()}
         result |= {name: _array(values) for name, values in self.vit.named_parameters()}
         return result
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, that of the template block included."""
+        """Set training mode, that of the template blocks included."""
         super().train(mode)
-        self._template[0].train(mode)
+        for template in self._template:
+            template.train(mode)
         return self
 
     def coefficients(self, depth: int) -> Tensor:
-        """The coefficient matrix of a depth on the model's device, shape (depth, K), float32. Raises DepthError."""
-        return torch.tensor(self.basis.coefficients(depth), dtype=torch.float32, device=self.device)
+        """The coefficients of a depth on the model's device, float32, shape (depth, K). Raises DepthError.
+
+        Of several stages the rows follow one another, as many for each as `family.profile(depth)` says.
+        """
+        rows = [row for layers in self.family.profile(depth) for row in self.basis.coefficients(layers)]
+        return torch.tensor(rows, dtype=torch.float32, device=self.device)
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
 
-    def expand(self, coefficients: Tensor) -> list[dict[str, Tensor]]:
-        """Return the weights of every layer, differentiable: for each row of coefficients (L, K), {name: (*parameter)}."""
+    def expand(self, coefficients: Tensor, stage: int = 0) -> list[dict[str, Tensor]]:
+        """Return the weights of every layer of a stage, differentiable.
+
+        For each row of coefficients (L, K) {name inside a block: (*parameter)}.
+        """
         ones = coefficients.new_ones(coefficients.shape[0], 1)
         layers: list[dict[str, Tensor]] = [{} for _ in range(coefficients.shape[0])]
-        for key, terms in self.terms.items():
+        for key, inner in self._names[stage]:
+            terms = self.terms[key]
             rows = ones if terms.shape[0] == 1 else coefficients
             weights: Tensor = ExpandTerms.apply(terms, rows, self._plain_first)
             for layer, value in zip(layers, weights.unbind(0), strict=True):
-                layer[_name(key)] = value
+                layer[inner] = value
         return layers
 
-    def forward_features(self, images: Tensor, coefficients: Tensor) -> Tensor:
-        """images (N, C, H, W), coefficients (L, K) -> normalised tokens (N, tokens, width). The order is timm's."""
-        vit = self.vit
-        x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
-        template = self._template[0]
-        for weights in self.expand(coefficients):
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(functional_call, template, weights, (x,), use_reentrant=False)
-            else:
-                x = functional_call(template, weights, (x,))
-        tokens: Tensor = vit.norm(x)
-        return tokens
+    def forward_features(self, images: Tensor, coefficients: Tensor, profile: Profile | None = None) -> Tensor:
+        """images (N, C, H, W), coefficients (L, K) -> what the head takes, for ViTs normalised tokens (N, tokens, width).
 
-    def forward(self, images: Tensor, coefficients: Tensor) -> Tensor:
-        """images (N, C, H, W), coefficients (L, K) -> logits (N, classes)."""
-        logits: Tensor = self.vit.forward_head(self.forward_features(images, coefficients))
+        profile  how many of the rows belong to each stage; None where there is one stage
+        """
+        rows = coefficients.split(profile or (len(coefficients),))
+
+        def run(stage: int, x: Tensor) -> Tensor:
+            template = self._template[stage]
+            for weights in self.expand(rows[stage], stage):
+                if self.gradient_checkpointing and torch.is_grad_enabled():
+                    x = checkpoint(functional_call, template, weights, (x,), use_reentrant=False)
+                else:
+                    x = functional_call(template, weights, (x,))
+            return x
+
+        return self.family.features(self.vit, images, run)
+
+    def forward(self, images: Tensor, coefficients: Tensor, profile: Profile | None = None) -> Tensor:
+        """images (N, C, H, W), coefficients (L, K) -> logits (N, classes). For `profile` see `forward_features`."""
+        logits: Tensor = self.vit.forward_head(self.forward_features(images, coefficients, profile))
         return logits
+
+    def _key(self, stage: int, inner: str) -> str:
+        """The key of a parameter among the terms: a ParameterDict takes no dots."""
+        return self.family.block_name(stage, inner).removeprefix(self.family.prefix).replace(".", "/")
+
+    def _name(self, key: str) -> str:
+        """A learngene's name of what has a key among the terms."""
+        return self.family.prefix + key.replace("/", ".")
 
 
 class ElasticViT(AuxiliaryModel):
@@ -159,16 +191,7 @@ class ElasticViT(AuxiliaryModel):
 
     def forward(self, images: Tensor, depth: int) -> Tensor:  # type: ignore[override]  # a depth stands for its coefficients
         """images (N, C, H, W) and a depth -> logits (N, classes). Raises DepthError."""
-        return super().forward(images, self.coefficients(depth))
-
-
-def _key(name: str) -> str:
-    # A ParameterDict takes no dots in its keys.
-    return name.replace(".", "/")
-
-
-def _name(key: str) -> str:
-    return key.replace("/", ".")
+        return super().forward(images, self.coefficients(depth), self.family.profile(depth))
 
 
 def _array(values: Tensor) -> Array:

@@ -13,8 +13,7 @@ from tleg.errors import FileFormatError, InputError, did_you_mean
 from tleg.learngene.basis import check_depth
 from tleg.learngene.expansion import Array, Expandable, choose_head, expand_tensors, new_head
 from tleg.learngene.header import Layout, LearngeneHeader
-from tleg.learngene.structure import is_block, official_layout_name
-from tleg.models.architecture import build
+from tleg.models.architecture import build, timm_family_of
 from tleg.models.float16 import to_float16
 from tleg.recipes.recipes import INITS
 
@@ -47,17 +46,17 @@ def expand(
         device="meta",
         drop_path=drop_path,
     )
+    family = timm_family_of(learngene.header.architecture)
     state = {
-        name: torch.from_numpy(values)
-        for name, values in expand_tensors(learngene.tensors, learngene.header.basis, depth).items()
+        name: torch.from_numpy(values) for name, values in expand_tensors(learngene.tensors, learngene.header, depth).items()
     }
     # Stem and head are the learngene's own arrays: a descendant that trains must not change them.
-    state = {name: values if name.startswith("blocks.") else values.clone() for name, values in state.items()}
+    state = {name: values if family.is_block(name) else values.clone() for name, values in state.items()}
     if head.policy == "new":
-        values = new_head(state["head.weight"].shape[1], head.num_classes, seed)
+        width = state[f"{family.classifier}.weight"].shape[1]
+        values = new_head(width, head.num_classes, seed, family.classifier)
         state |= {name: torch.from_numpy(value) for name, value in values.items()}
-    if layout == "official":
-        state = {official_layout_name(name): values for name, values in state.items()}
+    state = {family.name_in(layout, name): values for name, values in state.items()}
     if dtype == "float16":
         state = {name: torch.from_numpy(to_float16(name, values.numpy())) for name, values in state.items()}
     try:
@@ -120,9 +119,10 @@ def _without_slope(learngene: Expandable) -> _Shared:
     """The learngene whose layers are all the same."""
     # What is left of the terms is their part along the function 1: term 0, or the mean of stages.
     one = np.array(learngene.header.basis.one, np.float32)
+    family = timm_family_of(learngene.header.architecture)
     tensors = {}
     for name, values in learngene.tensors.items():
-        if is_block(name) and len(values) > 1:
+        if family.is_block(name) and len(values) > 1:
             mean = np.tensordot(one / np.sum(one**2), values, axes=1)
             values = np.multiply.outer(one, mean).astype(np.float32)
         tensors[name] = values
@@ -132,9 +132,11 @@ def _without_slope(learngene: Expandable) -> _Shared:
 def _skip_layers(learngene: Expandable, depth: int, num_classes: int, drop_path: float) -> VisionTransformer:
     auxiliary_depth = learngene.header.auxiliary.depth
     model = expand(learngene, depth, num_classes=num_classes, drop_path=drop_path)
-    layers = expand(learngene, auxiliary_depth).blocks
-    for index, block in enumerate(model.blocks):
-        block.load_state_dict(layers[index * auxiliary_depth // depth].state_dict(), strict=True)
+    auxiliary, family = expand(learngene, auxiliary_depth), timm_family_of(learngene.header.architecture)
+    for stage in range(len(family.stages)):
+        layers, blocks = family.blocks(auxiliary, stage), family.blocks(model, stage)
+        for index, block in enumerate(blocks):
+            block.load_state_dict(layers[index * len(layers) // len(blocks)].state_dict(), strict=True)
     return model
 
 

@@ -6,6 +6,7 @@ scaled_dot_product_attention. Depths 1 and 2 are measured: the difference is one
 
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from tleg.errors import ArchitectureError
 from tleg.learngene.cost import CostModel, PartCosts
 from tleg.learngene.header import Architecture
-from tleg.models.architecture import build
+from tleg.models.architecture import TimmFamily, build, timm_family_of
 
 with warnings.catch_warnings():
     # fvcore compiles a loss of its own when it is imported, in a way that torch deprecates. Nobody here can help that.
@@ -30,17 +31,18 @@ def measure(architecture: Architecture) -> CostModel:
 
     Raises ArchitectureError when a layer's cost differs from its parts' (no known model does).
     """
+    family = timm_family_of(architecture)
     models = [build(architecture, depth).eval() for depth in (1, 2)]
     images = torch.zeros(1, *architecture.input_size)
-    macs = _split([count_macs(model, images) for model in models])
-    parameters = _split([_count_parameters(model) for model in models])
+    macs = _split(family, [count_macs(model, images) for model in models])
+    parameters = _split(family, [_count_parameters(model) for model in models])
     saved = [_saved_bytes(model, images) for model in models]
     return CostModel(
         parameters=parameters,
         macs=macs,
         training_bytes_base=2 * saved[0] - saved[1],
         training_bytes_per_layer=saved[1] - saved[0],
-        inference_bytes=_inference_bytes(models[0]),
+        inference_bytes=family.inference_bytes(models[0]),
     )
 
 
@@ -70,15 +72,25 @@ def _count_parameters(model: VisionTransformer) -> dict[str, int]:
     return counts
 
 
-def _split(counts: list[dict[str, int]]) -> PartCosts:
+def _split(family: TimmFamily, counts: list[dict[str, int]]) -> PartCosts:
     one, two = counts
     layer = two[""] - one[""]
-    attention = one.get("blocks.0.attn", 0) + one.get("blocks.0.ls1", 0)
-    mlp = one.get("blocks.0.mlp", 0) + one.get("blocks.0.ls2", 0)
-    head = sum(one.get(name, 0) for name in ("norm", "attn_pool", "fc_norm", "head"))
+    attention, mlp = (_of_blocks(family, part, one) for part in ("attention", "mlp"))
+    head = sum(one.get(name, 0) for name in family.head)
     if attention + mlp > layer or head + layer > one[""]:
         raise ArchitectureError("the cost of a layer is not the sum of its parts, so it cannot be extrapolated")
     return PartCosts(attention, mlp, layer - attention - mlp, one[""] - layer - head, head)
+
+
+def _of_blocks(family: TimmFamily, part: str, counts: Mapping[str, int]) -> int:
+    """What the modules of a part count in the blocks that one more of depth adds, each as the first of its stage."""
+    total = 0
+    for stage, (one, two) in enumerate(zip(family.profile(1), family.profile(2), strict=True)):
+        block = family.layer_name(stage, 0, "")
+        modules = (name.removeprefix(block) for name in counts if name.startswith(block))
+        ours = (each for each in modules if "." not in each and family.part_of(f"{each}.") == part)
+        total += (two - one) * sum(counts[f"{block}{each}"] for each in ours)
+    return total
 
 
 def _saved_bytes(model: nn.Module, images: Tensor) -> int:
@@ -97,13 +109,3 @@ def _saved_bytes(model: nn.Module, images: Tensor) -> int:
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
         model(images)
     return sum(saved.values())
-
-
-def _inference_bytes(model: VisionTransformer) -> int:
-    """The largest set of float32 activations alive at once: in the attention x, its norm, q, k, v and the result; in the MLP
-    x, its norm and the hidden layer before and after its activation."""
-    block = model.blocks[0]
-    hidden = max((module.out_features for module in block.modules() if isinstance(module, nn.Linear)), default=0)
-    width = model.embed_dim
-    tokens = model.patch_embed.num_patches + model.num_prefix_tokens
-    return 4 * int(tokens * max(6 * width, 2 * width + 2 * hidden))

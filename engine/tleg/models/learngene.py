@@ -13,11 +13,11 @@ import numpy as np
 from tleg.errors import FileFormatError, VerificationError
 from tleg.files import new_file
 from tleg.learngene import container
-from tleg.learngene.basis import check_depth, part_of
+from tleg.learngene.basis import check_depth
 from tleg.learngene.container import LearngeneFile, encode_start, hash_tensors, open_binary
 from tleg.learngene.expansion import Array, expand_tensors
 from tleg.learngene.header import Layout, LearngeneHeader
-from tleg.learngene.structure import inner_name, is_block, parameter_shapes
+from tleg.learngene.structure import family_of
 from tleg.references import find
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Learngene:
     @property
     def terms(self) -> dict[str, Array]:
         """The stacks of terms by parameter name inside a block: 'attn.qkv.weight' -> shape (K, 3 * width, width)."""
-        return {inner_name(name): values for name, values in self.tensors.items() if is_block(name)}
+        family = family_of(self.header.architecture)
+        return {name.removeprefix(family.prefix): values for name, values in self.tensors.items() if family.is_block(name)}
 
     def coefficients(self, depth: int) -> tuple[tuple[float, ...], ...]:
         """The coefficient matrix of a depth, shape (depth, K). Raises DepthError."""
@@ -55,7 +56,7 @@ class Learngene:
 
     def expand_tensors(self, depth: int) -> dict[str, Array]:
         """A descendant's parameters as arrays, by timm's names (auxiliary layout). Raises DepthError."""
-        return expand_tensors(self.tensors, self.header.basis, check_depth(depth))
+        return expand_tensors(self.tensors, self.header, check_depth(depth))
 
     def expand(
         self,
@@ -166,23 +167,28 @@ def _bytes(values: Array) -> memoryview:
 
 def _shape_problems(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Name every difference between the tensors present and those that the header promises."""
-    blocks = {name for name in shapes if is_block(name)}
-    problems = [] if blocks else ["there are no terms"]
-    for name in sorted(blocks):
-        expected = header.basis.terms_of(inner_name(name))
+    family = family_of(header.architecture)
+    parts = {name: part for name in shapes if (part := family.part(name)) is not None}
+    problems = [] if parts else ["there are no terms"]
+    for name, part in sorted(parts.items()):
+        expected = header.basis.terms_of(part)
         found = shapes[name][0] if shapes[name] else 0
         if found != expected:
-            problems.append(f"'{name}' ({part_of(inner_name(name))}) has {found} terms instead of {expected}")
-    structure = header.architecture.structure
-    if structure is not None:
-        promised = parameter_shapes(structure, header.architecture.num_classes)
+            problems.append(f"'{name}' ({part}) has {found} terms instead of {expected}")
+    promised = family.parameter_shapes(header.architecture)
+    if promised is not None:
         problems += [f"'{name}' is missing" for name in sorted(promised.keys() - shapes.keys())]
         problems += [f"'{name}' is unexpected" for name in sorted(shapes.keys() - promised.keys())]
         for name in sorted(promised.keys() & shapes.keys()):
-            found_shape = shapes[name][1:] if is_block(name) else shapes[name]
+            found_shape = shapes[name][1:] if name in parts else shapes[name]
             if found_shape != promised[name]:
                 problems.append(f"'{name}' has shape {list(found_shape)} instead of {list(promised[name])}")
-        counted = sum(math.prod(shape) for shape in promised.values())
+        blocks = family.profile(1)
+        places = {name: family.place(name) for name in promised}
+        counted = sum(
+            math.prod(shape) * (1 if (place := places[name]) is None else blocks[place.stage])
+            for name, shape in promised.items()
+        )
         if header.cost.parameters.at(1) != counted:
             problems.append(
                 f"its cost model counts {header.cost.parameters.at(1)} parameters in one layer and the rest, not {counted}"

@@ -21,7 +21,7 @@ from tleg.errors import FileFormatError, InputError
 from tleg.learngene.basis import MAX_DEPTH, Basis
 from tleg.learngene.expansion import Array
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing
-from tleg.learngene.structure import BLOCK_PREFIX, is_block, parameter_shapes
+from tleg.learngene.structure import PLAIN_VIT
 from tleg.models.architecture import describe
 from tleg.models.flops import measure
 from tleg.models.learngene import Learngene
@@ -231,9 +231,9 @@ def _check_names(state: Mapping[str, Tensor], architecture: Architecture) -> Non
     """Compare names and shapes with the architecture's, strictly. Raises FileFormatError that lists every difference."""
     assert architecture.structure is not None  # _architecture refuses others.
     expected: dict[str, tuple[int, ...]] = {}
-    for name, shape in parameter_shapes(architecture.structure, architecture.num_classes).items():
-        if is_block(name):
-            module, _, kind = name.removeprefix(BLOCK_PREFIX).rpartition(".")
+    for name, shape in PLAIN_VIT.shapes(architecture.structure, architecture.num_classes).items():
+        if (place := PLAIN_VIT.place(name)) is not None:
+            module, _, kind = place.inner.rpartition(".")
             for term in ("base", "ilayer"):
                 expected[f"blocks.block.{module}.instances.0.{kind}_{term}"] = shape
         else:
@@ -270,7 +270,7 @@ def _tensors(state: Mapping[str, Tensor]) -> dict[str, Array]:
             tensors[name] = _array(value)
         elif match["term"] == "base":
             other = state[name.removesuffix("base") + "ilayer"]
-            tensors[f"{BLOCK_PREFIX}{match['module']}.{match['kind']}"] = np.stack([_array(value), _array(other)])
+            tensors[PLAIN_VIT.block_name(0, f"{match['module']}.{match['kind']}")] = np.stack([_array(value), _array(other)])
     return tensors
 
 

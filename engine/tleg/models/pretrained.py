@@ -18,7 +18,7 @@ from torch import Tensor
 from tleg.errors import ArchitectureError, FileFormatError, InputError
 from tleg.learngene.header import RESERVED_ARGUMENTS, Preprocessing
 from tleg.models.architecture import known_name, normalise_name
-from tleg.models.timm_folder import input_size_of, load_timm_folder, preprocessing_of, read_timm_folder
+from tleg.models.timm_folder import TimmFolder, input_size_of, load_timm_folder, preprocessing_of, read_timm_folder
 from tleg.models.weights import Which, read_weights, unwrap
 
 # Names of classifiers in states that timm's filters convert to its own.
@@ -57,22 +57,26 @@ class PretrainedModel:
     notes: tuple[str, ...] = ()
 
 
-def open_folder(folder: Path, arguments: Mapping[str, Any] | None = None, image_size: int | None = None) -> PretrainedModel:
+def open_folder(
+    folder: Path | TimmFolder, arguments: Mapping[str, Any] | None = None, image_size: int | None = None
+) -> PretrainedModel:
     """Open a folder that timm loads: `timm.create_model("local-dir:FOLDER", pretrained=True)`.
 
+    folder      its path, or what was read of it, which is not read again
     arguments   of `timm.create_model`, given anew
     image_size  height and width of its images, where they shall be others; timm resamples what depends on them
 
     Raises InputError or FileFormatError.
     """
-    known = read_timm_folder(folder)
+    known = folder if isinstance(folder, TimmFolder) else read_timm_folder(folder)
+    folder = known.path
     if forbidden := (RESERVED_ARGUMENTS - {"depth", "num_classes"}) & {*known.arguments, *(arguments or {})}:
         raise FileFormatError(
             f"{folder} has '{min(forbidden)}' among its model_args, which is no argument of an architecture"
         )
     changed = _sized(dict(arguments or {}), image_size, bool(known.pretrained.get("fixed_input_size")))
     with _quiet():
-        model = load_timm_folder(folder, changed)
+        model = load_timm_folder(known, changed)
     complete = {**known.architecture_arguments, **{key: value for key, value in changed.items() if key != "depth"}}
     config = dict(model.pretrained_cfg)
     size = _with_image(input_size_of(config, complete), image_size)

@@ -8,18 +8,19 @@ weights as pytorch_model.bin, class names by number, the fields of pretrained_cf
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tleg.errors import ExportError, FileFormatError, InputError, describe_os_error
+from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.files import require_utf8
-from tleg.learngene.header import TIMM_EPS, Architecture, Layout, Preprocessing, Structure
+from tleg.learngene.header import Architecture, Layout, Preprocessing
+from tleg.learngene.structure import family_of
 from tleg.serialize import decode, encode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
@@ -32,13 +33,11 @@ PREFERRED_WEIGHTS: Final = (
 WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pth.tar", ".bin")
 # How the images of its training were read, beside what timm's own configuration holds.
 READING: Final = "tleg_images"
-# timm's config is JSON, so a LayerNorm's eps cannot be stated in it. Its names imply one: this one 1e-5, most others 1e-6.
-_EPS_1E5_NAME: Final = "vit_base_patch16_clip_224"
 
 
 def save_timm_folder(
     folder: Path,
-    tensors: Mapping[str, NDArray[Any]],
+    tensors: "Mapping[str, NDArray[Any]]",
     architecture: Architecture,
     depth: int | None,
     *,
@@ -55,11 +54,17 @@ def save_timm_folder(
 
     Raises ExportError when timm's config cannot express the model, OSError when the disk refuses.
     """
-    from safetensors.numpy import save_file
-
     config = timm_config(
         architecture, depth, preprocessing=preprocessing, layout=layout, num_classes=num_classes, classes=classes
     )
+    write_timm_folder(folder, tensors, config)
+
+
+def write_timm_folder(folder: Path, tensors: "Mapping[str, NDArray[Any]]", config: Mapping[str, Any]) -> None:
+    """Write weights, by timm's names, and the contents of config.json into an existing folder. Raises OSError."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
     contiguous = {name: np.asarray(values, order="C") for name, values in tensors.items()}
     save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
@@ -78,19 +83,11 @@ def timm_config(
     if num_classes is not None:
         architecture = replace(architecture, num_classes=num_classes)
     architecture = architecture.in_layout(layout)
-    name, arguments = architecture.name, dict(architecture.arguments)
-    if architecture.eps is not None:
-        if architecture.structure is None or architecture.eps not in (TIMM_EPS, 1e-5):
-            raise ExportError(
-                f"timm's config cannot state a LayerNorm eps of {architecture.eps}; export to ONNX instead",
-                code="unsupported",
-            )
-        if architecture.eps == 1e-5:
-            name, arguments = _EPS_1E5_NAME, _complete_arguments(architecture.structure)
-    if layout == "official":
-        arguments["fc_norm"] = True
+    family = family_of(architecture)
+    name, arguments = family.spelled_out(architecture)
+    arguments |= family.layout_arguments(layout)
     if depth is not None:
-        arguments["depth"] = depth
+        arguments |= family.depth_arguments(family.profile(depth))
     pretrained = {
         "input_size": list(architecture.input_size),
         # Where it is true, timm passes input_size to the model as img_size, which only models of one size take.
@@ -110,29 +107,8 @@ def timm_config(
         config["label_names"] = list(classes)
         pretrained["label_names"] = list(classes)
     if depth is not None:
-        pretrained |= {"first_conv": "patch_embed.proj", "classifier": "head"}
+        pretrained |= {"first_conv": family.first_conv, "classifier": family.classifier}
     return {**config, "model_args": arguments, "pretrained_cfg": pretrained}
-
-
-def _complete_arguments(structure: Structure) -> dict[str, Any]:
-    """Every argument of a plain ViT, so that nothing is left to what a name implies."""
-    return {
-        "img_size": list(structure.image_size),
-        "patch_size": list(structure.patch_size),
-        "in_chans": structure.channels,
-        "embed_dim": structure.width,
-        "num_heads": structure.heads,
-        "mlp_ratio": structure.hidden / structure.width,
-        "qkv_bias": structure.qkv_bias,
-        "init_values": 1e-5 if structure.layer_scale else None,
-        "class_token": structure.class_token,
-        "reg_tokens": structure.registers,
-        "no_embed_class": structure.position == "patches",
-        "pos_embed": "none" if structure.position == "none" else "learn",
-        "pre_norm": structure.pre_norm,
-        "global_pool": structure.pool,
-        "fc_norm": False,
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +142,11 @@ class TimmFolder:
     def architecture_arguments(self) -> dict[str, Any]:
         """The arguments that say which architecture it is: without depth, and without what `Architecture` states itself."""
         return {name: value for name, value in self.arguments.items() if name not in ("depth", "num_classes")}
+
+
+def is_timm_folder(folder: Path) -> bool:
+    """Whether a folder is one that timm loads, as far as the files that it holds say so."""
+    return (folder / CONFIG).is_file()
 
 
 def read_timm_folder(folder: Path) -> TimmFolder:
@@ -206,7 +187,7 @@ def weights_file(folder: Path) -> Path:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    if not (folder / CONFIG).is_file():
+    if not is_timm_folder(folder):
         raise InputError(f"{folder} holds no {CONFIG}, so it is not a folder that timm loads", code="wrong-kind")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -253,9 +234,7 @@ def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
 
     What `load_timm_folder` found of how images are read is part of it; timm's own models do not turn images upright.
     """
-    mean, std = tuple(config["mean"]), tuple(config["std"])
-    if len(mean) != channels:
-        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
+    mean, std = for_channels(config["mean"], channels), for_channels(config["std"], channels)
     interpolation: Any = config.get("interpolation", "bicubic")
     crop_mode: Any = config.get("crop_mode") or "center"
     if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
@@ -265,6 +244,11 @@ def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
     crop = float(config.get("crop_pct") or 0.875)
     reading = _decode_reading(config.get(READING))
     return Preprocessing(mean, std, interpolation, crop, crop_mode, reading.exif, reading.pixel_range)
+
+
+def for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return a mean or std by channel for images of so many channels: as it is, or the mean over its own for each."""
+    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
 
 
 def input_size_of(known: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -282,14 +266,17 @@ def input_size_of(known: Mapping[str, Any], arguments: Mapping[str, Any]) -> tup
     return int(arguments.get("in_chans") or channels), int(height), int(width)
 
 
-def load_timm_folder(folder: Path, arguments: Mapping[str, Any] | None = None) -> Any:
+def load_timm_folder(folder: Path | TimmFolder, arguments: Mapping[str, Any] | None = None) -> Any:
     """Return the model of a timm folder, in eval mode; some arguments of `timm.create_model` may be given anew.
+
+    folder  its path, or what was read of it, which is not read again
 
     A float16 folder gives a model in float32, as timm makes it. Raises InputError or FileFormatError.
     """
     import timm
 
-    known = read_timm_folder(folder)
+    known = folder if isinstance(folder, TimmFolder) else read_timm_folder(folder)
+    folder = known.path
     require_utf8(folder, "timm")
     try:
         model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, **dict(arguments or {})).eval()

@@ -349,13 +349,12 @@ def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
 
     def at(depth: int | None) -> Predictor:
         def predict(pixels: Tensor) -> Tensor:
-            normalised: Any = ((pixels.cpu() - mean) / std).numpy()
-            return torch.from_numpy(export.run(normalised, depth)).to(pixels.device)
+            return torch.from_numpy(export.run(normalise(pixels.cpu()).numpy(), depth)).to(pixels.device)
 
         return predict
 
     preprocessing = export.preprocessing
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    normalise = Normaliser(preprocessing)
     chosen: Sequence[int | None] = tuple(depths or ()) if export.elastic else (export.depth,)
     return Subject(
         "onnx",

@@ -24,7 +24,7 @@ from tleg.models.descendant import baseline
 from tleg.models.descendant import expand as expand_descendant
 from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
-from tleg.models.timm_folder import input_size_of, preprocessing_of, read_timm_folder, weights_file
+from tleg.models.timm_folder import for_channels, input_size_of, preprocessing_of, read_timm_folder, weights_file
 from tleg.models.weights import Which
 from tleg.runs.run import name_of
 from tleg.training.models import open_model
@@ -46,10 +46,8 @@ def preprocessing_for(data: Data, channels: int) -> Preprocessing:
 
     Mean and std are the data's where they are known, ImageNet's otherwise; images of one known size are not cropped.
     """
-    mean, std = data.mean or IMAGENET_DEFAULT_MEAN, data.std or IMAGENET_DEFAULT_STD
-    if len(mean) != channels:
-        mean, std = (_mean(mean),) * channels, (_mean(std),) * channels
-    return as_read(Preprocessing(tuple(mean), tuple(std), crop_pct=0.875 if data.image_size is None else 1.0), data)
+    mean, std = (for_channels(each, channels) for each in _statistics(data))
+    return as_read(Preprocessing(mean, std, crop_pct=0.875 if data.image_size is None else 1.0), data)
 
 
 def as_read(preprocessing: Preprocessing, data: Data) -> Preprocessing:
@@ -65,8 +63,8 @@ def check_channels(channels: int) -> None:
         )
 
 
-def _mean(values: tuple[float, ...]) -> float:
-    return sum(values) / len(values)
+def _statistics(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return data.mean or IMAGENET_DEFAULT_MEAN, data.std or IMAGENET_DEFAULT_STD
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tleg.data.datasets import Data
+from tleg.data.transforms import Normaliser
 from tleg.errors import InputError, TeacherError, TlegError, last_words
 from tleg.files import hash_file
 from tleg.learngene.header import Preprocessing
@@ -43,8 +44,6 @@ class Teacher(nn.Module):
     forward takes pixel values (N, C, H, W) in 0..1 and returns logits (N, classes) without gradients.
     """
 
-    mean: Tensor
-    std: Tensor
     order: Tensor | None
 
     def __init__(
@@ -71,8 +70,7 @@ class Teacher(nn.Module):
         self.notes = notes
         self.channels, *size = input_size
         self.size: tuple[int, int] = (size[0], size[1])
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), persistent=False)
+        self.normalise = Normaliser(preprocessing)
         self.register_buffer("order", None if order is None else torch.tensor(order), persistent=False)
 
     @classmethod
@@ -152,7 +150,8 @@ class Teacher(nn.Module):
             pixels = pixels.expand(-1, self.channels, -1, -1) if pixels.shape[1] == 1 else _grey(pixels)
         if tuple(pixels.shape[2:]) != self.size:
             pixels = F.interpolate(pixels, self.size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
-        return (pixels - self.mean) / self.std
+        normalised: Tensor = self.normalise(pixels)
+        return normalised
 
 
 def _grey(pixels: Tensor) -> Tensor:

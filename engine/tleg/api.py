@@ -1,0 +1,289 @@
+"""What the commands do, as functions: the public API of `tleg`, and what the command line calls.
+
+A learngene, a model or a run is named as on the command line (`tleg.references`); a run that is not finished stands for its
+last checkpoint. All errors are `tleg.TlegError`s, in one sentence. Importing this needs neither numpy nor torch.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from tleg.errors import concerning
+from tleg.learngene.basis import check_depth
+from tleg.references import DEFAULT_LEARNGENE, Kind
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
+    from tleg.data.datasets import Data
+    from tleg.export.build import BuildStep, BuiltExport
+    from tleg.export.verify import Report
+    from tleg.learngene.cost import Budget
+    from tleg.learngene.header import Layout, LearngeneHeader
+    from tleg.learngene.preview import Preview
+    from tleg.models.learngene import Learngene
+    from tleg.models.weights import Which
+    from tleg.recipes.evaluation import Evaluation
+    from tleg.training.accuracy import Score
+    from tleg.training.device import Placement
+    from tleg.training.evaluate import Subject
+
+Name = str | os.PathLike[str]
+
+
+def path_of(text: Name, *kinds: Kind, field: str = "learngene") -> Path:
+    """Return the path of what a text names, of some kinds; for a run that is not finished, of its last checkpoint.
+
+    field  the option or argument that the text is of, for errors
+
+    torch is loaded for such a run alone. Raises InputError and FileFormatError.
+    """
+    from tleg.training.names import resolve_model
+
+    with concerning(field):
+        return resolve_model(os.fspath(text), *kinds).place
+
+
+def read_header(learngene: Name) -> "LearngeneHeader":
+    """Return all that a learngene file says of itself, in milliseconds: no tensor is read, nor numpy loaded.
+
+    Raises InputError when there is no such file, FileFormatError when it is no learngene of this version.
+    """
+    from tleg.learngene.container import read_file
+
+    return read_file(path_of(learngene, "learngene")).header
+
+
+def load(learngene: Name) -> "Learngene":
+    """Load a learngene with its tensors: float32 arrays, on which expansion needs numpy alone.
+
+    Everything is checked: container, header, names, shapes, finiteness, hash. Raises InputError, FileFormatError, or
+    VerificationError when the tensors are not those that were written.
+    """
+    from tleg.models.learngene import load as load_file
+
+    return load_file(path_of(learngene, "learngene"))
+
+
+def preview(
+    learngene: "Name | Learngene | LearngeneHeader" = DEFAULT_LEARNGENE,
+    depths: Iterable[int] = range(1, 25),
+    *,
+    budget: "Budget | None" = None,
+    batch: int = 1,
+) -> "Preview":
+    """Return what descendants of some depths cost and reach, by the header alone.
+
+    depths   each once, rising in the result
+    budget   upper limits: counts for parameters and MACs, bytes for size and memory; each row says what it exceeds
+    batch    images, for the estimates of memory
+
+    `rows` of the result have the parameters, the multiply-accumulates for one image, the bytes of float32 weights, of
+    inference and of training, and the accuracy in percent where it was measured; `deepest` is the deepest within the budget.
+    Raises InputError (DepthError).
+    """
+    from tleg.learngene.header import LearngeneHeader
+    from tleg.learngene.preview import preview as make_preview
+
+    if isinstance(learngene, str | os.PathLike):
+        header = read_header(learngene)
+    else:
+        header = learngene if isinstance(learngene, LearngeneHeader) else learngene.header
+    return make_preview(header, (check_depth(depth) for depth in depths), budget, batch)
+
+
+def expand(
+    learngene: "Name | Learngene",
+    depth: int,
+    *,
+    layout: "Layout" = "auxiliary",
+    num_classes: int | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+) -> "VisionTransformer":
+    """Return the descendant of a depth: a plain timm model in eval mode, whose parameters can be trained.
+
+    layout       'auxiliary' normalises, then pools, as the auxiliary model did; 'official' pools, then normalises
+    num_classes  another number than the learngene's gives a new head: weights normal with std 0.01, bias zero
+
+    It takes images (N, C, H, W), normalised as the learngene's `header.preprocessing` says, and gives logits (N, classes).
+    Raises DepthError, ArchitectureError, ExportError for values beyond the range of float16, and what `load` raises.
+    """
+    loaded = load(learngene) if isinstance(learngene, str | os.PathLike) else learngene
+    return loaded.expand(depth, layout, num_classes, dtype)
+
+
+def build(
+    source: Name = DEFAULT_LEARNGENE,
+    depths: Sequence[int] = (),
+    exports: Sequence[str] = ("pytorch",),
+    output: Name = "exports",
+    *,
+    dtype: str = "float32",
+    layout: str | None = None,
+    num_classes: int | None = None,
+    seed: int = 0,
+    verify: bool = True,
+    overwrite: bool = False,
+    progress: "Callable[[BuildStep], None] | None" = None,
+) -> "tuple[BuiltExport, ...]":
+    """Export descendants of a learngene, or the model of a folder that timm loads, each with a manifest.
+
+    depths       of the descendants; a format that holds every depth, and a folder, need none
+    exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic'
+    output       the folder for the exports; made when it is missing
+    dtype        'float32' or 'float16'
+    layout       'auxiliary' (the default) or 'official', see `expand`
+    num_classes  another number than the learngene's gives a new head, drawn with `seed`, and drops the class names
+    verify       run each export and compare it with what it was made from, before it is kept
+    overwrite    replace exports that exist
+    progress     called at every stage
+
+    Returns the exports in the order of `exports`, then `depths`: `path`, `manifest_path`, and the `manifest` with what the
+    verification measured. Everything is checked before the first byte is written, and each export appears whole or not at
+    all. Raises InputError for what cannot be built, VerificationError when an export computes something else, ExportError.
+    """
+    from tleg.export.build import build_exports
+    from tleg.export.formats import parse_kind, parse_layout, parse_precision
+    from tleg.export.plan import BuildRequest
+
+    request = BuildRequest(
+        learngene=path_of(source, "learngene", "folder"),
+        kinds=tuple(parse_kind(each) for each in exports),
+        depths=tuple(depths),
+        output=Path(output),
+        precision=parse_precision(dtype),
+        layout=None if layout is None else parse_layout(layout),
+        num_classes=num_classes,
+        seed=seed,
+        overwrite=overwrite,
+        verify=verify,
+    )
+    return build_exports(request, progress)
+
+
+def verify(path: Name, learngene: Name | None = None) -> "Report":
+    """Check a learngene, an ONNX export or a folder again: its bytes, that it runs, that it computes what it should.
+
+    learngene  what an export was made from (a learngene or a folder), where it is not found beside it
+
+    What is wrong is in the result: `passed`, and `checks` with a name, an outcome and what was found. Raises InputError when
+    there is nothing at the path, or `learngene` is not what the export names.
+    """
+    from tleg.export.verify import check_path
+
+    return check_path(
+        path_of(path, "learngene", "folder", "onnx", field="path"),
+        None if learngene is None else path_of(learngene, "learngene", "folder"),
+    )
+
+
+def evaluate(
+    path: Name,
+    data: Name,
+    depths: Iterable[int] | None = None,
+    *,
+    split: Literal["train", "val", "test"] | None = None,
+    batch_size: int = 256,
+    limit: int | None = None,
+    workers: int = 0,
+    device: str = "auto",
+    precision: str = "float32",
+    progress: Callable[[int, int], None] | None = None,
+) -> "dict[int | None, Score]":
+    """Measure accuracies of a learngene, a folder, 'TIMM_NAME:FILE', a run or an ONNX export, all depths in one pass.
+
+    data      as `--data` of the command line: 'fashion-mnist', a folder of images, an archive
+    depths    of a learngene (default 1 to 16) or an elastic export; nothing else takes them
+    split     of the data's own; None is what training held out, else the validation or the test images
+    limit     look at so many images only, spread over all
+    device    'auto', 'cpu', 'cuda' or 'cuda:N'
+    progress  called with (images done, images in all)
+
+    Returns {depth: Score}, with the key None for a model of a depth that is not known. `top1` and `top5` are percentages;
+    they are None where outputs were not finite (`nonfinite` counts the images). `tleg.api.prepare_evaluation` takes all
+    options of `tleg evaluate`. Raises InputError, DataError, FileFormatError.
+    """
+    from tleg.recipes.evaluation import Evaluation
+    from tleg.recipes.images import EvaluatedImages
+
+    options = Evaluation(
+        data=os.fspath(data),
+        depths=None if depths is None else ",".join(str(check_depth(depth)) for depth in depths),
+        images=EvaluatedImages(split=split),
+        batch_size=batch_size,
+        limit=limit,
+        workers=workers,
+        device=device,
+        precision=precision,
+    )
+    return prepare_evaluation(path, options).run(progress)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedEvaluation:
+    """An evaluation of which everything was opened and checked: what is evaluated, on which images, and where."""
+
+    options: "Evaluation"
+    subject: "Subject"
+    data: "Data"
+    placement: "Placement"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know about the model and the images."""
+        return (*self.subject.notes, *self.data.notes)
+
+    def run(self, progress: Callable[[int, int], None] | None = None) -> "dict[int | None, Score]":
+        """Return the score of every depth. Raises InputError when the model knows other classes than the data, DataError."""
+        from tleg.training.evaluate import evaluate_subject
+
+        return evaluate_subject(
+            self.subject,
+            self.data,
+            self.placement,
+            batch_size=self.options.batch_size,
+            workers=self.options.workers,
+            limit=self.options.limit,
+            progress=progress,
+        )
+
+
+def prepare_evaluation(path: Name, options: "Evaluation") -> PreparedEvaluation:
+    """Open what is evaluated and the images, as `tleg evaluate` does. Nothing is written, `options.record` or not.
+
+    Raises InputError, DataError, FileFormatError.
+    """
+    from tleg.errors import InputError
+    from tleg.files import check_file
+    from tleg.training.device import choose_placement
+    from tleg.training.evaluate import open_evaluation_data, open_subject, reading_as, trained_on
+
+    placement = choose_placement(options.device, options.precision)
+    subject = open_subject(
+        os.fspath(path),
+        placement,
+        options.chosen_depths,
+        model_arguments=options.model_arguments,
+        image_size=options.image_size,
+        weights=cast("Which | None", options.weights),
+    )
+    subject = reading_as(subject, options.images.exif)
+    if options.record:
+        if subject.kind != "learngene" or not Path(path).is_file():
+            raise InputError(
+                "--record writes into a learngene file; name one by its path", field=("record", "path"), code="wrong-kind"
+            )
+        with concerning("path"):
+            check_file(Path(path), overwrite=True)
+    data = open_evaluation_data(
+        options.data,
+        options.images,
+        trained=trained_on(subject.trained),
+        preprocessing=subject.preprocessing,
+        classes=subject.classes,
+        validation_split=options.validation_split,
+        seed=options.seed,
+    )
+    return PreparedEvaluation(options, subject, data, placement)

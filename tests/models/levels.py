@@ -1,0 +1,137 @@
+"""A family that is none of tleg's: two stages of other widths and depths, whose blocks have other names than a ViT's.
+
+The model is registered with timm, as any timm model is. The family is one class; `registered` makes it known for a while.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from timm.layers import PatchEmbed
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from tleg.learngene.basis import Part
+from tleg.learngene.header import Architecture
+from tleg.learngene.structure import Profile, Stage, register, unregister
+from tleg.models.architecture import RunStage, TimmFamily
+
+NAME = "levels_tiny"
+default_cfgs = generate_default_cfgs(
+    {
+        f"{NAME}.none": {
+            "input_size": (3, 32, 32),
+            "num_classes": 1000,
+            "mean": (0.5, 0.5, 0.5),
+            "std": (0.5, 0.5, 0.5),
+            "crop_pct": 1.0,
+            "interpolation": "bicubic",
+            "first_conv": "patch_embed.proj",
+            "classifier": "logits",
+        }
+    }
+)
+
+
+class Level(nn.Module):
+    """Blocks of one width after a change to that width."""
+
+    def __init__(self, before: int, width: int, heads: int, depth: int, drop_path: float) -> None:
+        super().__init__()
+        self.change = nn.Linear(before, width)
+        self.layer = nn.Sequential(*(Block(width, heads, mlp_ratio=2, drop_path=drop_path) for _ in range(depth)))
+
+
+class Levels(nn.Module):
+    """Two levels: widths 24 and 32, 2 and 4 heads."""
+
+    def __init__(
+        self, depths: tuple[int, int] = (2, 4), num_classes: int = 1000, in_chans: int = 3, drop_path_rate: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.num_features = num_classes, 32
+        self.patch_embed = PatchEmbed(32, 8, in_chans, 24)
+        self.levels: Any = nn.ModuleList(
+            [Level(24, 24, 2, depths[0], drop_path_rate), Level(24, 32, 4, depths[1], drop_path_rate)]
+        )
+        self.last_norm = nn.LayerNorm(32)
+        self.logits = nn.Linear(32, num_classes)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """images (N, C, 32, 32) -> tokens (N, 16, 32)."""
+        x = self.patch_embed(images)
+        for level in self.levels:
+            x = level.layer(level.change(x))
+        tokens: Tensor = self.last_norm(x)
+        return tokens
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """tokens (N, 16, 32) -> logits (N, classes), or their mean (N, 32)."""
+        pooled = x.mean(dim=1)
+        logits: Tensor = pooled if pre_logits else self.logits(pooled)
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (N, C, 32, 32) -> logits (N, classes)."""
+        return self.forward_head(self.forward_features(images))
+
+
+def levels_tiny(pretrained: bool = False, **arguments: Any) -> Any:
+    """Make the model, as functions of timm do."""
+    return build_model_with_cfg(Levels, NAME, pretrained, **arguments)
+
+
+register_model(levels_tiny)
+
+
+class LevelsFamily(TimmFamily):
+    """A descendant of depth d has d blocks in the first level and 2d in the second."""
+
+    name = "levels"
+    patterns = ("levels_*",)
+    modules = (__name__.rpartition(".")[2],)
+    stages = (Stage("levels.0.layer."), Stage("levels.1.layer."))
+    classifier = "logits"
+    first_conv = "patch_embed.proj"
+    head = ("last_norm", "logits")
+
+    def profile(self, depth: int) -> Profile:
+        return depth, 2 * depth
+
+    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
+        return {"depths": list(profile)}
+
+    def part_of(self, inner: str) -> Part:
+        return "attention" if inner.startswith("attn.") else "mlp" if inner.startswith("mlp.") else "norm"
+
+    def auxiliary_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(given)
+
+    def examine(self, model: nn.Module, architecture: Architecture) -> Architecture:
+        self.check_blocks(model, architecture.name, self.profile(2))
+        return replace(architecture, input_size=(architecture.arguments.get("in_chans", 3), 32, 32))
+
+    def refusal(self, architecture: Architecture, reason: str) -> str:
+        return f"timm cannot build '{architecture.name}': {reason}"
+
+    def features(self, model: Any, images: Tensor, run: RunStage) -> Tensor:
+        x = model.patch_embed(images)
+        for stage, level in enumerate(model.levels):
+            x = run(stage, level.change(x))
+        tokens: Tensor = model.last_norm(x)
+        return tokens
+
+    def inference_bytes(self, model: Any) -> int:
+        return 4 * 16 * 6 * 32
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """Within it the family is known."""
+    register(LevelsFamily())
+    try:
+        yield
+    finally:
+        unregister(LevelsFamily.name)

@@ -1,0 +1,298 @@
+"""Every family of architectures goes through all that is made of one, and so does one that is none of tleg's.
+
+That one has two stages of other widths and depths, under other names: what assumed one stage, 'blocks.' or a ViT's head
+anywhere would fail here.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import TINY_ARGUMENTS
+from tests.models.levels import LevelsFamily, registered
+from tleg.errors import ArchitectureError, FileFormatError
+from tleg.export.build import build_exports
+from tleg.export.plan import BuildRequest
+from tleg.learngene.basis import Basis, parse_basis
+from tleg.learngene.header import LAYOUTS, Auxiliary, LearngeneHeader, Preprocessing
+from tleg.learngene.structure import PLAIN_VIT, PlainVit, families, family_covering, family_of, register, unregister
+from tleg.models.architecture import TimmFamily, build, describe, timm_family_of
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.descendant import baseline
+from tleg.models.flops import count_macs, measure
+from tleg.models.learngene import Learngene, load
+
+# A small model of each family: timm's name, arguments.
+EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
+    "vit": ("vit_small_patch14_reg4_dinov2", {**TINY_ARGUMENTS, "class_token": True}),
+    "levels": ("levels_tiny", {}),
+}
+CLASSES = 5
+
+
+def test_every_family_has_an_example_here() -> None:
+    with registered():
+        assert {family.name for family in families()} == set(EXAMPLES)
+    assert "levels" not in {family.name for family in families()}
+
+
+@pytest.fixture(params=EXAMPLES)
+def family(request: pytest.FixtureRequest) -> Iterator[TimmFamily]:
+    """Each family; the one that is none of tleg's is known while the test runs."""
+    with registered():
+        name, _ = EXAMPLES[request.param]
+        found = family_covering(name)
+        assert isinstance(found, TimmFamily)
+        assert found.name == request.param
+        yield found
+
+
+@pytest.fixture(params=["linear", "piecewise:3"])
+def basis(request: pytest.FixtureRequest) -> Basis:
+    """One whose first function is 1, and one that has none such."""
+    return parse_basis(request.param)
+
+
+def a_learngene(family: TimmFamily, basis: Basis | None = None) -> Learngene:
+    """A learngene of an auxiliary model with random values in all of it."""
+    name, arguments = EXAMPLES[family.name]
+    architecture = describe(name, arguments, CLASSES)
+    basis = basis or Basis()
+    torch.manual_seed(4)
+    model = AuxiliaryModel(architecture, basis)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    header = LearngeneHeader(architecture, basis, Auxiliary(4), Preprocessing((0.5,) * 3, (0.5,) * 3), measure(architecture))
+    return Learngene(header, model.tensors())
+
+
+def images_for(learngene: Learngene) -> torch.Tensor:
+    return torch.randn(3, *learngene.header.architecture.input_size, generator=torch.Generator().manual_seed(0))
+
+
+def test_names_go_there_and_back(family: TimmFamily) -> None:
+    name, arguments = EXAMPLES[family.name]
+    architecture = describe(name, arguments, CLASSES)
+    assert family_of(architecture) is family
+    assert timm_family_of(architecture) is family
+    profile = family.profile(3)
+    assert len(profile) == len(family.stages)
+    names = list(build(architecture, 3, device="meta").state_dict())
+    again: set[str] = set()
+    for each in {family.learngene_name(each) for each in names}:
+        place = family.place(each)
+        if place is None:
+            again.add(each)
+            continue
+        assert family.block_name(place.stage, place.inner) == each
+        assert each.startswith(family.prefix)
+        assert family.part(each) in ("attention", "mlp", "norm")
+        again |= {family.layer_name(place.stage, layer, place.inner) for layer in range(profile[place.stage])}
+    assert again == set(names)
+    assert f"{family.classifier}.weight" in names
+    assert f"{family.first_conv}.weight" in names
+
+
+def test_shapes_that_are_known_without_timm_are_timms(family: TimmFamily) -> None:
+    name, arguments = EXAMPLES[family.name]
+    architecture = describe(name, arguments, CLASSES)
+    state = build(architecture, 1, device="meta").state_dict()
+    found = {family.learngene_name(each): tuple(value.shape) for each, value in state.items()}
+    shapes = family.parameter_shapes(architecture)
+    assert (shapes is None) == (architecture.structure is None)
+    if shapes is not None:
+        assert shapes == found
+        assert list(shapes) == list(found)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_rename_what_timm_names_otherwise(family: TimmFamily, layout: Any) -> None:
+    name, arguments = EXAMPLES[family.name]
+    architecture = describe(name, {**arguments, **({"class_token": False} if family.name == "vit" else {})}, CLASSES)
+    try:
+        family.check_layout(architecture, layout)
+    except ArchitectureError:
+        with pytest.raises(ArchitectureError):
+            build(architecture, 2, layout=layout)
+        return
+    auxiliary, other = (
+        list(build(architecture, 2, layout=each, device="meta").state_dict()) for each in ("auxiliary", layout)
+    )
+    assert {family.name_in(layout, each) for each in auxiliary} == set(other)
+    assert {family.auxiliary_name(each) for each in other} == set(auxiliary)
+
+
+def test_what_trains_is_what_is_expanded(family: TimmFamily, basis: Basis) -> None:
+    learngene = a_learngene(family, basis)
+    images, elastic = images_for(learngene), learngene.elastic()
+    auxiliary = AuxiliaryModel.from_learngene(learngene).eval()
+    with torch.inference_mode():
+        for depth in (1, 2, 5):
+            expected = learngene.expand(depth)(images)
+            rows, profile = auxiliary.coefficients(depth), family.profile(depth)
+            assert rows.shape == (sum(profile), basis.terms)
+            assert torch.equal(elastic(images, depth), expected), depth
+            assert torch.equal(auxiliary(images, rows, profile), expected), depth
+    again = auxiliary.tensors()
+    assert list(again) == list(learngene.tensors)
+    assert all(np.array_equal(again[name], values) for name, values in learngene.tensors.items())
+
+
+def test_layers_follow_the_rule_in_their_own_stage(family: TimmFamily) -> None:
+    learngene = a_learngene(family)
+    state = learngene.expand_tensors(3)
+    seen = 0
+    for name, terms in learngene.tensors.items():
+        place = family.place(name)
+        if place is None:
+            assert state[name] is terms
+            continue
+        depth = family.profile(3)[place.stage]
+        for layer in range(depth):
+            expected = terms[0] + np.float32(layer / depth) * terms[1]
+            assert np.array_equal(state[family.layer_name(place.stage, layer, place.inner)], expected)
+            seen += 1
+    assert seen + sum(family.place(name) is None for name in learngene.tensors) == len(state)
+
+
+def test_gradients_are_the_same_with_checkpointing(family: TimmFamily) -> None:
+    learngene = a_learngene(family)
+    images, gradients = images_for(learngene), []
+    for twice in (False, True):
+        model = AuxiliaryModel.from_learngene(learngene).train()
+        model.gradient_checkpointing = twice
+        model(images, model.coefficients(2), family.profile(2)).square().sum().backward()
+        gradients.append({name: value.grad for name, value in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert gradient is not None
+        assert gradient.abs().max() > 0, name
+        again = gradients[1][name]
+        assert again is not None
+        assert torch.equal(gradient, again), name
+
+
+def test_cost_is_counted_at_any_depth(family: TimmFamily) -> None:
+    learngene = a_learngene(family)
+    cost, architecture = learngene.header.cost, learngene.header.architecture
+    images = torch.zeros(1, *architecture.input_size)
+    for depth in (1, 3, 6):
+        model = build(architecture, depth).eval()
+        assert cost.parameters.at(depth) == sum(value.numel() for value in model.parameters())
+        assert cost.macs.at(depth) == count_macs(model, images)[""]
+    for costs in (cost.parameters, cost.macs):
+        assert min(costs.attention, costs.mlp, costs.norm, costs.stem, costs.head) > 0
+    assert cost.inference_bytes > 0
+    blocks = {name: values[0].size for name, values in learngene.tensors.items() if family.is_block(name)}
+    # The cost of a layer is that of one unit of depth: as many blocks as it adds to each stage.
+    added = [two - one for one, two in zip(family.profile(1), family.profile(2), strict=True)]
+    for part in ("attention", "mlp", "norm"):
+        counted = 0
+        for name, size in blocks.items():
+            place = family.place(name)
+            assert place is not None
+            counted += size * added[place.stage] if family.part(name) == part else 0
+        assert getattr(cost.parameters, part) == counted, part
+
+
+def test_files_say_what_is_missing(family: TimmFamily, tmp_path: Path) -> None:
+    learngene = a_learngene(family)
+    learngene.save(tmp_path / "it.safetensors")
+    again = load(tmp_path / "it.safetensors")
+    assert again.header.sha256 == learngene.hash()
+    assert again.terms.keys() == {name.removeprefix(family.prefix) for name in learngene.tensors if family.is_block(name)}
+    name = next(name for name in learngene.tensors if family.is_block(name))
+    wrong = Learngene(learngene.header, {**learngene.tensors, name: learngene.tensors[name][:1]})
+    with pytest.raises(FileFormatError, match="has 1 terms instead of 2"):
+        wrong.verify()
+
+
+def test_heads_are_found_by_their_own_names(family: TimmFamily) -> None:
+    learngene = a_learngene(family)
+    kept, new = learngene.expand(1).state_dict(), learngene.expand(1, num_classes=9).state_dict()
+    weight = f"{family.classifier}.weight"
+    assert np.array_equal(kept[weight].numpy(), learngene.tensors[weight])
+    assert len(new[weight]) == 9
+    assert not new[f"{family.classifier}.bias"].any()
+
+
+def test_baselines_have_the_layers_that_they_name(family: TimmFamily) -> None:
+    learngene = a_learngene(family)
+    shared = baseline(learngene, 2, "share", num_classes=CLASSES)
+    skipping = baseline(learngene, 2, "layer-skip", num_classes=CLASSES)
+    auxiliary = learngene.expand(learngene.header.auxiliary.depth)
+    for stage in range(len(family.stages)):
+        layers = [dict(block.named_parameters()) for block in family.blocks(shared, stage)]
+        for inner in layers[0]:
+            term = torch.from_numpy(learngene.tensors[family.block_name(stage, inner)][0])
+            assert all(torch.equal(layer[inner], term) for layer in layers)
+        all_layers, skipped = family.blocks(auxiliary, stage), family.blocks(skipping, stage)
+        assert len(all_layers) == 2 * len(skipped)
+        for index, block in enumerate(skipped):
+            expected = all_layers[2 * index].state_dict()
+            assert all(torch.equal(value, expected[name]) for name, value in block.state_dict().items())
+
+
+def test_exports_compute_what_the_descendant_computes(family: TimmFamily, tmp_path: Path) -> None:
+    path = tmp_path / "it.safetensors"
+    learngene = a_learngene(family)
+    learngene.save(path)
+    plain = learngene.header.architecture.structure is not None
+    kinds: tuple[Any, ...] = ("pytorch", "onnx", *(("onnx-compact", "onnx-elastic") if plain else ()))
+    built = build_exports(BuildRequest(str(path), kinds, (2,), tmp_path / "exports"))
+    assert len(built) == len(kinds)
+    for item in built:
+        assert item.manifest.verification is not None
+        assert item.manifest.verification.relative_error < 1e-5
+    if not plain:
+        with pytest.raises(ArchitectureError, match="is not a plain ViT"):
+            build_exports(BuildRequest(str(path), ("onnx-compact",), (2,), tmp_path / "other"))
+
+
+def test_terms_of_stages_do_not_meet() -> None:
+    with registered():
+        model = AuxiliaryModel(describe("levels_tiny", {}, CLASSES), Basis())
+        shapes = {key: tuple(value.shape) for key, value in model.terms.items()}
+    assert shapes["0/layer/attn/proj/weight"] == (2, 24, 24)
+    assert shapes["1/layer/attn/proj/weight"] == (2, 32, 32)
+    # Of one stage they are called as inside a block: checkpoints of earlier versions have these names.
+    assert "attn/proj/weight" in AuxiliaryModel(describe(*EXAMPLES["vit"], CLASSES), Basis()).terms
+
+
+def test_names_belong_to_the_family_that_says_so() -> None:
+    assert family_covering("levels_tiny").name == "vit", "which says what does not fit"
+    with pytest.raises(ArchitectureError, match="cannot be expanded as timm's plain ViTs can"):
+        describe("levels_tiny")
+    with registered():
+        assert family_covering("levels_tiny").name == "levels"
+        assert family_covering("deit_tiny_patch16_224").name == "vit"
+        with pytest.raises(ArchitectureError, match="timm cannot build 'levels_tiny'"):
+            describe("levels_tiny", {"embed_dim": 3})
+
+
+def test_registering_twice_and_forgetting() -> None:
+    class Other(LevelsFamily):
+        name = "vit"
+
+    with pytest.raises(ArchitectureError, match="a family 'vit' already"):
+        register(Other())
+    with pytest.raises(ArchitectureError, match="no family 'levels'"):
+        unregister("levels")
+
+    # The facts alone do not take the place of the family that knows timm.
+    with pytest.raises(ArchitectureError, match="a family 'vit' already"):
+        register(PLAIN_VIT)
+    assert isinstance(family_covering("deit_tiny_patch16_224"), TimmFamily)
+    assert isinstance(family_covering("deit_tiny_patch16_224"), PlainVit)
+
+
+def test_models_lists_what_families_list() -> None:
+    from tleg.cli.models import known_models
+
+    assert [each.expandable for each in known_models("levels_tiny")] == [False]
+    with registered():
+        assert [each.expandable for each in known_models("levels_tiny")] == [True]

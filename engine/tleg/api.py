@@ -272,8 +272,11 @@ def prepare_evaluation(path: Name, options: "Evaluation") -> PreparedEvaluation:
     subject = reading_as(subject, options.images.exif)
     if options.record:
         if subject.kind != "learngene" or not Path(path).is_file():
-            raise InputError("--record writes into a learngene file; name one by its path")
-        check_file(Path(path), overwrite=True)
+            raise InputError(
+                "--record writes into a learngene file; name one by its path", field=("record", "path"), code="wrong-kind"
+            )
+        with concerning("path"):
+            check_file(Path(path), overwrite=True)
     data = open_evaluation_data(
         options.data,
         options.images,

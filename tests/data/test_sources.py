@@ -19,7 +19,8 @@ from tleg.data.fashion_mnist import FILES, ArrayImages
 from tleg.data.open import open_data
 from tleg.data.sources import SOURCES, DataSource, data_name, register, source_of
 from tleg.errors import DataError
-from tleg.recipes.recipes import DATA_HELP
+from tleg.recipes.fields import option_named
+from tleg.recipes.recipes import LearnRecipe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -166,7 +167,7 @@ def test_an_unknown_text_is_refused_with_all_that_is_known(run_cli: Any, tmp_pat
 def test_help_and_documentation_name_every_source() -> None:
     sources = [each for each in SOURCES.values() if each.name != "noise"]
     *some, last = [each.help for each in sources if each.help]
-    assert f"{', '.join(some)}, or {last}." == DATA_HELP
+    assert f"{', '.join(some)}, or {last}." == option_named(LearnRecipe, "data").help
     text = (ROOT / "docs" / "data.md").read_text()
     assert [form for each in sources for form in each.forms if form.partition("/NAME")[0] not in text] == []
 
@@ -183,3 +184,27 @@ def test_the_table_is_light(run_python: Any) -> None:
     )
     assert run_python(code).stdout.strip() == ""
     assert sys.modules["tleg.data.sources"].SOURCES is SOURCES
+
+
+@pytest.mark.parametrize(
+    ("text", "splitting", "problem"),
+    [
+        ("fashion-mnist", False, None),
+        ("fashion-mnist:{here}", False, None),
+        ("fashion-mnist:absent", False, "there is no folder absent"),
+        ("{here}", True, None),
+        ("{here}", False, "must hold the folders train/ and val/"),
+        ("tar:{here}/absent.tar", False, "there is no"),
+        ("torch/cifar10", False, None),
+        ("noise:3", False, None),
+    ],
+)
+def test_what_is_missing_is_seen_without_opening(tmp_path: Path, text: str, splitting: bool, problem: str | None) -> None:
+    text = text.format(here=tmp_path)
+    source = source_of(text)
+    assert source is not None
+    if problem is None:
+        source.check(text, splitting=splitting)
+    else:
+        with pytest.raises(DataError, match=problem):
+            source.check(text, splitting=splitting)

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.training.conftest import Recorder
+from tests.training.conftest import Recorder, finetune_job
 from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, FileFormatError, InputError
 from tleg.models.pretrained import PretrainedModel, open_folder, open_weights
@@ -26,7 +26,7 @@ from tleg.models.timm_folder import PREFERRED_WEIGHTS, WEIGHTS_SUFFIXES, read_ti
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.evaluate import evaluate_subject, open_subject
-from tleg.training.finetune import FinetuneJob, finetune, prepare
+from tleg.training.finetune import finetune, prepare
 from tleg.training.init import init_from_checkpoint
 
 CNN = "resnet10t"
@@ -489,7 +489,7 @@ def test_a_backbone_is_fine_tuned_with_a_new_head_and_says_so(
     torch.save(encoder, tmp_path / "w.pth")
     text = f"{VIT}:{tmp_path / 'w.pth'}"
     start = init_from_checkpoint(text, SMALL)
-    job = FinetuneJob(digits, start, recipe=Recipe(epochs=1, workers=0))
+    job = finetune_job(digits, start, recipe=Recipe(epochs=1, workers=0))
     told = Recorder()
     prepare(job, placement, told)
     assert ("weights", f"{VIT} is a backbone without a classifier; it gets a new one for 10 classes") in told.warnings

@@ -11,7 +11,7 @@ import timm
 import torch
 
 from tests.conftest import make_learngene
-from tests.training.conftest import ARGUMENTS, VIT
+from tests.training.conftest import ARGUMENTS, VIT, finetune_job
 from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, InputError
 from tleg.learngene.header import Preprocessing
@@ -19,7 +19,7 @@ from tleg.models.timm_folder import load_timm_folder, save_timm_folder
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.evaluate import evaluate_subject, open_subject
-from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.finetune import finetune
 from tleg.training.init import init_from_checkpoint, init_from_learngene, init_from_timm
 
 MakeRecipe = Callable[..., Recipe]
@@ -38,7 +38,7 @@ def test_a_descendant_learns_and_is_saved_as_a_timm_folder(
     learngene_path: Path, digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     before = evaluate_subject(open_subject(str(learngene_path), placement, (3,)), digits, placement)[3]
-    job = FinetuneJob(digits, init_from_learngene(str(learngene_path), 3, 0.1), recipe=recipe(epochs=6, batch_size=32))
+    job = finetune_job(digits, init_from_learngene(str(learngene_path), 3, 0.1), recipe=recipe(epochs=6, batch_size=32))
     score = finetune(job, placement, tmp_path / "out")
     assert score.top1 is not None
     assert before.top1 is not None
@@ -93,7 +93,7 @@ def test_a_saved_model_is_a_start_and_gives_the_same_outputs(
     name: str, arguments: dict[str, Any], digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     first = finetune(
-        FinetuneJob(digits, init_from_timm(name, arguments), recipe=recipe(epochs=1)), placement, tmp_path / "a"
+        finetune_job(digits, init_from_timm(name, arguments), recipe=recipe(epochs=1)), placement, tmp_path / "a"
     )
     model = load_timm_folder(tmp_path / "a")
     start = init_from_checkpoint(str(tmp_path / "a"))(digits)
@@ -118,7 +118,7 @@ def test_the_same_seed_gives_the_same_weights(
 ) -> None:
     for name, workers in (("a", 0), ("b", 1)):
         start = init_from_timm(VIT, {**ARGUMENTS, "depth": 1})
-        finetune(FinetuneJob(digits, start, recipe=recipe(epochs=1, workers=workers)), placement, tmp_path / name)
+        finetune(finetune_job(digits, start, recipe=recipe(epochs=1, workers=workers)), placement, tmp_path / name)
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b")]
     assert weights[0] == weights[1]
 
@@ -128,7 +128,7 @@ def test_an_existing_output_stays_without_force(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep")
-    job = FinetuneJob(digits, init_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1))
+    job = finetune_job(digits, init_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1))
     with pytest.raises(InputError, match="exists already"):
         finetune(job, placement, tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
@@ -161,7 +161,7 @@ def test_a_model_of_other_classes_is_not_evaluated(learngene_path: Path, digits:
 
 
 def test_depths_belong_to_learngenes(learngene_path: Path, digits: Data, placement: Placement, tmp_path: Path) -> None:
-    job = FinetuneJob(digits, init_from_learngene(str(learngene_path), 1), recipe=Recipe(epochs=1, workers=0))
+    job = finetune_job(digits, init_from_learngene(str(learngene_path), 1), recipe=Recipe(epochs=1, workers=0))
     finetune(job, placement, tmp_path / "out")
     with pytest.raises(InputError, match="--depths is for learngenes"):
         open_subject(str(tmp_path / "out"), placement, (3,))

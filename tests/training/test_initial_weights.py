@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.project.test_imports import HEAVY
-from tests.training.conftest import PLAIN, VIT
+from tests.training.conftest import PLAIN, VIT, finetune_job
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import InputError
@@ -22,7 +22,7 @@ from tleg.recipes.io import from_values
 from tleg.recipes.recipes import FinetuneRecipe
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
-from tleg.training.finetune import FinetuneJob, finetune
+from tleg.training.finetune import finetune
 from tleg.training.init import init_from_learngene, initial_model_of, initial_weights_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,7 +119,7 @@ def test_a_model_is_made_trained_and_recorded(
     assert made.model.num_classes == 10
     assert len(list(made.model.get_submodule("blocks").children())) == DEPTH
     assert all(value.isfinite().all() for value in made.model.state_dict().values())
-    job = FinetuneJob(few, initial_model_of(built), recipe=recipe(epochs=1, batch_size=32, augmentation=PLAIN))
+    job = finetune_job(few, initial_model_of(built), recipe=recipe(epochs=1, batch_size=32, augmentation=PLAIN))
     finetune(job, placement, tmp_path / "out")
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["steps"] == 1

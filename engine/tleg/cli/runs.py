@@ -17,7 +17,8 @@ from tleg.cli.output import console, is_interactive, say, write, write_json
 from tleg.errors import InputError
 from tleg.recipes.fields import option
 from tleg.runs.text import format_progress
-from tleg.text import COLOURS, GLYPHS, MEAN, format_duration, printable
+from tleg.runs.trackers import TRACKERS, open_tracker, tracked
+from tleg.text import COLOURS, GLYPHS, MEAN, format_duration, join_words, printable
 
 
 @app.command()
@@ -123,7 +124,7 @@ def logs(
     folder = resolve_run(run, runs_folder_of(runs_dir))
     path = folder.log_file
     if not path.exists() and not options.follow:
-        raise InputError(f"run {folder.id} has printed nothing yet")
+        raise InputError(f"run {folder.id} has printed nothing yet", field="run", code="not-found")
     while not path.exists():
         if observe(folder).terminal or not folder.path.is_dir():
             return
@@ -132,7 +133,7 @@ def logs(
         for line in file if options.lines is None else deque(file, options.lines):
             _print(line)
         while options.follow:
-            ended = observe(folder).state in ("finished", "stopped", "failed", "lost")
+            ended = observe(folder).ended
             for line in file:
                 _print(line)
             if ended or not path.exists():
@@ -146,34 +147,43 @@ def _print(line: str) -> None:
     write(printable(line.rstrip("\n")))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackOptions:
+    """Where the curves go."""
+
+    to: str = option(help=f"{join_words(list(TRACKERS), 'or')}.", metavar="NAME")
+    project: str = option(
+        "tleg", help=f"Project, for {join_words([each.name for each in TRACKERS.values() if each.projects])}."
+    )
+
+
 @app.command()
+@takes_options
 def track(
     run: RunArgument,
-    to: Annotated[str, typer.Option(help="tensorboard, wandb or trackio.", metavar="NAME")],
-    project: Annotated[str, typer.Option(help="Project, for wandb and trackio.")] = "tleg",
+    options: TrackOptions,
     runs_dir: RunsDirOption = None,
 ) -> None:
     """Send a run's curves to another program, from where it was, until the run ends; during the run or after it."""
     from tleg.runs.events import EventReader
     from tleg.runs.listing import resolve_run
     from tleg.runs.state import REMOVED, observe
-    from tleg.runs.trackers import open_tracker, scalars_of
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
-    place = folder.path / f"tracked-{to}.json"
+    place = folder.tracked_file(options.to)
     sent = -1
     with suppress(OSError, ValueError, KeyError, TypeError):
         sent = int(json.loads(place.read_text())["seq"])
-    tracker = open_tracker(to, folder, project)
+    tracker = open_tracker(options.to, folder, options.project)
     reader, count = EventReader(folder), 0
     try:
         while True:
             if not folder.exists:
                 say(f"run {folder.id}: {REMOVED}")
                 break
-            ended = observe(folder).state in ("finished", "stopped", "failed", "lost")
+            ended = observe(folder).ended
             events = [event for event in reader.read() if event.seq > sent]
-            for step, values in scalars_of(events):
+            for step, values in tracked(events):
                 tracker.scalars(step, values)
                 count += 1
             if events:
@@ -184,7 +194,7 @@ def track(
             time.sleep(1.0)
     finally:
         tracker.close()
-    say(f"sent {count} reports of run {folder.id} to {to}")
+    say(f"sent {count} reports of run {folder.id} to {options.to}")
 
 
 @app.command()

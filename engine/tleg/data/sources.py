@@ -1,11 +1,11 @@
 """What `--data` may name: a registry of sources, one class each. It finds the source of a text, opens it, and counts in it.
 
 A new source is a class here, with what opens it in a module of its own that is imported when it is used, and its words in
-the help (`tleg.recipes.recipes.DATA_HELP`) and in docs/data.md. Standard library only: the workbench counts as well.
+the help (`tleg.recipes.recipes`) and in docs/data.md. Standard library only: the workbench counts as well.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,7 @@ _STREAMS: Final = ("wds", "hfids", "tfds")
 
 
 class DataSource(ABC):
-    """One kind of data sets.
+    """One kind of data sets; `recognises`, `open` and `name_of` are all that it must have.
 
     name   of the kind
     forms  how its texts are written, what varies in capitals: 'tar:FILE'
@@ -53,12 +53,11 @@ class DataSource(ABC):
     def name_of(self, text: str) -> str:
         """What the data set of a text is called, which it is once it is open as well."""
 
-    def check(self, text: str, *, splitting: bool) -> None:
-        """Look whether what the text names is there, without opening it. Raises DataError with what is missing; OSError.
+    def check(self, text: str, *, splitting: bool) -> None:  # noqa: B027  # Of some nothing can be seen.
+        """Refuse what is seen to be missing without opening anything. Raises OSError, DataError.
 
         splitting  whether validation images are taken from the training images
         """
-        return
 
     def _opener(self) -> Callable[..., "Data"]:
         module, _, name = self.opener.partition(":")
@@ -97,15 +96,15 @@ class FashionMnist(DataSource):
         data = self._opener()(Path(folder) if folder else None)
         return replace(data, validation=data.train, part=PARTS["train"]) if wanted.split == "train" else data
 
-    def check(self, text: str, *, splitting: bool) -> None:
-        """Whether the folder is there. Raises DataError."""
-        folder = text.partition(":")[2]
-        if folder and not Path(folder).is_dir():
-            raise DataError(f"there is no folder {folder}")
-
     def name_of(self, text: str) -> str:
         """'fashion-mnist'."""
         return self.name
+
+    def check(self, text: str, *, splitting: bool) -> None:
+        """Look for the folder, where one is named. Raises DataError."""
+        folder = text.partition(":")[2]
+        if folder and not Path(folder).is_dir():
+            raise DataError(f"there is no folder {folder}")
 
     def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
         """Its 60,000 training images lie in one file; files of somebody's own may hold others."""
@@ -128,18 +127,18 @@ class ImageFolder(DataSource):
         """Find its images. Raises DataError."""
         return self._opener()(Path(text), wanted)
 
+    def name_of(self, text: str) -> str:
+        """The folder's name."""
+        return readable_name(Path(text).resolve().name)
+
     def check(self, text: str, *, splitting: bool) -> None:
-        """Whether it has the splits of a training. Raises DataError, OSError."""
+        """Look for the splits. Raises OSError, DataError."""
         found = find_splits(Path(text))
         if not (splitting or (found.train and found.validation)):
             raise DataError(
                 f"{text} must hold the folders train/ and val/, each with a folder of images for each class; "
                 "a validation-split of 0.1 takes validation images from the training images"
             )
-
-    def name_of(self, text: str) -> str:
-        """The folder's name."""
-        return readable_name(Path(text).resolve().name)
 
     def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
         """Count files. Raises OSError."""
@@ -166,14 +165,15 @@ class Archives(DataSource):
         """Index them. Raises DataError."""
         return self._opener()(self._path(text), wanted)
 
-    def check(self, text: str, *, splitting: bool) -> None:
-        """Whether the file is there. Raises DataError."""
-        if not self._path(text).exists():
-            raise DataError(f"there is no {self._path(text)}")
-
     def name_of(self, text: str) -> str:
         """The file's name without its suffix."""
         return readable_name(self._path(text).stem)
+
+    def check(self, text: str, *, splitting: bool) -> None:
+        """Look for the file. Raises DataError."""
+        path = text.removeprefix("tar:")
+        if not Path(path).exists():
+            raise DataError(f"there is no {path}")
 
     def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
         """Count what an archive's index lists. Raises DataError."""
@@ -238,10 +238,12 @@ def source_of(text: str, place: Path | None = None) -> DataSource | None:
     return next((each for each in SOURCES.values() if each.recognises(text, place)), None)
 
 
-def find_source(text: str, near: Iterable[str] = ()) -> DataSource:
-    """Return the source that a text names a data set of. Raises DataError with what is known.
+def find_source(text: str, near: Sequence[str] = ()) -> DataSource:
+    """Return the source that a text names a data set of.
 
-    near  names that may have been meant, besides those of sources
+    near  other names that may have been meant, such as those of folders beside it
+
+    Raises DataError with what is known, and the closest name.
     """
     source = source_of(text)
     if source is not None:
@@ -252,11 +254,9 @@ def find_source(text: str, near: Iterable[str] = ()) -> DataSource:
     for each in SOURCES.values():
         by_owner.setdefault(each.whose, []).extend(each.forms)
     own, *others = (f"{whose} {', '.join(forms)}".strip() for whose, forms in sorted(by_owner.items()))
-    names = [each.name for each in SOURCES.values() if each.name in each.forms]
+    names = [*(each.name for each in SOURCES.values() if each.name in each.forms), *near]
     known = ", and ".join((own, *others))
-    raise DataError(
-        f"there is no folder and no known data set '{text}'; known: {known}.{did_you_mean(text, [*names, *near])}"
-    )
+    raise DataError(f"there is no folder and no known data set '{text}'; known: {known}.{did_you_mean(text, names)}")
 
 
 def data_name(text: str) -> str:

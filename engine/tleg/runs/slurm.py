@@ -7,14 +7,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tleg.errors import InputError, TlegError, describe_os_error
+from tleg.errors import InputError, TlegError
 from tleg.files import new_file, undone_on_failure
+from tleg.runs.allowed import check_allowed
 from tleg.runs.control import clear_stop, request_stop
 from tleg.runs.launch import TRAINER_MODULE
 from tleg.runs.processes import NUMBER, cancel, find_program, job_waits, run_program
 from tleg.runs.run import RunFolder
 from tleg.runs.spec import RunSpec, read_spec, write_spec
-from tleg.runs.state import RunState, going_on, observe, store_state
+from tleg.runs.state import going_on, observe, save_state
 from tleg.serialize import decode
 from tleg.threads import AUTO, GIVEN, parse_threads
 
@@ -49,16 +50,22 @@ class SlurmOptions:
     def __post_init__(self) -> None:
         for name, value in (("partition", self.partition), ("account", self.account)):
             if value is not None and not _NAME.fullmatch(value):
-                raise InputError(f"a {name} of SLURM is a name without spaces, not {value!r}")
+                raise InputError(f"a {name} of SLURM is a name without spaces, not {value!r}", field=name, code="malformed")
         if self.time is not None and not _TIME.fullmatch(self.time):
-            raise InputError(f"a time of SLURM is minutes, HH:MM:SS or days-HH:MM:SS, not {self.time!r}")
+            raise InputError(
+                f"a time of SLURM is minutes, HH:MM:SS or days-HH:MM:SS, not {self.time!r}", field="time", code="malformed"
+            )
         if self.gpus_per_node is not None and self.gpus_per_node < 0:
-            raise InputError(f"GPUs on each machine are 0 or more, not {self.gpus_per_node}")
+            raise InputError(f"GPUs on each machine are 0 or more, not {self.gpus_per_node}", code="out-of-range")
         if self.cpus_per_task is not None and self.cpus_per_task < 1:
-            raise InputError(f"processors for each process are 1 or more, not {self.cpus_per_task}")
+            raise InputError(f"processors for each process are 1 or more, not {self.cpus_per_task}", code="out-of-range")
         for line in self.extra:
             if not re.match(r"--?[A-Za-z]", line) or not line.isprintable():
-                raise InputError(f"an option of sbatch is one line such as --constraint=a100, not {line!r}")
+                raise InputError(
+                    f"an option of sbatch is one line such as --constraint=a100, not {line!r}",
+                    field="sbatch",
+                    code="malformed",
+                )
 
 
 def sbatch_script(folder: RunFolder, spec: RunSpec) -> str:
@@ -71,7 +78,7 @@ def sbatch_script(folder: RunFolder, spec: RunSpec) -> str:
     path = folder.path.absolute()
     for text in (str(path), spec.folder, sys.executable):
         if not text.isprintable():
-            raise InputError(f"SLURM takes no path with line breaks or control characters: {text!r}")
+            raise InputError(f"SLURM takes no path with line breaks or control characters: {text!r}", code="unsupported")
     tasks = spec.launch.devices or 1
     gpus = options.gpus_per_node
     if gpus is None:
@@ -147,15 +154,17 @@ def submit(folder: RunFolder) -> str:
         clear_stop(folder)
         with new_file(folder.job_file, overwrite=True) as temporary:
             temporary.write_text(script, "utf-8")
-        _store(folder, going_on(observe(folder)))
+        save_state(folder, going_on(observe(folder)))
         answer = run_program(["sbatch", "--parsable", str(folder.job_file.absolute())])
         job_id = answer.strip().partition(";")[0]  # Behind it may be the name of the cluster.
         if not NUMBER.fullmatch(job_id):
-            raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}")
+            raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}", code="system")
     try:
         write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=job_id)))
     except TlegError as error:
-        raise TlegError(f"job {job_id} was submitted, but not noted: {error}; scancel {job_id} takes it back") from error
+        raise TlegError(
+            f"job {job_id} was submitted, but not noted: {error}; scancel {job_id} takes it back", code="system"
+        ) from error
     return job_id
 
 
@@ -165,13 +174,7 @@ def check_job(folder: RunFolder, spec: RunSpec) -> None:
     Raises InputError when it is at work or waits already, and for options or paths that do not fit into a script, and
     TlegError when there is no sbatch.
     """
-    state = observe(folder)
-    if state.state == "queued" and spec.launch.job_id is not None:
-        raise InputError(f"run {folder.id} waits already as job {spec.launch.job_id}; stop it first")
-    if state.state not in ("queued", "lost") and not state.terminal:
-        raise InputError(f"run {folder.id} is {state.state} already; stop it first")
-    if job_waits(spec.launch.job_id):
-        raise InputError(f"run {folder.id} is {state.state}, and its job {spec.launch.job_id} waits already; stop it first")
+    check_allowed("start", folder, observe(folder), spec.launch.job_id)
     sbatch_script(folder, spec)
     find_program("sbatch")
 
@@ -183,7 +186,7 @@ def stop(folder: RunFolder) -> None:
     Raises TlegError when the operating system or scancel refuses.
     """
     state = observe(folder)
-    ended = state.terminal or state.state == "lost"
+    ended = state.ended
     if not ended:
         request_stop(folder)  # Before spec.json is read, which may be damaged.
         state = observe(folder)
@@ -199,12 +202,5 @@ def stop(folder: RunFolder) -> None:
             raise
     latest = observe(folder)  # It may have started in the meantime; then the request reaches it, or scancel did.
     if latest.state == "queued":
-        _store(folder, replace(latest, state="stopped", message="taken out of the queue", heartbeat=time.time()))
+        save_state(folder, replace(latest, state="stopped", message="taken out of the queue", heartbeat=time.time()))
         clear_stop(folder)
-
-
-def _store(folder: RunFolder, state: RunState) -> None:
-    try:
-        store_state(folder, state)
-    except OSError as error:
-        raise TlegError(f"cannot write {folder.state_file}: {describe_os_error(error)}") from error

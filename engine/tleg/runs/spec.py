@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from tleg.errors import FileFormatError, InputError, describe_os_error
+from tleg.errors import FileFormatError, InputError
 from tleg.files import new_file
-from tleg.runs.run import RunFolder
+from tleg.recipes.recipes import RECIPES
+from tleg.runs.run import RunFolder, read_document
 from tleg.serialize import decode, encode
 
 SPEC_VERSION: Final = 1
-KINDS: Final = ("learn", "train", "finetune")
+KINDS: Final = tuple(RECIPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Launch:
             ("restarts", self.max_restarts, 0),
         ):
             if value is not None and value < least:
-                raise InputError(f"a run needs {least} or more {name}, not {value}")
+                raise InputError(f"a run needs {least} or more {name}, not {value}", code="out-of-range")
 
     @property
     def processes(self) -> int:
@@ -81,18 +82,13 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InputError(f"unknown kind of run '{self.kind}': choose {', '.join(KINDS)}")
+            raise InputError(f"unknown kind of run '{self.kind}': choose {', '.join(KINDS)}", code="unknown-name")
 
 
 def read_spec(folder: RunFolder) -> RunSpec:
     """Return what a run is. Raises FileFormatError, naming file and place, when spec.json is missing or damaged."""
     path = folder.spec_file
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} is not JSON: {error}") from error
+    document = read_document(path)
     version = document.get("version") if isinstance(document, dict) else None
     if type(version) is int and version > SPEC_VERSION:
         raise FileFormatError(
@@ -118,7 +114,7 @@ def spec_text(spec: RunSpec) -> str:
     try:
         return json.dumps(encode(spec), indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"a run stores JSON values alone: {error}") from error
+        raise InputError(f"a run stores JSON values alone: {error}", code="malformed") from error
 
 
 def write_spec(folder: RunFolder, spec: RunSpec) -> None:

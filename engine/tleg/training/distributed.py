@@ -27,6 +27,8 @@ _TEXT_BYTES: Final = 2048
 class LostProcessError(TlegError):
     """Another process of the run is gone, or says nothing any more. What went wrong, it knows itself."""
 
+    default_code = "lost-process"
+
 
 @contextmanager
 def _with_others() -> Iterator[None]:
@@ -143,12 +145,14 @@ def join_world(device: torch.device, together: tuple[type[Exception], ...] = ())
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         local_rank = int(os.environ["LOCAL_RANK"])
     except (KeyError, ValueError) as error:
-        raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}") from error
+        raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}", code="malformed") from error
     with _with_others():
         try:
             store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
         except ValueError as error:  # MASTER_ADDR or MASTER_PORT is missing.
-            raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}") from error
+            raise InputError(
+                f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}", code="malformed"
+            ) from error
         # torchrun keeps its store when it starts the processes again, with the addresses of those that died.
         attempt = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{size}", store)
         backend = "nccl" if device.type == "cuda" else "gloo"
@@ -198,10 +202,18 @@ def average_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:
             gradient.copy_(mean.view_as(gradient))
 
 
-def share_buffers(model: nn.Module, world: World) -> None:
-    """Give every process the main one's running statistics, which follow the images that a process saw."""
+def in_eval_mode(model: nn.Module, world: World) -> nn.Module:
+    """Put a model into eval mode with the same running statistics in every process, the main one's, and return it.
+
+    Running statistics follow the images that a process saw. A change of mode is what makes timm's models forget what they
+    keep of their weights for evaluations: an average is never trained, so nothing else would change its mode, and its
+    weights change all the same.
+    """
     for buffer in model.buffers():
         world.share(buffer)
+    model.train()
+    model.eval()
+    return model
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:

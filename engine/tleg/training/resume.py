@@ -1,4 +1,7 @@
-"""Going on from a checkpoint, with several processes from the same one in each."""
+"""Resume: the latest checkpoint into a training's state, and at its end the best one into its result.
+
+Several processes take the same one, which the main process chooses.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -8,15 +11,15 @@ import torch
 from torch import nn
 
 from tleg.errors import FileFormatError, TlegError, last_words
-from tleg.training.checkpoint import Checkpoint, Checkpoints, Progress, read_checkpoint
-from tleg.training.distributed import World
-from tleg.training.observer import Observer
+from tleg.training.checkpoint import Checkpoint, Checkpoints, Progress, read_checkpoint, result_state
+from tleg.training.distributed import World, in_eval_mode
+from tleg.training.observer import QUIET, Observer
 from tleg.training.optim import TrainingState
 
 _NONE: Final = -1
 
 
-def restore(
+def resume(
     state: TrainingState, checkpoints: Checkpoints | None, steps: int, world: World, observer: Observer
 ) -> Progress | None:
     """Put the latest checkpoint that is whole into a state of so many steps, and return how far it is; None for a new run.
@@ -42,7 +45,8 @@ def _load(state: TrainingState, checkpoint: Checkpoint) -> None:
             raise
         raise TlegError(
             f"{checkpoint.path} is of another model than the run makes now ({last_words(error)[:200]}); go on with the "
-            "versions of tleg, torch and timm and the files that it began with, or start a new run"
+            "versions of tleg, torch and timm and the files that it began with, or start a new run",
+            code="mismatch",
         ) from error
 
 
@@ -65,7 +69,7 @@ def same_checkpoint(checkpoints: Checkpoints, world: World, choose: Callable[[],
             problem = f"process {world.rank} of {world.size}: {error}"
     problem = world.first(problem)
     if problem:
-        raise TlegError(problem)
+        raise TlegError(problem, code="bad-file")
     return checkpoint
 
 
@@ -73,11 +77,13 @@ def _latest(checkpoints: Checkpoints, steps: int, observer: Observer) -> Checkpo
     checkpoint, problems = checkpoints.latest()
     if checkpoint is None and problems:
         count = "the checkpoint cannot" if len(problems) == 1 else f"none of the {len(problems)} checkpoints can"
-        raise TlegError(f"{count} be read: {problems[0]}; move {checkpoints.folder} away to begin anew")
+        raise TlegError(f"{count} be read: {problems[0]}; move {checkpoints.folder} away to begin anew", code="bad-file")
     for problem in problems:
         observer.warn("checkpoint", f"{problem}; an earlier one is used")
     if checkpoint is not None and checkpoint.progress.step > steps:
-        raise TlegError(f"the checkpoint is of step {checkpoint.progress.step}, and the recipe has {steps} steps")
+        raise TlegError(
+            f"the checkpoint is of step {checkpoint.progress.step}, and the recipe has {steps} steps", code="mismatch"
+        )
     return checkpoint
 
 
@@ -93,3 +99,24 @@ def _check_same(model: nn.Module, world: World) -> None:
     problem = world.first("" if same else f"process {world.rank} of {world.size} begins with other weights than the first")
     if problem:
         raise TlegError(f"{problem}; do all have the same version of tleg, torch and timm, and the same files?")
+
+
+def finished_model(model: nn.Module, checkpoints: Checkpoints | None, world: World, observer: Observer = QUIET) -> nn.Module:
+    """Return the model of a training that is complete, in eval mode: as it is, or the best when the run keeps the best.
+
+    Where no checkpoint has an accuracy the observer is told that the result is the last. It is the same in every process.
+    Raises TlegError when the best checkpoint is damaged.
+    """
+    if checkpoints is not None and checkpoints.keeping.result == "best":
+        # The main process may still be writing the last one, which can be the best, when the others come here.
+        best = same_checkpoint(checkpoints, world, lambda: _best(checkpoints))
+        if best is None:
+            observer.warn("result", "no checkpoint has an accuracy, so that the last weights are the result, not the best")
+        else:
+            model.load_state_dict(result_state(best), strict=True)
+    return in_eval_mode(model, world)
+
+
+def _best(checkpoints: Checkpoints) -> Checkpoint | None:
+    path = checkpoints.best()
+    return None if path is None else read_checkpoint(path)

@@ -261,7 +261,13 @@ def test_exports_compute_what_the_descendant_computes(family: TimmFamily, tmp_pa
     for item in built:
         assert item.manifest.verification is not None
         assert item.manifest.verification.relative_error < 1e-5
+    request = BuildRequest(str(path), ("pytorch",), (1,), tmp_path / "other head", num_classes=3)
+    (other,) = build_exports(request)
+    assert other.manifest.model.num_classes == 3
+    assert other.manifest.verification is not None
     if not plain:
+        with pytest.raises(ArchitectureError, match="has no official layout"):
+            build_exports(BuildRequest(str(path), ("pytorch",), (2,), tmp_path / "other", layout="official"))
         with pytest.raises(ArchitectureError, match="is not a plain ViT"):
             build_exports(BuildRequest(str(path), ("onnx-compact",), (2,), tmp_path / "other"))
 

@@ -135,7 +135,7 @@ class Family:
     def check_layout(self, architecture: Architecture, layout: Layout) -> None:
         """Refuse a layout that means nothing for an architecture. Raises ArchitectureError."""
         if layout != "auxiliary":
-            raise ArchitectureError(f"'{architecture.name}' has no {layout} layout")
+            raise ArchitectureError(f"'{architecture.name}' has no {layout} layout", field="layout")
 
     def name_in(self, layout: Layout, name: str) -> str:
         """timm's name, in a layout, of a parameter that has another one in the auxiliary layout."""
@@ -219,7 +219,7 @@ class PlainVit(Family):
     def check_layout(self, architecture: Architecture, layout: Layout) -> None:
         if layout == "official" and architecture.arguments.get("global_pool") != "avg":
             raise ArchitectureError(
-                "the official layout normalises after average pooling; this architecture does not pool so"
+                "the official layout normalises after average pooling; this architecture does not pool so", field="layout"
             )
 
     def name_in(self, layout: Layout, name: str) -> str:

@@ -25,13 +25,12 @@ from tleg.references import resolve
 from tleg.runs.inputs import ChangedInputsError, InputChange, check_unchanged
 from tleg.runs.launch import create_run
 from tleg.runs.run import RunFolder
-from tleg.runs.trackers import told
+from tleg.runs.trackers import WeightsAndBiases
 from tleg.training import distributed
 from tleg.training.accuracy import Score, require_finite
 from tleg.training.device import choose_placement
 from tleg.training.distributed import LostProcessError
-from tleg.training.observer import Observer, TrainingStoppedError
-from tleg.training.outcome import check_place
+from tleg.training.observer import Observer, TrainingStoppedError, require_folder
 from tleg.training.teacher import Teacher
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,7 +123,7 @@ def lose_a_process() -> None:
 
 
 def refuse_to_track() -> None:
-    with told("wandb"):
+    with WeightsAndBiases.errors_explained():
         raise ValueError("no key")
 
 
@@ -151,7 +150,7 @@ SITUATIONS: dict[str, Callable[[Path, Path], Any]] = {
     "no-device": lambda folder, gene: choose_placement("cuda:999"),
     "not-finite": lambda folder, gene: require_finite(NOT_FINITE, "the model"),
     "out-of-range": lambda folder, gene: check_depth(0),
-    "stopped": lambda folder, gene: check_place(Away()),
+    "stopped": lambda folder, gene: require_folder(Away()),
     "lost-process": lambda folder, gene: lose_a_process(),
     "unsupported": lambda folder, gene: choose_placement("cpu", "float16"),
     "verification": lambda folder, gene: load(changed_learngene(folder, gene)),
@@ -181,7 +180,7 @@ CLASSES: dict[type[TlegError], Callable[[Path], Any]] = {
     errors.FileFormatError: lambda folder: read_file(folder / "text.safetensors"),
     UnreadableImageError: lambda folder: decode_image(folder / "text.safetensors", "text.safetensors"),
     ChangedInputsError: lambda folder: SITUATIONS["changed"](folder, folder),
-    TrainingStoppedError: lambda folder: check_place(Away()),
+    TrainingStoppedError: lambda folder: require_folder(Away()),
     LostProcessError: lambda folder: lose_a_process(),
     InputError: lambda folder: class_order(("cat",), ("dog",)),
     TlegError: lambda folder: refuse_to_track(),

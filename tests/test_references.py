@@ -52,7 +52,7 @@ def test_every_kind(runs_dir: Path) -> None:
         "weights.pth": "checkpoint",
         "best.pth.tar": "checkpoint",
         "odd name é.ckpt": "checkpoint",
-        "export.onnx": "onnx",
+        "export.onnx": "export",
         "model": "folder",
         "local-dir:model": "folder",
         "resnet18:weights.pth": "weights",

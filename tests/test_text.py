@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tleg.errors import DepthError, InputError
 from tleg.learngene.basis import MAX_DEPTH, parse_depths
-from tleg.text import format_bytes, format_count, parse_bytes, parse_count
+from tleg.text import format_bytes, format_count, join_words, parse_bytes, parse_count
 
 
 @pytest.mark.parametrize(
@@ -118,3 +118,8 @@ def test_no_value_is_written_with_four_digits_and_a_unit_above_it(value: float) 
     for text in (format_bytes(value), format_count(value)):
         number = float(text.partition(" ")[0])
         assert abs(number) < 1000 or text.endswith(("T", "TB"))
+
+
+def test_words_are_listed_as_people_do() -> None:
+    assert [join_words(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+    assert join_words(["a", "b", "c"], "or") == "a, b or c"

@@ -36,9 +36,9 @@ Name = str | os.PathLike[str]
 def path_of(text: Name, *kinds: Kind, field: str = "learngene") -> Path:
     """Return the path of what a text names, of some kinds; for a run that is not finished, of its last checkpoint.
 
-    field  the option or argument that the text is of, for errors
+    field  the option or argument that the text is of
 
-    torch is loaded for such a run alone. Raises InputError and FileFormatError.
+    torch is loaded for such a run alone. Raises what `tleg.training.names.resolve_model` raises.
     """
     from tleg.training.names import resolve_model
 
@@ -145,12 +145,12 @@ def build(
     all. Raises InputError for what cannot be built, VerificationError when an export computes something else, ExportError.
     """
     from tleg.export.build import build_exports
-    from tleg.export.formats import parse_kind, parse_layout, parse_precision
+    from tleg.export.formats import find_format, parse_layout, parse_precision
     from tleg.export.plan import BuildRequest
 
     request = BuildRequest(
         learngene=path_of(source, "learngene", "folder"),
-        kinds=tuple(parse_kind(each) for each in exports),
+        kinds=tuple(find_format(each).name for each in exports),
         depths=tuple(depths),
         output=Path(output),
         precision=parse_precision(dtype),
@@ -174,7 +174,7 @@ def verify(path: Name, learngene: Name | None = None) -> "Report":
     from tleg.export.verify import check_path
 
     return check_path(
-        path_of(path, "learngene", "folder", "onnx", field="path"),
+        path_of(path, "learngene", "folder", "export", field="path"),
         None if learngene is None else path_of(learngene, "learngene", "folder"),
     )
 

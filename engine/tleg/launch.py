@@ -179,7 +179,7 @@ def check_inputs(folder: RunFolder, spec: RunSpec, *, accept: bool = False) -> t
     trained elsewhere may have its data there alone: the trainer looks as well. Raises ChangedInputsError when something
     changed that is not accepted, or that nobody can accept, and InputError when the data cannot be opened.
     """
-    if read_inputs(folder) is None or not any(folder.checkpoints.glob("step-*")):
+    if read_inputs(folder) is None or not folder.has_checkpoint:
         return ()
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", LOOK_MODULE, str(folder.path.absolute())],

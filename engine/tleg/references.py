@@ -26,6 +26,8 @@ from tleg.runs.run import LAST, LEARNGENE, MODEL, RunFolder
 
 DEFAULT_LEARNGENE: Final = "fashion-mnist"
 SUFFIX: Final = ".safetensors"
+# Of the manifest that lies beside every file that `tleg build` writes.
+MANIFEST_SUFFIX: Final = ".manifest.json"
 
 
 def shipped_folder() -> Path:
@@ -40,7 +42,7 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))}
 
 
-Kind = Literal["learngene", "folder", "weights", "onnx", "checkpoint", "run", "timm"]
+Kind = Literal["learngene", "folder", "weights", "export", "checkpoint", "run", "timm"]
 # What torch.save, JAX and others write.
 CHECKPOINT_SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".npz", ".pkl")
 # As timm writes what it would download.
@@ -50,7 +52,7 @@ _NAMES: Final = {
     "learngene": "a learngene",
     "folder": "a folder that timm loads",
     "weights": "TIMM_NAME:FILE",
-    "onnx": "an ONNX export",
+    "export": "an export",
     "checkpoint": "a file of weights",
     "run": "a run",
     "timm": "a model of timm",
@@ -65,7 +67,7 @@ class Reference:
     kind  'learngene'   a file that a learngene is expected in
           'folder'      a folder that timm is expected to load
           'weights'     a timm model (`name`) with the weights of a file (`path`)
-          'onnx'        an ONNX file
+          'export'      a file that `tleg build` wrote: one with its manifest beside it, or an ONNX file
           'checkpoint'  a file of weights alone, which says of no model
           'run'         a run (`run`) that has no result yet: its last checkpoint can be used
           'timm'        a model of timm (`name`), whose weights would be downloaded
@@ -207,8 +209,8 @@ def _at_path(text: str, path: Path) -> Reference:
 
         folder = RunFolder(Path(os.path.normpath(path.absolute())))
         return of_run(text, folder) if is_run(folder) else Reference(text, "folder", path)
-    if path.suffix == ".onnx":
-        return Reference(text, "onnx", path)
+    if path.suffix == ".onnx" or path.with_name(path.name + MANIFEST_SUFFIX).is_file():
+        return Reference(text, "export", path)
     foreign = path.name.endswith(CHECKPOINT_SUFFIXES) or (path.suffix == SUFFIX and path.is_file() and is_foreign(path))
     return Reference(text, "checkpoint" if foreign else "learngene", path)
 

@@ -77,6 +77,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
+def join_words(words: Sequence[str], last: str = "and") -> str:
+    """Write words as people list them: 'a, b and c'."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
 def _format(value: float, units: Sequence[str], decimals: int) -> str:
     """Write a value in the unit in which it is written with three digits before the point at most: never '1000.0 kB'."""
     text = f"{value:.0f}"

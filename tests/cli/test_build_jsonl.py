@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tleg.errors import ExportError
-from tleg.export.from_learngene import LearngeneSource
-from tleg.export.plan import PlannedExport
+from tleg.export.backend import Source
+from tleg.export.onnx.backend import PlainBackend
 from tleg.files import hash_file
 
 STAGES = [("loading", 0), ("writing", 0), ("done", 0), ("writing", 1), ("done", 1)]
@@ -43,14 +43,14 @@ def test_each_stage_is_a_line_and_what_is_done_has_its_figures(run_cli: Any, lea
 def test_an_export_that_is_done_is_told_before_a_later_one_fails(
     run_cli: Any, learngene_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = LearngeneSource.write
+    write = PlainBackend.write
 
-    def fail_at_two(self: LearngeneSource, path: Path, export: PlannedExport) -> None:
-        if export.depth == 2:
+    def fail_at_two(self: PlainBackend, path: Path, source: Source, depth: int | None) -> None:
+        if depth == 2:
             raise ExportError("No space left on device")
-        write(self, path, export)
+        write(self, path, source, depth)
 
-    monkeypatch.setattr(LearngeneSource, "write", fail_at_two)
+    monkeypatch.setattr(PlainBackend, "write", fail_at_two)
     words = ("build", str(learngene_file), "--depth", "1", "--depth", "2", "--export", "onnx", "--no-verify", "--jsonl")
     done = run_cli(*words, "--output", str(tmp_path / "out"))
     assert done.code == 1

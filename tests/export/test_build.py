@@ -21,8 +21,8 @@ from tests.export.conftest import VARIANTS, noise, relative_error
 from tleg.errors import DepthError, InputError
 from tleg.export.build import BuildStep, build_exports
 from tleg.export.manifest import read_manifest
+from tleg.export.onnx.runtime import open_onnx
 from tleg.export.plan import BuildRequest
-from tleg.export.runtime import open_export
 from tleg.models.learngene import load
 from tleg.runs.launch import create_run
 from tleg.runs.run import LEARNGENE
@@ -86,12 +86,12 @@ def test_metadata_runs_the_model_without_tleg(learngene_file: Path, tmp_path: Pa
 def test_opened_exports_run(learngene_file: Path, tmp_path: Path, torch_logits: Any) -> None:
     learngene = load(learngene_file)
     request = BuildRequest(learngene_file, ("onnx", "onnx-elastic"), (3,), tmp_path, verify=False)
-    fixed, elastic = (open_export(item.path) for item in build_exports(request))
+    fixed, elastic = (open_onnx(item.path) for item in build_exports(request))
     images = noise(learngene)
     expected = torch_logits(learngene, 3, images)
     assert relative_error(fixed.run(images), expected) < 1e-5
     assert relative_error(elastic.run(images, 3), expected) < 1e-5
-    assert (fixed.depth, fixed.elastic, elastic.depth, elastic.elastic) == (3, False, None, True)
+    assert (fixed.depth, fixed.format.every_depth, elastic.depth, elastic.format.every_depth) == (3, False, None, True)
     assert fixed.classes == learngene.header.classes
     assert (fixed.input_size, fixed.num_classes) == ((3, 32, 32), 7)
     assert fixed.preprocessing == learngene.header.preprocessing
@@ -119,11 +119,11 @@ def test_new_head_is_the_same_everywhere_and_drops_class_names(
         assert item.manifest.descendant.head_seed == 5
         assert item.manifest.verification is not None
         assert item.manifest.verification.relative_error < 1e-5
-    assert open_export(tmp_path / "tiny-depth2.onnx").classes == ()
+    assert open_onnx(tmp_path / "tiny-depth2.onnx").classes == ()
     learngene = load(learngene_file)
     images = noise(learngene)
     expected = torch_logits(learngene, 2, images, num_classes=11, seed=5)
-    assert relative_error(open_export(tmp_path / "tiny-depth2.onnx").run(images), expected) < 1e-5
+    assert relative_error(open_onnx(tmp_path / "tiny-depth2.onnx").run(images), expected) < 1e-5
 
 
 def test_variants_are_named(learngene_file: Path, tmp_path: Path) -> None:
@@ -276,14 +276,14 @@ def test_a_name_that_no_file_can_have(kind: str, learngene_file: Path, tmp_path:
 def test_failed_verification_leaves_nothing(
     kind: str, learngene_file: Path, tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tleg.export.from_learngene
     import tleg.export.onnx.plain
+    import tleg.export.sources
     import tleg.learngene.expansion
 
     expand_parameter, expand_tensors = tleg.learngene.expansion.expand_parameter, tleg.learngene.expansion.expand_tensors
     monkeypatch.setattr(tleg.export.onnx.plain, "expand_parameter", lambda *known: expand_parameter(*known) * 1.01)
     monkeypatch.setattr(
-        tleg.export.from_learngene,
+        tleg.export.sources,
         "expand_tensors",
         lambda *known: {name: values * np.float32(1.01) for name, values in expand_tensors(*known).items()},
     )

@@ -21,10 +21,10 @@ from tests.export.conftest import BASES, VARIANTS, noise, relative_error
 from tests.export.test_onnx import write
 from tleg.errors import ExportError, VerificationError
 from tleg.export.build import build_exports
-from tleg.export.float16 import Watch, one_by_one, torch_runner
 from tleg.export.manifest import read_manifest
 from tleg.export.onnx.float16 import _gelu_of_all, can_run, onnx_runner
 from tleg.export.plan import BuildRequest
+from tleg.export.runners import Watch, one_by_one, torch_runner
 from tleg.export.verify import check_path
 from tleg.learngene.basis import Basis
 from tleg.models.float16 import check_layers, to_float16

@@ -16,8 +16,8 @@ from tests.export.conftest import relative_error
 from tleg.errors import FileFormatError, InputError
 from tleg.export.build import build_exports
 from tleg.export.manifest import read_manifest
+from tleg.export.onnx.runtime import open_onnx
 from tleg.export.plan import BuildRequest
-from tleg.export.runtime import open_export
 from tleg.export.verify import check_path
 from tleg.learngene.header import Architecture, Layout, Preprocessing
 from tleg.learngene.structure import official_layout_name
@@ -101,7 +101,7 @@ def timm_logits(folder: Path, images: np.ndarray[Any, Any]) -> np.ndarray[Any, A
 
 
 def images_for(path: Path, batch: int = 3) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(batch).standard_normal((batch, *open_export(path).input_size), dtype=np.float32)
+    return np.random.default_rng(batch).standard_normal((batch, *open_onnx(path).input_size), dtype=np.float32)
 
 
 def test_fine_tuned_descendant(tuned: Path, tmp_path: Path, run_cli: Cli) -> None:
@@ -114,7 +114,7 @@ def test_fine_tuned_descendant(tuned: Path, tmp_path: Path, run_cli: Cli) -> Non
     assert (item["path"], item["depth"], item["folder"]["depth"]) == (str(path), 3, 3)
     assert item["verification"]["relative_error"] < 1e-5
     images = images_for(path)
-    assert relative_error(open_export(path).run(images), timm_logits(tuned, images)) < 1e-5
+    assert relative_error(open_onnx(path).run(images), timm_logits(tuned, images)) < 1e-5
     assert sorted(file.name for file in tmp_path.iterdir()) == ["tuned.onnx", "tuned.onnx.manifest.json"]
     # The graph writer's own file: weights by timm's names, to the bit.
     weights = {item.name: numpy_helper.to_array(item) for item in onnx.load(path).graph.initializer}
@@ -148,8 +148,7 @@ def test_manifest_and_metadata_say_where_it_comes_from(tuned: Path, tmp_path: Pa
     assert [(entry.depth, entry.batch) for entry in manifest.verification.comparisons] == [(3, 1), (3, 2), (3, 5)]
     assert {"torch", "timm", "onnx", "onnxruntime"} <= set(manifest.versions)
     assert str(tuned.parent) not in item.manifest_path.read_text()
-    metadata = open_export(item.path).metadata
-    assert (metadata.folder, metadata.learngene) == (manifest.folder, manifest.learngene)
+    assert open_onnx(item.path).lineage == manifest.lineage
     texts = {entry.key: entry.value for entry in onnx.load(item.path).metadata_props}
     assert json.loads(texts["preprocessing"])["mean"] == [0.485, 0.456, 0.406]
     assert json.loads(texts["classes"]) == list(CLASSES)
@@ -197,8 +196,8 @@ def test_a_vit_that_only_timm_knows_is_traced(tmp_path: Path, monkeypatch: pytes
 def test_batch_norm(resnet: Path, traced: Path, run_cli: Cli) -> None:
     path = traced
     assert path.name == "convolutional.onnx"
-    export = open_export(path)
-    assert (export.depth, export.elastic, export.num_classes, export.input_size) == (None, False, 7, (1, 32, 32))
+    export = open_onnx(path)
+    assert (export.depth, export.format.every_depth, export.num_classes, export.input_size) == (None, False, 7, (1, 32, 32))
     for batch in (1, 4, 7):
         images = images_for(path, batch)
         assert relative_error(export.run(images), timm_logits(resnet, images)) < 1e-5
@@ -387,13 +386,13 @@ def test_evaluated_like_any_export(tuned: Path, resnet: Path, traced: Path, tmp_
 
 def test_fine_tuning_hands_the_lineage_on(learngene_file: Path, tmp_path: Path) -> None:
     from tleg.data.datasets import Data
-    from tleg.training.init import start_from_checkpoint, start_from_learngene
+    from tleg.training.init import init_from_checkpoint, init_from_learngene
 
     data: Any = Data("few", CLASSES, cast(Any, ()), cast(Any, ()))
     ancestry = {"model": "deit_tiny_patch16_224", "top1": 91.5}
-    lineage = start_from_learngene(str(learngene_file), 2)(data).lineage
+    lineage = init_from_learngene(str(learngene_file), 2)(data).lineage
     build_exports(BuildRequest(learngene_file, ("pytorch",), (2,), tmp_path, verify=False))
-    later = start_from_checkpoint(str(tmp_path / "tiny-depth2"))(data).lineage
+    later = init_from_checkpoint(str(tmp_path / "tiny-depth2"))(data).lineage
     assert lineage["ancestry"] == later["from"]["ancestry"] == ancestry
     assert lineage["sha256"] == later["from"]["sha256"]
     for index, known in enumerate((lineage, later)):

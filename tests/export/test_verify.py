@@ -14,8 +14,9 @@ from onnx import numpy_helper
 from tests.conftest import CommandResult
 from tleg.errors import FileFormatError, VerificationError
 from tleg.export.build import build_exports
-from tleg.export.comparison import check_graph, require_agreement
+from tleg.export.comparison import require_agreement
 from tleg.export.manifest import Comparison, Verification, read_manifest
+from tleg.export.onnx.file import check_graph
 from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tests.training.conftest import ARGUMENTS, PLAIN, VIT, Recorder, load_digits_data
+from tests.training.conftest import ARGUMENTS, PLAIN, VIT, Recorder, finetune_job, learn_job, load_digits_data
 from tleg.data.loader import Prefetcher, batches, worker_options
 from tleg.data.sampler import ShuffledBatches, TrainingImages
 from tleg.data.transforms import training_transform
@@ -19,9 +19,9 @@ from tleg.recipes.training import Keeping, Recipe
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import choose_placement
 from tleg.training.evaluate import evaluate_subject, open_subject
-from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_learngene, start_from_timm
-from tleg.training.learn import LearnJob, evaluate_learngene, learn
+from tleg.training.finetune import finetune
+from tleg.training.init import init_from_learngene, init_from_timm
+from tleg.training.learn import evaluate_learngene, learn
 from tleg.training.observer import TrainingStoppedError
 from tleg.training.telemetry import DeviceSampler
 
@@ -39,11 +39,11 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Learngene]:
     root, digits, placement = tmp_path_factory.mktemp("cuda"), load_digits_data(), choose_placement("cuda")
     recipe = Recipe(epochs=10, batch_size=32, learning_rate=3e-3, workers=2, augmentation=PLAIN, mixup=0.2, cutmix=0.5)
     arguments = {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}
-    ancestor = FinetuneJob(digits, start_from_timm("resnet10t", arguments), recipe=replace(recipe, mixup=0.0, cutmix=0.0))
+    ancestor = finetune_job(digits, init_from_timm("resnet10t", arguments), recipe=replace(recipe, mixup=0.0, cutmix=0.0))
     reached = finetune(ancestor, placement, root / "ancestor").top1
     assert reached is not None
     assert reached > 70
-    job = LearnJob(digits, VIT, ARGUMENTS, str(root / "ancestor"), depths=Depths(4, (2, 3, 4)), recipe=recipe)
+    job = learn_job(digits, VIT, ARGUMENTS, teacher=str(root / "ancestor"), depths=Depths(4, (2, 3, 4)), recipe=recipe)
     learngene = evaluate_learngene(learn(job, placement), digits, placement, (2, 3, 4))
     learngene.save(root / "gene.safetensors")
     return root, learngene
@@ -90,7 +90,7 @@ def test_exports_are_evaluated_beside_a_gpu(chain: tuple[Path, Learngene]) -> No
 def test_a_descendant_is_fine_tuned(chain: tuple[Path, Learngene]) -> None:
     root, learngene = chain
     recipe = Recipe(epochs=2, batch_size=32, learning_rate=5e-4, workers=0, augmentation=PLAIN)
-    job = FinetuneJob(load_digits_data(), start_from_learngene(str(root / "gene.safetensors"), 3), recipe=recipe)
+    job = finetune_job(load_digits_data(), init_from_learngene(str(root / "gene.safetensors"), 3), recipe=recipe)
     score = finetune(job, choose_placement("cuda"), root / "tuned")
     assert learngene.header.reached is not None
     assert score.top1 is not None
@@ -110,7 +110,7 @@ def test_an_interrupted_training_goes_on(precision: str, tmp_path: Path) -> None
     placement = choose_placement("cuda", precision)
     recipe = Recipe(epochs=2, batch_size=32, learning_rate=2e-3, workers=2, augmentation=PLAIN, ema=0.9, accumulate=2)
     keeping = Keeping(evaluate_every=1)
-    job = LearnJob(load_digits_data(), VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe, keeping=keeping)
+    job = learn_job(load_digits_data(), VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe, keeping=keeping)
     with pytest.raises(TrainingStoppedError):
         learn(job, placement, observer=Recorder(stop_after=50), checkpoints=Checkpoints(tmp_path, keeping))
     stored, _ = Checkpoints(tmp_path).latest()
@@ -137,7 +137,7 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch() -> None:
             augmentation=PLAIN,
             accumulate=accumulate,
         )
-        job = LearnJob(load_digits_data(), VIT, ARGUMENTS, depths=Depths(3), recipe=recipe)
+        job = learn_job(load_digits_data(), VIT, ARGUMENTS, depths=Depths(3), recipe=recipe)
         learngenes.append(learn(job, choose_placement("cuda", "float32")))
     first, second = learngenes
     assert max(float(abs(value - second.tensors[name]).max()) for name, value in first.tensors.items()) < 1e-4
@@ -146,7 +146,8 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch() -> None:
 def test_a_compiled_training_learns(chain: tuple[Path, Learngene]) -> None:
     root, _ = chain
     recipe = Recipe(epochs=4, batch_size=32, learning_rate=3e-3, workers=2, augmentation=PLAIN, compile=True)
-    job = LearnJob(load_digits_data(), VIT, ARGUMENTS, str(root / "ancestor"), depths=Depths(4, (2, 3, 4)), recipe=recipe)
+    teacher, depths = str(root / "ancestor"), Depths(4, (2, 3, 4))
+    job = learn_job(load_digits_data(), VIT, ARGUMENTS, teacher=teacher, depths=depths, recipe=recipe)
     learngene = evaluate_learngene(learn(job, choose_placement("cuda")), load_digits_data(), choose_placement("cuda"), (3,))
     assert learngene.header.reached is not None
     assert learngene.header.reached.top1[3] > 25

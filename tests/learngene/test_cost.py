@@ -152,3 +152,9 @@ def test_budget(tiny_learngene: Any) -> None:
 def test_negative_costs_are_refused() -> None:
     with pytest.raises(FileFormatError):
         PartCosts(1, 1, -1, 1, 1)
+
+
+def test_what_writes_no_learngene_does_not_load_fvcore(run_python: Any) -> None:
+    code = "import sys, tleg.models.flops, tleg.training.learn, tleg.training.evaluate; print('fvcore' in sys.modules)"
+    done = run_python(code)
+    assert (done.code, done.stdout.strip()) == (0, "False"), done.stderr

@@ -14,7 +14,7 @@ import torch
 
 from tests.conftest import TINY_ARGUMENTS
 from tests.models.levels import LevelsFamily, registered
-from tleg.errors import ArchitectureError, FileFormatError
+from tleg.errors import ArchitectureError, FileFormatError, InputError
 from tleg.export.build import build_exports
 from tleg.export.plan import BuildRequest
 from tleg.learngene.basis import Basis, parse_basis
@@ -235,6 +235,18 @@ def test_baselines_have_the_layers_that_they_name(family: TimmFamily) -> None:
         for index, block in enumerate(skipped):
             expected = all_layers[2 * index].state_dict()
             assert all(torch.equal(value, expected[name]) for name, value in block.state_dict().items())
+
+
+def test_mimetic_weights_are_for_plain_vits(family: TimmFamily) -> None:
+    learngene = a_learngene(family)
+    if learngene.header.architecture.structure is None:
+        with pytest.raises(InputError, match="mimetic is for ViTs of plain attention"):
+            baseline(learngene, 2, "mimetic", num_classes=CLASSES)
+    else:
+        torch.manual_seed(0)
+        state = family.blocks(baseline(learngene, 2, "mimetic", num_classes=CLASSES), 0)[0].state_dict()
+        query, key, _ = state["attn.qkv.weight"].split(48)
+        assert float((query[:16].T @ key[:16]).diagonal().mean()) > 0.1
 
 
 def test_exports_compute_what_the_descendant_computes(family: TimmFamily, tmp_path: Path) -> None:

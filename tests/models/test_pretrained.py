@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.training.conftest import Recorder
+from tests.training.conftest import Recorder, finetune_job
 from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, FileFormatError, InputError
 from tleg.models.pretrained import PretrainedModel, open_folder, open_weights
@@ -26,8 +26,8 @@ from tleg.models.timm_folder import PREFERRED_WEIGHTS, WEIGHTS_SUFFIXES, read_ti
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.evaluate import evaluate_subject, open_subject
-from tleg.training.finetune import FinetuneJob, finetune, prepare
-from tleg.training.init import start_from_checkpoint
+from tleg.training.finetune import finetune, prepare
+from tleg.training.init import init_from_checkpoint
 
 CNN = "resnet10t"
 VIT = "vit_tiny_patch16_224"
@@ -473,11 +473,11 @@ def test_classes_in_another_order_are_evaluated_by_name(folder: Path, digits: Da
 
 
 def test_fine_tuning_keeps_a_head_in_the_order_of_the_data(folder: Path, digits: Data, small: Any) -> None:
-    start = start_from_checkpoint(str(folder))(digits)
+    start = init_from_checkpoint(str(folder))(digits)
     assert (start.lineage["head"], start.depth, start.notes) == ("kept", 2, ())
     assert torch.equal(start.model.head.weight, small.head.weight.flip(0))  # type: ignore[union-attr, arg-type]
     assert torch.equal(start.model.head.bias, small.head.bias.flip(0))  # type: ignore[union-attr, arg-type]
-    other = start_from_checkpoint(str(folder))(replace(digits, classes=(*DIGITS[:9], "x")))
+    other = init_from_checkpoint(str(folder))(replace(digits, classes=(*DIGITS[:9], "x")))
     assert other.lineage["head"] == "new"
     assert other.notes[0].endswith("knows other classes than the data; it gets a new head")
 
@@ -488,8 +488,8 @@ def test_a_backbone_is_fine_tuned_with_a_new_head_and_says_so(
     encoder = {name: value for name, value in small.state_dict().items() if not name.startswith("head.")}
     torch.save(encoder, tmp_path / "w.pth")
     text = f"{VIT}:{tmp_path / 'w.pth'}"
-    start = start_from_checkpoint(text, SMALL)
-    job = FinetuneJob(digits, start, recipe=Recipe(epochs=1, workers=0))
+    start = init_from_checkpoint(text, SMALL)
+    job = finetune_job(digits, start, recipe=Recipe(epochs=1, workers=0))
     told = Recorder()
     prepare(job, placement, told)
     assert ("weights", f"{VIT} is a backbone without a classifier; it gets a new one for 10 classes") in told.warnings
@@ -502,7 +502,7 @@ def test_a_backbone_is_fine_tuned_with_a_new_head_and_says_so(
 
 
 def test_a_folder_takes_other_arguments_and_another_size(folder: Path, digits: Data, placement: Placement) -> None:
-    start = start_from_checkpoint(str(folder), {"drop_path_rate": 0.2}, image_size=12)(digits)
+    start = init_from_checkpoint(str(folder), {"drop_path_rate": 0.2}, image_size=12)(digits)
     assert start.architecture.input_size == (1, 12, 12)
     assert start.architecture.arguments["drop_path_rate"] == 0.2
     assert start.model.patch_embed.img_size == (12, 12)  # type: ignore[union-attr]

@@ -12,11 +12,9 @@ from tests.training.conftest import Recorder
 from tleg.errors import InputError
 from tleg.recipes.training import Keeping
 from tleg.runs.history import RunSnapshot, best_of, fold
-from tleg.training.checkpoint import Checkpoints, read_progress
+from tleg.training.checkpoint import Checkpoints, learngene_of_checkpoint, read_progress
 from tleg.training.distributed import SINGLE
-from tleg.training.kept import learngene_of_checkpoint
-from tleg.training.outcome import finished_model
-from tleg.training.plan import Outcome
+from tleg.training.resume import finished_model
 
 UNSAVED = ("warning", {"code": "checkpoint", "text": "no checkpoint of step 4: the disk is full", "step": 4})
 
@@ -71,7 +69,7 @@ def test_an_evaluation_without_its_checkpoint_is_not_called_best() -> None:
 def test_a_best_that_nobody_knows_is_not_replaced_in_silence(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoints", Keeping(result="best"))
     recorder, model = Recorder(), torch.nn.Linear(1, 1)
-    finished_model(Outcome(2, 2, model, True), checkpoints, SINGLE, recorder)
+    finished_model(model, checkpoints, SINGLE, recorder)
     assert recorder.warnings == [
         ("result", "no checkpoint has an accuracy, so that the last weights are the result, not the best")
     ]

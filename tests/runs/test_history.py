@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.measuring import processor_seconds
 from tleg.runs.events import Event
-from tleg.runs.history import MOST_MESSAGES, MOST_POINTS, Curve, CurveBuilder, CurvePoint, RunSnapshot, fold
+from tleg.runs.history import MOST_MESSAGES, MOST_POINTS, Curve, CurveBuilder, CurvePoint, RunSnapshot, Spread, fold
+from tleg.runs.reports import DeviceReport, DeviceSample, HostSample
 
 
 def events(*pairs: tuple[str, Mapping[str, Any]]) -> list[Event]:
@@ -80,7 +81,7 @@ def test_a_run_from_start_to_finish() -> None:
     ]
     assert [(each.code, each.text, each.step, each.t) for each in snapshot.warnings] == [("slow", "slow data", 2, 105.0)]
     assert (snapshot.log, snapshot.warning_count, snapshot.events, snapshot.t) == (("hello",), 1, 11, 108.0)
-    assert snapshot.device == {"devices": [{"index": 0}], "host": {"load": 1.0}}
+    assert snapshot.device == DeviceReport(t=102.0, devices=(DeviceSample(index=0),), host=HostSample(load=1.0))
     assert snapshot.stage is not None
     assert (snapshot.stage.name, snapshot.stage.text, snapshot.stage.total) == ("result", "writing the result", None)
     end = fold(
@@ -137,8 +138,7 @@ def test_going_on_forgets_what_comes_again() -> None:
     assert [(each.step, each.restart, each.resumed_from) for each in snapshot.resumptions] == [(2, 1, "step-2")]
     twice = fold(snapshot, events(step(3, 7.0), step(4)))
     assert steps_of(twice.curve) == [(1, 1), (2, 2), (3, 3), (4, 4)]
-    assert twice.curve.points[2].loss is not None
-    assert twice.curve.points[2].loss.mean == 7.0
+    assert twice.curve.points[2].values["loss"].mean == 7.0
 
 
 @pytest.mark.parametrize("sign", [("stage", {"name": "data", "text": "opening data"}), started(2), step(3)])
@@ -155,8 +155,7 @@ def test_a_trainer_that_goes_on_is_not_finished(sign: tuple[str, Mapping[str, An
 def test_steps_that_go_back_without_a_word_replace_those_behind() -> None:
     snapshot = fold(RunSnapshot(), events(step(1), step(2), step(3, 9.0), step(2, 5.0)))
     assert steps_of(snapshot.curve) == [(1, 1), (2, 2)]
-    assert snapshot.curve.points[-1].loss is not None
-    assert snapshot.curve.points[-1].loss.mean == 5.0
+    assert snapshot.curve.points[-1].values["loss"].mean == 5.0
 
 
 @pytest.mark.parametrize(
@@ -238,7 +237,7 @@ def test_points_keep_count_mean_and_extremes(numbers: list[int], data: st.DataOb
         patch.setattr("tleg.runs.history.MOST_POINTS", 16)
         builder = CurveBuilder(Curve())
         for number, loss in reports.items():
-            builder.add(number, loss, None, -loss, float(number))
+            builder.add(number, {"loss": loss, "images_per_second": -loss, "learning_rate": float(number)})
         curve = builder.finish()
     assert len(curve.points) <= 16
     assert curve.width == 1 or len(numbers) > 16
@@ -247,19 +246,18 @@ def test_points_keep_count_mean_and_extremes(numbers: list[int], data: st.DataOb
         inside = [loss for number, loss in reports.items() if point.first <= number <= point.last]
         covered += inside
         assert point.first // curve.width == point.last // curve.width
-        assert point.loss is not None
-        assert point.images_per_second is not None
-        assert point.gradient_norm is None
-        assert (point.loss.count, point.loss.low, point.loss.high) == (len(inside), min(inside), max(inside))
-        assert (point.images_per_second.low, point.images_per_second.high) == (-max(inside), -min(inside))
-        assert point.loss.mean == pytest.approx(math.fsum(inside) / len(inside), abs=1e-6)
-        assert point.learning_rate == point.last
+        assert set(point.values) == {"loss", "images_per_second", "learning_rate"}
+        mean, speed, rate = (point.values[name] for name in ("loss", "images_per_second", "learning_rate"))
+        assert (mean.count, mean.low, mean.high) == (len(inside), min(inside), max(inside))
+        assert (speed.low, speed.high) == (-max(inside), -min(inside))
+        assert mean.mean == pytest.approx(math.fsum(inside) / len(inside), abs=1e-6)
+        assert rate == Spread(1, point.last, point.last, point.last)
     assert covered == losses
 
 
 def test_a_report_without_numbers_keeps_its_place() -> None:
     builder = CurveBuilder(Curve())
-    builder.add(1, None, None, None, None)
+    builder.add(1, {})
     assert builder.finish().points == (CurvePoint(1, 1),)
 
 
@@ -284,4 +282,4 @@ def test_a_long_run_is_cheap_and_small() -> None:
     assert folding < 25 * sorting
     assert nothing < folding / 20, "an update costs little, however long the run is"
     assert MOST_POINTS / 2 <= len(snapshot.curve.points) <= MOST_POINTS
-    assert sum(point.loss.count for point in snapshot.curve.points if point.loss) == 100_000
+    assert sum(point.values["loss"].count for point in snapshot.curve.points) == 100_000

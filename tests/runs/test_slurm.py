@@ -300,7 +300,7 @@ def test_submit(runs_dir: Path, log: Path) -> None:
     assert not stop_requested(run)
     state = observe(run)
     assert state == RunState(state="queued", step=40)
-    with pytest.raises(InputError, match=f"run {run.id} waits already as job 4711; stop it first"):
+    with pytest.raises(InputError, match=f"run {run.id} waits for its turn as job 4711; stop it first"):
         submit(run)
 
 
@@ -431,11 +431,11 @@ def test_a_run_whose_job_slurm_put_back(runs_dir: Path, log: Path, state: str) -
     submit(run)
     assert write_state(run, RunState(state="stopped", step=5))
     (log / "queue").write_text(f"{state}\n")
-    with pytest.raises(InputError, match="is stopped, and its job 4711 waits already; stop it first"):
+    with pytest.raises(InputError, match="is stopped, but its job 4711 is in SLURM's queue; stop it first"):
         submit(run)
     with pytest.raises(InputError, match="is stopped, but its job 4711 is in SLURM's queue; stop it first"):
         remove_run(run)
-    with pytest.raises(InputError, match="waits for its turn as job 4711; stop it first"):
+    with pytest.raises(InputError, match="is stopped, but its job 4711 is in SLURM's queue; stop it first"):
         launch(run)
     assert run.path.is_dir()
     stop(run)

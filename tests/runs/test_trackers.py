@@ -4,15 +4,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tleg.runs.events import EventWriter
+from tleg.doctor import OPTIONAL
+from tleg.errors import InputError, TlegError
+from tleg.runs.events import Event, EventWriter
 from tleg.runs.launch import create_run
 from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState, write_state
+from tleg.runs.trackers import TRACKERS, open_tracker, tracked
+from tleg.text import join_words
 
+ROOT = Path(__file__).resolve().parents[2]
 RunCli = Callable[..., Any]
 
 
@@ -124,3 +129,97 @@ def test_what_another_program_refuses_is_a_sentence(
     words = "tleg: wandb refused: api_key not configured (no-tty). call wandb.login(key=[your_api_key]); log in to it first"
     assert result.code == 1
     assert result.stderr.startswith(words)
+
+
+class StandIn:
+    """What a tracker's package does, as far as tleg uses it; remembers what it was sent by step."""
+
+    def __init__(self, *_: Any) -> None:
+        self.sent: dict[int, dict[str, float]] = {}
+        self.closed = False
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self.sent.setdefault(step, {}).update(values)
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.log({name: value}, step)
+
+    def close(self) -> None:
+        self.closed = True
+
+    finish = close
+
+    def module(self, name: str) -> ModuleType:
+        module: Any = ModuleType(name)
+        module.SummaryWriter = module.init = lambda *_, **__: self
+        return cast(ModuleType, module)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Every package that a tracker may want is the same one."""
+    one = StandIn()
+    for name in ("torch.utils.tensorboard", *(each.package for each in TRACKERS.values())):
+        monkeypatch.setitem(sys.modules, name, one.module(name))
+    return one
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_every_tracker_reaches_everybody_who_names_it(
+    run: RunFolder, run_cli: RunCli, stand_in: StandIn, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = TRACKERS[name]
+    assert kind.name == name
+    # The command: its help, what it refuses, and what it sends.
+    monkeypatch.setenv("COLUMNS", "200")
+    help_text = run_cli("track", "--help").stdout
+    assert f"{join_words(list(TRACKERS), 'or')}." in help_text
+    (projects,) = (line for line in help_text.splitlines() if "--project" in line)
+    assert (name in projects) == kind.projects
+    assert name in run_cli("track", "last", "--to", "nothing").stderr
+    assert run_cli("track", "last", "--to", name).code == 0
+    sent: dict[int, dict[str, float]] = {}
+    for step, values in EXPECTED:
+        sent.setdefault(step, {}).update(values)
+    assert (stand_in.sent, stand_in.closed) == (sent, True)
+    assert run.tracked_file(name).is_file()
+    # By itself.
+    tracker = open_tracker(name, run, "ours")
+    assert type(tracker) is kind
+    tracker.scalars(7, {"loss": 1.0})
+    assert stand_in.sent[7] == {"loss": 1.0}
+    # What lists optional packages, and the page that names the programs.
+    assert kind.package in OPTIONAL
+    assert f"| {name} | {kind.title} | `pip install {kind.package}` |" in (ROOT / "docs" / "runs.md").read_text("utf-8")
+    assert kind.title in (ROOT / "docs" / "cli.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_every_tracker_says_what_it_needs_and_what_it_was_refused(
+    run: RunFolder, stand_in: StandIn, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = TRACKERS[name].package
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no such server")
+
+    monkeypatch.setattr(StandIn, "log", refuse)
+    tracker = open_tracker(name, run)
+    with pytest.raises(TlegError, match=f"{package} refused: no such server; .*, then track again"):
+        tracker.scalars(1, {"loss": 1.0})
+    for module in ("torch.utils.tensorboard", "tensorboardX", package):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=f"the package '{package}' is not installed: pip install {package}"):
+        open_tracker(name, run)
+
+
+def test_what_another_program_wrote_into_the_events_breaks_no_tracker() -> None:
+    payloads: list[tuple[str, Any]] = [
+        ("step", {"step": True, "loss": 1.0}),
+        ("step", {"step": 3, "loss": "high", "scale": float("inf")}),
+        ("evaluation", {"step": 3, "scores": [None, {"top1": 5, "depth": "deep"}]}),
+        ("evaluation", {"step": 4, "scores": 7}),
+        ("novelty", {"step": 5}),
+    ]
+    events = [Event(1, number, 1.0, kind, payload) for number, (kind, payload) in enumerate(payloads)]
+    assert list(tracked(events)) == [(3, {}), (3, {"validation/top1": 5.0}), (4, {})]

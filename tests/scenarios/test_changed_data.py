@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.scenarios.test_refusals import contents
 from tests.scenarios.test_run import LEARN, finish, start
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, learn_job
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.data.fingerprint import list_data, look_again
@@ -28,8 +28,8 @@ from tleg.runs.state import RunState, observe, write_state
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE
-from tleg.training.inputs import settle_inputs
-from tleg.training.learn import LearnJob, learn
+from tleg.training.job import settle_inputs
+from tleg.training.learn import learn
 from tleg.training.observer import TrainingStoppedError
 
 Change = Callable[[Path], Any]
@@ -256,11 +256,11 @@ def test_learning_rates_and_steps_stay_as_planned(
         count: replace(digits, train=ArrayImages(train.images[:count], train.labels[:count])) for count in (160, 96, 320)
     }
 
-    def rates(counts: tuple[int, int]) -> list[tuple[int, int, int, float]]:
+    def rates(counts: tuple[int, int]) -> list[tuple[int, int | None, int | None, float | None]]:
         checkpoints, told = Checkpoints(tmp_path / f"{counts}"), []
         for count, stop in zip(counts, (4, None), strict=True):
             recorder = Recorder(stop_after=stop)
-            job = LearnJob(sets[count], VIT, ARGUMENTS, recipe=recipe(batch_size=32, epochs=2), epoch_images=160)
+            job = learn_job(sets[count], VIT, ARGUMENTS, recipe=recipe(batch_size=32, epochs=2), epoch_images=160)
             try:
                 learn(job, placement, observer=recorder, checkpoints=checkpoints)
             except TrainingStoppedError:

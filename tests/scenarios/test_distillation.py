@@ -12,7 +12,7 @@ import timm
 import torch
 from torch.nn import functional as F
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, learn_job
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.data.transforms import Normaliser
@@ -24,9 +24,9 @@ from tleg.models.auxiliary import AuxiliaryModel
 from tleg.recipes.distillation import METHODS, Depths, Distillation
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
-from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_learngene, start_from_timm
-from tleg.training.learn import LearnJob, evaluate_learngene, learn
+from tleg.training.finetune import finetune
+from tleg.training.init import init_from_learngene, init_from_timm
+from tleg.training.learn import evaluate_learngene, learn
 from tleg.training.losses import Objective
 from tleg.training.students import AuxiliaryStudent, PlainStudent
 from tleg.training.teacher import Teacher, TeacherReport
@@ -42,7 +42,7 @@ def ancestor(digits: Data, placement: Placement, tmp_path_factory: pytest.TempPa
 
     folder = tmp_path_factory.mktemp("ancestor") / "resnet"
     recipe = Recipe(epochs=6, batch_size=64, learning_rate=4e-3, workers=0, augmentation=PLAIN)
-    score = finetune(FinetuneJob(digits, start_from_timm("resnet10t", RESNET), recipe=recipe), placement, folder)
+    score = finetune(finetune_job(digits, init_from_timm("resnet10t", RESNET), recipe=recipe), placement, folder)
     assert score.top1 is not None
     assert score.top1 > 70
     return folder
@@ -55,7 +55,7 @@ def test_a_student_learns_from_its_teacher_alone(
     # The labels are wrong on purpose: all that the student can know comes from the teacher.
     shuffled = ArrayImages(digits.train.images, np.roll(digits.train.labels, 1))  # type: ignore[attr-defined]
     recorder = Recorder()
-    job = LearnJob(
+    job = learn_job(
         replace(digits, train=shuffled),
         VIT,
         ARGUMENTS,
@@ -80,12 +80,12 @@ def test_a_descendant_is_fine_tuned_with_a_teacher(
     shuffled = ArrayImages(digits.train.images, np.roll(digits.train.labels, 1))  # type: ignore[attr-defined]
     learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 2, "in_chans": 1}, num_classes=10)
     learngene.save(tmp_path / "gene.safetensors")
-    job = FinetuneJob(
+    job = finetune_job(
         replace(digits, train=shuffled),
-        start_from_learngene(str(tmp_path / "gene.safetensors"), 3),
-        str(ancestor),
-        Distillation(method=method),
-        recipe(epochs=10, batch_size=32),
+        init_from_learngene(str(tmp_path / "gene.safetensors"), 3),
+        teacher=str(ancestor),
+        distillation=Distillation(method=method),
+        recipe=recipe(epochs=10, batch_size=32),
     )
     reached = finetune(job, placement, tmp_path / "tuned").top1
     assert reached is not None
@@ -98,13 +98,13 @@ def test_a_descendant_is_fine_tuned_with_a_teacher(
 def test_a_distillation_token_learns_from_the_teacher(
     digits: Data, placement: Placement, recipe: MakeRecipe, ancestor: Path, tmp_path: Path
 ) -> None:
-    start = start_from_timm("deit_tiny_distilled_patch16_224", {**ARGUMENTS, "depth": 2})
-    job = FinetuneJob(
+    start = init_from_timm("deit_tiny_distilled_patch16_224", {**ARGUMENTS, "depth": 2})
+    job = finetune_job(
         digits,
         start,
-        str(ancestor),
-        Distillation(method="token", weight=0.5),
-        recipe(epochs=6, batch_size=32, learning_rate=3e-3),
+        teacher=str(ancestor),
+        distillation=Distillation(method="token", weight=0.5),
+        recipe=recipe(epochs=6, batch_size=32, learning_rate=3e-3),
     )
     recorder = Recorder()
     score = finetune(job, placement, tmp_path / "deit", observer=recorder)
@@ -112,6 +112,7 @@ def test_a_distillation_token_learns_from_the_teacher(
     assert score.top1 > 40
     last = recorder.reports[-1]
     assert last.distillation_loss is not None
+    assert last.task_loss is not None
     assert last.loss == pytest.approx(0.5 * last.task_loss + 0.5 * last.distillation_loss, rel=1e-5)
     loaded: Any = timm.create_model(f"local-dir:{tmp_path / 'deit'}", pretrained=True)
     assert hasattr(loaded, "head_dist")

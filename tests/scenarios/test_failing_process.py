@@ -29,7 +29,7 @@ from tleg.training.distributed import LostProcessError, World, join_world
 from tleg.training.dry_run import examine
 from tleg.training.observer import RunObserver, TrainingStoppedError
 from tleg.training.process import StopSignals
-from tleg.training.worker import check_shares, leave_word, placed, tell_failure
+from tleg.training.worker import check_shares, report_failure, report_to_main, set_up_process
 
 PEER = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:9999"
 
@@ -158,25 +158,25 @@ def test_only_what_processes_do_together_counts_as_a_lost_process(monkeypatch: p
 
 def test_the_main_process_believes_another_only_when_it_lost_it(folder: RunFolder, observer: RunObserver) -> None:
     store_failure(folder, ExitCode.USAGE, "an old reason")
-    assert tell_failure(folder, RuntimeError("Error(s) in loading state_dict"), observer) == ExitCode.FAILED
+    assert report_failure(folder, RuntimeError("Error(s) in loading state_dict"), observer) == ExitCode.FAILED
     message = read_state(folder).message or ""
     assert "loading state_dict" in message
     assert "another process" not in message
-    assert tell_failure(folder, FileFormatError("the teacher is damaged"), observer) == ExitCode.USAGE
+    assert report_failure(folder, FileFormatError("the teacher is damaged"), observer) == ExitCode.USAGE
     assert read_state(folder).message == "the teacher is damaged"
-    assert tell_failure(folder, LostProcessError(PEER), observer) == ExitCode.USAGE
+    assert report_failure(folder, LostProcessError(PEER), observer) == ExitCode.USAGE
     assert read_state(folder).message == "an old reason"
     clear_failure(folder)
-    assert tell_failure(folder, LostProcessError(PEER), observer) == ExitCode.FAILED
+    assert report_failure(folder, LostProcessError(PEER), observer) == ExitCode.FAILED
     assert "another process of the run died" in (read_state(folder).message or "")
 
 
 def test_the_first_word_counts_and_an_earlier_trainer_s_is_forgotten(folder: RunFolder) -> None:
     assert read_failure(folder) is None
-    leave_word(folder, LostProcessError(PEER))
+    report_to_main(folder, LostProcessError(PEER))
     assert read_failure(folder) is None
-    leave_word(folder, InputError("the class 'cat' is empty"))
-    leave_word(folder, TlegError("later"))
+    report_to_main(folder, InputError("the class 'cat' is empty"))
+    report_to_main(folder, TlegError("later"))
     assert read_failure(folder) == (ExitCode.USAGE, "the class 'cat' is empty")
     began = started_at(os.getpid())
     assert began is not None
@@ -208,7 +208,7 @@ def test_every_process_sees_that_there_are_too_few_devices(folder: RunFolder, mo
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "8")):
         monkeypatch.setenv(name, value)
     recipe = from_values("learn", {**_values(folder), "device": "auto"})
-    with pytest.raises(InputError, match="8 devices were asked for, and torch sees 4"), placed(recipe):
+    with pytest.raises(InputError, match="8 devices were asked for, and torch sees 4"), set_up_process(recipe):
         pass
     # A dry run is one process, and looks for all.
     with pytest.raises(InputError, match="8 devices were asked for, and torch sees 4"):

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from tests.conftest import make_learngene
 from tests.data.test_image_files import fill
 from tleg.data.datasets import Wanted, class_counts
-from tleg.data.open import data_name, open_data
+from tleg.data.open import open_data
+from tleg.data.sources import data_name
 from tleg.errors import DataError, InputError
 from tleg.export.build import build_exports
 from tleg.export.manifest import read_manifest
+from tleg.export.onnx.runtime import open_onnx
 from tleg.export.plan import BuildRequest
-from tleg.export.runtime import open_export
 from tleg.export.verify import check_path
 from tleg.files import is_utf8, readable_name, readable_path, text_only
 
@@ -89,8 +90,8 @@ def test_exports_of_a_file_of_such_a_name(tmp_path: Path) -> None:
     assert learngene is not None
     stored = read_manifest(built[0].manifest_path)
     assert stored.learngene == replace(learngene, name=NFC, file=f"{NFC}.safetensors")
-    assert stored.preprocessing == open_export(built[0].path).preprocessing
-    assert open_export(built[0].path).classes[1] == "line\nbreak"
+    assert stored.preprocessing == open_onnx(built[0].path).preprocessing
+    assert open_onnx(built[0].path).classes[1] == "line\nbreak"
     assert check_path(built[0].path, file).passed
     with pytest.raises(InputError, match=r"out\\xe9 is no UTF-8, and ONNX opens no such path; rename it"):
         build_exports(BuildRequest(file, ("onnx",), (2,), tmp_path / os.fsdecode(b"out\xe9")))

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, learn_job
 from tleg.data.datasets import Data
 from tleg.errors import InputError, TlegError
 from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Keeping
 from tleg.training.checkpoint import Checkpoints, read_progress
 from tleg.training.device import Placement
-from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_timm
-from tleg.training.learn import LearnJob, learn_to_file
+from tleg.training.finetune import finetune
+from tleg.training.init import init_from_timm
+from tleg.training.learn import learn_to_file
 from tleg.training.students import AuxiliaryStudent
 
 
@@ -33,7 +33,7 @@ def test_an_evaluation_on_the_way_that_fails_at_a_depth_does_not_count(
 
     monkeypatch.setattr(AuxiliaryStudent, "predict", predict)
     recorder, keeping = Recorder(), Keeping(keep_last=5)
-    job = LearnJob(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe(), keeping=keeping)
+    job = learn_job(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe(), keeping=keeping)
     checkpoints = Checkpoints(tmp_path / "checkpoints", keeping)
     learn_to_file(job, placement, tmp_path / "g.safetensors", observer=recorder, checkpoints=checkpoints)
     (_, _, first), (_, _, second) = recorder.evaluations
@@ -57,18 +57,18 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
 ) -> None:
     # The running means of batch norm are no trained weights: a training can end without a word of theirs.
     from tleg.training import finetune as module
-    from tleg.training.outcome import finished_model as whole
+    from tleg.training.trainer import train as whole
 
     def broken(*given: Any) -> Any:
         model: Any = whole(*given)
         next(value for name, value in model.named_buffers() if name.endswith("running_mean")).fill_(torch.nan)
         return model
 
-    monkeypatch.setattr(module, "finished_model", broken)
-    start = start_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
+    monkeypatch.setattr(module, "train", broken)
+    start = init_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
     output = tmp_path / "result"
     with pytest.raises(TlegError, match=rf"the model, which is in {output}, are not finite .* 397 of 397 images, so it has"):
-        finetune(FinetuneJob(digits, start, recipe=recipe(epochs=1)), placement, output)
+        finetune(finetune_job(digits, start, recipe=recipe(epochs=1)), placement, output)
     assert json.loads((output / "training.json").read_text(), parse_constant=pytest.fail)["reached"] is None
 
 
@@ -76,7 +76,7 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
 def test_weights_that_are_no_numbers_are_no_start(
     digits: Data, placement: Placement, recipe: Any, tmp_path: Path, name: str
 ) -> None:
-    whole = start_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
+    whole = init_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
 
     def start(data: Data) -> Any:
         made = whole(data)
@@ -85,5 +85,5 @@ def test_weights_that_are_no_numbers_are_no_start(
         return made
 
     with pytest.raises(InputError, match=f"'.*{name}' of the weights to start from hold NaN or infinity"):
-        finetune(FinetuneJob(digits, start, recipe=recipe(epochs=1)), placement, tmp_path / "result")
+        finetune(finetune_job(digits, start, recipe=recipe(epochs=1)), placement, tmp_path / "result")
     assert not (tmp_path / "result").exists()

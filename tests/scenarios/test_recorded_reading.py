@@ -13,8 +13,8 @@ from tests.conftest import make_learngene
 from tleg.data.open import open_data
 from tleg.export.build import build_exports
 from tleg.export.manifest import read_manifest
+from tleg.export.onnx.runtime import open_onnx
 from tleg.export.plan import BuildRequest
-from tleg.export.runtime import open_export
 from tleg.learngene.container import read_header
 from tleg.learngene.header import Preprocessing
 from tleg.models.learngene import load
@@ -80,7 +80,7 @@ def test_every_file_that_is_written_states_it_and_is_evaluated_so(tmp_path: Path
             preprocessing = read_manifest(manifest).preprocessing
             assert preprocessing is not None
             assert (preprocessing.exif, preprocessing.pixel_range) == (exif, (0.0, 4095.0))
-        assert open_export(paths[1]).preprocessing == preprocessing
+        assert open_onnx(paths[1]).preprocessing == preprocessing
         folder = load_timm_folder(paths[-1])
         assert preprocessing_of(dict(folder.pretrained_cfg), 3) == preprocessing
     # What is stored upright looks the same either way.

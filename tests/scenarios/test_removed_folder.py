@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import clean_environment
 from tests.scenarios.test_run import LEARN, kill
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, learn_job
 from tleg.data.datasets import Data
 from tleg.errors import ExitCode
 from tleg.recipes.io import from_values, to_values
@@ -25,7 +25,7 @@ from tleg.runs.run import Presence, RunFolder
 from tleg.runs.state import observe, store_failure
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
-from tleg.training.learn import LearnJob, learn_to_file
+from tleg.training.learn import learn_to_file
 from tleg.training.observer import TrainingStoppedError
 
 Begin = Callable[..., tuple[RunFolder, "subprocess.Popen[str]"]]
@@ -180,7 +180,7 @@ def test_nothing_is_written_where_there_is_no_folder(
             return False
 
     few = replace(digits, train=digits.validation)
-    job = LearnJob(few, VIT, ARGUMENTS, recipe=recipe(epochs=1))
+    job = learn_job(few, VIT, ARGUMENTS, recipe=recipe(epochs=1))
     place = tmp_path / "run" / "exports" / "learngene.safetensors"
     with pytest.raises(TrainingStoppedError, match="the folder of the run is gone"):
         learn_to_file(job, placement, place, observer=Removed(), checkpoints=Checkpoints(tmp_path / "run" / "checkpoints"))

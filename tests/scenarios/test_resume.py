@@ -11,19 +11,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, learn_job
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
 from tleg.models.learngene import load
 from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Augmentation, Keeping, Recipe
-from tleg.training.checkpoint import Checkpoints, read_checkpoint, read_progress
+from tleg.training.checkpoint import (
+    Checkpoints,
+    learngene_of_checkpoint,
+    model_folder_of_checkpoint,
+    read_checkpoint,
+    read_progress,
+)
 from tleg.training.device import Placement
-from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_learngene, start_from_timm
-from tleg.training.kept import learngene_of_checkpoint, model_folder_of_checkpoint
-from tleg.training.learn import LearnJob, learn, learn_to_file
+from tleg.training.finetune import finetune
+from tleg.training.init import init_from_learngene, init_from_timm
+from tleg.training.job import FinetuneJob
+from tleg.training.learn import learn, learn_to_file
 from tleg.training.observer import TrainingStoppedError
 
 MakeRecipe = Callable[..., Recipe]
@@ -66,13 +72,13 @@ def test_a_stopped_auxiliary_goes_on_as_if_nothing_had_been(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, options: dict[str, Any], depths: Depths
 ) -> None:
     keeping = Keeping(evaluate_every=1, checkpoint_steps=2)
-    job = LearnJob(few, VIT, ARGUMENTS, depths=depths, keeping=keeping, recipe=recipe(**{"batch_size": 32, **options}))
+    job = learn_job(few, VIT, ARGUMENTS, depths=depths, keeping=keeping, recipe=recipe(**{"batch_size": 32, **options}))
     whole = learn(job, placement)
 
     def train(observer: Recorder) -> Any:
         # The number of workers may change when a run goes on.
-        workers = 0 if observer.stop_after is None else job.recipe.workers
-        changed = replace(job, recipe=replace(job.recipe, workers=workers))
+        workers = 0 if observer.stop_after is None else job.recipe.recipe.workers
+        changed = replace(job, recipe=replace(job.recipe, recipe=replace(job.recipe.recipe, workers=workers)))
         return learn(changed, placement, observer=observer, checkpoints=Checkpoints(tmp_path, keeping))
 
     assert interrupted(train, (1, 3, 2)).hash() == whole.hash()
@@ -86,15 +92,15 @@ def test_a_stopped_fine_tuning_goes_on_as_if_nothing_had_been(
     learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 4, "in_chans": 1})
     learngene.save(tmp_path / "gene.safetensors")
     starts = {
-        "vit": start_from_learngene(str(tmp_path / "gene.safetensors"), 3, 0.3),
-        "resnet": start_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8),
+        "vit": init_from_learngene(str(tmp_path / "gene.safetensors"), 3, 0.3),
+        "resnet": init_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8),
     }
     for name, start in starts.items():
-        job = FinetuneJob(few, start, recipe=recipe(**{"batch_size": 32, **options}), keeping=Keeping(checkpoint_steps=2))
+        job = finetune_job(few, start, recipe=recipe(**{"batch_size": 32, **options}), keeping=Keeping(checkpoint_steps=2))
         finetune(job, placement, tmp_path / name / "whole")
 
         def train(observer: Recorder, job: FinetuneJob = job, name: str = name) -> Any:
-            checkpoints = Checkpoints(tmp_path / name / "checkpoints", job.keeping)
+            checkpoints = Checkpoints(tmp_path / name / "checkpoints", job.recipe.keeping)
             return finetune(
                 job, placement, tmp_path / name / "resumed", observer=observer, checkpoints=checkpoints, overwrite=True
             )
@@ -111,9 +117,9 @@ def test_resuming_does_not_load_the_start_again(
     # The official code loads the learngene over the trained weights when it resumes with the same command line.
     learngene = tiny_learngene(arguments={"img_size": 8, "patch_size": 4, "in_chans": 1}, num_classes=10)
     learngene.save(tmp_path / "gene.safetensors")
-    start = start_from_learngene(str(tmp_path / "gene.safetensors"), 2)
-    job = FinetuneJob(few, start, recipe=recipe(batch_size=32, epochs=2))
-    checkpoints = Checkpoints(tmp_path / "checkpoints", job.keeping)
+    start = init_from_learngene(str(tmp_path / "gene.safetensors"), 2)
+    job = finetune_job(few, start, recipe=recipe(batch_size=32, epochs=2))
+    checkpoints = Checkpoints(tmp_path / "checkpoints", job.recipe.keeping)
     with pytest.raises(TrainingStoppedError):
         finetune(job, placement, tmp_path / "m", observer=Recorder(stop_after=9), checkpoints=checkpoints)
     stored, _ = checkpoints.latest()
@@ -136,7 +142,7 @@ def test_resuming_does_not_load_the_start_again(
 def test_the_average_is_restored_and_kept(few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     # The official code never restores its average, nor evaluates it.
     keeping = Keeping(evaluate_every=1)
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=recipe(batch_size=32, ema=0.95))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=recipe(batch_size=32, ema=0.95))
     recorder = Recorder()
     result = learn(job, placement, observer=recorder, checkpoints=Checkpoints(tmp_path / "checkpoints", keeping))
     last = read_checkpoint(Checkpoints(tmp_path / "checkpoints").paths()[0])
@@ -152,7 +158,7 @@ def test_an_average_is_of_use_within_a_short_run(digits: Data, placement: Placem
     # With the official decay and no warm-up the average would still be nearly the random start after these steps.
     keeping, recorder = Keeping(evaluate_every=4), Recorder()
     chosen = recipe(epochs=4, batch_size=32, learning_rate=3e-3, ema=0.9998)
-    learn(LearnJob(digits, VIT, ARGUMENTS, depths=Depths(3), recipe=chosen, keeping=keeping), placement, observer=recorder)
+    learn(learn_job(digits, VIT, ARGUMENTS, depths=Depths(3), recipe=chosen, keeping=keeping), placement, observer=recorder)
     (_, _, model), (_, _, average) = recorder.evaluations
     assert model[3].top1 > 30
     assert average[3].top1 > 22
@@ -162,7 +168,7 @@ def test_the_last_the_best_and_the_milestones_are_kept(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     keeping, recorder = Keeping(keep_last=2, keep_every=3), Recorder()
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32, epochs=8))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32, epochs=8))
     learn(job, placement, observer=recorder, checkpoints=Checkpoints(tmp_path, keeping))
     accuracy = {step: scores[1].top1 for step, _, scores in recorder.evaluations}
     best = max(step for step, value in accuracy.items() if value == max(accuracy.values()))
@@ -177,7 +183,7 @@ def test_checkpoints_of_epochs_need_no_evaluation(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     kept = Keeping(evaluate_every=0, checkpoint_minutes=0, keep_last=1, keep_every=1)
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=kept, recipe=recipe(batch_size=32, epochs=3))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(1), keeping=kept, recipe=recipe(batch_size=32, epochs=3))
     learn(job, placement, checkpoints=Checkpoints(tmp_path, kept))
     assert [read_progress(path).step for path in Checkpoints(tmp_path).paths()] == [15, 10, 5]
 
@@ -186,9 +192,9 @@ def test_what_is_worth_it_is_saved_before_an_evaluation(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Several processes cannot leave an evaluation, and a batch job may end during it.
-    monkeypatch.setattr("tleg.training.occasions._SECONDS_AT_RISK", 0.0)
+    monkeypatch.setattr("tleg.training.trainer._SECONDS_AT_RISK", 0.0)
     keeping = Keeping(evaluate_every=1, result="best")
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
     whole = learn(job, placement, checkpoints=Checkpoints(tmp_path / "whole", keeping))
 
     class Ended(Recorder):
@@ -208,7 +214,7 @@ def test_what_is_worth_it_is_saved_before_an_evaluation(
 
 def test_a_damaged_checkpoint_is_passed_over(few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     keeping = Keeping(evaluate_every=0, checkpoint_steps=3, keep_last=5)
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=recipe(batch_size=32))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=recipe(batch_size=32))
     whole = learn(job, placement)
     with pytest.raises(TrainingStoppedError):
         learn(job, placement, observer=Recorder(stop_after=8), checkpoints=Checkpoints(tmp_path, keeping))
@@ -229,7 +235,7 @@ def test_a_loss_that_is_not_finite_spares_the_checkpoints(
     # The official code leaves at once, without a checkpoint.
     keeping = Keeping(evaluate_every=0, checkpoint_steps=1, keep_last=100)
     wild = recipe(batch_size=32, epochs=40, learning_rate=100.0, warmup_epochs=20, clip_gradient=0.0)
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(4), keeping=keeping, recipe=wild)
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(4), keeping=keeping, recipe=wild)
     with pytest.raises(TlegError, match=r"try a lower --lr or a longer warm-up; the last checkpoint is of step (\d+)"):
         learn(job, placement, checkpoints=Checkpoints(tmp_path, keeping))
     kept = Checkpoints(tmp_path).paths()
@@ -259,7 +265,7 @@ def test_an_evaluation_that_was_left_is_made_up_for(
 ) -> None:
     # Else the best weights could be others than those of a run that was never stopped.
     keeping = Keeping(evaluate_every=1, keep_last=9, result="best")
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=recipe(batch_size=32, epochs=3))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=recipe(batch_size=32, epochs=3))
     untouched = Recorder()
     whole = learn(job, placement, observer=untouched, checkpoints=Checkpoints(tmp_path / "whole", keeping))
     checkpoints = Checkpoints(tmp_path / "stopped", keeping)
@@ -289,13 +295,13 @@ def test_the_evaluation_of_a_result_can_be_stopped(
     # 397 images are two batches.
     keeping = Keeping(evaluate_every=0)
     chosen = recipe(epochs=1)
-    learning = LearnJob(digits, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=chosen)
-    tuning = FinetuneJob(digits, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=chosen, keeping=keeping)
+    learning = learn_job(digits, VIT, ARGUMENTS, depths=Depths(2), keeping=keeping, recipe=chosen, evaluate_depths="1,2")
+    tuning = finetune_job(digits, init_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=chosen, keeping=keeping)
     gene, model = tmp_path / "gene.safetensors", tmp_path / "model"
 
     def learn_it(observer: Recorder) -> None:
         kept = Checkpoints(tmp_path / "a", keeping)
-        learn_to_file(learning, placement, gene, overwrite=True, depths=(1, 2), observer=observer, checkpoints=kept)
+        learn_to_file(learning, placement, gene, overwrite=True, observer=observer, checkpoints=kept)
 
     def tune_it(observer: Recorder) -> None:
         kept = Checkpoints(tmp_path / "b", keeping)
@@ -317,7 +323,7 @@ def test_a_kill_while_a_checkpoint_is_renewed_leaves_no_obstacle(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     keeping = Keeping(evaluate_every=1)
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
     whole = learn(job, placement)
     checkpoints = Checkpoints(tmp_path, keeping)
     with pytest.raises(TrainingStoppedError):
@@ -339,7 +345,7 @@ def test_a_folder_that_became_read_only_costs_a_checkpoint_and_not_the_run(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeping = Keeping(evaluate_every=0, checkpoint_steps=2, keep_last=9)
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
     looks: list[bool] = []
 
     def access(path: object, mode: int) -> bool:
@@ -359,7 +365,7 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
     few: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeping = Keeping(evaluate_every=0, checkpoint_steps=2, keep_last=9)
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(1), keeping=keeping, recipe=recipe(batch_size=32))
     original, calls = Path.write_bytes, []
 
     def write_bytes(self: Path, content: bytes) -> int:
@@ -383,9 +389,9 @@ def test_an_unfinished_fine_tuning_is_a_folder_that_timm_loads(
 ) -> None:
     import timm
 
-    start = start_from_timm(VIT, {**ARGUMENTS, "depth": 2})
-    job = FinetuneJob(few, start, recipe=recipe(batch_size=32))
-    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", job.keeping)
+    start = init_from_timm(VIT, {**ARGUMENTS, "depth": 2})
+    job = finetune_job(few, start, recipe=recipe(batch_size=32))
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", job.recipe.keeping)
     with pytest.raises(TrainingStoppedError):
         finetune(job, placement, tmp_path / "m", observer=Recorder(stop_after=3), checkpoints=checkpoints)
     folder = model_folder_of_checkpoint(tmp_path / "run", "last", tmp_path / "kept")

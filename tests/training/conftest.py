@@ -10,9 +10,14 @@ import pytest
 
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
-from tleg.recipes.training import Augmentation, Recipe
+from tleg.recipes.distillation import Depths
+from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
+from tleg.recipes.training import Augmentation, Keeping, Recipe
+from tleg.runs.scalars import StepReport
 from tleg.training.device import Placement, choose_placement
-from tleg.training.observer import Observer, StepReport
+from tleg.training.init import InitialModel
+from tleg.training.job import FinetuneJob, Job, LearnJob
+from tleg.training.observer import Observer
 
 VIT = "vit_tiny_patch16_224"
 ARGUMENTS: Mapping[str, Any] = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2}
@@ -101,3 +106,29 @@ class Recorder(Observer):
     def stop_requested(self) -> bool:
         self.asked += 1
         return self.stop_after is not None and self.asked >= self.stop_after
+
+
+def learn_job(
+    data: Data,
+    architecture: str = VIT,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    depths: Depths | None = None,
+    epoch_images: int | None = None,
+    **fields: Any,
+) -> LearnJob:
+    """A job on data that is open: learn_job(digits, depths=Depths(3), recipe=recipe()). Nothing is evaluated on the way."""
+    if depths is not None:
+        sampled = ",".join(map(str, depths.sampled)) or None
+        fields |= {"auxiliary_depth": depths.auxiliary, "sample_depths": sampled, "sampling": depths.sampling}
+    chosen: dict[str, Any] = {"keeping": Keeping(evaluate_every=0), "evaluate_depths": "none", **fields}
+    recipe = LearnRecipe(architecture=architecture, model_arguments=arguments or ARGUMENTS, data=data.name, **chosen)
+    return Job(recipe, data, epoch_images)
+
+
+def finetune_job(
+    data: Data, start: Callable[[Data], InitialModel], *, epoch_images: int | None = None, **fields: Any
+) -> FinetuneJob:
+    """A job on data that is open, from what `start` makes, whatever its recipe says of that."""
+    chosen: dict[str, Any] = {"keeping": Keeping(evaluate_every=0), **fields}
+    return FinetuneJob(FinetuneRecipe(model=VIT, data=data.name, **chosen), data, epoch_images, start=start)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job
 from tests.training.processes import play
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
@@ -19,11 +19,12 @@ from tleg.recipes.training import Keeping, Recipe
 from tleg.training.checkpoint import Checkpoint, Checkpoints, read_checkpoint
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_timm
+from tleg.training.finetune import finetune
+from tleg.training.init import init_from_timm
+from tleg.training.job import FinetuneJob
 from tleg.training.observer import TrainingStoppedError
 from tleg.training.optim import TrainingState
-from tleg.training.resume import restore
+from tleg.training.resume import resume
 from tleg.training.students import PlainStudent
 
 MakeRecipe = Callable[..., Recipe]
@@ -34,8 +35,8 @@ KEEPING = Keeping(evaluate_every=0, checkpoint_steps=1, keep_last=3)
 def job(digits: Data, recipe: MakeRecipe) -> FinetuneJob:
     """Five steps of one layer."""
     train = ArrayImages(digits.train.images[:160], digits.train.labels[:160])  # type: ignore[attr-defined]
-    start = start_from_timm(VIT, {**ARGUMENTS, "depth": 1})
-    return FinetuneJob(replace(digits, train=train), start, recipe=recipe(epochs=1, batch_size=32), keeping=KEEPING)
+    start = init_from_timm(VIT, {**ARGUMENTS, "depth": 1})
+    return finetune_job(replace(digits, train=train), start, recipe=recipe(epochs=1, batch_size=32), keeping=KEEPING)
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_processes_go_on_from_the_checkpoint_that_the_first_one_chose(
 
     def part(world: World) -> Any:
         main.here = world.is_main
-        progress = restore(states[world.rank], stopped, 5, world, calm)
+        progress = resume(states[world.rank], stopped, 5, world, calm)
         return progress and progress.step
 
     assert play(part, part) == [2, 2]
@@ -132,7 +133,7 @@ def test_processes_fail_together_when_one_cannot_read_the_checkpoint(
     # The first process reads in the module that lists them, the others by the step that they are told.
     monkeypatch.setattr("tleg.training.resume.read_checkpoint", read)
     states = [state_of(placement, recipe()) for _ in range(2)]
-    one, other = play(*(lambda world: restore(states[world.rank], stopped, 5, world, Recorder()) for _ in range(2)))
+    one, other = play(*(lambda world: resume(states[world.rank], stopped, 5, world, Recorder()) for _ in range(2)))
     assert type(one) is type(other) is TlegError
     assert str(one) == str(other)
     assert "process 1 of 2: cannot read" in str(one)
@@ -142,8 +143,8 @@ def test_processes_fail_together_when_one_cannot_read_the_checkpoint(
 def test_a_new_run_begins_with_the_same_weights_everywhere(placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     empty = Checkpoints(tmp_path / "none")
     same = [state_of(placement, recipe()) for _ in range(2)]
-    assert play(*(lambda world: restore(same[world.rank], empty, 5, world, Recorder()) for _ in range(2))) == [None, None]
+    assert play(*(lambda world: resume(same[world.rank], empty, 5, world, Recorder()) for _ in range(2))) == [None, None]
     others = [state_of(placement, recipe(), seed) for seed in range(2)]
-    for error in play(*(lambda world: restore(others[world.rank], empty, 5, world, Recorder()) for _ in range(2))):
+    for error in play(*(lambda world: resume(others[world.rank], empty, 5, world, Recorder()) for _ in range(2))):
         assert "process 1 of 2 begins with other weights" in str(error)
-    assert restore(others[1], None, 5, SINGLE, Recorder()) is None
+    assert resume(others[1], None, 5, SINGLE, Recorder()) is None

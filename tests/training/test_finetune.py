@@ -11,7 +11,7 @@ import timm
 import torch
 
 from tests.conftest import make_learngene
-from tests.training.conftest import ARGUMENTS, VIT
+from tests.training.conftest import ARGUMENTS, VIT, finetune_job
 from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, InputError
 from tleg.learngene.header import Preprocessing
@@ -19,8 +19,8 @@ from tleg.models.timm_folder import load_timm_folder, save_timm_folder
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.evaluate import evaluate_subject, open_subject
-from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_checkpoint, start_from_learngene, start_from_timm
+from tleg.training.finetune import finetune
+from tleg.training.init import init_from_checkpoint, init_from_learngene, init_from_timm
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -38,7 +38,7 @@ def test_a_descendant_learns_and_is_saved_as_a_timm_folder(
     learngene_path: Path, digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     before = evaluate_subject(open_subject(str(learngene_path), placement, (3,)), digits, placement)[3]
-    job = FinetuneJob(digits, start_from_learngene(str(learngene_path), 3, 0.1), recipe=recipe(epochs=6, batch_size=32))
+    job = finetune_job(digits, init_from_learngene(str(learngene_path), 3, 0.1), recipe=recipe(epochs=6, batch_size=32))
     score = finetune(job, placement, tmp_path / "out")
     assert score.top1 is not None
     assert before.top1 is not None
@@ -62,7 +62,7 @@ def test_a_descendant_learns_and_is_saved_as_a_timm_folder(
 def test_other_classes_get_a_new_head(learngene_path: Path, digits: Data) -> None:
     renamed = replace(digits, classes=tuple("abcdefghij"))
     fewer = replace(digits, classes=tuple("012"))
-    start = start_from_learngene(str(learngene_path), 2)
+    start = init_from_learngene(str(learngene_path), 2)
     kept, new, smaller = start(digits), start(renamed), start(fewer)
     assert [item.lineage["head"] for item in (kept, new, smaller)] == ["kept", "new", "new"]
     assert not torch.equal(kept.model.head.weight, new.model.head.weight)  # type: ignore[union-attr, arg-type]
@@ -71,15 +71,15 @@ def test_other_classes_get_a_new_head(learngene_path: Path, digits: Data) -> Non
 
 
 def test_a_timm_model_takes_channels_and_size_from_the_data(digits: Data) -> None:
-    vit = start_from_timm(VIT, {"patch_size": 2, "embed_dim": 32, "num_heads": 2, "depth": 2})(digits)
+    vit = init_from_timm(VIT, {"patch_size": 2, "embed_dim": 32, "num_heads": 2, "depth": 2})(digits)
     assert vit.architecture.input_size == (1, 8, 8)
     assert vit.architecture.arguments["img_size"] == 8
-    resnet = start_from_timm("resnet10t", {})(digits)
+    resnet = init_from_timm("resnet10t", {})(digits)
     assert resnet.architecture.input_size == (1, 8, 8)
     assert "img_size" not in resnet.architecture.arguments
-    larger = start_from_timm("resnet10t", {}, image_size=32)(digits)
+    larger = init_from_timm("resnet10t", {}, image_size=32)(digits)
     assert larger.architecture.input_size == (1, 32, 32)
-    assert start_from_timm(VIT, {"depth": 1}, image_size=32)(digits).architecture.arguments["img_size"] == 32
+    assert init_from_timm(VIT, {"depth": 1}, image_size=32)(digits).architecture.arguments["img_size"] == 32
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_a_saved_model_is_a_start_and_gives_the_same_outputs(
     name: str, arguments: dict[str, Any], digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     first = finetune(
-        FinetuneJob(digits, start_from_timm(name, arguments), recipe=recipe(epochs=1)), placement, tmp_path / "a"
+        finetune_job(digits, init_from_timm(name, arguments), recipe=recipe(epochs=1)), placement, tmp_path / "a"
     )
     model = load_timm_folder(tmp_path / "a")
-    start = start_from_checkpoint(str(tmp_path / "a"))(digits)
+    start = init_from_checkpoint(str(tmp_path / "a"))(digits)
     images = torch.rand(3, 1, 8, 8)
     with torch.inference_mode():
         assert torch.equal(model(images), start.model.eval()(images))
@@ -117,8 +117,8 @@ def test_the_same_seed_gives_the_same_weights(
     digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     for name, workers in (("a", 0), ("b", 1)):
-        start = start_from_timm(VIT, {**ARGUMENTS, "depth": 1})
-        finetune(FinetuneJob(digits, start, recipe=recipe(epochs=1, workers=workers)), placement, tmp_path / name)
+        start = init_from_timm(VIT, {**ARGUMENTS, "depth": 1})
+        finetune(finetune_job(digits, start, recipe=recipe(epochs=1, workers=workers)), placement, tmp_path / name)
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b")]
     assert weights[0] == weights[1]
 
@@ -128,7 +128,7 @@ def test_an_existing_output_stays_without_force(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep")
-    job = FinetuneJob(digits, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1))
+    job = finetune_job(digits, init_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1))
     with pytest.raises(InputError, match="exists already"):
         finetune(job, placement, tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
@@ -147,9 +147,9 @@ def test_an_existing_output_stays_without_force(
 
 def test_what_timm_cannot_build_is_explained(digits: Data) -> None:
     with pytest.raises(ArchitectureError, match="no_such"):
-        start_from_timm(VIT, {"no_such": 1})(digits)
+        init_from_timm(VIT, {"no_such": 1})(digits)
     with pytest.raises(ArchitectureError, match="Did you mean 'resnet18'"):
-        start_from_timm("resnet18x", {})
+        init_from_timm("resnet18x", {})
 
 
 def test_a_model_of_other_classes_is_not_evaluated(learngene_path: Path, digits: Data, placement: Placement) -> None:
@@ -161,7 +161,7 @@ def test_a_model_of_other_classes_is_not_evaluated(learngene_path: Path, digits:
 
 
 def test_depths_belong_to_learngenes(learngene_path: Path, digits: Data, placement: Placement, tmp_path: Path) -> None:
-    job = FinetuneJob(digits, start_from_learngene(str(learngene_path), 1), recipe=Recipe(epochs=1, workers=0))
+    job = finetune_job(digits, init_from_learngene(str(learngene_path), 1), recipe=Recipe(epochs=1, workers=0))
     finetune(job, placement, tmp_path / "out")
     with pytest.raises(InputError, match="--depths is for learngenes"):
         open_subject(str(tmp_path / "out"), placement, (3,))

@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, learn_job
 from tleg.data.datasets import Data
 from tleg.errors import InputError
 from tleg.recipes.distillation import Depths
@@ -18,9 +18,9 @@ from tleg.runs.run import RunFolder
 from tleg.runs.state import RunState, write_state
 from tleg.training.checkpoint import Checkpoints, read_checkpoint
 from tleg.training.device import Placement
-from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_checkpoint, start_from_learngene, start_from_timm
-from tleg.training.learn import LearnJob, learn, learn_to_file
+from tleg.training.finetune import finetune
+from tleg.training.init import init_from_checkpoint, init_from_learngene, init_from_timm
+from tleg.training.learn import learn, learn_to_file
 from tleg.training.names import resolve_model
 from tleg.training.observer import TrainingStoppedError
 from tleg.training.teacher import Teacher
@@ -45,8 +45,8 @@ def tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 def test_an_unfinished_fine_tuning_is_a_start_and_a_teacher(
     tuning: RunFolder, digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    job = FinetuneJob(digits, start_from_timm(VIT, {**ARGUMENTS, "depth": 2}), recipe=recipe(ema=0.5))
-    checkpoints = Checkpoints(tuning.checkpoints, job.keeping)
+    job = finetune_job(digits, init_from_timm(VIT, {**ARGUMENTS, "depth": 2}), recipe=recipe(ema=0.5))
+    checkpoints = Checkpoints(tuning.checkpoints, job.recipe.keeping)
     with pytest.raises(InputError, match=f"the run {tuning.id} has no checkpoint that can be used yet"):
         resolve_model(tuning.id, "folder")
     with pytest.raises(TrainingStoppedError):
@@ -55,7 +55,7 @@ def test_an_unfinished_fine_tuning_is_a_start_and_a_teacher(
     for text in (tuning.id, tuning.id[:16], "last", str(tuning.path)):
         model: Any = timm.create_model(f"local-dir:{resolve_model(text, 'folder').place}", pretrained=True)
         assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
-    start = start_from_checkpoint(tuning.id)(digits)
+    start = init_from_checkpoint(tuning.id)(digits)
     assert start.depth == 2
     assert Teacher.open(tuning.id, digits.classes)(torch.rand(2, 1, 8, 8)).shape == (2, 10)
 
@@ -63,18 +63,18 @@ def test_an_unfinished_fine_tuning_is_a_start_and_a_teacher(
 def test_a_run_that_learns_is_a_start_before_it_is_finished_and_after(
     run: RunFolder, digits: Data, placement: Placement, recipe: MakeRecipe
 ) -> None:
-    job = LearnJob(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe(epochs=1))
-    checkpoints = Checkpoints(run.checkpoints, job.keeping)
+    job = learn_job(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe(epochs=1))
+    checkpoints = Checkpoints(run.checkpoints, job.recipe.keeping)
     with pytest.raises(TrainingStoppedError):
         learn(job, placement, observer=Recorder(stop_after=4), checkpoints=checkpoints)
-    early = start_from_learngene(run.id, 5)(digits)
+    early = init_from_learngene(run.id, 5)(digits)
     assert (early.lineage["learngene"], early.lineage["head"]) == (run.id, "kept")
     assert len(early.model.blocks) == 5  # type: ignore[arg-type]
     with pytest.raises(InputError, match="learns a learngene; give its depth"):
         resolve_model(run.id, "folder", "weights")
     learngene = learn_to_file(job, placement, run.exports / "learngene.safetensors", checkpoints=checkpoints)
     write_state(run, RunState(state="finished", result=str(run.exports / "learngene.safetensors")))
-    late = start_from_learngene(str(run.path), 5)(digits)
+    late = init_from_learngene(str(run.path), 5)(digits)
     expected = learngene.expand(5).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in late.model.state_dict().items())
     assert late.lineage["sha256"] == learngene.hash()
@@ -90,17 +90,17 @@ def test_every_command_takes_a_run_finished_or_not(
     run_cli: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
-    job = LearnJob(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe(epochs=1))
+    job = learn_job(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe(epochs=1))
     with pytest.raises(TrainingStoppedError):
-        learn(job, placement, observer=Recorder(stop_after=4), checkpoints=Checkpoints(run.checkpoints, job.keeping))
-    single = FinetuneJob(digits, start_from_timm(VIT, {**ARGUMENTS, "depth": 2}), recipe=recipe())
+        learn(job, placement, observer=Recorder(stop_after=4), checkpoints=Checkpoints(run.checkpoints, job.recipe.keeping))
+    single = finetune_job(digits, init_from_timm(VIT, {**ARGUMENTS, "depth": 2}), recipe=recipe())
     with pytest.raises(TrainingStoppedError):
         finetune(
             single,
             placement,
             tuning.exports / "model",
             observer=Recorder(stop_after=4),
-            checkpoints=Checkpoints(tuning.checkpoints, single.keeping),
+            checkpoints=Checkpoints(tuning.checkpoints, single.recipe.keeping),
         )
     for finished in (False, True):
         if finished:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,26 +11,26 @@ import torch
 from PIL import Image
 
 import tleg
-from tests.training.conftest import ARGUMENTS, VIT
+from tests.training.conftest import ARGUMENTS, VIT, finetune_job, learn_job
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import DataError, InputError, TeacherError, TlegError
-from tleg.learngene.basis import parse_basis
 from tleg.models.learngene import Learngene
 from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import Placement
 from tleg.training.evaluate import evaluate_subject, learngene_subject
-from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_timm
-from tleg.training.learn import LearnJob, evaluate_learngene, learn, learn_to_file, prepare
+from tleg.training.finetune import finetune
+from tleg.training.init import init_from_timm
+from tleg.training.job import LearnJob
+from tleg.training.learn import evaluate_learngene, learn, learn_to_file, prepare
 from tleg.training.students import depths_of_step
 
 MakeRecipe = Callable[..., Recipe]
 
 
-def job(digits: Data, recipe: Recipe, **changes: object) -> LearnJob:
-    return replace(LearnJob(digits, VIT, ARGUMENTS, recipe=recipe), **changes)  # type: ignore[arg-type]
+def job(digits: Data, recipe: Recipe, **changes: Any) -> LearnJob:
+    return learn_job(digits, VIT, ARGUMENTS, recipe=recipe, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def learned(digits: Data, placement: Placement) -> Learngene:
 
     recipe = Recipe(epochs=12, batch_size=32, learning_rate=3e-3, workers=0, augmentation=PLAIN)
     depths = Depths(6, (2, 3, 4, 6))
-    learngene = learn(LearnJob(digits, VIT, ARGUMENTS, depths=depths, recipe=recipe), placement)
+    learngene = learn(learn_job(digits, VIT, ARGUMENTS, depths=depths, recipe=recipe), placement)
     return evaluate_learngene(learngene, digits, placement, (2, 3, 4, 5, 6, 8))
 
 
@@ -89,9 +90,9 @@ def test_the_same_seed_gives_the_same_learngene(digits: Data, placement: Placeme
 
 def test_distilling_follows_the_teacher(digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     arguments = {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}
-    start = start_from_timm("resnet10t", arguments)
+    start = init_from_timm("resnet10t", arguments)
     score = finetune(
-        FinetuneJob(digits, start, recipe=recipe(epochs=6, learning_rate=4e-3)), placement, tmp_path / "ancestor"
+        finetune_job(digits, start, recipe=recipe(epochs=6, learning_rate=4e-3)), placement, tmp_path / "ancestor"
     )
     assert score.top1 is not None
     assert score.top1 > 70
@@ -110,9 +111,9 @@ def test_distilling_follows_the_teacher(digits: Data, placement: Placement, reci
 
 
 def test_an_untrained_teacher_is_refused(digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
-    start = start_from_timm("resnet10t", {"in_chans": 1, "channels": [8, 8, 8, 8], "stem_width": 8})
+    start = init_from_timm("resnet10t", {"in_chans": 1, "channels": [8, 8, 8, 8], "stem_width": 8})
     finetune(
-        FinetuneJob(digits, start, recipe=recipe(epochs=1, learning_rate=1e-12, warmup_epochs=0)), placement, tmp_path / "a"
+        finetune_job(digits, start, recipe=recipe(epochs=1, learning_rate=1e-12, warmup_epochs=0)), placement, tmp_path / "a"
     )
     with pytest.raises(TeacherError, match="it would teach noise"):
         prepare(job(digits, recipe(), teacher=str(tmp_path / "a")), placement)
@@ -132,9 +133,9 @@ def test_depths_are_drawn_evenly_and_by_step() -> None:
 )
 def test_every_basis_learns(digits: Data, placement: Placement, recipe: MakeRecipe, basis: str) -> None:
     chosen = recipe(epochs=10, batch_size=32, learning_rate=3e-3)
-    learning = job(digits, chosen, basis=parse_basis(basis, ("attention", "mlp")), depths=Depths(4, (2, 3, 4)))
+    learning = job(digits, chosen, basis=basis, expand="attention,mlp", depths=Depths(4, (2, 3, 4)))
     learngene = evaluate_learngene(learn(learning, placement), digits, placement, (3, 4))
-    assert learngene.header.basis == learning.basis
+    assert learngene.header.basis == learning.recipe.chosen_basis
     assert learngene.header.reached is not None
     # Guessing gives 10.
     assert min(learngene.header.reached.top1.values()) > 40
@@ -192,11 +193,11 @@ def test_what_was_learned_is_kept_when_evaluation_fails(
     digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     broken = replace(digits, validation=Unreadable())
-    learning = job(broken, recipe(epochs=1), depths=Depths(2))
+    learning = job(broken, recipe(epochs=1), depths=Depths(2), evaluate_depths="2")
     with pytest.raises(DataError, match="none of the images to evaluate on can be read"):
-        learn_to_file(learning, placement, tmp_path / "gene.safetensors", depths=(2,))
+        learn_to_file(learning, placement, tmp_path / "gene.safetensors")
     assert tleg.load(tmp_path / "gene.safetensors").header.reached is None
-    tuning = FinetuneJob(broken, start_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1))
+    tuning = finetune_job(broken, init_from_timm(VIT, {**ARGUMENTS, "depth": 1}), recipe=recipe(epochs=1))
     with pytest.raises(DataError, match="none of the images to evaluate on can be read"):
         finetune(tuning, placement, tmp_path / "model")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [

@@ -12,7 +12,7 @@ import timm
 import torch
 from torch import nn
 
-from tests.training.conftest import ARGUMENTS, VIT
+from tests.training.conftest import ARGUMENTS, VIT, learn_job
 from tleg.data.datasets import Data
 from tleg.data.loader import batches, worker_options
 from tleg.errors import SHARED_MEMORY, ArchitectureError, DataError, InputError, TeacherError, TlegError
@@ -22,7 +22,7 @@ from tleg.recipes.training import Recipe
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.evaluate import evaluate_subject, open_subject
-from tleg.training.learn import LearnJob, learn
+from tleg.training.learn import learn
 from tleg.training.models import check_forward
 from tleg.training.teacher import open_checked_teacher
 
@@ -107,9 +107,9 @@ def test_an_evaluation_of_such_a_model(folder: Path, digits: Data, placement: Pl
 
 def test_a_checkpoint_of_another_model(digits: Data, placement: Placement, recipe: MakeRecipe, tmp_path: Path) -> None:
     few = replace(digits, train=digits.validation)
-    job = LearnJob(few, VIT, ARGUMENTS, depths=Depths(1), recipe=recipe(epochs=1))
+    job = learn_job(few, VIT, ARGUMENTS, depths=Depths(1), recipe=recipe(epochs=1))
     learn(job, placement, checkpoints=Checkpoints(tmp_path))
-    wider = replace(job, arguments={**ARGUMENTS, "embed_dim": 64})
+    wider = learn_job(few, VIT, {**ARGUMENTS, "embed_dim": 64}, depths=Depths(1), recipe=recipe(epochs=1))
     with pytest.raises(
         TlegError, match=r"step-\d+ is of another model than the run makes now \(.*\); go on with the versions"
     ):

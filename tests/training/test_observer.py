@@ -13,18 +13,18 @@ import torch
 from tests.conftest import clean_environment
 from tleg.errors import ExportError, TlegError
 from tleg.runs.run import RunFolder
-from tleg.training.observer import StepReport
+from tleg.runs.scalars import StepReport
+from tleg.training.observer import CurveWatch
 from tleg.training.telemetry import DeviceSampler
-from tleg.training.watch import Watch
 from tleg.training.worker import advice, publish
 
 
 def report(step: int, loss: float, wait: float = 0.0, epoch: int = 1) -> StepReport:
-    return StepReport(step, 1000, epoch, 10, loss, loss, None, 1e-3, 1.0, 100.0, wait, None, None)
+    return StepReport(step=step, steps=1000, epoch=epoch, epochs=10, loss=loss, data_wait=wait)
 
 
 def test_a_spike_is_noticed_once_an_epoch() -> None:
-    watch = Watch()
+    watch = CurveWatch()
     quiet = [found for step in range(60) for found in watch.look(report(step, 2 + 0.05 * math.sin(step)))]
     assert quiet == []
     ((code, text),) = watch.look(report(61, 9.0))
@@ -39,10 +39,10 @@ def test_a_spike_is_noticed_once_an_epoch() -> None:
 
 
 def test_waiting_for_images_is_noticed() -> None:
-    watch = Watch()
+    watch = CurveWatch()
     found = [each for step in range(40) for each in watch.look(report(step, 2.0, wait=0.8))]
     assert found == [("starved", "the model waits for images 80 % of the time; try more --workers")]
-    assert [each for step in range(40) for each in Watch().look(report(step, 2.0, wait=0.8 if step % 5 else 0.0))] == []
+    assert [each for step in range(40) for each in CurveWatch().look(report(step, 2.0, wait=0.8 if step % 5 else 0.0))] == []
 
 
 @pytest.mark.parametrize(

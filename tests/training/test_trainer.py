@@ -1,4 +1,4 @@
-"""Parts of a step, whichever way it is divided, make the same step."""
+"""The loop: parts of a step, whichever way it is divided, make the same step; when it evaluates, saves and warns."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, learn_job
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import InputError
 from tleg.models.learngene import Learngene
 from tleg.recipes.distillation import Depths
-from tleg.recipes.training import Augmentation, Recipe
+from tleg.recipes.training import Augmentation, Keeping, Recipe
 from tleg.training.device import Placement
-from tleg.training.learn import LearnJob, learn
+from tleg.training.job import LearnJob
+from tleg.training.learn import learn
 from tleg.training.students import depths_of_step
+from tleg.training.trainer import Intervals, batch_norm_warning
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -30,7 +33,7 @@ def job(digits: Data, recipe: MakeRecipe) -> Callable[..., LearnJob]:
 
     def make(depths: Depths | None = None, **options: Any) -> LearnJob:
         chosen = recipe(**{"batch_size": 64, "optimizer": "sgd", "learning_rate": 0.05, **options})
-        return LearnJob(replace(digits, train=train), VIT, ARGUMENTS, depths=depths or Depths(3), recipe=chosen)
+        return learn_job(replace(digits, train=train), VIT, ARGUMENTS, depths=depths or Depths(3), recipe=chosen)
 
     return make
 
@@ -80,13 +83,11 @@ def test_a_sandwich_trains_the_deepest_the_shallowest_and_one_between() -> None:
 
 
 def test_a_sandwich_lowers_the_loss_at_every_depth(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
-    from tleg.recipes.training import Keeping
-
     recorder = Recorder()
     chosen = recipe(epochs=8, batch_size=32, learning_rate=3e-3)
     depths = Depths(4, (2, 3, 4), "sandwich")
     keeping = Keeping(evaluate_every=8)
-    learn(LearnJob(digits, VIT, ARGUMENTS, depths=depths, recipe=chosen, keeping=keeping), placement, observer=recorder)
+    learn(learn_job(digits, VIT, ARGUMENTS, depths=depths, recipe=chosen, keeping=keeping), placement, observer=recorder)
     ((_, _, scores),) = recorder.evaluations
     assert set(scores) == {2, 4}
     assert min(score.top1 for score in scores.values()) > 25
@@ -97,7 +98,7 @@ def test_cutmix_alone_learns_from_mixed_labels(job: Callable[..., LearnJob], pla
     # The official code asks only whether mixup is on, and gives mixed labels to a loss for plain ones.
     recorder = Recorder()
     learn(job(cutmix=1.0, label_smoothing=0.0, augmentation=Augmentation(auto_augment=None)), placement, observer=recorder)
-    assert all(np.isfinite(report.loss) for report in recorder.reports)
+    assert all(report.loss is not None and np.isfinite(report.loss) for report in recorder.reports)
 
 
 def test_an_odd_batch_cannot_be_mixed(recipe: MakeRecipe) -> None:
@@ -116,3 +117,48 @@ def test_an_auxiliary_step_is_the_step_of_its_descendant(
     images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     for depth in (1, 5, 12):
         assert torch.equal(model.eval()(images, model.coefficients(depth)), learngene.expand(depth)(images))
+
+
+def saved(last: int = 0, seconds: float = 0.0, **keeping: Any) -> list[int]:
+    intervals = Intervals(Keeping(**keeping), 30, 5)
+    return [step for step in range(1, 31) if intervals.saves(step, last, seconds)]
+
+
+def evaluated(every: int) -> list[int]:
+    intervals = Intervals(Keeping(evaluate_every=every), 30, 5)
+    return [step for step in range(1, 31) if intervals.evaluates(step)]
+
+
+def test_evaluations() -> None:
+    assert evaluated(1) == [5, 10, 15, 20, 25, 30]
+    assert evaluated(4) == [20, 30]
+    assert evaluated(0) == []
+
+
+@pytest.mark.parametrize("every", [0, 1, 3])
+def test_checkpoints_that_are_kept_need_no_evaluation(every: int) -> None:
+    assert saved(keep_every=2, evaluate_every=every) == [10, 20, 30]
+    assert saved(keep_every=2, evaluate_every=every, checkpoint_steps=100) == [10, 20, 30]
+    intervals = Intervals(Keeping(keep_every=2, evaluate_every=every), 30, 5)
+    assert [step for step in range(1, 31) if intervals.keeps(step)] == [10, 20, 30]
+
+
+def test_zero_minutes_are_the_ends_of_epochs() -> None:
+    assert saved(checkpoint_minutes=0, evaluate_every=0) == [5, 10, 15, 20, 25, 30]
+    # Steps are instead of minutes.
+    assert saved(checkpoint_minutes=0, checkpoint_steps=28) == [28, 29, 30]
+
+
+def test_minutes_and_steps() -> None:
+    assert saved(checkpoint_minutes=2, seconds=119) == []
+    assert saved(checkpoint_minutes=2, seconds=120) == list(range(1, 31))
+    assert saved(checkpoint_steps=3, last=20, seconds=1e6) == list(range(23, 31))
+
+
+@pytest.mark.parametrize(("size", "accumulate", "said"), [(1, 1, False), (2, 1, True), (1, 2, True)])
+def test_batch_norm_sees_parts_of_a_step(size: int, accumulate: int, said: bool) -> None:
+    for student, has in ((nn.Sequential(nn.BatchNorm2d(1)), True), (nn.Sequential(nn.LayerNorm(1)), False)):
+        found = batch_norm_warning(student, 64, size * accumulate)
+        assert (found is not None) == (said and has)
+        if found:
+            assert "each of 2 parts of a step, 32 images, not from the step's 64" in found

@@ -16,7 +16,7 @@ from tleg.runs.launch import create_run
 from tleg.runs.run import RunFolder
 from tleg_tui.__main__ import is_remote, run, why_not
 
-HEAVY = ("numpy", "torch", "timm", "onnx", "onnxruntime", "safetensors", "PIL", "tleg.training", "tleg.export")
+HEAVY = ("numpy", "torch", "timm", "onnx", "onnxruntime", "safetensors", "PIL", "tleg.training", "tleg.export.backend")
 
 
 class Terminal(io.StringIO):

@@ -1,17 +1,13 @@
-"""What the export dialog asks for, as the words of `tleg build` and the names of the files that they make.
-
-The names follow `tleg.export.formats`, which the workbench must not import; a test compares the two.
-"""
+"""What the export dialog asks for, as the words of `tleg build` and the names of the files that they make."""
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from tleg.errors import InputError, concerning
+from tleg.export.formats import PRECISIONS, SourceKind, files_first, find_format, parse_layout, parse_precision
 from tleg.learngene.basis import parse_depths
 from tleg.learngene.container import read_file
 from tleg.learngene.header import LAYOUTS
@@ -19,19 +15,8 @@ from tleg.references import expect, resolve
 from tleg.runs.run import name_of
 from tleg_tui.common.learngenes import resolve_path
 
-ELASTIC: Final = "onnx-elastic"
-KINDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "onnx": "one file with the weights of every layer, for ONNX Runtime",
-        "onnx-compact": "one ONNX file of terms, which does not grow with depth",
-        ELASTIC: "one ONNX file for every depth: a second input chooses it",
-        "pytorch": "a folder that timm loads in one line",
-    }
-)
-DTYPES: Final = ("float32", "float16")
 DEFAULT_OUTPUT: Final = "exports"
 MOST_CLASSES: Final = 10_000_000
-_SUFFIXES: Final = {"pytorch": "", "onnx": ".onnx", "onnx-compact": ".compact.onnx", ELASTIC: ".elastic.onnx"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +45,7 @@ class Answers:
 
     kinds: tuple[str, ...]
     depths: str = ""
-    dtype: str = DTYPES[0]
+    dtype: str = PRECISIONS[0]
     layout: str | None = None
     classes: str = ""
     output: str = DEFAULT_OUTPUT
@@ -102,11 +87,12 @@ def open_source(argument: str) -> ExportSource:
     if reference.kind == "run" and reference.run is not None:
         # One that is not finished: its last checkpoint is opened when it is built.
         if not reference.learns:
-            return ExportSource(argument, reference.run.id, folder=True, kinds=("onnx",))
-        return ExportSource(argument, reference.run.id, folder=False, kinds=tuple(KINDS), layouts=LAYOUTS[:1])
+            return ExportSource(argument, reference.run.id, folder=True, kinds=_formats_of("folder"))
+        kinds = _formats_of("learngene")
+        return ExportSource(argument, reference.run.id, folder=False, kinds=kinds, layouts=LAYOUTS[:1])
     path = expect(reference, "learngene", "folder").place
     if path.is_dir():
-        return ExportSource(argument, name_of(path), folder=True, kinds=("onnx",))
+        return ExportSource(argument, name_of(path), folder=True, kinds=_formats_of("folder"))
     header = read_file(path).header
     plain = header.architecture.structure is not None
     pools = header.architecture.arguments.get("global_pool") == "avg"
@@ -114,7 +100,7 @@ def open_source(argument: str) -> ExportSource:
         argument=argument,
         name=name_of(path),
         folder=False,
-        kinds=tuple(kind for kind in KINDS if plain or kind in ("onnx", "pytorch")),
+        kinds=_formats_of("learngene", plain=plain),
         layouts=LAYOUTS if pools else LAYOUTS[:1],
         classes=header.architecture.num_classes,
     )
@@ -140,7 +126,7 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         words += ["--export", kind]
     if str(output) != DEFAULT_OUTPUT:
         words += ["--output", str(output)]
-    if answers.dtype != DTYPES[0]:
+    if answers.dtype != PRECISIONS[0]:
         words += ["--dtype", answers.dtype]
     if layout is not None:
         words += ["--layout", layout]
@@ -148,23 +134,23 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         words += ["--num-classes", str(classes)]
     if answers.replace:
         words.append("--force")
+    precision = parse_precision(answers.dtype)
     targets = tuple(
-        output / export_name(source.name, kind, depth, answers.dtype, layout)
-        for kind in answers.kinds
-        for depth in (depths if depths and kind != ELASTIC else (None,))
+        output / each.file_name(source.name, depth, precision, None if layout is None else parse_layout(layout))
+        for each in map(find_format, answers.kinds)
+        for depth in (each.depths_of(depths) if depths else (None,))
     )
     return Order(tuple(words), targets, str(output))
 
 
-def export_name(source: str, kind: str, depth: int | None, dtype: str, layout: str | None) -> str:
-    """The name that `tleg build` gives an export."""
-    parts = [
-        source,
-        "" if depth is None else f"depth{depth}",
-        "official" if layout == "official" else "",
-        "" if dtype == DTYPES[0] else dtype,
-    ]
-    return "-".join(filter(None, parts)) + _SUFFIXES[kind]
+def hold_every_depth(kinds: tuple[str, ...]) -> bool:
+    """Whether formats are chosen, and each holds every depth, so that none is asked for."""
+    return bool(kinds) and all(find_format(kind).every_depth for kind in kinds)
+
+
+def _formats_of(source: SourceKind, *, plain: bool = True) -> tuple[str, ...]:
+    """The formats that can be made from something in float32; some take plain ViTs alone."""
+    return tuple(each.name for each in files_first() if each.takes(source) and (plain or not each.plain))
 
 
 def read_report(line: str) -> Report | None:
@@ -196,7 +182,7 @@ def _number(value: Any) -> float | None:
 
 def _depths(source: ExportSource, answers: Answers) -> tuple[int, ...]:
     """The depths to build; none for a folder, and none where every depth is in the file."""
-    if source.folder or set(answers.kinds) == {ELASTIC}:
+    if source.folder or hold_every_depth(answers.kinds):
         return ()
     if not answers.depths.strip():
         raise InputError("name a depth: 8, several: 4,8,12, or a range: 4-8", field="depth", code="missing")

@@ -13,8 +13,9 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Label, Static
 
+from tleg.export.formats import PRECISIONS, find_format
 from tleg_tui.common.inputs import Field
-from tleg_tui.export.model import DTYPES, ELASTIC, KINDS, Answers, ExportSource
+from tleg_tui.export.model import Answers, ExportSource, hold_every_depth
 
 _BOX: Final = 4  # Cells before a name.
 
@@ -190,7 +191,7 @@ class ExportQuestions(Vertical):
                 yield Static("several: 4,8,12, a range: 4-8", classes="aside", id="depths-aside")
         with Horizontal(classes="row"):
             yield Label("numbers")
-            yield Choices(DTYPES, DTYPES[:1], single=True, id="dtype")
+            yield Choices(PRECISIONS, PRECISIONS[:1], single=True, id="dtype")
         if len(source.layouts) > 1:
             with Horizontal(classes="row"):
                 yield Label("layout")
@@ -216,9 +217,9 @@ class ExportQuestions(Vertical):
 
     def explain(self) -> None:
         """Say what the format under the cursor is, and leave out the question for a depth where the file holds all."""
-        self.query_one("#about", Static).update(KINDS[self.query_one("#kinds", Choices).current])
+        self.query_one("#about", Static).update(find_format(self.query_one("#kinds", Choices).current).about)
         for field in self.query("#depths").results(Field):
-            field.disabled = set(self._ticked("#kinds")) == {ELASTIC}
+            field.disabled = hold_every_depth(self._ticked("#kinds"))
 
     @property
     def answers(self) -> Answers:

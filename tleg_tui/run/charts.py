@@ -1,13 +1,15 @@
 """The curves of a run: which quantities there are, how a snapshot becomes a plot, and as many plots as there is room for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Final
 
 from textual.app import ComposeResult
 from textual.containers import Grid
 
-from tleg.runs.history import CurvePoint, RunSnapshot, Spread
+from tleg.runs.history import RunSnapshot
+from tleg.runs.scalars import SCALARS, Form, Scalar
 from tleg.runs.text import mean_of
 from tleg_tui.run import numbers
 from tleg_tui.run.curve import Curve, Drawing, Line, Mark, Plot
@@ -42,34 +44,62 @@ class Quantity:
     """Something that is drawn.
 
     name       over its curve
-    write      how a value is written
-    field      of a report of a step
-    value      of a point of the curve; None for accuracy, which evaluations tell
+    write      how a value is written, in `width` columns where those of neighbours stand below each other
+    field      the name of a step scalar; '' for accuracy, which evaluations tell
+    brief      its name beside figures, '' for what is shown as a curve alone
+    times      what a value is multiplied with to be shown: 100 for a share in percent
     smooth     whether smoothing applies
     from_zero  whether its axis begins at zero
+    log        whether its axis may be logarithmic
     empty      what is said without a value
     """
 
     name: str
     write: Callable[[float], str]
     field: str = ""
-    value: Callable[[CurvePoint], Spread | None] | None = None
+    brief: str = ""
+    width: int = 0
+    times: float = 1.0
     smooth: bool = True
     from_zero: bool = True
+    log: bool = False
     empty: str = "no step yet"
 
 
-def _rate(point: CurvePoint) -> Spread | None:
-    rate = point.learning_rate
-    return None if rate is None else Spread(1, rate, rate, rate)
+# How a kind of number is written, and the columns that it takes.
+FORMS: Final[Mapping[Form, tuple[Callable[[float], str], int]]] = {
+    "number": (numbers.short, 7),
+    "rate": (numbers.rate, 8),
+    "count": (numbers.grouped, 6),
+    "share": (lambda value: f"{value:.0f} %", 5),
+}
 
 
-LOSS: Final = Quantity("loss", numbers.short, "loss", lambda point: point.loss, from_zero=False)
+def quantities_of(scalars: Mapping[str, Scalar]) -> tuple[Quantity, ...]:
+    """Return the quantities of the step scalars that have a curve, those that people look at most often first."""
+    drawn = {name: each for name, each in scalars.items() if each.fold is not None}
+    first = [name for name in ("loss", "learning_rate", "images_per_second", "gradient_norm") if name in drawn]
+    return tuple(_quantity(name, drawn[name]) for name in dict.fromkeys((*first, *drawn)))
+
+
+def _quantity(name: str, scalar: Scalar) -> Quantity:
+    write, width = FORMS[scalar.form]
+    return Quantity(
+        scalar.label,
+        write,
+        name,
+        scalar.brief,
+        width,
+        times=scalar.shown(1.0),
+        smooth=scalar.fold == "mean",
+        from_zero=scalar.axis == "zero",
+        log=scalar.axis == "free",
+    )
+
+
 ACCURACY: Final = Quantity("accuracy", lambda value: f"{value:.1f} %", from_zero=False, empty="no evaluation yet")
-RATE: Final = Quantity("learning rate", numbers.rate, "learning_rate", _rate, smooth=False)
-SPEED: Final = Quantity("images per second", numbers.grouped, "images_per_second", lambda point: point.images_per_second)
-GRADIENT: Final = Quantity("gradient norm", numbers.short, "gradient_norm", lambda point: point.gradient_norm)
-QUANTITIES: Final = (LOSS, ACCURACY, RATE, SPEED, GRADIENT)
+LOSS, *_OTHERS = quantities_of(SCALARS)
+QUANTITIES: Final = (LOSS, ACCURACY, *_OTHERS)
 
 
 def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | None, view: View) -> Plot:
@@ -77,12 +107,12 @@ def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | No
     planned = max(planned_steps(snapshot), 0 if other is None else planned_steps(other))
     done = snapshot.curve.points[-1].last if snapshot.curve.points else 0
     first, last = window(view.zoom, done, planned)
-    smoothing = view.smoothing if quantity.smooth and quantity.value is not None else 0
+    smoothing = view.smoothing if quantity.smooth and quantity.field else 0
     reach = _REACHES[smoothing] * planned
     shown = [make_lines(quantity, snapshot, reach)]
     if other is not None:
         shown.append([replace(line, other=True) for line in make_lines(quantity, other, reach)])
-    log = view.log and quantity is LOSS
+    log = view.log and quantity.log
     notes = ("log" if log else "", "", "smoothed", "smoothed more")
     note = " · ".join(filter(None, (notes[0], notes[smoothing + 1], ZOOM_NAMES[view.zoom])))
     return Plot(
@@ -110,13 +140,14 @@ def planned_steps(snapshot: RunSnapshot) -> int:
 
 def make_lines(quantity: Quantity, snapshot: RunSnapshot, reach: float = 0.0) -> list[Line]:
     """Return the curves of a quantity: one, or for accuracy one for each kind of weights that was evaluated."""
-    if quantity.value is None:
+    if not quantity.field:
         return _accuracy_lines(snapshot)
     points: list[Point | None] = []
     for each in snapshot.curve.points:
-        spread = quantity.value(each)
+        spread = each.values.get(quantity.field)
         if spread is not None:
-            points.append(Point((each.first + each.last) / 2, spread.low, spread.mean, spread.high))
+            values = (quantity.times * value for value in (spread.low, spread.mean, spread.high))
+            points.append(Point((each.first + each.last) / 2, *values))
         elif points and points[-1] is not None:
             points.append(None)
     return [Line(smoothed(points, reach) if reach else tuple(points))]
@@ -136,12 +167,12 @@ def _latest(quantity: Quantity, snapshot: RunSnapshot) -> str:
     if quantity is ACCURACY:
         top1 = snapshot.evaluations[-1].top1 if snapshot.evaluations else None
         return "" if top1 is None else quantity.write(top1)
-    if not snapshot.curve.points or quantity.value is None:
+    if not snapshot.curve.points or not quantity.field:
         return ""
     # The last report itself, which the curve may have joined with others.
     step = snapshot.step
     value = None if step is None else getattr(step, quantity.field)
-    return quantity.write(value) if isinstance(value, float) else "–"
+    return quantity.write(quantity.times * value) if isinstance(value, float) else "–"
 
 
 def _best(quantity: Quantity, snapshot: RunSnapshot) -> str:
@@ -151,8 +182,17 @@ def _best(quantity: Quantity, snapshot: RunSnapshot) -> str:
     return f"best {best.top1:.1f} %{mean_of(best)}"
 
 
-_SMALL_PAGES: Final = ((LOSS, ACCURACY), (RATE, SPEED), (GRADIENT,))
-_MIDDLE_PAGES: Final = ((LOSS, ACCURACY, RATE, SPEED), (GRADIENT, LOSS))
+Page = tuple[Quantity, ...]
+
+
+def _pages(curves: int) -> list[Page]:
+    """So many curves a page."""
+    return [QUANTITIES[first : first + curves] for first in range(0, len(QUANTITIES), curves)]
+
+
+_SMALL_PAGES: Final = _pages(2)
+# The loss fills what is left beside an odd number.
+_MIDDLE_PAGES: Final = [(*page, LOSS) if len(page) % 2 else page for page in _pages(4)]
 _TALL, _WIDE, _HUGE = 18, 110, 150
 
 
@@ -206,25 +246,22 @@ class RunCharts(Grid):
     def _arrange(self) -> None:
         width, height = self.size
         if height < _TALL:
-            pages: tuple[tuple[Quantity, ...], ...] = _SMALL_PAGES
+            pages = _SMALL_PAGES
         elif width < _WIDE:
             pages = _MIDDLE_PAGES
         else:
-            pages = (QUANTITIES,)
+            pages = [QUANTITIES]
         shown = pages[self._page % len(pages)]
         if shown == self.shown:
             return
         self.shown = shown
+        whole = len(shown) == len(QUANTITIES)  # Two in the first row then, and three in those below.
         for quantity in QUANTITIES:
             curve = self.curve(quantity)
             curve.display = quantity in shown
-            curve.styles.column_span = (
-                3
-                if len(shown) == len(QUANTITIES) and quantity in (LOSS, ACCURACY)
-                else (2 if len(shown) == len(QUANTITIES) else 1)
-            )
-        self.styles.grid_size_columns = 6 if len(shown) == len(QUANTITIES) else min(len(shown), 2)
-        self.styles.grid_size_rows = 1 if len(shown) <= 2 else 2
+            curve.styles.column_span = 1 if not whole else 3 if quantity in (LOSS, ACCURACY) else 2
+        self.styles.grid_size_columns = 6 if whole else min(len(shown), 2)
+        self.styles.grid_size_rows = 1 + ceil((len(shown) - 2) / (3 if whole else 2))
         if self._data is not None:
             self.show(*self._data)
 

@@ -16,7 +16,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tleg.runs.history import RunSnapshot
-from tleg.runs.scalars import EvaluationReport
+from tleg.runs.reports import EvaluationReport
 from tleg.text import format_bytes, printable
 from tleg_tui.actions import bindings
 from tleg_tui.common.wording import noted

@@ -13,13 +13,12 @@ from textual.content import Content
 
 from tleg.runs.follower import RunLook
 from tleg.runs.history import CurvePoint, RunSnapshot
-from tleg.runs.scalars import StepReport
+from tleg.runs.scalars import SCALARS, StepReport
 from tleg.runs.state import REMOVED
 from tleg.text import GLYPHS, format_duration, printable
 from tleg_tui.common.wording import noted
 from tleg_tui.host import host_of
-from tleg_tui.run import numbers
-from tleg_tui.run.charts import GRADIENT, RATE, SPEED, Quantity
+from tleg_tui.run.charts import FORMS, QUANTITIES, Quantity
 from tleg_tui.run.lines import TextLines
 from tleg_tui.run.numbers import grouped
 from tleg_tui.run_list import STATE_COLOURS
@@ -113,7 +112,8 @@ def totals(look: RunLook) -> tuple[float, str, float | None, str]:
 
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
-_NOTABLE_WAIT: Final = 0.2
+# Step scalars with a curve, whose figure is shown while the curve is not.
+_FIGURES: Final = tuple(each for each in QUANTITIES if each.brief)
 _MOST_LINES: Final = 2
 _SHORTEST_SPARK, _LONGEST_SPARK = 4, 24
 
@@ -208,14 +208,14 @@ class FiguresLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         """One part for each quantity, and one for the rest."""
-        for quantity in (RATE, SPEED, GRADIENT):
+        for quantity in _FIGURES:
             yield TextLines(id=_id(quantity))
         yield TextLines(id="others")
 
     def show(self, snapshot: RunSnapshot, shown: tuple[Quantity, ...]) -> None:
         """Show the figures of the latest step."""
         step = snapshot.step
-        for quantity, name, width in ((RATE, "rate", 8), (SPEED, "img/s", 6), (GRADIENT, "gradient", 7)):
+        for quantity in _FIGURES:
             part = self.query_one(f"#{_id(quantity)}", TextLines)
             value = None if step is None else getattr(step, quantity.field)
             wanted = quantity not in shown
@@ -223,10 +223,10 @@ class FiguresLine(Horizontal):
                 part.display = wanted
             if not wanted:
                 continue
-            text = f"{'–' if value is None else quantity.write(value):>{width}}"
-            room = min(part.size.width - len(text) - len(name) - 2, _LONGEST_SPARK)
+            text = f"{'–' if value is None else quantity.write(quantity.times * value):>{quantity.width}}"
+            room = min(part.size.width - len(text) - len(quantity.brief) - 2, _LONGEST_SPARK)
             spark = f" {_spark(quantity, snapshot, room)}" if room >= _SHORTEST_SPARK else ""
-            part.say(Content.assemble(text, (f" {name}", "$foreground-muted"), (spark, "$primary")))
+            part.say(Content.assemble(text, (f" {quantity.brief}", "$foreground-muted"), (spark, "$primary")))
         others = self.query_one("#others", TextLines)
         text = "  ".join(_others(step)) if step is not None else ""
         if others.styles.width is None or others.styles.width.value != len(text):
@@ -235,24 +235,25 @@ class FiguresLine(Horizontal):
 
 
 def _others(step: StepReport) -> list[str]:
+    """Figures of step scalars without a curve, as far as they are worth a look."""
     found = []
-    if step.distillation_loss is not None:
-        found.append(f"{numbers.short(step.distillation_loss):>7} teacher")
-    if step.data_wait is not None and step.data_wait > _NOTABLE_WAIT:
-        found.append(f"{100 * step.data_wait:>3.0f} % waiting")
+    for name, scalar in SCALARS.items():
+        value = getattr(step, name)
+        if scalar.brief and scalar.fold is None and scalar.notable(value):
+            write, width = FORMS[scalar.form]
+            found.append(f"{write(scalar.shown(value)):>{width}} {scalar.brief}")
     return found
 
 
 def _spark(quantity: Quantity, snapshot: RunSnapshot, length: int) -> str:
     """The whole run so far in a few bars, each the mean of its part."""
     points = snapshot.curve.points
-    value = quantity.value
-    if value is None or len(points) < 2:
+    if len(points) < 2:
         return " " * length
     first, last = points[0].first, points[-1].last
     sums = [[0.0, 0.0] for _ in range(length)]
     for point in points:
-        spread = value(point)
+        spread = point.values.get(quantity.field)
         if spread is not None:
             place = sums[_place(point, first, last, length)]
             place[0] += spread.mean

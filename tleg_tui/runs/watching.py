@@ -75,19 +75,20 @@ def losses_of(curve: Curve, steps: int | None) -> tuple[float | None, ...]:
 
     A part without a step of its own, as there are in short trainings, has the loss before it.
     """
-    known = [point for point in curve.points if point.loss is not None]
+    known = [(point, point.values["loss"]) for point in curve.points if "loss" in point.values]
     if not known:
         return ()
-    last = max(steps or 0, known[-1].last, 1)
+    end = known[-1][0].last
+    last = max(steps or 0, end, 1)
     counts, totals = [0] * LOSS_CELLS, [0.0] * LOSS_CELLS
-    for point in known:
-        assert point.loss is not None
-        begin, end = (min(max(step - 1, 0) * LOSS_CELLS // last, LOSS_CELLS - 1) for step in (point.first, point.last))
-        counts[(begin + end) // 2] += point.loss.count
-        totals[(begin + end) // 2] += point.loss.total
+    for point, loss in known:
+        cells = (min(max(step - 1, 0) * LOSS_CELLS // last, LOSS_CELLS - 1) for step in (point.first, point.last))
+        cell = sum(cells) // 2
+        counts[cell] += loss.count
+        totals[cell] += loss.total
     losses: list[float | None] = []
     for cell in range(LOSS_CELLS):
-        before = losses[-1] if losses and cell * last < known[-1].last * LOSS_CELLS else None
+        before = losses[-1] if losses and cell * last < end * LOSS_CELLS else None
         losses.append(totals[cell] / counts[cell] if counts[cell] else before)
     return tuple(losses)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tleg.data.counting import check_batch
-from tleg.data.splits import find_splits
+from tleg.data.sources import find_source
 from tleg.errors import DataError, InputError, NotFoundError, TlegError, closest_name, did_you_mean
 from tleg.files import check_file, check_folder
 from tleg.learngene.container import read_file
@@ -46,8 +46,6 @@ class ModelNames:
 # Of this process: every form that opens later knows them at once.
 TIMM: Final = ModelNames()
 
-FASHION_MNIST: Final = "fashion-mnist"
-DATA_PREFIXES: Final = ("torch/", "hfds/", "wds/", "hfids/", "tfds/")
 _MOST_NEIGHBOURS: Final = 1000
 REPLACE: Final = "tick 'replace' below, or name another"  # What there is to do where the output exists.
 
@@ -92,30 +90,7 @@ def check_places(
 
 
 def _check_data(text: str, splits: bool) -> None:
-    name, separator, place = text.partition(":")
-    if name == FASHION_MNIST:
-        if separator and not Path(place).is_dir():
-            raise InputError(f"there is no folder {place}" if place else f"write {FASHION_MNIST}, or {FASHION_MNIST}:FOLDER")
-        return
-    folder = Path(text)
-    if folder.is_dir():
-        found = find_splits(folder)
-        if not (splits or (found.train and found.validation)):
-            raise InputError(
-                f"{text} must hold the folders train/ and val/, each with a folder of images for each class; "
-                "a validation-split of 0.1 takes validation images from the training images"
-            )
-        return
-    if text.startswith("tar:"):
-        if not Path(text.removeprefix("tar:")).exists():
-            raise InputError(f"there is no {text.removeprefix('tar:')}")
-        return
-    if text.lower().startswith(DATA_PREFIXES):
-        return
-    if folder.exists():
-        raise InputError(f"{text} is a file; name the folder that holds train/ and val/, or tar:{text}")
-    hint = did_you_mean(text, [FASHION_MNIST, *_neighbours(folder)])
-    raise InputError(f"there is no folder and no known data set '{text}'; known: {FASHION_MNIST}, torch/…, hfds/….{hint}")
+    find_source(text, _neighbours(Path(text))).check(text, splitting=splits)
 
 
 def _check_batch(kind: Kind, values: Mapping[str, Any]) -> str | None:

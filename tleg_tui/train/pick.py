@@ -16,6 +16,7 @@ from textual.suggester import Suggester
 from textual.widgets import Static
 from textual.widgets.option_list import Option
 
+from tleg.data.sources import FashionMnist
 from tleg.data.splits import find_splits
 from tleg.recipes.recipes import Kind
 from tleg.references import SUFFIX
@@ -25,7 +26,7 @@ from tleg_tui.common.learngenes import Learngenes
 from tleg_tui.common.screens import Dialog
 from tleg_tui.run_list import RunList
 from tleg_tui.settings import Settings
-from tleg_tui.train.checks import FASHION_MNIST, FIRST, ModelNames
+from tleg_tui.train.checks import FIRST, ModelNames
 
 PICKED: Final = ("data", "learngene", "checkpoint", "teacher", "architecture", "model")
 TEACHERS: Final = ("levit_384", "levit_128s", "regnety_160", "resnet50")
@@ -74,7 +75,7 @@ def offers_of(name: str, kind: Kind, settings: Settings, runs: RunList, models: 
 def completions_of(name: str, settings: Settings, models: ModelNames) -> tuple[str, ...]:
     """Return what completes a text that is being typed into a field."""
     if name == "data":
-        return (*settings.data, FASHION_MNIST, *(text for text, _ in _FROM_TIMM))
+        return (*settings.data, FashionMnist.name, *(text for text, _ in _FROM_TIMM))
     if name == "architecture":
         return tuple(models.expandable)
     return (*settings.teachers, *models.names) if name in ("teacher", "model") else settings.learngenes
@@ -116,7 +117,7 @@ def about_data(folder: Path) -> str | None:
 
 def _data(settings: Settings) -> Iterable[Offer]:
     yield from (Offer(text, "recent") for text in settings.data)
-    yield Offer(FASHION_MNIST, "28 x 28 pixels, 10 classes")
+    yield Offer(FashionMnist.name, "28 x 28 pixels, 10 classes")
     yield from (Offer(path.name, about) for path in _folders(Path()) if (about := about_data(path)))
     yield from (Offer(text, about) for text, about in _FROM_TIMM)
     yield Offer(f".{os.sep}", "walk through folders", walk=True)

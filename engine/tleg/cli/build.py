@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -12,6 +12,7 @@ from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.cli.output import is_interactive, say, write, write_json
 from tleg.errors import VerificationError
+from tleg.export.formats import FORMATS, either, find_format, parse_layout, parse_precision
 from tleg.learngene.header import MAX_CLASSES
 from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tleg.export.build import BuildStep, BuiltExport
 
 
+DEFAULT: Final = "pytorch"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
     """What is built."""
@@ -29,7 +33,7 @@ class BuildOptions:
     depth: tuple[int, ...] = option((), help="Depth of a descendant; may be given several times.", metavar="N")
     export: tuple[str, ...] = option(
         (),
-        help="pytorch, onnx, onnx-compact or onnx-elastic; may be given several times. Without it: pytorch.",
+        help=f"{either(FORMATS)}; may be given several times. Without it: {DEFAULT}.",
         metavar="KIND",
     )
     output: str = option("exports", help="Folder for the exports.", metavar="FOLDER")
@@ -47,7 +51,17 @@ class BuildOptions:
     )
 
 
-@app.command()
+@app.command(
+    help=f"""Build descendants of a learngene and export them, each verified and with a manifest.
+
+    {" ".join(f"{each.name}: {each.about}." for each in FORMATS.values())}
+
+    A run gives what it made; one that is not finished, what is in its last checkpoint.
+
+    A folder, such as a fine-tuned descendant, is exported with its weights as they are: --export onnx, without --depth,
+    --layout or --num-classes.
+    """
+)
 @takes_options
 def build(
     learngene: Annotated[
@@ -68,24 +82,13 @@ def build(
         ),
     ] = False,
 ) -> None:
-    """Build descendants of a learngene and export them, each verified and with a manifest.
-
-    pytorch: a folder that timm loads in one line. onnx: one file with every layer's weights. onnx-compact: one file that
-    holds the terms instead, of the learngene's size at any depth. onnx-elastic: one file for every depth, which is an input;
-    it needs no --depth.
-
-    A run gives what it made; one that is not finished, what is in its last checkpoint.
-
-    A folder, such as a fine-tuned descendant, is exported with its weights as they are: --export onnx, without --depth,
-    --layout or --num-classes.
-    """
+    """Build descendants of a learngene and export them."""
     from tleg.cli.options import path_of
-    from tleg.export.formats import parse_kind, parse_layout, parse_precision
     from tleg.export.plan import BuildRequest
 
     request = BuildRequest(
         learngene=path_of(learngene, "learngene", "folder"),
-        kinds=tuple(parse_kind(kind) for kind in options.export or ("pytorch",)),
+        kinds=tuple(find_format(kind).name for kind in options.export or (DEFAULT,)),
         depths=options.depth,
         output=Path(options.output),
         precision=parse_precision(options.dtype),
@@ -121,7 +124,7 @@ def _tell_jsonl(step: "BuildStep") -> None:
     _write_line(
         {
             "stage": step.stage,
-            "kind": None if export is None else export.kind,
+            "kind": None if export is None else export.format.name,
             "depth": None if export is None else export.depth,
             "path": None if export is None else str(export.target),
             "index": step.index,
@@ -139,7 +142,7 @@ def _write_line(document: dict[str, Any]) -> None:
 def _figures(item: "BuiltExport") -> str:
     """The figures of an export in one line."""
     depth, record = item.manifest.model.depth, item.manifest.file
-    parts = [f"depth {depth}"] if depth is not None else ["every depth"] if record.kind == "onnx-elastic" else []
+    parts = [f"depth {depth}"] if depth is not None else ["every depth"] if FORMATS[record.kind].every_depth else []
     parts.append(format_bytes(record.bytes))
     verification = item.manifest.verification
     parts.append("not verified" if verification is None else str(verification))
@@ -195,7 +198,7 @@ def verify(
     from tleg.export.verify import check_path
 
     report = check_path(
-        path_of(path, "learngene", "folder", "onnx", field="path"),
+        path_of(path, "learngene", "folder", "export", field="path"),
         None if learngene is None else path_of(learngene, "learngene", "folder"),
     )
     if as_json:

@@ -44,14 +44,13 @@ def stop(
     """Ask a run to finish its step, save a checkpoint and end; wait until it did. `tleg resume` goes on."""
     from tleg.errors import FileFormatError, InputError
     from tleg.runs.control import kill_run
-    from tleg.runs.follower import ENDED
     from tleg.runs.listing import resolve_run
     from tleg.runs.slurm import stop as request
     from tleg.runs.state import REMOVED, observe
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
     state = observe(folder)
-    if state.state in ENDED:
+    if state.ended:
         with suppress(FileFormatError):  # What says whether there is a job may be damaged.
             request(folder)  # SLURM may have put its job back into the queue.
         say(f"run {folder.id} is {state.state} already")
@@ -59,7 +58,7 @@ def stop(
         request(folder)
         began = time.monotonic()
         say("stopping: it finishes its step and saves. Ctrl-C leaves it to that")
-        while (state := observe(folder)).state not in ENDED:
+        while not (state := observe(folder)).ended:
             if options.kill_after is not None and time.monotonic() - began >= options.kill_after:
                 say(f"it has not ended after {options.kill_after:g} s; killing it")
                 with suppress(InputError):  # It has ended meanwhile.

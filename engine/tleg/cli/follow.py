@@ -15,8 +15,9 @@ from tleg.runs.control import request_stop
 from tleg.runs.events import Event
 from tleg.runs.follower import RunFollower
 from tleg.runs.history import RunSnapshot
+from tleg.runs.reports import EvaluationReport, WarningReport
 from tleg.runs.run import RunFolder
-from tleg.runs.scalars import read_evaluation, read_step, read_warning
+from tleg.runs.scalars import StepReport
 from tleg.runs.state import REMOVED, RunState
 from tleg.runs.text import format_evaluation, format_step
 from tleg.text import printable
@@ -61,15 +62,21 @@ class PlainView:
             say(state.state)
         self._state = state.state
         for event in events:
-            if event.type == "evaluation":
-                say(format_evaluation(read_evaluation(event.t, event.payload)))
-            elif event.type == "warning":
-                say(f"warning: {printable(read_warning(event.t, event.payload).text)}")
-            elif event.type == "step":
-                report = read_step(event.t, event.payload)
-                if report.step in (1, report.steps) or time.monotonic() - self._spoke_at >= _SECONDS_BETWEEN_LINES:
-                    self._spoke_at = time.monotonic()
-                    say(format_step(report))
+            report = event.read()
+            if isinstance(report, EvaluationReport):
+                say(format_evaluation(report))
+            elif isinstance(report, WarningReport):
+                say(f"warning: {printable(report.text)}")
+            elif isinstance(report, StepReport) and self._speaks_of(report):
+                say(format_step(report))
+
+    def _speaks_of(self, report: StepReport) -> bool:
+        """Whether a step is written: the first and the last, and one now and then."""
+        now = time.monotonic()
+        if report.step not in (1, report.steps) and now - self._spoke_at < _SECONDS_BETWEEN_LINES:
+            return False
+        self._spoke_at = now
+        return True
 
 
 def follow(folder: RunFolder) -> ExitCode:

@@ -2,9 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,8 +14,9 @@ from rich.text import Text
 
 from tleg.runs.events import Event
 from tleg.runs.history import RunSnapshot
+from tleg.runs.reports import DeviceSample
 from tleg.runs.run import RunFolder
-from tleg.runs.scalars import StepReport
+from tleg.runs.scalars import StepReport, live_figures
 from tleg.runs.state import RunState
 from tleg.runs.text import format_evaluation, mean_of
 from tleg.text import COLOURS, GLYPHS, format_bytes, format_duration, printable
@@ -23,7 +24,6 @@ from tleg.text import COLOURS, GLYPHS, format_bytes, format_duration, printable
 _REFRESHES: Final = 4
 _REFRESHES_OVER_SSH: Final = 1
 _WARNINGS: Final = 2
-_NOTABLE_WAIT: Final = 0.2
 
 
 def refreshes_a_second() -> int:
@@ -62,7 +62,7 @@ def render_run(run: str, snapshot: RunSnapshot, state: RunState) -> Iterator[Ren
     yield Text.assemble((f"{GLYPHS[state.state]} {state.state}", f"bold {colour}"), "  ", printable(run))
     if snapshot.step is not None and snapshot.step.steps:
         yield from _render_step(snapshot.step, state)
-    if snapshot.stage is not None and state.state not in ("finished", "failed", "stopped"):
+    if snapshot.stage is not None and not state.terminal:
         count = "" if snapshot.stage.total is None else f" {snapshot.stage.done}/{snapshot.stage.total}"
         yield Text(f"{printable(snapshot.stage.text)}{count}", style="dim")
     if snapshot.evaluations:
@@ -71,7 +71,7 @@ def render_run(run: str, snapshot: RunSnapshot, state: RunState) -> Iterator[Ren
         yield Text(
             f"best: {snapshot.best.top1:.2f} %{mean_of(snapshot.best)}, after epoch {snapshot.best.epoch}", style="dim"
         )
-    for device in snapshot.device.get("devices", ()):
+    for device in () if snapshot.device is None else snapshot.device.devices:
         yield Text(_describe_device(device), style="dim")
     for warning in snapshot.warnings[-_WARNINGS:]:
         yield Text(f"! {printable(warning.text)}", style="yellow")
@@ -91,31 +91,16 @@ def _render_step(step: StepReport, state: RunState) -> Iterator[RenderableType]:
         Text(left),
     )
     yield row
-    numbers = [f"loss {_number(step.loss)}"]
-    if step.distillation_loss is not None:
-        numbers.append(f"teacher {_number(step.distillation_loss)}")
-    if step.learning_rate is not None:
-        numbers.append(f"rate {step.learning_rate:.2e}")
-    numbers.append(f"gradient {_number(step.gradient_norm)}")
-    if step.images_per_second is not None:
-        numbers.append(f"{step.images_per_second:.0f} images/s")
-    if step.data_wait is not None and step.data_wait > _NOTABLE_WAIT:
-        numbers.append(f"waits {100 * step.data_wait:.0f} %")
-    yield Text("  ".join(numbers))
+    yield Text("  ".join(live_figures(step)))
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _describe_device(device: Mapping[str, Any]) -> str:
-    parts = [f"GPU {device.get('index')} {printable(str(device.get('name') or ''))}"]
-    for key, unit in (("utilisation", "%"), ("temperature", "°C"), ("power", "W")):
-        if isinstance(device.get(key), int | float):
-            parts.append(f"{device[key]:.0f} {unit}")
-    used, total = device.get("memory_used"), device.get("memory_total")
-    if isinstance(used, int) and isinstance(total, int):
-        parts.append(f"{format_bytes(used)} of {format_bytes(total)}")
+def _describe_device(device: DeviceSample) -> str:
+    parts = [f"GPU {device.index} {printable(device.name or '')}"]
+    for value, unit in ((device.utilisation, "%"), (device.temperature, "°C"), (device.power, "W")):
+        if value is not None:
+            parts.append(f"{value:.0f} {unit}")
+    if device.memory_used is not None and device.memory_total is not None:
+        parts.append(f"{format_bytes(device.memory_used)} of {format_bytes(device.memory_total)}")
     return "  ".join(parts)
 
 

@@ -17,7 +17,8 @@ from tleg.cli.output import console, is_interactive, say, write, write_json
 from tleg.errors import InputError
 from tleg.recipes.fields import option
 from tleg.runs.text import format_progress
-from tleg.text import COLOURS, GLYPHS, MEAN, format_duration, printable
+from tleg.runs.trackers import TRACKERS, open_tracker, tracked
+from tleg.text import COLOURS, GLYPHS, MEAN, format_duration, join_words, printable
 
 
 @app.command()
@@ -132,7 +133,7 @@ def logs(
         for line in file if options.lines is None else deque(file, options.lines):
             _print(line)
         while options.follow:
-            ended = observe(folder).state in ("finished", "stopped", "failed", "lost")
+            ended = observe(folder).ended
             for line in file:
                 _print(line)
             if ended or not path.exists():
@@ -150,8 +151,10 @@ def _print(line: str) -> None:
 class TrackOptions:
     """Where the curves go."""
 
-    to: str = option(help="tensorboard, wandb or trackio.", metavar="NAME")
-    project: str = option("tleg", help="Project, for wandb and trackio.")
+    to: str = option(help=f"{join_words(list(TRACKERS), 'or')}.", metavar="NAME")
+    project: str = option(
+        "tleg", help=f"Project, for {join_words([each.name for each in TRACKERS.values() if each.projects])}."
+    )
 
 
 @app.command()
@@ -165,10 +168,9 @@ def track(
     from tleg.runs.events import EventReader
     from tleg.runs.listing import resolve_run
     from tleg.runs.state import REMOVED, observe
-    from tleg.runs.trackers import open_tracker, scalars_of
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
-    place = folder.path / f"tracked-{options.to}.json"
+    place = folder.tracked_file(options.to)
     sent = -1
     with suppress(OSError, ValueError, KeyError, TypeError):
         sent = int(json.loads(place.read_text())["seq"])
@@ -179,9 +181,9 @@ def track(
             if not folder.exists:
                 say(f"run {folder.id}: {REMOVED}")
                 break
-            ended = observe(folder).state in ("finished", "stopped", "failed", "lost")
+            ended = observe(folder).ended
             events = [event for event in reader.read() if event.seq > sent]
-            for step, values in scalars_of(events):
+            for step, values in tracked(events):
                 tracker.scalars(step, values)
                 count += 1
             if events:

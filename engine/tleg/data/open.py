@@ -3,16 +3,12 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from PIL import Image
 
-from tleg.data.datasets import PARTS, Data, ImageSet, Wanted
-from tleg.data.fashion_mnist import NAME, open_fashion_mnist
-from tleg.data.image_folder import open_folder
-from tleg.data.timm_datasets import PREFIXES, is_timm_name, open_timm
-from tleg.errors import DataError, did_you_mean
-from tleg.files import readable_name
+from tleg.data.datasets import Data, ImageSet, Wanted
+from tleg.data.sources import find_source
+from tleg.errors import DataError
 
 
 def open_data(text: str, validation_split: float | None = None, seed: int = 0, wanted: Wanted | None = None) -> Data:
@@ -28,37 +24,8 @@ def open_data(text: str, validation_split: float | None = None, seed: int = 0, w
     Raises DataError with what is missing.
     """
     wanted = replace(wanted or Wanted(), validation_split=validation_split)
-    data = replace(_open(text, wanted), exif=wanted.images.exif)
+    data = replace(find_source(text).open(text, wanted), exif=wanted.images.exif)
     return data if validation_split is None else split(data, validation_split, seed)
-
-
-def data_name(text: str) -> str:
-    """Return what a data set is called, without opening it: the name that `open_data` gives it."""
-    name, _, place = text.partition(":")
-    if name == "tar":
-        return readable_name(Path(place).stem)
-    if Path(text).is_dir():
-        return readable_name(Path(text).resolve().name)
-    return name.partition("/")[2] or name
-
-
-def _open(text: str, wanted: Wanted) -> Data:
-    name, separator, place = text.partition(":")
-    if name == NAME and not (separator and not place):
-        data = open_fashion_mnist(Path(place) if place else None)
-        return replace(data, validation=data.train, part=PARTS["train"]) if wanted.split == "train" else data
-    folder = Path(text)
-    if folder.is_dir():
-        return open_folder(folder, wanted)
-    if is_timm_name(text):
-        return open_timm(text, wanted)
-    if folder.exists():
-        raise DataError(f"{text} is a file; name the folder that holds train/ and val/, or tar:{text}", code="wrong-kind")
-    raise DataError(
-        f"there is no folder and no known data set '{text}'; known: {NAME}, and timm's {', '.join(PREFIXES)}."
-        f"{did_you_mean(text, [NAME])}",
-        code="not-found",
-    )
 
 
 @dataclass(frozen=True, slots=True)

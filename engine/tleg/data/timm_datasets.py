@@ -113,9 +113,6 @@ def _of_archives(path: Path, train: _Some | None, held_out: _Some | None, wanted
     )
 
 
-PREFIXES: Final = ("tar:FILE", "torch/NAME", "hfds/NAME")
-# timm reads these as streams.
-_STREAMS: Final = ("wds", "hfids", "tfds")
 # Names of theirs for folders, whose images are walked otherwise than here.
 _FOLDERS: Final = ("torch/image_folder", "torch/folder", "hfds/imagefolder")
 # As timm calls a split.
@@ -188,26 +185,12 @@ def _targets(dataset: Any) -> Any:
     return [dataset[index][1] for index in range(len(dataset))]
 
 
-def is_timm_name(text: str) -> bool:
-    """Whether a text is a data set's name as timm writes them."""
-    kind = text.partition("/")[0].lower()
-    return text.startswith("tar:") or ("/" in text and kind in ("torch", "hfds", *_STREAMS))
-
-
 def open_timm(text: str, wanted: Wanted) -> Data:
-    """Open 'tar:FILE', 'torch/NAME', 'hfds/NAME', or one of the latter with ':ROOT' for a local folder.
+    """Open 'torch/NAME' or 'hfds/NAME', with ':ROOT' after it for a local folder.
 
-    Raises DataError: for sets that timm reads as streams, for a missing package, and offline, with what to do.
+    Raises DataError: for a missing package, and offline, with what to do.
     """
     kind = text.partition("/")[0].lower()
-    if kind in _STREAMS:
-        raise DataError(
-            f"timm reads {kind}/ as a stream, and a run that goes on exactly where it was needs images by number; "
-            "unpack it into folders, or use hfds/ instead of hfids/",
-            code="unsupported",
-        )
-    if text.startswith("tar:"):
-        return open_archives(Path(text.removeprefix("tar:")), wanted)
     name, _, root = text.partition(":")
     if name.lower() in _FOLDERS:
         raise DataError(

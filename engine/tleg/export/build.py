@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from tleg.errors import FileFormatError, TlegError, VerificationError
-from tleg.export.from_learngene import LearngeneSource
+from tleg.export.backend import Backend, backend_of
+from tleg.export.comparison import verify_export
 from tleg.export.manifest import FOLDER_MANIFEST, Manifest, describe_file, write_manifest
-from tleg.export.plan import BuildRequest, PlannedExport, Source, plan_build, plan_folder
+from tleg.export.plan import BuildRequest, PlannedExport, plan_build, plan_folder
+from tleg.export.sources import FolderSource, LearngeneSource
 from tleg.files import new_file, new_folder
 from tleg.references import find
 from tleg.versions import versions
@@ -46,7 +48,8 @@ class BuildStep:
 
 Progress = Callable[[BuildStep], None]
 # The exports to write, and what loads their source; refusals come before.
-Planned = tuple[tuple[PlannedExport, ...], Callable[[], Source]]
+AnySource = LearngeneSource | FolderSource
+Planned = tuple[tuple[PlannedExport, ...], Callable[[], AnySource]]
 
 
 def build_exports(request: BuildRequest, progress: Progress | None = None) -> tuple[BuiltExport, ...]:
@@ -79,10 +82,9 @@ def build_exports(request: BuildRequest, progress: Progress | None = None) -> tu
 
 def _import_libraries(request: BuildRequest, exports: tuple[PlannedExport, ...]) -> None:
     """Import what writes and checks the exports now: a library that does not load is no reason to begin a file."""
-    if any(export.kind != "pytorch" for export in exports):
-        import_module("onnx")
-        if request.verify:
-            import_module("onnxruntime")
+    for entry in dict.fromkeys(export.format for export in exports):
+        for name in (*entry.libraries, *(entry.runtime if request.verify else ())):
+            import_module(name)
 
 
 def _plan_from_learngene(request: BuildRequest) -> Planned:
@@ -92,18 +94,13 @@ def _plan_from_learngene(request: BuildRequest) -> Planned:
 
 def _plan_from_folder(request: BuildRequest, path: Path) -> Planned:
     plan = plan_folder(request, path)
-
-    def load() -> Source:
-        from tleg.export.from_folder import FolderSource  # Here, because it needs torch, and a refusal does not.
-
-        return FolderSource.load(plan)
-
-    return plan.exports, load
+    return plan.exports, lambda: FolderSource.load(plan)
 
 
-def _build(request: BuildRequest, source: Source, export: PlannedExport, report: Callable[[Stage], None]) -> BuiltExport:
+def _build(request: BuildRequest, source: AnySource, export: PlannedExport, report: Callable[[Stage], None]) -> BuiltExport:
+    backend = backend_of(export.format)
     with ExitStack() as stack:
-        if export.kind == "pytorch":
+        if export.format.is_folder:
             temporary = stack.enter_context(new_folder(export.target, overwrite=request.overwrite))
             manifest_file = temporary / FOLDER_MANIFEST
         else:
@@ -114,28 +111,33 @@ def _build(request: BuildRequest, source: Source, export: PlannedExport, report:
         begin = time.perf_counter()
         with _final_name(temporary, export.target):
             report("writing")
-            source.write(temporary, export)
+            backend.write(temporary, source, export.depth)
             written = time.perf_counter()
             verification = None
             if request.verify:
                 report("verifying")
-                from tleg.export.comparison import verify_export
-
-                verification = verify_export(temporary, export.kind, source.reference(export))
-        lineage = source.lineage(export)
+                verification = verify_export(temporary, export.format, source.reference(export))
+        lineage = source.lineage(export.depth)
         manifest = Manifest(
             ancestry=lineage.ancestry,
             learngene=lineage.learngene,
             descendant=lineage.descendant,
             folder=lineage.folder,
-            file=describe_file(temporary, export.target.name, export.kind),
-            versions=versions(*source.libraries(export.kind, verified=request.verify)),
+            file=describe_file(temporary, export.target.name, export.format.name),
+            versions=versions(*_libraries(backend, source, verified=request.verify)),
             verification=verification,
             preprocessing=source.preprocessing,
         )
         write_manifest(manifest_file, manifest)
         verified = time.perf_counter()
     return BuiltExport(export.target, export.manifest, manifest, written - begin, verified - written)
+
+
+def _libraries(backend: Backend, source: AnySource, *, verified: bool) -> tuple[str, ...]:
+    """The packages that had a part in an export, PyTorch's last: a check compares with what PyTorch computes."""
+    names = [*backend.libraries(source), *((*backend.format.runtime, "torch", "timm") if verified else ())]
+    last = [name for name in ("torch", "timm") if name in names]
+    return tuple(dict.fromkeys([*(name for name in names if name not in last), *last]))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ reference. float32 exports differ by rounding alone (about 1e-6, more with depth
 activations.
 
 ONNX Runtime and timm compute a float16 export in float32 on a processor, so it is run a second time, in float16 arithmetic
-(`tleg.export.float16`), on noise and on two images without contrast; no value may leave the range of float16. To bound
+(`Backend.float16_runner`), on noise and on two images without contrast; no value may leave the range of float16. To bound
 the time that takes, an export with more than LARGE bytes runs so on the noise alone.
 """
 
@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import VerificationError
-from tleg.export.float16 import ModelSource, Runner, Watch, one_by_one, torch_runner
-from tleg.export.formats import ExportKind, Precision
+from tleg.export.backend import backend_of
+from tleg.export.formats import Format, Precision
 from tleg.export.manifest import Comparison, DescendantRecord, FolderRecord, Range, Verification
+from tleg.export.runners import ModelSource, Runner, Watch, model_runner
 from tleg.models.learngene import Learngene
 from tleg.versions import versions
 
@@ -68,21 +69,21 @@ def model_reference(model: Any, input_size: tuple[int, int, int], folder: Folder
     return Reference(name, lambda depth: model, input_size, folder.dtype, (folder.depth,))
 
 
-def verify_export(path: Path, kind: ExportKind, reference: Reference) -> Verification:
+def verify_export(path: Path, entry: Format, reference: Reference) -> Verification:
     """Check an export against its reference and return the figures.
 
-    Raises VerificationError when onnx.checker objects, the export cannot be run, or a figure exceeds the tolerance.
+    Raises VerificationError when its format's checker objects, it cannot be run, or a figure exceeds the tolerance.
     """
-    if kind == "pytorch":
-        runner, runtime = _timm_runner(path), _state_versions("timm", "torch")
-    else:
-        check_graph(path)
-        runner, runtime = _onnx_runner(path), _state_versions("onnxruntime")
+    backend = backend_of(entry)
+    backend.check_file(path)
+    runner, runtime = backend.open(path).runner, _state_versions(*entry.runtime)
     comparisons: tuple[Comparison, ...] = ()
     watch = Watch()
     if reference.precision == "float16":
         # First, because it says where a value becomes infinite.
-        in_float16, name = float16_runner(path, kind, watch, reference.models)
+        found = float16_runner(path, entry, watch, reference.models)
+        assert found is not None, "the models are at hand"
+        in_float16, name = found
         comparisons = compare(in_float16, reference, [float16_images(path, reference.input_size)], "float16")
         runtime = f"{runtime}; in float16 arithmetic {name}"
     comparisons += compare(runner, reference, [noise(reference.input_size, batch) for batch in BATCHES])
@@ -110,28 +111,13 @@ def compare(
     )
 
 
-def float16_runner(path: Path, kind: ExportKind, watch: Watch, models: ModelSource | None) -> tuple[Runner, str]:
+def float16_runner(path: Path, entry: Format, watch: Watch, models: ModelSource | None) -> tuple[Runner, str] | None:
     """Return what runs an export in float16 arithmetic and fails where a value leaves its range, and the name of that.
 
-    models  what the export was made from, when it is at hand: what PyTorch traced runs in PyTorch
-
-    Raises VerificationError for an ONNX file of PyTorch's without its model.
+    models  what the export was made from, when it is at hand; None is returned when it cannot be run without
     """
-    if kind == "pytorch":
-        from tleg.models.timm_folder import load_timm_folder
-
-        model = load_timm_folder(path)
-        return one_by_one(torch_runner(lambda depth: model, watch), watch), _state_versions("torch")
-    from tleg.export.onnx.float16 import can_run, load, onnx_runner
-
-    content = load(path)
-    if can_run(content):
-        return one_by_one(onnx_runner(content, watch), watch), _state_versions("onnx")
-    if models is None:
-        raise VerificationError(
-            "PyTorch made its graph, and only the model that it was made from runs in float16 arithmetic", code="unsupported"
-        )
-    return one_by_one(torch_runner(models, watch), watch), _state_versions("torch")
+    found = backend_of(entry).float16_runner(path, watch, models)
+    return None if found is None else (found[0], _state_versions(found[1]))
 
 
 def float16_images(path: Path, input_size: tuple[int, int, int]) -> NDArray[np.float32]:
@@ -181,17 +167,6 @@ def _at(depth: int | None) -> str:
     return "" if depth is None else f" at depth {depth}"
 
 
-def check_graph(path: Path) -> None:
-    """Check an ONNX file with onnx.checker, types and shapes included. Raises VerificationError."""
-    import onnx
-
-    try:
-        onnx.checker.check_model(path, full_check=True)
-    except Exception as error:  # ValidationError, InferenceError, and protobuf's own for broken bytes.
-        reason = str(error).strip().splitlines()
-        raise VerificationError(f"onnx.checker objects to {path.name}: {reason[0] if reason else 'no reason'}") from error
-
-
 def descendants(learngene: Learngene, descendant: DescendantRecord) -> ModelSource:
     """Return what gives the learngene's descendants as PyTorch's models in float32, by depth."""
     from tleg.models.descendant import expand
@@ -212,32 +187,6 @@ def descendants(learngene: Learngene, descendant: DescendantRecord) -> ModelSour
         return models[depth]
 
     return at
-
-
-def _timm_runner(folder: Path) -> Runner:
-    from tleg.models.timm_folder import load_timm_folder
-
-    model = load_timm_folder(folder).float()
-    return model_runner(lambda depth: model)
-
-
-def model_runner(models: ModelSource) -> Runner:
-    """Return what runs models, in eval mode and float32, in PyTorch."""
-    import torch
-
-    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            logits: NDArray[np.float32] = models(depth)(torch.from_numpy(images)).numpy()
-        return logits
-
-    return run
-
-
-def _onnx_runner(path: Path) -> Runner:
-    from tleg.export.runtime import open_export
-
-    export = open_export(path)
-    return lambda depth, images: export.run(images, depth)
 
 
 def _state_versions(*packages: str) -> str:

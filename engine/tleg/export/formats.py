@@ -1,24 +1,197 @@
-"""What can be exported: kinds, number types, layouts, and the names of the files. Light: nothing here needs numpy."""
+"""The formats of exports: a registry, read by the command line, the workbench, `tleg build`, `verify` and `evaluate`.
 
-from collections.abc import Iterable
+A format is an entry here and a `Backend` (`tleg.export.backend`) that writes and runs its files, named by module and class
+and imported when it is used. Light: the standard library alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
-from tleg.errors import InputError, did_you_mean
+from tleg.errors import FileFormatError, InputError, did_you_mean
 from tleg.learngene.header import LAYOUTS, Layout
 
-ExportKind = Literal["pytorch", "onnx", "onnx-compact", "onnx-elastic"]
-EXPORT_KINDS: Final[tuple[ExportKind, ...]] = ("pytorch", "onnx", "onnx-compact", "onnx-elastic")
 Precision = Literal["float32", "float16"]
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16")
 BYTES_OF: Final[dict[Precision, int]] = {"float32": 4, "float16": 2}
-SUFFIXES: Final = {"pytorch": "", "onnx": ".onnx", "onnx-compact": ".compact.onnx", "onnx-elastic": ".elastic.onnx"}
+# What exports are made from: a learngene's descendants, or the model of a folder that timm loads, as it is.
+SourceKind = Literal["learngene", "folder"]
+# Of files that are no exports.
+_TAKEN: Final = frozenset((".safetensors", ".json"))
 
 Name = TypeVar("Name", bound=str)
 
 
-def parse_kind(text: str) -> ExportKind:
-    """Read the name of an export kind. Raises InputError, with the nearest known name."""
-    return _parse(text, EXPORT_KINDS, "export")
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Format:
+    """What can be written.
+
+    name         as it is typed and stored: 'onnx-compact'
+    suffix       of its files; '' for the one kind of folder that has none
+    about        what it is, in one line
+    backend      'module:Class', what writes and runs it
+    dtypes       number types, by what it is made from; what is left out it cannot be made from
+    refusals     why not, by what it would be made from; '{name}' is the format's and '{path}' the source's
+    every_depth  whether one export holds every depth, so that it needs none
+    plain        whether it takes plain ViTs alone, which the graph writer knows
+    is_folder    whether it is a folder, which holds its own manifest, or a file beside which that lies
+    libraries    packages that write it, besides numpy and safetensors
+    runtime      packages that run it when it is checked
+    opened_by    who opens it, in words
+    """
+
+    name: str
+    suffix: str
+    about: str
+    backend: str
+    dtypes: Mapping[SourceKind, tuple[Precision, ...]] = field(
+        default_factory=lambda: MappingProxyType({"learngene": PRECISIONS, "folder": PRECISIONS})
+    )
+    refusals: Mapping[SourceKind, str] = field(default_factory=lambda: MappingProxyType({}))
+    every_depth: bool = False
+    plain: bool = False
+    is_folder: bool = False
+    libraries: tuple[str, ...] = ()
+    runtime: tuple[str, ...] = ()
+    opened_by: str
+
+    def depths_of(self, depths: tuple[int, ...]) -> tuple[int | None, ...]:
+        """The depth of each export to write, of those that were asked for; None is every depth."""
+        return (None,) if self.every_depth else depths
+
+    def takes(self, source: SourceKind, precision: Precision = "float32") -> bool:
+        """Whether it can be made from something in a number type."""
+        return precision in self.dtypes.get(source, ())
+
+    def check_source(self, source: SourceKind, precision: Precision, path: object) -> None:
+        """Refuse what it cannot be made from. Raises InputError saying why."""
+        if not self.takes(source, precision):
+            reason = self.refusals.get(source, "--export {name} cannot be made from {path} in " + precision)
+            raise InputError(reason.format(name=self.name, path=path))
+
+    def file_name(self, stem: str, depth: int | None, precision: Precision = "float32", layout: Layout | None = None) -> str:
+        """The name of an export: 'fashion-mnist-depth8.onnx', 'fashion-mnist.elastic.onnx'.
+
+        stem   the name of the learngene or the folder
+        depth  None for every depth, and for a folder's model as it is
+
+        What is not the default is part of the name, so that variants lie side by side.
+        """
+        parts = [
+            stem,
+            f"depth{depth}" if depth is not None else "",
+            "official" if layout == "official" else "",
+            precision if precision != "float32" else "",
+        ]
+        return "-".join(filter(None, parts)) + self.suffix
+
+
+FORMATS: Final[dict[str, Format]] = {}
+
+
+def register(entry: Format) -> None:
+    """Add a format. Raises ValueError for a name or a suffix that is taken."""
+    if entry.name in FORMATS or entry.suffix in _TAKEN or any(entry.suffix == each.suffix for each in FORMATS.values()):
+        raise ValueError(f"the name or the suffix of the format '{entry.name}' is taken")
+    FORMATS[entry.name] = entry
+
+
+_LOADED_ALREADY: Final[Mapping[SourceKind, str]] = MappingProxyType(
+    {
+        "folder": "{path} is a folder that timm loads already; use --export onnx, or --dtype float16 to get one of half the "
+        "size"
+    }
+)
+_NEEDS_TERMS: Final[Mapping[SourceKind, str]] = MappingProxyType(
+    {
+        "folder": "--export {name} needs a learngene: it holds terms, and the layers in the folder {path} have weights of "
+        "their own, which training takes off any rule; use --export onnx"
+    }
+)
+
+register(
+    Format(
+        name="pytorch",
+        suffix="",
+        about="a folder that timm loads in one line",
+        backend="tleg.export.pytorch:PytorchBackend",
+        dtypes=MappingProxyType({"learngene": PRECISIONS, "folder": ("float16",)}),
+        refusals=_LOADED_ALREADY,
+        is_folder=True,
+        runtime=("timm", "torch"),
+        opened_by="timm",
+    )
+)
+register(
+    Format(
+        name="onnx",
+        suffix=".onnx",
+        about="one file with every layer's weights",
+        backend="tleg.export.onnx.backend:PlainBackend",
+        libraries=("onnx",),
+        runtime=("onnxruntime",),
+        opened_by="ONNX Runtime",
+    )
+)
+register(
+    Format(
+        name="onnx-compact",
+        suffix=".compact.onnx",
+        about="one file that holds the terms instead, of the learngene's size at any depth",
+        backend="tleg.export.onnx.backend:CompactBackend",
+        dtypes=MappingProxyType({"learngene": PRECISIONS}),
+        refusals=_NEEDS_TERMS,
+        plain=True,
+        libraries=("onnx",),
+        runtime=("onnxruntime",),
+        opened_by="ONNX Runtime",
+    )
+)
+register(
+    Format(
+        name="onnx-elastic",
+        suffix=".elastic.onnx",
+        about="one file for every depth, which is an input; it needs no --depth",
+        backend="tleg.export.onnx.backend:ElasticBackend",
+        dtypes=MappingProxyType({"learngene": PRECISIONS}),
+        refusals=_NEEDS_TERMS,
+        every_depth=True,
+        plain=True,
+        libraries=("onnx",),
+        runtime=("onnxruntime",),
+        opened_by="ONNX Runtime",
+    )
+)
+
+
+def find_format(text: str) -> Format:
+    """Return the format of a name. Raises InputError, with the nearest known name."""
+    return FORMATS[_parse(text, FORMATS, "export")]
+
+
+def either(names: Iterable[str], word: str = "or") -> str:
+    """Return names as a sentence has them: 'a, b or c'."""
+    *others, last = names
+    return f"{', '.join(others)} {word} {last}" if others else last
+
+
+def files_first() -> tuple[Format, ...]:
+    """All formats, as a form offers them: single files first."""
+    return tuple(sorted(FORMATS.values(), key=lambda each: each.is_folder))
+
+
+def stored_format(name: str, where: str) -> Format:
+    """Return the format that a file says it is of. `where` names the place. Raises FileFormatError."""
+    if name not in FORMATS:
+        raise FileFormatError(f"{where} must be one of {', '.join(FORMATS)}, not {name!r}")
+    return FORMATS[name]
+
+
+def format_of_path(name: str, *, is_folder: bool) -> Format | None:
+    """Return the format that a file or folder of this name is of, by the longest suffix that fits; None where none does."""
+    fitting = [each for each in FORMATS.values() if each.is_folder == is_folder and name.endswith(each.suffix)]
+    return max(fitting, key=lambda each: len(each.suffix), default=None)
 
 
 def parse_precision(text: str) -> Precision:
@@ -40,21 +213,3 @@ def _parse(text: str, known: Iterable[Name], what: str) -> Name:
             code="unknown-name",
         )
     return next(name for name in names if name == text)
-
-
-def export_name(
-    source: str, kind: ExportKind, depth: int | None, precision: Precision = "float32", layout: Layout = "auxiliary"
-) -> str:
-    """The file or folder name of an export: 'fashion-mnist-depth8.onnx', 'fashion-mnist.elastic.onnx' (depth None).
-
-    source  the name of the learngene, or of the folder whose weights are exported as they are: 'tuned.onnx' (depth None)
-
-    What is not the default is part of the name, so that variants lie side by side.
-    """
-    parts = [
-        source,
-        f"depth{depth}" if depth is not None else "",
-        "official" if layout == "official" else "",
-        precision if precision != "float32" else "",
-    ]
-    return "-".join(filter(None, parts)) + SUFFIXES[kind]

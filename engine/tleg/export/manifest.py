@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tleg.errors import FileFormatError
-from tleg.export.formats import ExportKind, Precision
+from tleg.export.formats import Format, Precision, stored_format
 from tleg.files import hash_file, text_only
 from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import HeadPolicy
 from tleg.learngene.header import Layout, Preprocessing
+from tleg.references import MANIFEST_SUFFIX
 from tleg.serialize import decode, encode
 
 FORMAT_NAME: Final = "tleg.export"
 FORMAT_VERSION: Final = 1
 FOLDER_MANIFEST: Final = "manifest.json"
-SUFFIX: Final = ".manifest.json"
 MAX_BYTES: Final = 16 * 2**20
 
 
@@ -89,26 +89,54 @@ class FolderRecord:
     training: Mapping[str, Any] | None
 
 
-def check_lineage(
-    learngene: LearngeneRecord | None, descendant: DescendantRecord | None, folder: FolderRecord | None, where: str
-) -> None:
-    """Require one of descendant and folder, and of a descendant its learngene in full. Raises FileFormatError."""
-    if (descendant is None) == (folder is None):
-        raise FileFormatError(f"{where} must name either a descendant or a folder")
-    if descendant is not None and (learngene is None or learngene.file is None or learngene.auxiliary_depth is None):
-        raise FileFormatError(f"{where} names a descendant, but not its learngene, file and auxiliary depth")
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where an export's weights come from: a descendant of a learngene, or a folder, whose learngene may be unknown."""
+
+    learngene: LearngeneRecord | None
+    descendant: DescendantRecord | None = None
+    folder: FolderRecord | None = None
+
+    def check(self, where: str) -> None:
+        """Require one of descendant and folder, and of a descendant its learngene in full. Raises FileFormatError."""
+        if (self.descendant is None) == (self.folder is None):
+            raise FileFormatError(f"{where} must name either a descendant or a folder")
+        if self.descendant is not None and (
+            self.learngene is None or self.learngene.file is None or self.learngene.auxiliary_depth is None
+        ):
+            raise FileFormatError(f"{where} names a descendant, but not its learngene, file and auxiliary depth")
+
+    @property
+    def model(self) -> DescendantRecord | FolderRecord:
+        """What was exported: the record of the descendant or of the folder."""
+        model = self.descendant or self.folder
+        assert model is not None
+        return model
+
+    @property
+    def ancestry(self) -> Any:
+        """What the learngene says of its ancestry model; None when nothing is known."""
+        return None if self.learngene is None else self.learngene.ancestry
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """The record of the training that the weights come from, as far as it is known."""
+        if self.folder is not None:
+            return self.folder.training or {}
+        return {} if self.learngene is None else self.learngene.learned
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """The file or folder: its name, kind and size, and SHA-256 hashes.
+    """The file or folder: its name, size and SHA-256 hashes.
 
+    kind    the name of its format
     files   hash by name of each file; one of them, but for a folder
     sha256  of a single file; of a folder, that of its lines 'hash  name'
     """
 
     name: str
-    kind: ExportKind
+    kind: str
     bytes: int
     sha256: str
     files: Mapping[str, str]
@@ -208,22 +236,25 @@ class Manifest:
     version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        check_lineage(self.learngene, self.descendant, self.folder, "manifest")
+        self.lineage.check("manifest")
+
+    @property
+    def lineage(self) -> Lineage:
+        """Where the weights come from."""
+        return Lineage(self.learngene, self.descendant, self.folder)
 
     @property
     def model(self) -> DescendantRecord | FolderRecord:
         """What was exported: the record of the descendant or of the folder."""
-        model = self.descendant or self.folder
-        assert model is not None
-        return model
+        return self.lineage.model
 
 
-def manifest_path(target: Path, kind: ExportKind) -> Path:
+def manifest_path(target: Path, entry: Format) -> Path:
     """Where the manifest of an export lies."""
-    return target / FOLDER_MANIFEST if kind == "pytorch" else target.with_name(target.name + SUFFIX)
+    return target / FOLDER_MANIFEST if entry.is_folder else target.with_name(target.name + MANIFEST_SUFFIX)
 
 
-def describe_file(path: Path, name: str, kind: ExportKind) -> FileRecord:
+def describe_file(path: Path, name: str, kind: str) -> FileRecord:
     """Measure and hash a file, or the files of a folder but its manifest. `name` is its final name. Raises OSError."""
     if path.is_dir():
         files = sorted(item for item in path.iterdir() if item.is_file() and item.name != FOLDER_MANIFEST)
@@ -259,4 +290,6 @@ def read_manifest(path: Path) -> Manifest:
     if document.get("version") != FORMAT_VERSION:
         version = document.get("version")
         raise FileFormatError(f"{path} has version {version!r} and this tleg reads version {FORMAT_VERSION}; update tleg")
-    return decode(Manifest, document, str(path))
+    manifest = decode(Manifest, document, str(path))
+    stored_format(manifest.file.kind, f"{path}.file.kind")
+    return manifest

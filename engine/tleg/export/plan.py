@@ -1,34 +1,23 @@
 """Planning a build: everything that can be refused is refused here, before anything is written. No torch."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any
 
-from tleg.errors import ArchitectureError, FileFormatError, InputError, concerning, describe_os_error
-from tleg.export.formats import BYTES_OF, ExportKind, Precision, export_name
-from tleg.export.manifest import (
-    FOLDER_MANIFEST,
-    MAX_BYTES,
-    DescendantRecord,
-    FolderRecord,
-    LearngeneRecord,
-    manifest_path,
-    read_manifest,
-)
-from tleg.export.onnx.file import check_size
-from tleg.files import hash_file, require_utf8
+from tleg.errors import ArchitectureError, InputError
+from tleg.export.backend import backend_of
+from tleg.export.formats import FORMATS, Format, Precision, either, files_first, find_format
+from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
+from tleg.export.origin import hash_weights, learngene_of, read_training
+from tleg.files import require_utf8
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.expansion import Head, choose_head
-from tleg.learngene.header import Architecture, Layout, LearngeneHeader, Preprocessing
-from tleg.models.timm_folder import TimmFolder, read_timm_folder, timm_config
+from tleg.learngene.header import Architecture, Layout, LearngeneHeader
+from tleg.models.timm_folder import TimmFolder, read_timm_folder
 from tleg.references import find
 from tleg.runs.run import name_of
-
-if TYPE_CHECKING:
-    from tleg.export.comparison import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +26,8 @@ class BuildRequest:
 
     learngene    a path, or the name of a shipped one; or a folder that timm loads, whose weights are exported as they are,
                  with no depths, layout and num_classes but its own
-    kinds        what to export
-    depths       of the descendants; may be empty when only elastic files are asked for, which hold every depth
+    kinds        what to export: names of formats
+    depths       of the descendants; may be empty when only formats are asked for that hold every depth
     output       the folder for the exports; made when it is missing
     layout       None is the auxiliary one
     num_classes  None keeps the head; another number than the learngene's gives a new head, and drops the class names
@@ -48,7 +37,7 @@ class BuildRequest:
     """
 
     learngene: str | Path
-    kinds: tuple[ExportKind, ...]
+    kinds: tuple[str, ...]
     depths: tuple[int, ...] = ()
     output: Path = Path("exports")
     precision: Precision = "float32"
@@ -61,16 +50,16 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlannedExport:
-    """One export to write: its kind, its depth (None for elastic, and from a folder), and where it goes."""
+    """One export to write: its format, its depth (None where it holds every depth, and from a folder), and where it goes."""
 
-    kind: ExportKind
+    format: Format
     depth: int | None
     target: Path
 
     @property
     def manifest(self) -> Path:
         """Where its manifest goes."""
-        return manifest_path(self.target, self.kind)
+        return manifest_path(self.target, self.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,24 +126,21 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     Raises InputError (DepthError, ArchitectureError, FileFormatError) for what cannot be built, and ExportError for a file
     that its format cannot hold.
     """
-    with concerning("depth"):
-        depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
-    kinds = chosen_kinds(request)
-    if not depths and set(kinds) != {"onnx-elastic"}:
-        raise InputError(
-            "no depth was given: add --depth, such as --depth 8; only onnx-elastic holds every depth",
-            field="depth",
-            code="missing",
-        )
-    with concerning("learngene"):
-        file = read_file(find(request.learngene, "learngene"))
+    depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
+    formats = chosen_formats(request)
+    if not depths and not all(each.every_depth for each in formats):
+        elastic = either(each.name for each in FORMATS.values() if each.every_depth)
+        raise InputError(f"no depth was given: add --depth, such as --depth 8; only {elastic} holds every depth")
+    file = read_file(find(request.learngene, "learngene"))
     header = file.header
     check_layout(header, request.layout or "auxiliary")
+    for each in formats:
+        each.check_source("learngene", request.precision, file.path)
     plan = BuildPlan(
         request,
         file,
         choose_head(header.architecture.num_classes, request.num_classes),
-        tuple(_planned(request, name_of(file.path), kind, depth) for kind in kinds for depth in _depths_of(kind, depths)),
+        tuple(_planned(request, name_of(file.path), each, depth) for each in formats for depth in each.depths_of(depths)),
     )
     for export in plan.exports:
         _check_export(plan, export)
@@ -162,13 +148,11 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     return plan
 
 
-def chosen_kinds(request: BuildRequest) -> tuple[ExportKind, ...]:
-    """What to export, each kind once. Raises InputError when that is nothing."""
+def chosen_formats(request: BuildRequest) -> tuple[Format, ...]:
+    """What to export, each format once. Raises InputError when that is nothing, or there is no format of a name."""
     if not request.kinds:
-        raise InputError(
-            "nothing to export: choose --export pytorch, onnx, onnx-compact or onnx-elastic", field="export", code="missing"
-        )
-    return tuple(dict.fromkeys(request.kinds))
+        raise InputError(f"nothing to export: choose --export {either(FORMATS)}")
+    return tuple(dict.fromkeys(map(find_format, request.kinds)))
 
 
 def check_targets(request: BuildRequest, exports: Iterable[PlannedExport]) -> None:
@@ -179,13 +163,8 @@ def check_targets(request: BuildRequest, exports: Iterable[PlannedExport]) -> No
         _check_target(export, overwrite=request.overwrite)
 
 
-def _depths_of(kind: ExportKind, depths: tuple[int, ...]) -> tuple[int | None, ...]:
-    return (None,) if kind == "onnx-elastic" else depths
-
-
-def _planned(request: BuildRequest, stem: str, kind: ExportKind, depth: int | None) -> PlannedExport:
-    name = export_name(stem, kind, depth, request.precision, request.layout or "auxiliary")
-    return PlannedExport(kind, depth, request.output / name)
+def _planned(request: BuildRequest, stem: str, entry: Format, depth: int | None) -> PlannedExport:
+    return PlannedExport(entry, depth, request.output / entry.file_name(stem, depth, request.precision, request.layout))
 
 
 def check_layout(header: LearngeneHeader, layout: Layout) -> None:
@@ -197,23 +176,19 @@ def check_layout(header: LearngeneHeader, layout: Layout) -> None:
 
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
-    header, request = plan.header, plan.request
-    if export.kind in ("onnx-compact", "onnx-elastic") and plan.architecture.structure is None:
+    if export.format.plain and plan.architecture.structure is None:
+        others = either((each.name for each in files_first() if not each.plain), "and")
         raise ArchitectureError(
-            f"'{plan.architecture.name}' is not a plain ViT, so --export {export.kind} cannot write it; "
-            "--export onnx and pytorch can",
-            field="export",
+            f"'{plan.architecture.name}' is not a plain ViT, so --export {export.format.name} cannot write it; "
+            f"--export {others} can"
         )
-    if export.kind == "pytorch":
-        timm_config(
-            header.architecture,
-            export.depth,
-            preprocessing=header.preprocessing,
-            layout=plan.layout,
-            num_classes=plan.head.num_classes,
-        )
-    if export.kind == "onnx" and export.depth is not None:
-        check_size(header.cost.at(export.depth).parameters * BYTES_OF[request.precision])
+    backend_of(export.format).check_descendant(
+        plan.header,
+        export.depth,
+        layout=plan.layout,
+        num_classes=plan.head.num_classes,
+        precision=plan.request.precision,
+    )
 
 
 def _check_output(output: Path) -> None:
@@ -229,19 +204,11 @@ def _check_target(export: PlannedExport, *, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise InputError(f"{target} exists already", field="output", code="exists", advice="--force replaces it")
-    if export.kind == "pytorch" and not target.is_dir():
-        raise InputError(
-            f"{target} is a file; move it away first, or choose another --output", field="output", code="wrong-kind"
-        )
-    if export.kind != "pytorch" and target.is_dir():
-        raise InputError(
-            f"{target} is a folder; move it away first, or choose another --output", field="output", code="wrong-kind"
-        )
-
-
-TRAINING_RECORD: Final = "training.json"
-_MAX_GENERATIONS: Final = 100  # Folders trained from folders.
+        raise InputError(f"{target} exists already; --force replaces it")
+    if export.format.is_folder and not target.is_dir():
+        raise InputError(f"{target} is a file; move it away first, or choose another --output")
+    if not export.format.is_folder and target.is_dir():
+        raise InputError(f"{target} is a folder; move it away first, or choose another --output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,135 +239,22 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
     Raises InputError (FileFormatError) for what cannot be built.
     """
     folder = read_timm_folder(path)
-    kinds = chosen_kinds(request)
-    for kind in kinds:
-        if kind in ("onnx-compact", "onnx-elastic"):
-            raise InputError(
-                f"--export {kind} needs a learngene: it holds terms, and the layers in the folder {path} have weights of "
-                "their own, which training takes off any rule; use --export onnx",
-                field="export",
-                code="unsupported",
-            )
+    formats = chosen_formats(request)
+    for each in formats:
+        if "folder" not in each.dtypes:
+            each.check_source("folder", request.precision, path)
     _refuse(request.depths, "--depth", path, "a depth")
     _refuse(request.layout, "--layout", path, "a layout")
     _refuse(request.num_classes, "--num-classes", path, "a head")
-    if "pytorch" in kinds and request.precision != "float16":
-        raise InputError(
-            f"{path} is a folder that timm loads already; use --export onnx, or --dtype float16 to get one of half the size",
-            field=("export", "dtype"),
-            code="unsupported",
-        )
-    sha256 = _hash_weights(folder.weights)
-    training = _read_training(path)
-    exports = tuple(
-        PlannedExport(kind, None, request.output / export_name(name_of(path), kind, None, request.precision))
-        for kind in kinds
-    )
+    for each in formats:
+        each.check_source("folder", request.precision, path)
+    sha256 = hash_weights(folder.weights)
+    training = read_training(path)
+    exports = tuple(_planned(request, name_of(path), each, None) for each in formats)
     check_targets(request, exports)
-    return FolderPlan(request, path, folder, sha256, training, _learngene_of(folder, sha256, training), exports)
+    return FolderPlan(request, path, folder, sha256, training, learngene_of(folder, sha256, training), exports)
 
 
 def _refuse(value: object, option: str, path: Path, what: str) -> None:
     if value is not None and value != ():
-        raise InputError(
-            f"{option} is for learngenes: the model in the folder {path} has {what} of its own; leave it out",
-            field=option.removeprefix("--"),
-            code="conflict",
-        )
-
-
-def _hash_weights(file: Path) -> str:
-    try:
-        return hash_file(file)
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {describe_os_error(error)}", code="system") from error
-
-
-def _read_training(path: Path) -> Mapping[str, Any] | None:
-    place = path / TRAINING_RECORD
-    if not place.exists():
-        return None
-    try:
-        if place.stat().st_size > MAX_BYTES:
-            raise FileFormatError(f"{place} is too large for the record of a training")
-        record = json.loads(place.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        raise FileFormatError(f"cannot read {place}: {reason}; it says where the model comes from") from error
-    if not isinstance(record, dict):
-        raise FileFormatError(f"{place} is no record of a training; it says where the model comes from")
-    return record
-
-
-def training_record(path: Path) -> Mapping[str, Any]:
-    """Return how the weights of a folder were trained, by its training.json or its manifest; {} when neither says so."""
-    try:
-        record = _read_training(path)
-        if record is None and (path / FOLDER_MANIFEST).is_file():
-            learngene = read_manifest(path / FOLDER_MANIFEST).learngene
-            record = None if learngene is None else learngene.learned
-    except FileFormatError:
-        return {}
-    return record or {}
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _learngene_of(folder: TimmFolder, sha256: str, training: Mapping[str, Any] | None) -> LearngeneRecord | None:
-    """The learngene that the folder's training record names, or else its manifest when that is about these weights."""
-    if training is not None:
-        return _trained_from(training.get("lineage"))
-    place = folder.path / FOLDER_MANIFEST
-    if not place.is_file():
-        return None
-    manifest = read_manifest(place)
-    return manifest.learngene if manifest.file.files.get(folder.weights.name) == sha256 else None
-
-
-def _trained_from(lineage: object) -> LearngeneRecord | None:
-    """Follow a lineage, from folder to folder, to the learngene at its beginning."""
-    for _ in range(_MAX_GENERATIONS):
-        if not isinstance(lineage, dict):
-            return None
-        name, sha256 = lineage.get("learngene"), lineage.get("sha256")
-        if isinstance(name, str) and isinstance(sha256, str):
-            learned = {"ancestry": lineage["ancestry"]} if "ancestry" in lineage else {}
-            return LearngeneRecord(name, None, sha256, None, learned)
-        lineage = lineage.get("from")
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """Where an export's weights come from: a descendant of a learngene, or a folder, whose learngene may be unknown."""
-
-    learngene: LearngeneRecord | None
-    descendant: DescendantRecord | None = None
-    folder: FolderRecord | None = None
-
-    @property
-    def ancestry(self) -> Any:
-        """What the learngene says of its ancestry model; None when nothing is known."""
-        return None if self.learngene is None else self.learngene.ancestry
-
-
-class Source(Protocol):
-    """Where exports come from, loaded and ready to be written."""
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How an image becomes an input of every export."""
-
-    def lineage(self, export: PlannedExport) -> Lineage:
-        """Where an export's weights come from."""
-
-    def libraries(self, kind: ExportKind, *, verified: bool) -> tuple[str, ...]:
-        """The libraries that had a part in an export."""
-
-    def reference(self, export: PlannedExport) -> "Reference":
-        """What an export must compute."""
-
-    def write(self, path: Path, export: PlannedExport) -> None:
-        """Write an export's file, or into its folder. Raises ExportError, OSError."""
+        raise InputError(f"{option} is for learngenes: the model in the folder {path} has {what} of its own; leave it out")

@@ -1,19 +1,29 @@
-"""Checking again what was written earlier: a learngene, an ONNX export, or a folder that timm loads, against its source."""
+"""Checking again what was written earlier, a learngene or an export, against what it was made from."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import FileFormatError, InputError, TlegError, VerificationError, concerning
-from tleg.export.formats import ExportKind
+from tleg.export.backend import OpenExport, backend_of
+from tleg.export.comparison import (
+    Reference,
+    float16_images,
+    float16_runner,
+    learngene_reference,
+    noise,
+    verify_export,
+)
+from tleg.export.formats import Format, format_of_path
 from tleg.export.manifest import (
     DescendantRecord,
     FolderRecord,
     LearngeneRecord,
+    Lineage,
     Manifest,
     Range,
     Verification,
@@ -21,18 +31,16 @@ from tleg.export.manifest import (
     manifest_path,
     read_manifest,
 )
-from tleg.export.onnx.metadata import OnnxMetadata
+from tleg.export.runners import Watch
+from tleg.export.sources import folder_reference
 from tleg.files import hash_file
 from tleg.learngene.container import read_file
 from tleg.models.learngene import Learngene, load
 from tleg.models.timm_folder import CONFIG, weights_file
 from tleg.references import find, shipped
 
-if TYPE_CHECKING:
-    from tleg.export.comparison import Reference
 
-
-def find_reference(path: Path, named: Manifest | OnnxMetadata, given: str | Path | None) -> "Reference | str":
+def find_reference(path: Path, named: Lineage, given: str | Path | None) -> Reference | str:
     """Return what an export must compute, or in words why that is not known.
 
     path   of the export, beside which its origin is looked for
@@ -50,13 +58,11 @@ def find_reference(path: Path, named: Manifest | OnnxMetadata, given: str | Path
 
 def _learngene_reference(
     path: Path, record: LearngeneRecord, descendant: DescendantRecord, given: str | Path | None
-) -> "Reference | str":
+) -> Reference | str:
     learngene = _find_learngene(path, record, given)
     if learngene is None:
         where = "beside it, in the working folder or among the shipped ones; --learngene names it"
         return f"no learngene with the hash {record.sha256[:12]}… ({record.file}) is {where}"
-    from tleg.export.comparison import learngene_reference
-
     elastic = tuple(sorted({1, record.auxiliary_depth or 1}))
     return learngene_reference(learngene, descendant, elastic if descendant.depth is None else (descendant.depth,))
 
@@ -78,19 +84,17 @@ def _find_learngene(path: Path, record: LearngeneRecord, given: str | Path | Non
     return None
 
 
-def _folder_reference(path: Path, record: FolderRecord, given: str | Path | None) -> "Reference | str":
+def _folder_reference(path: Path, record: FolderRecord, given: str | Path | None) -> Reference | str:
     folder = _find_folder(path, record, given)
     if folder is None:
         where = "beside it, in the folder above or in the working folder; --learngene names it"
         return f"no folder {record.name} whose weights have the hash {record.sha256[:12]}… is {where}"
-    from tleg.export.from_folder import folder_reference
-
     return folder_reference(folder, record)
 
 
 def _find_folder(path: Path, record: FolderRecord, given: str | Path | None) -> Path | None:
     if given is not None:
-        folder = find(given, "folder", "learngene", "onnx")
+        folder = find(given, "folder", "learngene", "export")
         if not (folder / CONFIG).is_file():
             raise InputError(
                 f"{given} holds no {CONFIG}; {path} was made from the folder {record.name}, so name that",
@@ -137,10 +141,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one path, and the figures of the comparison with where it comes from, when there was one."""
+    """All checks of one path, and the figures of the comparison with where it comes from, when there was one.
+
+    kind  'learngene', or the name of an export's format
+    """
 
     path: Path
-    kind: Literal["learngene"] | ExportKind
+    kind: str
     checks: tuple[Check, ...]
     verification: Verification | None = None
 
@@ -152,18 +159,18 @@ class Report:
 
 @concerning("path")
 def check_path(path_or_name: str | Path, learngene: str | Path | None = None) -> Report:
-    """Check a learngene (or the name of a shipped one), an ONNX export or a folder that timm loads.
+    """Check a learngene (or the name of a shipped one), an export, or any folder that timm loads.
 
     learngene  what an export was made from, its learngene or the folder that timm loads, where it is not beside it, in the
                folder above, in the working folder or among the shipped ones
 
     Raises InputError when there is nothing at the path, or `learngene` is not what the export names.
     """
-    path = find(path_or_name, "learngene", "folder", "onnx")
-    if path.is_dir():
-        return _check_folder(path, learngene)
-    if path.suffix == ".onnx":
-        return _check_onnx(path, learngene)
+    path = find(path_or_name, "learngene", "folder", "export")
+    entry = format_of_path(path.name, is_folder=path.is_dir())
+    if entry is not None:
+        backend_of(entry).recognise(path)
+        return _check_export(path, entry, learngene)
     if path.suffix == ".json":
         raise InputError(
             f"{path} is no learngene and no export; name the file or folder that it belongs to",
@@ -188,108 +195,57 @@ def _load_learngene(path: Path) -> str:
     return f"{learngene.parameters:,} finite values with the hash of the header"
 
 
-def _check_onnx(path: Path, given: str | Path | None) -> Report:
-    from tleg.export.comparison import check_graph, noise
-    from tleg.export.runtime import OnnxExport, open_export
-
-    kind: ExportKind = "onnx"
-    manifest, checks = _check_manifest(path, kind)
-    opened: list[OnnxExport] = []
-
-    def check() -> str:
-        check_graph(path)
-        return "onnx.checker accepts it"
+def _check_export(path: Path, entry: Format, given: str | Path | None) -> Report:
+    backend = backend_of(entry)
+    manifest, checks = _check_manifest(path, entry)
+    try:
+        accepted_by = backend.check_file(path)
+        checks += [] if accepted_by is None else [Check("graph", "passed", f"{accepted_by} accepts it")]
+    except TlegError as error:
+        checks.append(Check("graph", "failed", str(error)))
+    opened: list[OpenExport] = []
 
     def run() -> str:
-        export = open_export(path)
+        export = backend.open(path)
         opened.append(export)
-        for depth in ELASTIC_DEPTHS if export.elastic else (export.depth,):
+        for depth in ELASTIC_DEPTHS if export.format.every_depth else (export.depth,):
             _require_finite(export.run(noise(export.input_size, 2), depth), export.num_classes)
-        return "ONNX Runtime opens it, and its logits are finite"
+        return f"{entry.opened_by} opens it, and its logits are finite"
 
-    checks += [_attempt("graph", check), _attempt("runs", run)]
+    checks.append(_attempt("runs", run))
     if not opened:
-        return Report(path, kind, tuple(checks))
-    metadata = opened[0].metadata
-    if manifest is not None:
-        of_manifest = (manifest.learngene, manifest.descendant, manifest.folder)
-        same = of_manifest == (metadata.learngene, metadata.descendant, metadata.folder)
+        return Report(path, entry.name, tuple(checks))
+    (export,) = opened
+    if manifest is not None and export.lineage is not None:
+        same = manifest.lineage == export.lineage
         text = "its metadata and its manifest name the same origin"
         other = "its metadata and its manifest name different learngenes, descendants or folders"
         checks.append(Check("lineage", "passed" if same else "failed", text if same else other))
-    verification, compared = _check_reference(path, metadata.kind, metadata, given)
+    named = export.lineage or (None if manifest is None else manifest.lineage)
+    verification, compared = _check_reference(path, export.format, named, given)
     checks.append(compared)
-    if compared.outcome == "not checked" and metadata.model.dtype == "float16":
-        depths: tuple[int | None, ...] = (opened[0].depth,)
-        if opened[0].elastic and metadata.learngene is not None:
-            depths = (1, metadata.learngene.auxiliary_depth)
-        checks.append(_check_float16(path, metadata.kind, opened[0].input_size, depths))
-    return Report(path, metadata.kind, tuple(checks), verification)
+    if compared.outcome == "not checked" and export.precision == "float16":
+        checks.append(_check_float16(export, named))
+    return Report(path, export.format.name, tuple(checks), verification)
 
 
-def _check_float16(path: Path, kind: ExportKind, input_size: tuple[int, int, int], depths: Sequence[int | None]) -> Check:
+def _check_float16(export: OpenExport, named: Lineage | None) -> Check:
     """Run a float16 export, for which there is no reference at hand, in float16 arithmetic."""
-    from tleg.export.comparison import float16_images, float16_runner
-    from tleg.export.float16 import Watch
-    from tleg.export.onnx.float16 import can_run, load
-
+    depths: tuple[int | None, ...] = (export.depth,)
+    if export.format.every_depth:
+        known = None if named is None or named.learngene is None else named.learngene.auxiliary_depth
+        depths = (1, known or 1)
     watch = Watch()
-
-    def run() -> str:
-        runner, name = float16_runner(path, kind, watch, None)
-        for depth in depths:
-            runner(depth, float16_images(path, input_size))
-        return f"{Range(watch.largest, watch.where)}, computed by {name}"
-
-    if kind == "onnx" and not can_run(load(path)):
-        detail = "what PyTorch traced runs in float16 arithmetic only with the model that it was made from"
-        return Check("float16", "not checked", detail)
-    return _attempt("float16", run)
-
-
-def _check_folder(path: Path, given: str | Path | None) -> Report:
-    from tleg.models.timm_folder import read_timm_folder
-
-    read_timm_folder(path)
-    manifest, checks = _check_manifest(path, "pytorch")
-    sizes: list[tuple[int, int, int]] = []
-
-    def run() -> str:
-        import torch
-
-        from tleg.export.comparison import noise
-        from tleg.models.pretrained import open_folder
-
-        opened = open_folder(path)
-        sizes.append(opened.input_size)
-        with torch.inference_mode():
-            logits = opened.model.float()(torch.from_numpy(noise(opened.input_size, 2))).numpy()
-        _require_finite(logits, opened.num_classes)
-        return "timm loads it, and its logits are finite"
-
-    checks.append(_attempt("runs", run))
-    if manifest is None:
-        detail = "it names no learngene, as a fine-tuned model does not; there is nothing to compare it with"
-        verification, compared = None, Check("reference", "not checked", detail)
-    else:
-        verification, compared = _check_reference(path, "pytorch", manifest, given)
-    checks.append(compared)
-    if compared.outcome == "not checked" and sizes and _holds_float16(path):
-        checks.append(_check_float16(path, "pytorch", sizes[0], (None,)))
-    return Report(path, "pytorch", tuple(checks), verification)
-
-
-def _holds_float16(folder: Path) -> bool:
-    """Whether a folder's weights are float16."""
-    from safetensors import safe_open
-
-    from tleg.models.timm_folder import weights_file
-
-    weights = weights_file(folder)
-    if weights.suffix != ".safetensors":
-        return False
-    with safe_open(weights, framework="numpy") as file:
-        return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118, it is no mapping
+    try:
+        found = float16_runner(export.path, export.format, watch, None)
+        if found is None:
+            return Check("float16", "not checked", backend_of(export.format).needs_model)
+        runner, name = found
+        for depth in dict.fromkeys(depths):
+            runner(depth, float16_images(export.path, export.input_size))
+    except TlegError as error:
+        return Check("float16", "failed", str(error))
+    return Check("float16", "passed", f"{Range(watch.largest, watch.where)}, computed by {name}")
 
 
 def _require_finite(logits: NDArray[Any], classes: int) -> None:
@@ -297,16 +253,16 @@ def _require_finite(logits: NDArray[Any], classes: int) -> None:
         raise VerificationError("its logits are not finite, or not one for each class", code="not-finite")
 
 
-def _check_manifest(path: Path, kind: ExportKind) -> tuple[Manifest | None, list[Check]]:
+def _check_manifest(path: Path, entry: Format) -> tuple[Manifest | None, list[Check]]:
     """Read an export's manifest and compare the bytes with it."""
-    place = manifest_path(path, kind)
+    place = manifest_path(path, entry)
     if not place.exists():
         return None, [Check("bytes", "not checked", f"there is no {place.name}")]
     try:
         manifest = read_manifest(place)
     except FileFormatError as error:
         return None, [Check("manifest", "failed", str(error))]
-    found = describe_file(path, manifest.file.name, kind)
+    found = describe_file(path, manifest.file.name, manifest.file.kind)
     changed = [name for name, digest in manifest.file.files.items() if found.files.get(name) != digest]
     if changed or not manifest.file.files:
         detail = (
@@ -318,16 +274,17 @@ def _check_manifest(path: Path, kind: ExportKind) -> tuple[Manifest | None, list
 
 
 def _check_reference(
-    path: Path, kind: ExportKind, named: Manifest | OnnxMetadata, given: str | Path | None
+    path: Path, entry: Format, named: Lineage | None, given: str | Path | None
 ) -> tuple[Verification | None, Check]:
     """Compare an export with what it comes from, when that is at hand."""
+    if named is None:
+        detail = "it names no learngene, as a fine-tuned model does not; there is nothing to compare it with"
+        return None, Check("reference", "not checked", detail)
     reference = find_reference(path, named, given)
     if isinstance(reference, str):
         return None, Check("reference", "not checked", reference)
-    from tleg.export.comparison import verify_export
-
     try:
-        verification = verify_export(path, kind, reference)
+        verification = verify_export(path, entry, reference)
     except TlegError as error:
         return None, Check("reference", "failed", str(error))
     return verification, Check("reference", "passed", str(verification))

@@ -9,13 +9,13 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from tleg.errors import FileFormatError, InputError, did_you_mean
+from tleg.errors import FileFormatError, InputError
 from tleg.learngene.basis import check_depth
 from tleg.learngene.expansion import Array, Expandable, choose_head, expand_tensors, new_head
 from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.models.architecture import build, timm_family_of
 from tleg.models.float16 import to_float16
-from tleg.recipes.recipes import INITS
+from tleg.recipes.initial_weights import weights_of_learngene
 
 
 def expand(
@@ -78,33 +78,53 @@ _VALUE_PROJECTION: Final = 0.4
 
 
 def baseline(learngene: Expandable, depth: int, init: str, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
-    """Return a model of a learngene's architecture at a depth, in eval mode.
+    """Return a model of a learngene's architecture at a depth, in eval mode, with the initial weights that --init names.
 
-    init  'scratch'     timm's random weights, head and stem included
-          'mimetic'     the same, with attention that looks like a trained one's (Trockman and Kolter, arXiv 2305.09828):
-                        queries times keys near the identity, values times projection near its negative, and sinusoidal
-                        position embeddings of the patches, sines and cosines as they are
-          'share'       every layer is the layer of term 0, or of the mean of the stages of a piecewise basis: what is left
-                        of a learngene when its layers are not told apart
-          'layer-skip'  layer l is layer floor(l * A / depth) of the expanded auxiliary model of depth A
-
-    Random weights are drawn from torch's global generator. Raises InputError for another init, or an architecture that
-    'mimetic' says nothing of, and DepthError.
+    Random weights are drawn from torch's global generator. Raises InputError for another init, or an architecture that it
+    is not for, and DepthError.
     """
-    if init not in INITS:
-        raise InputError(
-            f"unknown init '{init}': choose {', '.join(INITS)}.{did_you_mean(init, INITS)}",
-            field="init",
-            code="unknown-name",
-        )
-    if init == "share":
-        return expand(_without_slope(learngene), depth, num_classes=num_classes, drop_path=drop_path)
-    if init == "layer-skip":
-        return _skip_layers(learngene, depth, num_classes, drop_path)
-    model = build(learngene.header.architecture, depth, num_classes=num_classes, drop_path=drop_path)
-    if init == "mimetic":
-        _mimic(model)
-    return model.eval()
+    maker = weights_of_learngene(init).load_maker()
+    model: VisionTransformer = maker(learngene, depth, num_classes=num_classes, drop_path=drop_path)
+    return model
+
+
+def scratch(learngene: Expandable, depth: int, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+    """Return a model with timm's random weights, head and stem included. Raises DepthError."""
+    return build(learngene.header.architecture, depth, num_classes=num_classes, drop_path=drop_path).eval()
+
+
+def mimetic(learngene: Expandable, depth: int, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+    """Return the same with attention that looks like a trained one's (Trockman and Kolter, arXiv 2305.09828).
+
+    Queries times keys are near the identity, values times projection near its negative, and the position embeddings of the
+    patches sinusoidal, sines and cosines as they are. Raises InputError for other attention, and DepthError.
+    """
+    model = scratch(learngene, depth, num_classes=num_classes, drop_path=drop_path)
+    _mimic(model)
+    return model
+
+
+def share(learngene: Expandable, depth: int, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+    """Return a model whose layers are all the layer of term 0, or of the mean of the stages of a piecewise basis.
+
+    It is what is left of a learngene when its layers are not told apart. Raises DepthError.
+    """
+    return expand(_without_slope(learngene), depth, num_classes=num_classes, drop_path=drop_path)
+
+
+def layer_skip(learngene: Expandable, depth: int, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+    """Return a model whose layer l is layer floor(l * A / depth) of the expanded auxiliary model of depth A.
+
+    Raises DepthError.
+    """
+    auxiliary_depth = learngene.header.auxiliary.depth
+    model = expand(learngene, depth, num_classes=num_classes, drop_path=drop_path)
+    auxiliary, family = expand(learngene, auxiliary_depth), timm_family_of(learngene.header.architecture)
+    for stage in range(len(family.stages)):
+        layers, blocks = family.blocks(auxiliary, stage), family.blocks(model, stage)
+        for index, block in enumerate(blocks):
+            block.load_state_dict(layers[index * len(layers) // len(blocks)].state_dict(), strict=True)
+    return model
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,25 +149,11 @@ def _without_slope(learngene: Expandable) -> _Shared:
     return _Shared(learngene.header, tensors)
 
 
-def _skip_layers(learngene: Expandable, depth: int, num_classes: int, drop_path: float) -> VisionTransformer:
-    auxiliary_depth = learngene.header.auxiliary.depth
-    model = expand(learngene, depth, num_classes=num_classes, drop_path=drop_path)
-    auxiliary, family = expand(learngene, auxiliary_depth), timm_family_of(learngene.header.architecture)
-    for stage in range(len(family.stages)):
-        layers, blocks = family.blocks(auxiliary, stage), family.blocks(model, stage)
-        for index, block in enumerate(blocks):
-            block.load_state_dict(layers[index * len(layers) // len(blocks)].state_dict(), strict=True)
-    return model
-
-
 @torch.no_grad()
 def _mimic(model: VisionTransformer) -> None:
-    if model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
-        raise InputError(
-            "mimetic is for ViTs of plain attention and a width that 4 divides; choose --init scratch",
-            field="init",
-            code="unsupported",
-        )
+    plain = isinstance(model, VisionTransformer)
+    if not plain or model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
+        raise InputError(f"mimetic is for {weights_of_learngene('mimetic').requires}; choose --init scratch")
     for block in model.blocks:
         attention: Any = block.attn
         width, heads = model.embed_dim, int(attention.num_heads)

@@ -18,11 +18,6 @@ from tleg.learngene.cost import CostModel, PartCosts
 from tleg.learngene.header import Architecture
 from tleg.models.architecture import TimmFamily, build, timm_family_of
 
-with warnings.catch_warnings():
-    # fvcore compiles a loss of its own when it is imported, in a way that torch deprecates. Nobody here can help that.
-    warnings.simplefilter("ignore")
-    from fvcore.nn import FlopCountAnalysis
-
 ATTENTION_OPERATOR = "aten::scaled_dot_product_attention"
 
 
@@ -48,6 +43,11 @@ def measure(architecture: Architecture) -> CostModel:
 
 def count_macs(model: nn.Module, images: Tensor) -> dict[str, int]:
     """Return the MACs of a model and of each of its modules by name ('' is the whole), as fvcore counts them."""
+    with warnings.catch_warnings():
+        # fvcore compiles a loss of its own when it is imported, in a way that torch deprecates. Nobody here can help that.
+        # It is imported here, because what writes no learngene needs none of it.
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis
     analysis = FlopCountAnalysis(model, images)
     analysis.set_op_handle(ATTENTION_OPERATOR, _attention_macs)
     analysis.unsupported_ops_warnings(False)

@@ -12,10 +12,10 @@ from tleg.learngene.basis_functions import grammar
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
 from tleg.recipes.fields import check_fields, option
 from tleg.recipes.images import ImageReading
+from tleg.recipes.initial_weights import baselines
 from tleg.recipes.training import Compute, Keeping, Recipe
 
 Kind = Literal["learn", "train", "finetune"]
-INITS: Final = ("scratch", "mimetic", "share", "layer-skip")
 DEFAULT_DEPTH: Final = 12
 WEIGHTS: Final = ("model", "ema")
 WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as well. Default: the average, as timm takes."
@@ -155,7 +155,7 @@ class FinetuneRecipe:
         None,
         help="With --learngene: start from a baseline of the same size instead of the expansion.",
         group="Model",
-        choices=INITS,
+        choices=baselines(),
     )
     model: str | None = option(None, help="Start from a timm model, from scratch.", group="Model", metavar="TIMM_NAME")
     model_arguments: Mapping[str, Any] = _model_arguments()

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from tleg.errors import InputError, TlegError, describe_os_error
+from tleg.runs.allowed import check_allowed
 from tleg.runs.events import EventWriter
 from tleg.runs.lock import RunLock, is_locked
-from tleg.runs.processes import Process, all_processes, boot_id, find_process, hostname, job_waits
+from tleg.runs.processes import Process, all_processes, boot_id, find_process, hostname
+from tleg.runs.reports import FinishReport
 from tleg.runs.run import RunFolder, belongs
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, home_of, observe, recall_state, write_state
@@ -73,10 +75,9 @@ def kill_run(folder: RunFolder) -> None:
             try:
                 latest = recall_state(folder)
                 if not latest.terminal:
+                    exit_code = 128 + signal.SIGKILL
                     with EventWriter(folder) as events:
-                        exit_code = 128 + signal.SIGKILL
-                        last = {"state": "stopped", "reason": "killed", "exit_code": exit_code, "step": latest.step}
-                        events.write("finished", {**last, "result": None})
+                        events.report(FinishReport(state="stopped", reason="killed", exit_code=exit_code, step=latest.step))
                     stopped = replace(latest, state="stopped", message="killed", exit_code=exit_code, eta=None)
                     write_state(folder, replace(stopped, heartbeat=time.time()))
             finally:
@@ -113,16 +114,8 @@ def check_removable(folder: RunFolder) -> None:
     if path.is_symlink():
         raise InputError(f"{path} is a link; remove the run that it leads to, or the link itself", code="wrong-kind")
     if not is_run(RunFolder(path)):
-        raise InputError(f"{path} is not a run; tleg removes its own runs alone", code="wrong-kind")
-    state = observe(folder)
-    if state.state == "queued" and (job_id := _job_of(folder)) is not None:
-        raise InputError(f"run {folder.id} waits for its turn as job {job_id}; stop it first", code="wrong-state")
-    if state.state not in ("queued", "lost") and not state.terminal:
-        raise InputError(f"run {folder.id} is {state.state}; stop it first", code="wrong-state")
-    if job_waits(job_id := _job_of(folder)):
-        raise InputError(
-            f"run {folder.id} is {state.state}, but its job {job_id} is in SLURM's queue; stop it first", code="wrong-state"
-        )
+        raise InputError(f"{path} is not a run; tleg removes its own runs alone")
+    check_allowed("remove", folder, observe(folder), _job_of(folder))
 
 
 def _remove_leftovers(runs_dir: Path) -> None:

@@ -4,20 +4,7 @@ A line is {"v": 1, "seq": …, "t": …, "type": …, "payload": {…}}: the ver
 of a run, Unix time, and a type with its payload. Readers ignore types and keys that they do not know; `v` changes only when
 a known one changes its meaning. A number that is not finite is stored as null.
 
-type        payload
-started     step, steps, epochs, restart (how often the run was continued), resumed_from (a checkpoint or null), host, pid,
-            world_size, device, precision, threads (of each process), reason, versions
-stage       name, text, done, total (null when not countable): opening data, checking the teacher, evaluating, …
-step        step, steps, epoch, epochs, loss, task_loss, distillation_loss, learning_rate, gradient_norm, images_per_second,
-            data_wait (share of the time, 0 to 1), depth, scale (of float16's gradients)
-evaluation  step, epoch, weights ('model' or 'ema'), scores [{depth, top1, top5 (percent), loss, images}], images_per_second;
-            a score has `nonfinite` as well, and no figures, where outputs were not finite for so many images
-checkpoint  step, name, seconds, bytes, best (true when it is the best so far)
-device      devices [{index, name, utilisation (percent), memory_used, memory_total (bytes), temperature (°C), power (W)}],
-            host {memory_used, memory_total (bytes), load}
-warning     code, text, step
-log         text
-finished    state ('finished', 'stopped', 'failed' or 'queued'), reason, exit_code, step, result (a path or null)
+The types, with what their payloads hold, are the classes of `tleg.runs.reports`; docs/runs.md lists them.
 """
 
 import json
@@ -32,6 +19,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from tleg.errors import describe_os_error
+from tleg.runs.payload import Report
+from tleg.runs.reports import REPORTS, WarningReport
 from tleg.runs.run import RunFolder
 from tleg.serialize import to_json
 
@@ -50,6 +39,11 @@ class Event:
     t: float
     type: str
     payload: Mapping[str, Any]
+
+    def read(self) -> Report | None:
+        """Return what the event says, as the class of its type; None for a type that is not known. Never raises."""
+        kind = REPORTS.get(self.type)
+        return None if kind is None else kind.read(self.t, self.payload)
 
 
 def parse_event(line: str | bytes) -> Event | None:
@@ -103,7 +97,8 @@ class EventWriter:
                 if self._unreported:
                     count = f"{self._unreported} event{'s' if self._unreported > 1 else ''}"
                     text = f"{count} could not be written: {self._why}"
-                    self._append("warning", {"code": EVENTS_LOST, "text": text, "step": None})
+                    lost = WarningReport(code=EVENTS_LOST, text=text)
+                    self._append(lost.kind, lost.payload())
                     self._unreported = 0
                 self._append(type, payload)
             except OSError as error:
@@ -111,6 +106,10 @@ class EventWriter:
                 self._unreported += 1
                 self._why = describe_os_error(error)
                 self.close()  # What is wrong may be the descriptor itself.
+
+    def report(self, report: Report) -> None:
+        """Append the event of a report. Its time is that of the writing."""
+        self.write(report.kind, report.payload())
 
     def close(self) -> None:
         """Give the file back. A later `write` opens it again."""

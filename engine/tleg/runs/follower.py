@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from tleg.runs.events import Event, EventReader
 from tleg.runs.history import RunSnapshot, fold
 from tleg.runs.run import RunFolder
-from tleg.runs.state import RunState, observe
+from tleg.runs.state import ENDED, RunState, observe
 
-ENDED: Final = frozenset({"finished", "stopped", "failed", "lost"})
+__all__ = ["ENDED", "RunFollower", "RunLook"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class RunLook:
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.state.state in ENDED
+        return self.state.ended
 
 
 class RunFollower:

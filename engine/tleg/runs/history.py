@@ -1,29 +1,22 @@
 """A run as a value: what its events amount to, its curves in bounded memory, its best evaluation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from tleg.runs.events import NO_CHECKPOINT, Event
-from tleg.runs.scalars import (
+from tleg.runs.payload import integer, number
+from tleg.runs.reports import (
     CheckpointReport,
+    DeviceReport,
     EvaluationReport,
     FinishReport,
+    LogReport,
     StageReport,
     StartReport,
-    StepReport,
     WarningReport,
-    integer,
-    number,
-    read_checkpoint,
-    read_evaluation,
-    read_finish,
-    read_stage,
-    read_start,
-    read_step,
-    read_warning,
-    text,
 )
+from tleg.runs.scalars import SCALARS, StepReport
 
 Item = TypeVar("Item")
 
@@ -57,17 +50,15 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """The reports of neighbouring steps, `first` to `last`, with the last learning rate.
+    """The reports of neighbouring steps, `first` to `last`.
 
-    None where a quantity had no finite value.
+    values  by the name of a step scalar (`tleg.runs.scalars`); one that had no finite value is missing. Of a scalar whose
+            last value alone counts, such as the learning rate, that is one value
     """
 
     first: int
     last: int
-    loss: Spread | None = None
-    gradient_norm: Spread | None = None
-    images_per_second: Spread | None = None
-    learning_rate: float | None = None
+    values: Mapping[str, Spread] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,92 +69,110 @@ class Curve:
     width: int = 1
 
 
+@dataclass(slots=True)
+class _Sum:
+    """A spread while values are added."""
+
+    count: int
+    total: float
+    low: float
+    high: float
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.total += value
+        if value < self.low:
+            self.low = value
+        if value > self.high:
+            self.high = value
+
+
 class CurveBuilder:
     """A curve while reports are added. What comes out does not depend on how they were divided among builders."""
 
     def __init__(self, curve: Curve) -> None:
-        self._points = list(curve.points)
+        self._points = list(curve.points)  # Closed, and after them the one that grows: most reports fall into that one.
         self._width = curve.width
+        self._first = self._last = -1
+        self._sums: dict[str, _Sum] = {}
+        self._reopen()
 
-    def add(
-        self, step: int, loss: float | None, gradient_norm: float | None, images_per_second: float | None, rate: float | None
-    ) -> None:
-        """Add the report of a step. Steps from this one on that are there already are replaced: the run went back."""
-        points = self._points
-        if points and points[-1].last >= step:
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the values of a step by the names of their scalars.
+
+        Steps from this one on that are there already are replaced: the run went back.
+        """
+        if self._last >= step:
             self.cut(step - 1)
-        if points and points[-1].first // self._width == step // self._width:
-            last = points[-1]
-            points[-1] = CurvePoint(
-                last.first,
-                step,
-                _add(last.loss, loss),
-                _add(last.gradient_norm, gradient_norm),
-                _add(last.images_per_second, images_per_second),
-                last.learning_rate if rate is None else rate,
-            )
-            return
-        points.append(
-            CurvePoint(step, step, _add(None, loss), _add(None, gradient_norm), _add(None, images_per_second), rate)
-        )
-        while len(self._points) > MOST_POINTS:
-            self._width *= 2
-            self._points = _merge(self._points, self._width)
+        if self._first // self._width != step // self._width:
+            self._close()
+            self._first = step
+        self._last = step
+        sums = self._sums
+        for name, value in values.items():
+            known = sums.get(name)
+            if known is None or SCALARS[name].fold == "last":
+                sums[name] = _Sum(1, value, value, value)
+            else:
+                known.add(value)
+        if len(self._points) >= MOST_POINTS:
+            self._close()
+            while len(self._points) > MOST_POINTS:
+                self._width *= 2
+                self._points = _merge(self._points, self._width)
+            self._reopen()
 
     def cut(self, step: int) -> None:
-        """Forget the points that lie behind a step as a whole, because the run goes on from there."""
-        while self._points and self._points[-1].first > step:
-            self._points.pop()
-        if self._points and self._points[-1].last > step:
-            # Its later reports cannot be taken out of it; they were of the same steps that come again.
-            last = self._points[-1]
-            self._points[-1] = CurvePoint(
-                last.first, step, last.loss, last.gradient_norm, last.images_per_second, last.learning_rate
-            )
+        """Forget the points that lie behind a step as a whole, because the run resumes from there."""
+        while self._first > step:
+            self._first = self._last = -1
+            self._sums = {}
+            self._reopen()
+        # Its later reports cannot be taken out of a point; they were of the same steps that come again.
+        self._last = min(self._last, step)
 
     def finish(self) -> Curve:
-        """Return the curve."""
-        return Curve(tuple(self._points), self._width)
+        """Return the curve so far."""
+        self._close()
+        curve = Curve(tuple(self._points), self._width)
+        self._reopen()
+        return curve
 
+    def _close(self) -> None:
+        if self._first >= 0:
+            values = {name: Spread(each.count, each.total, each.low, each.high) for name, each in self._sums.items()}
+            self._points.append(CurvePoint(self._first, self._last, values))
+            self._first = self._last = -1
+            self._sums = {}
 
-def _add(spread: Spread | None, value: float | None) -> Spread | None:
-    if value is None:
-        return spread
-    if spread is None:
-        return Spread(1, value, value, value)
-    return Spread(
-        spread.count + 1,
-        spread.total + value,
-        value if value < spread.low else spread.low,
-        value if value > spread.high else spread.high,
-    )
+    def _reopen(self) -> None:
+        if self._points:
+            point = self._points.pop()
+            self._first, self._last = point.first, point.last
+            self._sums = {name: _Sum(each.count, each.total, each.low, each.high) for name, each in point.values.items()}
 
 
 def _merge(points: Iterable[CurvePoint], width: int) -> list[CurvePoint]:
     merged: list[CurvePoint] = []
     for point in points:
         if merged and merged[-1].first // width == point.first // width:
-            merged[-1] = _join(merged[-1], point)
+            last = merged[-1]
+            merged[-1] = CurvePoint(last.first, point.last, _join(last.values, point.values))
         else:
             merged.append(point)
     return merged
 
 
-def _join(left: CurvePoint, right: CurvePoint) -> CurvePoint:
-    return CurvePoint(
-        left.first,
-        right.last,
-        _join_spreads(left.loss, right.loss),
-        _join_spreads(left.gradient_norm, right.gradient_norm),
-        _join_spreads(left.images_per_second, right.images_per_second),
-        left.learning_rate if right.learning_rate is None else right.learning_rate,
-    )
-
-
-def _join_spreads(left: Spread | None, right: Spread | None) -> Spread | None:
-    if left is None or right is None:
-        return right if left is None else left
-    return Spread(left.count + right.count, left.total + right.total, min(left.low, right.low), max(left.high, right.high))
+def _join(left: Mapping[str, Spread], right: Mapping[str, Spread]) -> dict[str, Spread]:
+    joined = dict(left)
+    for name, new in right.items():
+        old = left.get(name)
+        if old is None or SCALARS[name].fold == "last":
+            joined[name] = new
+        else:
+            low, high = min(old.low, new.low), max(old.high, new.high)
+            joined[name] = Spread(old.count + new.count, old.total + new.total, low, high)
+    return joined
 
 
 # How many of each are remembered, the latest first to stay.
@@ -182,7 +191,7 @@ class RunSnapshot:
     resumptions    the starts after the first, oldest first
     stage          what happens outside of steps; None while steps are made
     step           the latest report of a step; None before the first one since the run began or went back before it
-    curve          loss, gradient norm, images per second and learning rate by step
+    curve          the step scalars that have a curve, by step
     evaluations    oldest first
     best           the evaluation of the weights that are kept (their average, where there is one) with the highest mean top1
                    over its depths, of equals the latest: that of the checkpoint that is kept as the best. One whose
@@ -191,7 +200,7 @@ class RunSnapshot:
     checkpoints    oldest first
     warnings, warning_count  the latest ones, and how many there were in all
     log            the latest lines
-    device         the latest sample of devices and host, as the payload of its event
+    device         the latest sample of devices and host
     finish         how the trainer ended; None while it is at work
     """
 
@@ -209,14 +218,14 @@ class RunSnapshot:
     warnings: tuple[WarningReport, ...] = ()
     warning_count: int = 0
     log: tuple[str, ...] = ()
-    device: Mapping[str, Any] = field(default_factory=dict)
+    device: DeviceReport | None = None
     finish: FinishReport | None = None
 
 
 def fold(snapshot: RunSnapshot, events: Iterable[Event]) -> RunSnapshot:
     """Return the snapshot after more events: the same however they are divided among calls.
 
-    Unknown types count, and change nothing else. A run that went on from a checkpoint forgets the curve, the evaluations
+    Unknown types count, and change nothing else. A run that was resumed from a checkpoint forgets the curve, the evaluations
     and the checkpoints behind it, because those steps come again.
     """
     folding = _Folding(snapshot)
@@ -233,29 +242,25 @@ class _Folding:
         self._count = snapshot.events
         self._t = snapshot.t
         self._curve = CurveBuilder(snapshot.curve)
+        self._drawn = [name for name, scalar in SCALARS.items() if scalar.fold is not None]
         self._step_event: Event | None = None
         self._changes: dict[str, Any] = {}
 
     def add(self, event: Event) -> None:
         self._count += 1
         self._t = event.t
-        payload = event.payload
-        if event.type == "step":
+        if event.type == StepReport.kind:
+            payload = event.payload
             step = integer(payload, "step")
-            if step is None or step < 0:
-                return
-            self._curve.add(
-                step,
-                number(payload, "loss"),
-                number(payload, "gradient_norm"),
-                number(payload, "images_per_second"),
-                number(payload, "learning_rate"),
-            )
-            self._step_event = event
+            if step is not None and step >= 0:
+                found = ((name, number(payload, name)) for name in self._drawn)
+                self._curve.add(step, {name: value for name, value in found if value is not None})
+                self._step_event = event
             return
-        handle = _HANDLERS.get(event.type)
+        report = event.read()
+        handle = _HANDLERS.get(type(report))
         if handle is not None:
-            handle(self, event.t, payload)
+            handle(self, report)
 
     def finish(self) -> RunSnapshot:
         self._take_step()
@@ -267,13 +272,11 @@ class _Folding:
     def _take_step(self) -> None:
         """Read the latest step alone; of those before it the curve knows what is needed."""
         if self._step_event is not None:
-            step = read_step(self._step_event.t, self._step_event.payload)
-            self._changes |= {"step": step, "stage": None, "finish": None}
+            self._changes |= {"step": self._step_event.read(), "stage": None, "finish": None}
             self._step_event = None
 
-    def started(self, t: float, payload: Mapping[str, Any]) -> None:
+    def started(self, start: StartReport) -> None:
         self._take_step()
-        start = read_start(t, payload)
         if self.get("start") is not None:
             self._changes["resumptions"] = (*self.get("resumptions"), start)[-MOST_MESSAGES:]
         self._changes |= {"start": start, "finish": None, "stage": None}
@@ -289,18 +292,16 @@ class _Folding:
             self._choose_best(evaluations)
         self._changes["checkpoints"] = tuple(each for each in self.get("checkpoints") if each.step <= start.step)
 
-    def stage(self, t: float, payload: Mapping[str, Any]) -> None:
+    def stage(self, stage: StageReport) -> None:
         self._take_step()
-        # Also the first sign of a trainer that goes on after an earlier one ended.
-        self._changes |= {"stage": read_stage(t, payload), "finish": None}
+        # Also the first sign of a trainer that resumes after an earlier one ended.
+        self._changes |= {"stage": stage, "finish": None}
 
-    def evaluation(self, t: float, payload: Mapping[str, Any]) -> None:
-        report = read_evaluation(t, payload)
+    def evaluation(self, report: EvaluationReport) -> None:
         self._changes["evaluations"] = (*self.get("evaluations"), report)[-MOST_EVALUATIONS:]
         self._choose_best((*filter(None, (self.get("best"),)), report))
 
-    def checkpoint(self, t: float, payload: Mapping[str, Any]) -> None:
-        report = read_checkpoint(t, payload)
+    def checkpoint(self, report: CheckpointReport) -> None:
         self._changes["checkpoints"] = (*self.get("checkpoints"), report)[-MOST_CHECKPOINTS:]
         if report.step in self.get("unsaved"):
             self._changes["unsaved"] = self.get("unsaved") - {report.step}
@@ -312,32 +313,31 @@ class _Folding:
         unsaved = self.get("unsaved")
         self._changes["best"] = best_of((each.top1, each.step, each) for each in kept if each.step not in unsaved)
 
-    def device(self, _t: float, payload: Mapping[str, Any]) -> None:
-        self._changes["device"] = payload
+    def device(self, report: DeviceReport) -> None:
+        self._changes["device"] = report
 
-    def warning(self, t: float, payload: Mapping[str, Any]) -> None:
-        report = read_warning(t, payload)
+    def warning(self, report: WarningReport) -> None:
         self._changes["warnings"] = (*self.get("warnings"), report)[-MOST_MESSAGES:]
         self._changes["warning_count"] = self.get("warning_count") + 1
         if report.code == NO_CHECKPOINT and report.step is not None:
             self._changes["unsaved"] = self.get("unsaved") | {report.step}
             self._choose_best(self.get("evaluations"))
 
-    def log(self, _t: float, payload: Mapping[str, Any]) -> None:
-        self._changes["log"] = (*self.get("log"), text(payload, "text") or "")[-MOST_MESSAGES:]
+    def log(self, report: LogReport) -> None:
+        self._changes["log"] = (*self.get("log"), report.text)[-MOST_MESSAGES:]
 
-    def finished(self, t: float, payload: Mapping[str, Any]) -> None:
+    def finished(self, report: FinishReport) -> None:
         self._take_step()
-        self._changes |= {"finish": read_finish(t, payload), "stage": None}
+        self._changes |= {"finish": report, "stage": None}
 
 
-_HANDLERS: Final = {
-    "started": _Folding.started,
-    "stage": _Folding.stage,
-    "evaluation": _Folding.evaluation,
-    "checkpoint": _Folding.checkpoint,
-    "device": _Folding.device,
-    "warning": _Folding.warning,
-    "log": _Folding.log,
-    "finished": _Folding.finished,
+_HANDLERS: Final[Mapping[type, Callable[[_Folding, Any], None]]] = {
+    StartReport: _Folding.started,
+    StageReport: _Folding.stage,
+    EvaluationReport: _Folding.evaluation,
+    CheckpointReport: _Folding.checkpoint,
+    DeviceReport: _Folding.device,
+    WarningReport: _Folding.warning,
+    LogReport: _Folding.log,
+    FinishReport: _Folding.finished,
 }

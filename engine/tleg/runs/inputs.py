@@ -13,7 +13,7 @@ from typing import Final
 
 from tleg.errors import FileFormatError, InputError
 from tleg.files import new_file
-from tleg.runs.run import RunFolder
+from tleg.runs.run import RunFolder, read_document
 from tleg.runs.spec import read_spec
 from tleg.serialize import decode, encode
 from tleg.threads import AUTO, Threads, choose_threads
@@ -125,9 +125,8 @@ class InputChange:
 def read_inputs(folder: RunFolder) -> RunInputs | None:
     """Return what a run noted; None for one that did not, as those of earlier versions, or whose note cannot be read."""
     try:
-        document = json.loads(folder.inputs_file.read_text("utf-8"))
-        inputs = decode(RunInputs, document, str(folder.inputs_file))
-    except (OSError, ValueError, RecursionError, FileFormatError):
+        inputs = decode(RunInputs, read_document(folder.inputs_file), str(folder.inputs_file))
+    except FileFormatError:
         return None
     return inputs if inputs.version == INPUTS_VERSION else None
 
@@ -285,7 +284,7 @@ def threads_of(folder: RunFolder) -> Threads:
 
 def _recorded(folder: RunFolder) -> int | None:
     """The threads with which a run came to its checkpoint; None for one that has none, or that is to choose anew."""
-    if not any(folder.checkpoints.glob("step-*")):
+    if not folder.has_checkpoint:
         return None
     inputs = read_inputs(folder)
     if inputs is not None:

@@ -15,12 +15,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from tleg.errors import InputError, TlegError, describe_os_error
+from tleg.runs.allowed import check_not_queued, refusal
 from tleg.runs.control import clear_stop
 from tleg.runs.lock import RunLock
-from tleg.runs.processes import boot_id, hostname, job_waits, start_ticks
+from tleg.runs.processes import boot_id, hostname, start_ticks
 from tleg.runs.run import RunFolder
 from tleg.runs.spec import SPEC_VERSION, Launch, RunSpec, read_spec, spec_text, write_spec
-from tleg.runs.state import RunState, clear_failure, going_on, home_of, launcher_alive, observe, recall_state, store_state
+from tleg.runs.state import (
+    RunState,
+    clear_failure,
+    going_on,
+    home_of,
+    launcher_alive,
+    observe,
+    recall_state,
+    save_state,
+    store_state,
+)
 from tleg.threads import launched_environment
 
 __all__ = ["RunFolder", "create_run"]
@@ -165,20 +176,13 @@ def make_ready(folder: RunFolder) -> None:
     TlegError when the operating system refuses.
     """
     spec = read_spec(folder)
-    if job_waits(spec.launch.job_id):
-        raise InputError(
-            f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first", code="wrong-state"
-        )
+    check_not_queued(folder, recall_state(folder), spec.launch.job_id)
     lock = RunLock(folder)
     if not lock.acquire(timeout=1.0):
         raise InputError(f"run {folder.id} is running, or is just ending; try again in a moment", code="wrong-state")
     try:
         _leave_behind(folder, spec)
-        state = recall_state(folder)
-        try:
-            store_state(folder, replace(going_on(state), heartbeat=time.time()))
-        except OSError as error:
-            raise TlegError(f"cannot write {folder.state_file}: {describe_os_error(error)}", code="system") from error
+        save_state(folder, replace(going_on(recall_state(folder)), heartbeat=time.time()))
     finally:
         lock.release()
 
@@ -200,7 +204,7 @@ def launch(folder: RunFolder) -> int:
     try:
         state = recall_state(folder)
         _check_ended(folder, state)
-        _check_job(folder, spec, state)
+        check_not_queued(folder, state, spec.launch.job_id)
         _leave_behind(folder, spec)
         return _start(folder, spec, state, Path(spec.folder))
     finally:
@@ -217,13 +221,11 @@ def check_startable(folder: RunFolder, spec: RunSpec) -> None:
             f"run {folder.id} works in {spec.folder}, which is no folder any more; make it again", code="not-found"
         )
     seen = observe(folder)
-    if seen.at_work:
-        raise InputError(
-            f"run {folder.id} is {seen.state} already on {home_of(folder, seen)}; stop it first", code="wrong-state"
-        )
+    if reason := refusal("start", seen):
+        raise InputError(f"run {folder.id} {reason} on {home_of(folder, seen)}; stop it first")
     state = recall_state(folder)
     _check_ended(folder, state)
-    _check_job(folder, spec, state)
+    check_not_queued(folder, state, spec.launch.job_id)
 
 
 def _check_ended(folder: RunFolder, state: RunState) -> None:
@@ -231,13 +233,6 @@ def _check_ended(folder: RunFolder, state: RunState) -> None:
         raise InputError(
             f"process {state.launcher_pid} of run {folder.id} has not ended yet; wait for it, or kill the run",
             code="wrong-state",
-        )
-
-
-def _check_job(folder: RunFolder, spec: RunSpec, state: RunState) -> None:
-    if spec.launch.job_id is not None and (state.state == "queued" or job_waits(spec.launch.job_id)):
-        raise InputError(
-            f"run {folder.id} waits for its turn as job {spec.launch.job_id}; stop it first", code="wrong-state"
         )
 
 

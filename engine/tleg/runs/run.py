@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+from tleg.errors import FileFormatError, describe_os_error
 from tleg.files import FOLDER_FILES, hash_file, new_file, readable_name
 
 # What the newest run is called, wherever a run is named.
@@ -99,6 +100,16 @@ class RunFolder:
         return self.path / "stop"
 
     @property
+    def failure_file(self) -> Path:
+        """Why a process other than the first failed."""
+        return self.path / "failure.json"
+
+    @property
+    def published_file(self) -> Path:
+        """The hashes of what the run put at its output."""
+        return self.path / "published.json"
+
+    @property
     def job_file(self) -> Path:
         """The batch script of a run under SLURM."""
         return self.path / "job.sh"
@@ -109,9 +120,33 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint to go on from; it may be damaged."""
+        return any(self.checkpoints.glob("step-*"))
+
+    @property
     def exports(self) -> Path:
         """The folder of results."""
         return self.path / "exports"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    def tracked_file(self, tracker: str) -> Path:
+        """How far the events were sent to a tracker."""
+        return self.path / f"tracked-{tracker}.json"
+
+
+def read_document(path: Path) -> Any:
+    """Return the JSON document in a file of a run. Raises FileFormatError, naming it, when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} is not JSON: {error}") from error
 
 
 LEARNGENE: Final = "learngene.safetensors"
@@ -131,9 +166,6 @@ def name_of(path: Path) -> str:
     return readable_name(place.name if path.is_dir() else place.stem)
 
 
-_FILE: Final = "published.json"
-
-
 def contents(path: Path) -> dict[str, str] | None:
     """Return the hashes of a result's files, by name; None for what is not there. Raises OSError."""
     if path.is_file():
@@ -150,7 +182,7 @@ def note_published(folder: RunFolder, hashes: Mapping[str, str]) -> None:
     """
     known = _read(folder)
     if hashes not in known:
-        with new_file(folder.path / _FILE, overwrite=True) as file:
+        with new_file(folder.published_file, overwrite=True) as file:
             file.write_text(json.dumps([*known, dict(hashes)], indent=1) + "\n", "utf-8")
 
 
@@ -164,8 +196,8 @@ def is_published(folder: RunFolder, output: Path) -> bool:
 
 def _read(folder: RunFolder) -> list[Mapping[str, str]]:
     try:
-        known = json.loads((folder.path / _FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+        known = read_document(folder.published_file)
+    except FileFormatError:
         return []
     return [each for each in known if isinstance(each, dict)] if isinstance(known, list) else []
 

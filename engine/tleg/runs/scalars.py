@@ -1,254 +1,162 @@
-"""What events say, as values: payloads read with tolerance, because a viewer may be older or newer than the trainer."""
+"""What a run measures at a step: the one table of step scalars.
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+A new scalar is a field of `StepReport` here, and a line in the trainer that computes it. Events, curves, trackers, the live
+view, lines in a log, the workbench and docs/runs.md follow from the table.
+"""
 
-_GREATEST: Final = 10**300  # Greater whole numbers are no floats; nothing that is measured is so great.
-FinishState = Literal["finished", "stopped", "failed", "queued"]
-_FINISH_STATES: Final[Mapping[str, FinishState]] = {
-    "finished": "finished",
-    "stopped": "stopped",
-    "failed": "failed",
-    "queued": "queued",
-}
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Final, Literal
 
+from tleg.runs.payload import Report
 
-@dataclass(frozen=True, slots=True)
-class StartReport:
-    """A trainer began, or went on. `restart` counts, `resumed_from` names a checkpoint. `t` is Unix time, as everywhere."""
-
-    t: float
-    step: int
-    steps: int | None
-    epochs: int | None
-    restart: int
-    resumed_from: str | None
-    host: str | None
-    pid: int | None
-    world_size: int | None
-    device: str | None
-    precision: str | None
-    reason: str | None
+Fold = Literal["mean", "last"]
+Form = Literal["number", "rate", "count", "share"]
+_SCALAR: Final = "scalar"
 
 
-@dataclass(frozen=True, slots=True)
-class StageReport:
-    """What happens outside of steps, such as 'opening data', with how much of it is done where that can be counted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scalar:
+    """A quantity of a step. Its name in events and for trackers is that of its field of StepReport.
 
-    t: float
-    name: str
-    text: str
-    done: int | None
-    total: int | None
+    label    what people call it, over its curve: 'learning rate'
+    about    what exactly it is, for the documentation
+    form     the kind of number: 'number' has four digits, 'rate' is small, 'count' is large and whole, 'share' is 0 to 1 and
+             shown in percent
+    fold     what a point of a curve that stands for several steps holds: 'mean' (with least and greatest), the 'last'
+             value, or None for a quantity without a curve
+    axis     of its curve: from 'zero', or 'free', fitted to the values and logarithmic when a person asks for that
+    line     how it is written in a line of a log, '' when it is not: 'loss {:.4f}'
+    live     the same in the live view of a terminal
+    missing  what the live view says where it has no value
+    above    values up to this one are not worth a look, and left out of views of the latest step
+    brief    its name beside figures in the workbench, '' for one that is not shown there
+    tracked  whether trackers get it
+    """
 
+    label: str
+    about: str
+    form: Form = "number"
+    fold: Fold | None = None
+    axis: Literal["zero", "free"] = "zero"
+    line: str = ""
+    live: str = ""
+    missing: str = ""
+    above: float | None = None
+    brief: str = ""
+    tracked: bool = True
 
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """The numbers of a step. `data_wait` is a share of the time, `scale` that of float16's gradients."""
+    def shown(self, value: float) -> float:
+        """Return the value as people read it: a share in percent."""
+        return 100 * value if self.form == "share" else value
 
-    t: float
-    step: int
-    steps: int | None
-    epoch: int | None
-    epochs: int | None
-    loss: float | None
-    task_loss: float | None
-    distillation_loss: float | None
-    learning_rate: float | None
-    gradient_norm: float | None
-    images_per_second: float | None
-    data_wait: float | None
-    depth: int | None
-    scale: float | None
+    def notable(self, value: float | None) -> bool:
+        """Whether a view of the latest step shows this value."""
+        return value is not None and (self.above is None or value > self.above)
 
+    def in_line(self, value: float | None) -> str:
+        """Write a value for a line of a log, '' where nothing is to be said."""
+        return self.line.format(self.shown(value)) if value is not None else ""
 
-@dataclass(frozen=True, slots=True)
-class DepthScore:
-    """Accuracy at one depth; top1 and top5 in percent. None where outputs were not finite, for so many of the images."""
-
-    depth: int | None
-    top1: float | None
-    top5: float | None
-    loss: float | None
-    images: int | None
-    nonfinite: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationReport:
-    """An evaluation at one depth or several, of the model's weights or of their average ('ema')."""
-
-    t: float
-    step: int
-    epoch: int | None
-    weights: str
-    scores: tuple[DepthScore, ...]
-    images_per_second: float | None
-
-    @property
-    def top1(self) -> float | None:
-        """The mean of top1 over the depths, in percent; None without scores, and where one depth has none."""
-        values = self._values
-        return sum(values) / len(values) if values and len(values) == len(self.scores) else None
-
-    @property
-    def averaged(self) -> int:
-        """Over how many depths `top1` is the mean."""
-        return len(self._values)
-
-    @property
-    def _values(self) -> list[float]:
-        return [score.top1 for score in self.scores if score.top1 is not None]
+    def in_live_view(self, value: float | None) -> str:
+        """Write a value for the live view, '' where nothing is to be said."""
+        if value is None:
+            return self.missing
+        return self.live.format(self.shown(value)) if self.notable(value) else ""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointReport:
-    """A checkpoint was written; `best` when it is the best so far."""
-
-    t: float
-    step: int
-    name: str
-    seconds: float | None
-    bytes: int | None
-    best: bool
+def scalar(label: str, about: str, **more: Any) -> Any:
+    """Return a field of StepReport that holds a step scalar; the arguments are those of Scalar. None without a value."""
+    return field(default=None, metadata={_SCALAR: Scalar(label=label, about=about, **more)})
 
 
-@dataclass(frozen=True, slots=True)
-class WarningReport:
-    """Something that a person should know."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport(Report):
+    """A step is done; written at most twice a second. Scalars without a finite value are null.
 
-    t: float
-    code: str
-    text: str
-    step: int | None
+    step, epoch    counted from 1: what is done
+    steps, epochs  in all
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class FinishReport:
-    """A trainer ended; 'queued' asks to be continued."""
-
-    t: float
-    state: FinishState
-    reason: str | None
-    exit_code: int | None
-    step: int | None
-    result: str | None
-
-
-def read_start(t: float, payload: Mapping[str, Any]) -> StartReport:
-    """Read a `started` event."""
-    return StartReport(
-        t=t,
-        step=integer(payload, "step") or 0,
-        steps=integer(payload, "steps"),
-        epochs=integer(payload, "epochs"),
-        restart=integer(payload, "restart") or 0,
-        resumed_from=text(payload, "resumed_from"),
-        host=text(payload, "host"),
-        pid=integer(payload, "pid"),
-        world_size=integer(payload, "world_size"),
-        device=text(payload, "device"),
-        precision=text(payload, "precision"),
-        reason=text(payload, "reason"),
+    kind: ClassVar[str] = "step"
+    step: int = 0
+    steps: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    loss: float | None = scalar(
+        "loss",
+        "what is minimised, the mean over the step's images on all devices",
+        fold="mean",
+        axis="free",
+        line="loss {:.4f}",
+        live="loss {:.4g}",
+        missing="loss -",
     )
-
-
-def read_stage(t: float, payload: Mapping[str, Any]) -> StageReport:
-    """Read a `stage` event."""
-    name = text(payload, "name") or ""
-    return StageReport(t, name, text(payload, "text") or name, integer(payload, "done"), integer(payload, "total"))
-
-
-def read_step(t: float, payload: Mapping[str, Any]) -> StepReport:
-    """Read a `step` event."""
-    return StepReport(
-        t=t,
-        step=integer(payload, "step") or 0,
-        steps=integer(payload, "steps"),
-        epoch=integer(payload, "epoch"),
-        epochs=integer(payload, "epochs"),
-        loss=number(payload, "loss"),
-        task_loss=number(payload, "task_loss"),
-        distillation_loss=number(payload, "distillation_loss"),
-        learning_rate=number(payload, "learning_rate"),
-        gradient_norm=number(payload, "gradient_norm"),
-        images_per_second=number(payload, "images_per_second"),
-        data_wait=number(payload, "data_wait"),
-        depth=integer(payload, "depth"),
-        scale=number(payload, "scale"),
+    task_loss: float | None = scalar("task loss", "the part of the loss that compares with the labels")
+    distillation_loss: float | None = scalar(
+        "distillation loss",
+        "the part that compares with the teacher; null without one",
+        live="teacher {:.4g}",
+        brief="teacher",
     )
-
-
-def read_evaluation(t: float, payload: Mapping[str, Any]) -> EvaluationReport:
-    """Read an `evaluation` event."""
-    scores = payload.get("scores")
-    return EvaluationReport(
-        t=t,
-        step=integer(payload, "step") or 0,
-        epoch=integer(payload, "epoch"),
-        weights=text(payload, "weights") or "model",
-        scores=tuple(_read_score(each) for each in scores if isinstance(each, Mapping)) if isinstance(scores, list) else (),
-        images_per_second=number(payload, "images_per_second"),
+    learning_rate: float | None = scalar(
+        "learning rate",
+        "the one that the step used",
+        form="rate",
+        fold="last",
+        line="learning rate {:.2e}",
+        live="rate {:.2e}",
+        brief="rate",
     )
-
-
-def _read_score(score: Mapping[str, Any]) -> DepthScore:
-    return DepthScore(
-        depth=integer(score, "depth"),
-        top1=number(score, "top1"),
-        top5=number(score, "top5"),
-        loss=number(score, "loss"),
-        images=integer(score, "images"),
-        nonfinite=integer(score, "nonfinite") or 0,
+    gradient_norm: float | None = scalar(
+        "gradient norm",
+        "before clipping",
+        fold="mean",
+        line="gradient {:.3g}",
+        live="gradient {:.4g}",
+        missing="gradient -",
+        brief="gradient",
     )
-
-
-def read_checkpoint(t: float, payload: Mapping[str, Any]) -> CheckpointReport:
-    """Read a `checkpoint` event."""
-    return CheckpointReport(
-        t=t,
-        step=integer(payload, "step") or 0,
-        name=text(payload, "name") or "",
-        seconds=number(payload, "seconds"),
-        bytes=integer(payload, "bytes"),
-        best=payload.get("best") is True,
+    images_per_second: float | None = scalar(
+        "images per second",
+        "on all devices, since the report before",
+        form="count",
+        fold="mean",
+        line="{:.0f} images/s",
+        live="{:.0f} images/s",
+        brief="img/s",
     )
-
-
-def read_warning(t: float, payload: Mapping[str, Any]) -> WarningReport:
-    """Read a `warning` event."""
-    return WarningReport(t, text(payload, "code") or "", text(payload, "text") or "", integer(payload, "step"))
-
-
-def read_finish(t: float, payload: Mapping[str, Any]) -> FinishReport:
-    """Read a `finished` event. An unknown state counts as failed."""
-    return FinishReport(
-        t=t,
-        state=_FINISH_STATES.get(text(payload, "state") or "", "failed"),
-        reason=text(payload, "reason"),
-        exit_code=integer(payload, "exit_code"),
-        step=integer(payload, "step"),
-        result=text(payload, "result"),
+    data_wait: float | None = scalar(
+        "waiting for images",
+        "the share of the time since the report before, 0 to 1, in which the model waited for images",
+        form="share",
+        live="waits {:.0f} %",
+        above=0.2,
+        brief="waiting",
     )
+    depth: int | None = scalar(
+        "depth", "the deepest of the step; null for a model of one depth", form="count", tracked=False
+    )
+    scale: float | None = scalar("loss scale", "the factor on float16's gradients; null in other precisions", form="count")
 
 
-def number(payload: Mapping[str, Any], name: str) -> float | None:
-    """A number of a payload, or None where there is none."""
-    value = payload.get(name)
-    if type(value) is float:
-        return value if math.isfinite(value) else None  # Another writer's NaN.
-    return float(value) if type(value) is int and abs(value) < _GREATEST else None
+def scalars_of(kind: type[StepReport]) -> dict[str, Scalar]:
+    """Return the scalars of a class of reports by name, in the order of its fields."""
+    return {each.name: each.metadata[_SCALAR] for each in fields(kind) if _SCALAR in each.metadata}
 
 
-def integer(payload: Mapping[str, Any], name: str) -> int | None:
-    """A whole number of a payload, or None where there is none."""
-    value = payload.get(name)
-    return value if type(value) is int else None
+SCALARS: Final[dict[str, Scalar]] = scalars_of(StepReport)
 
 
-def text(payload: Mapping[str, Any], name: str) -> str | None:
-    """A text of a payload, or None where there is none."""
-    value = payload.get(name)
-    return value if isinstance(value, str) else None
+def live_figures(report: StepReport) -> list[str]:
+    """Return what a live view says of a step: 'loss 2.5', 'rate 5.00e-04', …"""
+    return _written(report, {name: each.in_live_view for name, each in SCALARS.items()})
+
+
+def line_figures(report: StepReport) -> list[str]:
+    """Return what a line of a log says of a step."""
+    return _written(report, {name: each.in_line for name, each in SCALARS.items()})
+
+
+def _written(report: StepReport, writers: Mapping[str, Callable[[float | None], str]]) -> list[str]:
+    return [text for name, write in writers.items() if (text := write(getattr(report, name)))]

@@ -7,14 +7,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tleg.errors import InputError, TlegError, describe_os_error
+from tleg.errors import InputError, TlegError
 from tleg.files import new_file, undone_on_failure
+from tleg.runs.allowed import check_allowed
 from tleg.runs.control import clear_stop, request_stop
 from tleg.runs.launch import TRAINER_MODULE
 from tleg.runs.processes import NUMBER, cancel, find_program, job_waits, run_program
 from tleg.runs.run import RunFolder
 from tleg.runs.spec import RunSpec, read_spec, write_spec
-from tleg.runs.state import RunState, going_on, observe, store_state
+from tleg.runs.state import going_on, observe, save_state
 from tleg.serialize import decode
 from tleg.threads import AUTO, GIVEN, parse_threads
 
@@ -153,7 +154,7 @@ def submit(folder: RunFolder) -> str:
         clear_stop(folder)
         with new_file(folder.job_file, overwrite=True) as temporary:
             temporary.write_text(script, "utf-8")
-        _store(folder, going_on(observe(folder)))
+        save_state(folder, going_on(observe(folder)))
         answer = run_program(["sbatch", "--parsable", str(folder.job_file.absolute())])
         job_id = answer.strip().partition(";")[0]  # Behind it may be the name of the cluster.
         if not NUMBER.fullmatch(job_id):
@@ -173,16 +174,7 @@ def check_job(folder: RunFolder, spec: RunSpec) -> None:
     Raises InputError when it is at work or waits already, and for options or paths that do not fit into a script, and
     TlegError when there is no sbatch.
     """
-    state = observe(folder)
-    if state.state == "queued" and spec.launch.job_id is not None:
-        raise InputError(f"run {folder.id} waits already as job {spec.launch.job_id}; stop it first", code="wrong-state")
-    if state.state not in ("queued", "lost") and not state.terminal:
-        raise InputError(f"run {folder.id} is {state.state} already; stop it first", code="wrong-state")
-    if job_waits(spec.launch.job_id):
-        raise InputError(
-            f"run {folder.id} is {state.state}, and its job {spec.launch.job_id} waits already; stop it first",
-            code="wrong-state",
-        )
+    check_allowed("start", folder, observe(folder), spec.launch.job_id)
     sbatch_script(folder, spec)
     find_program("sbatch")
 
@@ -194,7 +186,7 @@ def stop(folder: RunFolder) -> None:
     Raises TlegError when the operating system or scancel refuses.
     """
     state = observe(folder)
-    ended = state.terminal or state.state == "lost"
+    ended = state.ended
     if not ended:
         request_stop(folder)  # Before spec.json is read, which may be damaged.
         state = observe(folder)
@@ -210,12 +202,5 @@ def stop(folder: RunFolder) -> None:
             raise
     latest = observe(folder)  # It may have started in the meantime; then the request reaches it, or scancel did.
     if latest.state == "queued":
-        _store(folder, replace(latest, state="stopped", message="taken out of the queue", heartbeat=time.time()))
+        save_state(folder, replace(latest, state="stopped", message="taken out of the queue", heartbeat=time.time()))
         clear_stop(folder)
-
-
-def _store(folder: RunFolder, state: RunState) -> None:
-    try:
-        store_state(folder, state)
-    except OSError as error:
-        raise TlegError(f"cannot write {folder.state_file}: {describe_os_error(error)}", code="system") from error

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from tleg.errors import FileFormatError, InputError, describe_os_error
+from tleg.errors import FileFormatError, InputError
 from tleg.files import new_file
-from tleg.runs.run import RunFolder
+from tleg.recipes.recipes import RECIPES
+from tleg.runs.run import RunFolder, read_document
 from tleg.serialize import decode, encode
 
 SPEC_VERSION: Final = 1
-KINDS: Final = ("learn", "train", "finetune")
+KINDS: Final = tuple(RECIPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,7 @@ class RunSpec:
 def read_spec(folder: RunFolder) -> RunSpec:
     """Return what a run is. Raises FileFormatError, naming file and place, when spec.json is missing or damaged."""
     path = folder.spec_file
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}", code="system") from error
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} is not JSON: {error}") from error
+    document = read_document(path)
     version = document.get("version") if isinstance(document, dict) else None
     if type(version) is int and version > SPEC_VERSION:
         raise FileFormatError(

@@ -14,24 +14,22 @@ from tleg.runs.events import EventReader
 from tleg.runs.history import RunSnapshot, fold
 from tleg.runs.lock import is_locked
 from tleg.runs.processes import boot_id, hostname, is_alive
-from tleg.runs.run import RunFolder
+from tleg.runs.run import RunFolder, read_document
 from tleg.runs.spec import read_spec
 from tleg.serialize import decode, encode, to_json
-
-_FILE: Final = "failure.json"
 
 
 def store_failure(folder: RunFolder, code: ExitCode, reason: str) -> None:
     """Leave word, unless another process has already, or the folder cannot be written to."""
     if folder.exists:  # A run that was removed is not begun again.
-        with suppress(TlegError), new_file(folder.path / _FILE) as file:
+        with suppress(TlegError), new_file(folder.failure_file) as file:
             file.write_text(json.dumps({"code": int(code), "reason": reason}))
 
 
 def read_failure(folder: RunFolder) -> tuple[ExitCode, str] | None:
     """Return the exit code and the reason that a process left, or None. Never raises."""
     try:
-        document = json.loads((folder.path / _FILE).read_text())
+        document = json.loads(folder.failure_file.read_text())
         return ExitCode(document["code"]), str(document["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -39,7 +37,7 @@ def read_failure(folder: RunFolder) -> tuple[ExitCode, str] | None:
 
 def clear_failure(folder: RunFolder, before: float | None = None) -> None:
     """Remove what an earlier trainer left; with `before`, only what is older than this Unix time."""
-    path = folder.path / _FILE
+    path = folder.failure_file
     with suppress(OSError):
         if before is None or path.stat().st_mtime < before:
             path.unlink()
@@ -47,6 +45,8 @@ def clear_failure(folder: RunFolder, before: float | None = None) -> None:
 
 StateName = Literal["queued", "starting", "running", "stopping", "finished", "stopped", "failed", "lost"]
 TERMINAL: Final = frozenset({"finished", "stopped", "failed"})
+# Nothing more will happen by itself.
+ENDED: Final = TERMINAL | {"lost"}
 # A run on another machine whose lock is free and that has said nothing for so long is lost.
 SILENCE_SECONDS: Final = 120.0
 
@@ -95,6 +95,11 @@ class RunState:
         return self.state in TERMINAL
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen by itself: the run ended, or is lost."""
+        return self.state in ENDED
+
+    @property
     def at_work(self) -> bool:
         """Whether it is being trained."""
         return self.state in ("starting", "running", "stopping")
@@ -129,6 +134,14 @@ def store_state(folder: RunFolder, state: RunState) -> None:
         raise
 
 
+def save_state(folder: RunFolder, state: RunState) -> None:
+    """Replace state.json in one step. Raises TlegError when the operating system refuses."""
+    try:
+        store_state(folder, state)
+    except OSError as error:
+        raise TlegError(f"cannot write {folder.state_file}: {describe_os_error(error)}") from error
+
+
 def write_state(folder: RunFolder, state: RunState) -> bool:
     """Replace state.json in one step; False when the operating system refuses, as it does with a full disk."""
     try:
@@ -141,12 +154,7 @@ def write_state(folder: RunFolder, state: RunState) -> bool:
 def read_state(folder: RunFolder) -> RunState:
     """Return what state.json says. Raises FileFormatError, naming file and place, when it is missing or damaged."""
     path = folder.state_file
-    try:
-        return decode(RunState, json.loads(path.read_text("utf-8")), str(path))
-    except OSError as error:
-        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}", code="system") from error
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} is not JSON: {error}") from error
+    return decode(RunState, read_document(path), str(path))
 
 
 def recall_state(folder: RunFolder) -> RunState:

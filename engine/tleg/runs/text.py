@@ -1,6 +1,7 @@
 """How runs read: progress, steps, evaluations."""
 
-from tleg.runs.scalars import EvaluationReport, StepReport
+from tleg.runs.reports import EvaluationReport
+from tleg.runs.scalars import StepReport, line_figures
 from tleg.runs.state import RunState
 from tleg.text import MEAN
 
@@ -16,16 +17,8 @@ def format_progress(state: RunState) -> str:
 
 def format_step(report: StepReport) -> str:
     """Write a step on one line."""
-    parts = [f"epoch {report.epoch}/{report.epochs}", f"step {report.step}/{report.steps}"]
-    if report.loss is not None:
-        parts.append(f"loss {report.loss:.4f}")
-    if report.learning_rate is not None:
-        parts.append(f"learning rate {report.learning_rate:.2e}")
-    if report.gradient_norm is not None:
-        parts.append(f"gradient {report.gradient_norm:.3g}")
-    if report.images_per_second is not None:
-        parts.append(f"{report.images_per_second:.0f} images/s")
-    return ", ".join(parts)
+    place = (f"epoch {report.epoch}/{report.epochs}", f"step {report.step}/{report.steps}")
+    return ", ".join((*place, *line_figures(report)))
 
 
 def format_evaluation(report: EvaluationReport) -> str:

@@ -1,103 +1,127 @@
 """Other programs' curves, fed from a run's events: TensorBoard, Weights & Biases, trackio. None of them is needed."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from tleg.errors import InputError, TlegError, did_you_mean, explain, last_words
 from tleg.runs.events import Event
+from tleg.runs.payload import integer
+from tleg.runs.reports import EvaluationReport
 from tleg.runs.run import RunFolder
+from tleg.runs.scalars import SCALARS, StepReport
 from tleg.runs.spec import RunSpec, read_spec
 
-_STEP_VALUES: Final = (
-    "loss",
-    "task_loss",
-    "distillation_loss",
-    "learning_rate",
-    "gradient_norm",
-    "images_per_second",
-    "data_wait",
-    "scale",
-)
 
+class Tracker(ABC):
+    """What shows scalars by step, for one run. A new one is a subclass, and a line in TRACKERS.
 
-class Tracker(Protocol):
-    """What shows scalars by step."""
+    name      for `tleg track --to`
+    title     what people call it
+    package   what is installed with pip for it
+    projects  whether it sorts runs by project
+    advice    what to do when it refuses
+    """
 
+    name: ClassVar[str]
+    title: ClassVar[str]
+    package: ClassVar[str]
+    projects: ClassVar[bool] = True
+    advice: ClassVar[str] = "see whether it works by itself"
+
+    @abstractmethod
+    def __init__(self, folder: RunFolder, spec: RunSpec, project: str) -> None:
+        """Begin, or continue what was sent of this run before. Raises InputError and TlegError."""
+
+    @abstractmethod
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Show values of a step."""
-        ...
+        """Show values of a step. Raises TlegError."""
 
+    @abstractmethod
     def close(self) -> None:
-        """Send what is left."""
-        ...
+        """Send what is left. Raises TlegError."""
+
+    @classmethod
+    @contextmanager
+    def errors_explained(cls) -> Iterator[None]:
+        """Around what the other program does: its errors, of any kind, become one sentence. Raises TlegError."""
+        try:
+            yield
+        except Exception as error:
+            raise TlegError(f"{cls.package} refused: {last_words(error)[:300]}; {cls.advice}, then track again") from error
+
+    @classmethod
+    def load(cls, module: str) -> Any:
+        """Return a module of the other program. Raises InputError where it is not installed, or broken."""
+        try:
+            return import_module(module)
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"the package '{cls.package}' is not installed: pip install {cls.package}", field="to", code="not-installed"
+            ) from error
+        except Exception as error:  # Whatever a broken installation raises.
+            reason = explain(error) or last_words(error)
+            raise InputError(
+                f"the package '{cls.package}' does not work: {reason}", field="to", code="not-installed"
+            ) from error
 
 
-@contextmanager
-def told(package: str) -> Iterator[None]:
-    """Around what another program does: its errors, of any kind, become one sentence. Raises TlegError."""
-    try:
-        yield
-    except Exception as error:
-        advice = "log in to it first" if package == "wandb" else "see whether it works by itself"
-        raise TlegError(f"{package} refused: {last_words(error)[:300]}; {advice}, then track again") from error
-
-
-class TensorBoard:
+class TensorBoard(Tracker):
     """Writes event files into the run's folder, for `tensorboard --logdir`."""
+
+    name, title, package, projects = "tensorboard", "TensorBoard", "tensorboard", False
 
     def __init__(self, folder: RunFolder, spec: RunSpec, project: str) -> None:
         try:
             writer = import_module("torch.utils.tensorboard").SummaryWriter
         except ImportError:
-            writer = _load("tensorboardX", "tensorboard").SummaryWriter
-        with told("tensorboard"):
-            self._writer = writer(str(folder.path / "tensorboard"))
+            writer = self.load("tensorboardX").SummaryWriter
+        with self.errors_explained():
+            self._writer = writer(str(folder.tensorboard))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show values of a step."""
-        with told("tensorboard"):
+        with self.errors_explained():
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Write what is left."""
-        with told("tensorboard"):
+        with self.errors_explained():
             self._writer.close()
 
 
-class _Online:
+class _Online(Tracker):
     """Weights & Biases, and trackio, which has the same functions."""
 
-    package = ""
-
     def __init__(self, folder: RunFolder, spec: RunSpec, project: str) -> None:
-        module = _load(self.package, self.package)
-        # The same id again goes on with the run that has it.
-        with told(self.package):
+        module = self.load(self.package)
+        # The same run again continues the one that is there.
+        with self.errors_explained():
             self._run = module.init(project=project, name=folder.id, config=dict(spec.recipe), **self.resumption(folder.id))
 
+    @abstractmethod
     def resumption(self, run: str) -> dict[str, Any]:
-        """Return the arguments that make a run go on."""
-        raise NotImplementedError
+        """Return the arguments that continue a run."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show values of a step."""
-        with told(self.package):
+        with self.errors_explained():
             self._run.log(dict(values), step=step)
 
     def close(self) -> None:
         """Send what is left."""
-        with told(self.package):
+        with self.errors_explained():
             self._run.finish()
 
 
 class WeightsAndBiases(_Online):
     """A run of wandb."""
 
-    package = "wandb"
+    name, title, package, advice = "wandb", "Weights & Biases", "wandb", "log in to it first"
 
     def resumption(self, run: str) -> dict[str, Any]:
         """By id."""
@@ -107,15 +131,15 @@ class WeightsAndBiases(_Online):
 class Trackio(_Online):
     """A run of trackio."""
 
-    package = "trackio"
+    name, title, package = "trackio", "trackio", "trackio"
 
     def resumption(self, run: str) -> dict[str, Any]:
         """By name."""
         return {"resume": "allow"}
 
 
-TRACKERS: Final[Mapping[str, Callable[[RunFolder, RunSpec, str], Tracker]]] = MappingProxyType(
-    {"tensorboard": TensorBoard, "wandb": WeightsAndBiases, "trackio": Trackio}
+TRACKERS: Final[Mapping[str, type[Tracker]]] = MappingProxyType(
+    {each.name: each for each in (TensorBoard, WeightsAndBiases, Trackio)}
 )
 
 
@@ -130,34 +154,26 @@ def open_tracker(name: str, folder: RunFolder, project: str = "tleg") -> Tracker
     return TRACKERS[name](folder, read_spec(folder), project)
 
 
-def scalars_of(events: Iterable[Event]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield (step, values by name) of steps and evaluations: 'loss', 'top1/depth 8', 'ema/top1/depth 8', …"""
+def tracked(events: Iterable[Event]) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield (step, values by name) of steps and evaluations: 'loss', 'validation/top1', 'ema/validation/top1/depth 8', …"""
     for event in events:
-        payload = event.payload
-        step = payload.get("step")
-        if not isinstance(step, int):
+        if integer(event.payload, "step") is None:
             continue
-        if event.type == "step":
-            values = {name: payload[name] for name in _STEP_VALUES if isinstance(payload.get(name), int | float)}
-            yield step, values
-        elif event.type == "evaluation":
-            prefix = "ema/" if payload.get("weights") == "ema" else ""
-            found = {}
-            for row in payload.get("scores", ()):
-                place = "" if row.get("depth") is None else f"/depth {row['depth']}"
-                for name in ("top1", "top5", "loss"):
-                    if isinstance(row.get(name), int | float):
-                        found[f"{prefix}validation/{name}{place}"] = row[name]
-            yield step, found
+        report = event.read()
+        if isinstance(report, StepReport):
+            found = {name: getattr(report, name) for name, scalar in SCALARS.items() if scalar.tracked}
+        elif isinstance(report, EvaluationReport):
+            found = _scores(report)
+        else:
+            continue
+        yield report.step, {name: value for name, value in found.items() if value is not None}
 
 
-def _load(module: str, package: str) -> Any:
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"the package '{package}' is not installed: pip install {package}", field="to", code="not-installed"
-        ) from error
-    except Exception as error:  # Whatever a broken installation raises.
-        reason = explain(error) or last_words(error)
-        raise InputError(f"the package '{package}' does not work: {reason}", field="to", code="not-installed") from error
+def _scores(report: EvaluationReport) -> dict[str, float | None]:
+    prefix = "ema/" if report.weights == "ema" else ""
+    found: dict[str, float | None] = {}
+    for score in report.scores:
+        place = "" if score.depth is None else f"/depth {score.depth}"
+        for name, value in (("top1", score.top1), ("top5", score.top5), ("loss", score.loss)):
+            found[f"{prefix}validation/{name}{place}"] = value
+    return found

@@ -1,4 +1,4 @@
-"""Checkpoints: all that it takes to go on, in folders that appear whole.
+"""Checkpoints: all that it takes to resume, in folders that appear whole.
 
     checkpoints/step-000001200/
         model.safetensors      the weights, as trained
@@ -6,8 +6,8 @@
         optimizer.safetensors  the optimiser's state by parameter
         progress.json          the step, scores, and the hashes of the files above
 
-Nothing else is kept: order, augmentation and noise follow from the seed and the step, so a run that goes on from here is the
-run that was never interrupted, to the bit.
+Nothing else is stored: order, augmentation and noise follow from the seed and the step, so a run that resumes from here is
+the run that was never interrupted, to the bit.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,14 +26,21 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from tleg.errors import ExportError, FileFormatError, describe_os_error
+from tleg.errors import ExportError, FileFormatError, InputError, describe_os_error
 from tleg.files import new_folder
+from tleg.learngene.header import Architecture, LearngeneHeader, Preprocessing
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.learngene import Learngene
+from tleg.models.timm_folder import save_timm_folder
 from tleg.recipes.training import Keeping
 from tleg.runs.history import best_of
 from tleg.serialize import decode, encode
 
 VERSION: Final = 1
 PROGRESS: Final = "progress.json"
+# The key in a checkpoint's `about` of what its weights are: a LearngeneHeader, or a SingleModel.
+ABOUT_LEARNGENE: Final = "learngene"
+ABOUT_MODEL: Final = "model"
 _NAME: Final = re.compile(r"step-(\d{9})")
 
 
@@ -171,7 +178,7 @@ class Checkpoints:
         """Remove all but the latest up to this step, the best and the milestones.
 
         What cannot be read stays: the disk may be back in a moment, or a later tleg may have written it. So does what is
-        later than this step: it was passed over, and must not push out what was just saved.
+        later than this step: it was skipped on resume, and must not push out what was just saved.
         """
         best = self.best()
         earlier = [path for path in self.paths() if (_step(path) or 0) <= step]
@@ -219,6 +226,85 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         except SafetensorError as error:
             raise FileFormatError(f"{path} is no safetensors file") from error
     return Checkpoint(folder, progress, tensors)
+
+
+# What the weights of a checkpoint are, so that a run that is not finished can be exported, evaluated and started from.
+
+
+@dataclass(frozen=True, slots=True)
+class SingleModel:
+    """A model of one depth: what it takes to save it as a timm folder, and the record of its training."""
+
+    architecture: Architecture
+    depth: int | None
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    record: Mapping[str, Any]
+
+
+def learngene_of_checkpoint(run: Path, which: str = "last") -> Learngene:
+    """Return the learngene in the last (or best) checkpoint of a run of `tleg learn`: the average, where there is one.
+
+    Raises InputError when the run has no checkpoint or learns no learngene, FileFormatError when it is damaged.
+    """
+    checkpoint = _choose(run, which)
+    about = checkpoint.progress.about
+    if ABOUT_LEARNGENE not in about:
+        raise InputError(f"the run {run.name} trains one model, not a learngene")
+    header = decode(LearngeneHeader, about[ABOUT_LEARNGENE], str(checkpoint.path))
+    model = AuxiliaryModel(header.architecture, header.basis)
+    _load_auxiliary(model, checkpoint)
+    learned = {**header.learned, "steps": checkpoint.progress.step}
+    return Learngene(replace(header, learned=learned), model.tensors())
+
+
+def model_folder_of_checkpoint(run: Path, which: str, target: Path) -> Path:
+    """Write the model in the last (or best) checkpoint of a run of `tleg finetune` to `target`, a folder that timm loads.
+
+    Raises InputError when the run has no checkpoint or learns a learngene, FileFormatError when it is damaged.
+    """
+    checkpoint = _choose(run, which)
+    about = checkpoint.progress.about
+    if ABOUT_MODEL not in about:
+        raise InputError(f"the run {run.name} learns a learngene; give its depth, with --learngene {run.name} --depth N")
+    model = decode(SingleModel, about[ABOUT_MODEL], str(checkpoint.path))
+    tensors = {name: value.numpy() for name, value in result_state(checkpoint).items()}
+    with new_folder(target, overwrite=True) as folder:
+        save_timm_folder(
+            folder, tensors, model.architecture, model.depth, preprocessing=model.preprocessing, classes=model.classes
+        )
+    return target
+
+
+def _choose(run: Path, which: str) -> Checkpoint:
+    checkpoints = Checkpoints(run / "checkpoints")
+    if which == "best":
+        if (path := checkpoints.best()) is None:
+            raise InputError(f"no checkpoint of the run {run.name} has an accuracy, so none is known to be the best")
+        return read_checkpoint(path)
+    checkpoint, problems = checkpoints.latest()
+    if checkpoint is None:
+        reason = f": {problems[0]}" if problems else " yet"
+        raise InputError(f"the run {run.name} has no checkpoint that can be used{reason}")
+    return checkpoint
+
+
+def result_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The model's state: its average's, where there is one."""
+    if "ema" in checkpoint.tensors:
+        return dict(checkpoint.tensors["ema"])
+    own = checkpoint.tensors["model"].items()
+    return {name.removeprefix("model."): value for name, value in own if name.startswith("model.")}
+
+
+def _load_auxiliary(model: AuxiliaryModel, checkpoint: Checkpoint) -> None:
+    try:
+        model.load_state_dict(result_state(checkpoint), strict=True)
+    except RuntimeError as error:
+        raise FileFormatError(f"{checkpoint.path} does not fit its own description: {error}") from error
+
+
+# Files
 
 
 def _remove(folder: Path) -> None:

@@ -202,10 +202,18 @@ def average_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:
             gradient.copy_(mean.view_as(gradient))
 
 
-def share_buffers(model: nn.Module, world: World) -> None:
-    """Give every process the main one's running statistics, which follow the images that a process saw."""
+def in_eval_mode(model: nn.Module, world: World) -> nn.Module:
+    """Put a model into eval mode with the same running statistics in every process, the main one's, and return it.
+
+    Running statistics follow the images that a process saw. A change of mode is what makes timm's models forget what they
+    keep of their weights for evaluations: an average is never trained, so nothing else would change its mode, and its
+    weights change all the same.
+    """
     for buffer in model.buffers():
         world.share(buffer)
+    model.train()
+    model.eval()
+    return model
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:

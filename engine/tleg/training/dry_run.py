@@ -16,8 +16,7 @@ from tleg.text import format_bytes
 from tleg.threads import choose_threads
 from tleg.training.device import Placement, choose_placement
 from tleg.training.finetune import prepare as prepare_finetune
-from tleg.training.jobs import finetune_job, open_data_of
-from tleg.training.learn import LearnJob
+from tleg.training.job import FinetuneJob, open_job
 from tleg.training.learn import prepare as prepare_learn
 from tleg.training.observer import Observer
 from tleg.training.teacher import Teacher, TeacherReport
@@ -189,20 +188,22 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
     """
     notes = _Notes()
     placement = choose_placement(recipe.compute.device, recipe.compute.precision, local_size=recipe.compute.devices or 1)
-    data = open_data_of(recipe, observer=notes)
-    if isinstance(recipe, LearnRecipe):
-        learning = prepare_learn(LearnJob.of(recipe, data), placement, notes)
-        depth: int | None = max(recipe.depths.choices)
-        assert depth is not None
-        block = learning.cost.at(2).parameters - learning.cost.at(1).parameters
-        parameters = learning.cost.at(1).parameters + (recipe.chosen_basis.terms - 1) * block
-        shown, teacher, structure = learning.cost.at(depth).parameters, learning.teacher, learning.architecture.structure
-        name, expanded = recipe.architecture, expanded_parameters(learning.cost, depth)
-    else:
-        tuning = prepare_finetune(finetune_job(recipe, data), placement, notes)
+    job = open_job(recipe, observer=notes)
+    data = job.data
+    depth: int | None
+    if isinstance(job, FinetuneJob):
+        tuning = prepare_finetune(job, placement, notes)
         depth, teacher, structure = tuning.start.depth, tuning.teacher, tuning.start.architecture.structure
         parameters = shown = sum(value.numel() for value in tuning.start.model.parameters())
         name, expanded = tuning.start.architecture.name, 0
+    else:
+        learning = prepare_learn(job, placement, notes)
+        cost, teacher, structure = learning.header.cost, learning.teacher, learning.header.architecture.structure
+        deepest = depth = max(job.recipe.depths.choices)
+        block = cost.at(2).parameters - cost.at(1).parameters
+        parameters = cost.at(1).parameters + (learning.header.basis.terms - 1) * block
+        shown = cost.at(deepest).parameters
+        name, expanded = job.recipe.architecture, expanded_parameters(cost, deepest)
     load = _load(recipe, placement, parameters, depth, expanded, teacher)
     if structure is not None:
         load = replace(load, structure=structure)
@@ -220,7 +221,6 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
     if disk > free:
         problems.append(f"{format_bytes(disk)} of disk are needed and {format_bytes(free)} are free in {runs_dir}")
     threads = choose_threads(recipe.compute.threads, processes=recipe.compute.devices or 1, workers=recipe.recipe.workers)
-    steps = len(data.train) // recipe.recipe.batch_size * recipe.recipe.epochs
     return DryRun(
         data=data.name,
         classes=len(data.classes),
@@ -235,7 +235,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         processes=recipe.compute.processes,
         threads=threads.count,
         threads_reason=threads.reason,
-        steps=steps,
+        steps=job.steps,
         epochs=recipe.recipe.epochs,
         peak_rate=recipe.recipe.peak_rate,
         memory=memory,

@@ -1,4 +1,4 @@
-"""What can be evaluated (a learngene at all depths, a folder that timm loads, an ONNX export), and on which images."""
+"""What can be evaluated (a learngene at all depths, a folder that timm loads, an export), and on which images."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from tleg.data.datasets import PARTS, Data, Wanted
 from tleg.data.decoding import count_turned
-from tleg.data.open import data_name, open_data
+from tleg.data.open import open_data
+from tleg.data.sources import data_name
 from tleg.data.splits import Split
 from tleg.data.transforms import Normaliser
 from tleg.errors import InputError, TlegError, concerning, last_words
-from tleg.export.plan import training_record
+from tleg.export.backend import backend_of
+from tleg.export.formats import format_of_path
+from tleg.export.origin import training_record
 from tleg.learngene.header import Preprocessing
 from tleg.models.auxiliary import ElasticViT
 from tleg.models.classes import class_order
@@ -141,7 +144,7 @@ def _number(text: str) -> float | None:
 class Subject:
     """Models that take the same inputs.
 
-    kind        'learngene', 'folder', 'weights' or 'onnx'
+    kind        'learngene', 'folder', 'weights', or the kind of file that an export is, such as 'onnx'
     predictors  by depth; a model of one depth that is not known has the key None
     classes     names in the order of the outputs, empty when unknown
     trained     the record of its training, as far as there is one
@@ -168,28 +171,24 @@ def open_subject(
     weights: Which | None = None,
     runs_dir: Path | None = None,
 ) -> Subject:
-    """Open a learngene (file or shipped name), a timm folder, 'TIMM_NAME:FILE' with its weights, a run, or an ONNX export.
+    """Open a learngene (file or shipped name), a timm folder, 'TIMM_NAME:FILE' with its weights, a run, or an export.
 
-    depths           of a learngene (default: 1 to 16) or an elastic ONNX; nothing else takes them
+    depths           of a learngene (default: 1 to 16) or an export of every depth; nothing else takes them
     model_arguments  of `timm.create_model`, for a folder or a file of weights
     image_size       of those, where it shall be another
     weights          which of those that a file holds, see `tleg.models.weights`
 
     Raises InputError or FileFormatError when it cannot be opened.
     """
-    reference = resolve_model(path_or_name, "learngene", "folder", "weights", "onnx", "run", runs_dir=runs_dir)
+    reference = resolve_model(path_or_name, "learngene", "folder", "weights", "export", "run", runs_dir=runs_dir)
     if reference.kind in ("folder", "weights"):
         _refuse_depths(depths, f"a {'folder' if reference.kind == 'folder' else 'file of weights'} holds one model")
         return _open_model(open_model(reference, model_arguments, image_size, weights), placement)
     for given, option in ((model_arguments, "--model-arg"), (image_size, "--image-size"), (weights, "--weights")):
         if given:
-            raise InputError(
-                f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither",
-                field=option.removeprefix("--"),
-                code="conflict",
-            )
-    if reference.kind == "onnx":
-        return _open_onnx(reference.place, depths)
+            raise InputError(f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither")
+    if reference.kind == "export":
+        return _open_export(reference.place, depths)
     return learngene_subject(load(reference.place), placement, depths or range(1, 17))
 
 
@@ -336,15 +335,15 @@ def _in_order(predictor: Predictor, order: tuple[int, ...]) -> Predictor:
     return predict
 
 
-def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
-    from tleg.export.runtime import open_export
-
-    export = open_export(path)
-    if export.elastic and not depths:
-        raise InputError(
-            f"{path} holds every depth: say which with --depths, as in --depths 4,8,12", field="depths", code="missing"
-        )
-    if not export.elastic:
+def _open_export(path: Path, depths: Sequence[int] | None) -> Subject:
+    entry = format_of_path(path.name, is_folder=path.is_dir())
+    if entry is None:
+        raise InputError(f"{path} has a manifest beside it, and no suffix of a format that tleg writes")
+    export = backend_of(entry).open(path)
+    elastic = export.format.every_depth
+    if elastic and not depths:
+        raise InputError(f"{path} holds every depth: say which with --depths, as in --depths 4,8,12")
+    if not elastic:
         _refuse_depths(depths, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
 
     def at(depth: int | None) -> Predictor:
@@ -355,13 +354,14 @@ def _open_onnx(path: Path, depths: Sequence[int] | None) -> Subject:
 
     preprocessing = export.preprocessing
     normalise = Normaliser(preprocessing)
-    chosen: Sequence[int | None] = tuple(depths or ()) if export.elastic else (export.depth,)
+    chosen: Sequence[int | None] = tuple(depths or ()) if elastic else (export.depth,)
+    lineage = export.known_lineage
     return Subject(
-        "onnx",
+        export.format.suffix.rpartition(".")[2],
         {depth: at(depth) for depth in chosen},
         export.num_classes,
         export.classes,
         export.input_size,
         preprocessing,
-        export.trained,
+        {} if lineage is None else lineage.training,
     )

@@ -1,10 +1,9 @@
 """Initial weights of a model that is trained: a learngene's descendant, a timm model, a folder, a file of weights."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Final, cast
 
 import timm
 import torch
@@ -12,20 +11,18 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from tleg.data.datasets import Data
-from tleg.errors import ArchitectureError, FileFormatError, InputError, concerning
-from tleg.export.manifest import manifest_path, read_manifest
-from tleg.export.plan import TRAINING_RECORD
-from tleg.files import hash_file
+from tleg.errors import ArchitectureError, InputError
+from tleg.export.origin import earlier_lineage
 from tleg.learngene.expansion import choose_head, new_head
 from tleg.learngene.header import Architecture, Preprocessing
 from tleg.models.architecture import normalise_name
 from tleg.models.classes import class_order, same_classes
-from tleg.models.descendant import baseline
-from tleg.models.descendant import expand as expand_descendant
 from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
-from tleg.models.timm_folder import for_channels, input_size_of, preprocessing_of, read_timm_folder, weights_file
+from tleg.models.timm_folder import for_channels, input_size_of, preprocessing_of, read_timm_folder
 from tleg.models.weights import Which
+from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, Origin, weights_of_learngene
+from tleg.recipes.recipes import FinetuneRecipe
 from tleg.runs.run import name_of
 from tleg.training.models import open_model
 from tleg.training.names import resolve_model
@@ -68,8 +65,13 @@ def _statistics(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """A model to train, what it takes to save it as a timm folder, where it comes from, and what to know about that."""
+class InitialModel:
+    """A model with its initial weights, and what it takes to train it and to save it as a timm folder.
+
+    architecture, depth, preprocessing  as its configuration states them; the depth None where that is no argument
+    lineage                             where the weights come from, for the record of the training
+    notes                               what somebody should know about that
+    """
 
     model: nn.Module
     architecture: Architecture
@@ -79,28 +81,25 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-@concerning("learngene")
-def start_from_learngene(
+def init_from_learngene(
     path_or_name: str, depth: int, drop_path: float = 0.0, init: str | None = None
-) -> Callable[[Data], Start]:
-    """Start from a learngene's descendant. A head for other classes than the data's is replaced by a new one.
+) -> Callable[[Data], InitialModel]:
+    """Return what makes a learngene's descendant. A head for other classes than the data's is replaced by a new one.
 
     path_or_name  a file, a name of the catalogue, or a run of `tleg learn`, finished or not
-    init          a baseline to start from instead of the expansion: see `tleg.models.descendant`
+    init          a baseline instead of the expansion: see `tleg.recipes.initial_weights`
     """
+    weights = weights_of_learngene(init)
+    maker = weights.load_maker()
     reference = resolve_model(path_or_name, "learngene", "run")
     learngene, name = load(reference.place), name_of(reference.place) if reference.run is None else reference.run.id
     header = learngene.header
 
-    @concerning("learngene")
-    def start(data: Data) -> Start:
+    def make(data: Data) -> InitialModel:
         matching = same_classes(header.classes, data.classes)
         head = choose_head(header.architecture.num_classes, len(data.classes))
-        if init is not None:
-            model = baseline(learngene, depth, init, num_classes=head.num_classes, drop_path=drop_path)
-        else:
-            model = expand_descendant(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
-        policy = "new" if init in ("scratch", "mimetic") else head.policy
+        model = maker(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
+        policy = head.policy if weights.keeps_head else "new"
         if policy == "kept" and matching:
             reorder_outputs(model, ("head",), class_order(header.classes, data.classes))
         elif policy == "kept":
@@ -119,16 +118,15 @@ def start_from_learngene(
             **({} if init is None else {"init": init}),
         }
         architecture = replace(header.architecture, num_classes=head.num_classes)
-        return Start(model, architecture, depth, header.preprocessing, lineage)
+        return InitialModel(model, architecture, depth, header.preprocessing, lineage)
 
-    return start
+    return make
 
 
-@concerning("model")
-def start_from_timm(
+def init_from_timm(
     name: str, arguments: Mapping[str, Any], *, pretrained: bool = False, image_size: int | None = None
-) -> Callable[[Data], Start]:
-    """Start from a timm model, with random weights or its pretrained ones (downloaded).
+) -> Callable[[Data], InitialModel]:
+    """Return what makes a timm model, with random weights or its pretrained ones (downloaded).
 
     image_size  height and width of its inputs; None is what the arguments, the data or the name say
 
@@ -136,8 +134,7 @@ def start_from_timm(
     """
     base = normalise_name(name)
 
-    @concerning("model")
-    def start(data: Data) -> Start:
+    def make(data: Data) -> InitialModel:
         config = timm.get_pretrained_cfg(name, allow_unregistered=True)
         sized = bool(config is not None and config.fixed_input_size)
         complete = dict(arguments)
@@ -168,20 +165,19 @@ def start_from_timm(
             complete = {"img_size": list(size[1:]), **complete}
         architecture = Architecture(base, complete, len(data.classes), (channels, size[1], size[2]))
         lineage = {"model": name, "pretrained": pretrained}
-        return Start(model, architecture, depth, preprocessing, lineage)
+        return InitialModel(model, architecture, depth, preprocessing, lineage)
 
-    return start
+    return make
 
 
-@concerning("checkpoint")
-def start_from_checkpoint(
+def init_from_checkpoint(
     text: str,
     arguments: Mapping[str, Any] | None = None,
     *,
     image_size: int | None = None,
     weights: Which | None = None,
-) -> Callable[[Data], Start]:
-    """Start from a timm folder, 'TIMM_NAME:FILE', or a run of `tleg finetune`, finished or not.
+) -> Callable[[Data], InitialModel]:
+    """Return what makes the model of a timm folder, of 'TIMM_NAME:FILE', or of a run of `tleg finetune`, finished or not.
 
     A classifier of the data's classes is kept, in the order of the data's; another one, and none, is replaced by a new one.
 
@@ -195,21 +191,56 @@ def start_from_checkpoint(
     if reference.kind == "folder":
         read_timm_folder(reference.place)
 
-    @concerning("checkpoint")
-    def start(data: Data) -> Start:
+    def make(data: Data) -> InitialModel:
         opened = open_model(reference, arguments, image_size, weights)
         head, note = fit_head(opened, data.classes)
         lineage: dict[str, Any] = {"checkpoint": opened.name, "head": head}
         if opened.kind == "weights":
             lineage = {"checkpoint": opened.file.name, "model": opened.name, "head": head, "classes": opened.num_classes}
         else:
-            lineage |= _earlier(reference.place)
+            lineage |= earlier_lineage(reference.place)
         check_channels(opened.input_size[0])
         architecture = Architecture(opened.architecture, opened.arguments, len(data.classes), opened.input_size)
         notes = (*opened.notes, note) if note else opened.notes
-        return Start(opened.model, architecture, opened.depth, opened.preprocessing, lineage, notes)
+        return InitialModel(opened.model, architecture, opened.depth, opened.preprocessing, lineage, notes)
 
-    return start
+    return make
+
+
+def initial_model_of(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
+    """Return what makes the model that a recipe names, with its initial weights. Raises InputError and FileFormatError."""
+    return _MAKERS[initial_weights_of(recipe).origin](recipe)
+
+
+def initial_weights_of(recipe: FinetuneRecipe) -> InitialWeights:
+    """Return which initial weights a recipe names."""
+    if recipe.learngene is not None:
+        return weights_of_learngene(recipe.init)
+    if recipe.model is not None:
+        return INITIAL_WEIGHTS["pretrained" if recipe.pretrained else "random"]
+    return INITIAL_WEIGHTS["checkpoint"]
+
+
+def _of_learngene(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
+    assert recipe.learngene is not None
+    assert recipe.depth is not None
+    return init_from_learngene(recipe.learngene, recipe.depth, recipe.drop_path, recipe.init)
+
+
+def _of_timm(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
+    assert recipe.model is not None
+    return init_from_timm(recipe.model, recipe.model_arguments, pretrained=recipe.pretrained, image_size=recipe.image_size)
+
+
+def _of_checkpoint(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
+    assert recipe.checkpoint is not None
+    weights = cast(Which | None, recipe.weights)
+    return init_from_checkpoint(recipe.checkpoint, recipe.model_arguments, image_size=recipe.image_size, weights=weights)
+
+
+_MAKERS: Final[Mapping[Origin, Callable[[FinetuneRecipe], Callable[[Data], InitialModel]]]] = MappingProxyType(
+    {"learngene": _of_learngene, "model": _of_timm, "checkpoint": _of_checkpoint}
+)
 
 
 def fit_head(opened: PretrainedModel, classes: tuple[str, ...]) -> tuple[str, str]:
@@ -255,34 +286,3 @@ def _pair(size: object) -> tuple[int, int] | None:
     if isinstance(size, list | tuple) and len(size) == 2:
         return int(size[0]), int(size[1])
     return None
-
-
-def _earlier(folder: Path) -> dict[str, Any]:
-    """The lineage that a folder carries from its own training, or that its manifest states when it was built."""
-    record = folder / TRAINING_RECORD
-    if not record.is_file():
-        return _built(folder)
-    try:
-        return {"from": json.loads(record.read_text())["lineage"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _built(folder: Path) -> dict[str, Any]:
-    """The lineage of a folder that tleg built from a learngene, while its weights are those that were built."""
-    try:
-        manifest = read_manifest(manifest_path(folder, "pytorch"))
-        weights = weights_file(folder)
-        if manifest.learngene is None or manifest.file.files.get(weights.name) != hash_file(weights):
-            return {}
-    except (FileFormatError, OSError):
-        return {}
-    learngene = manifest.learngene
-    return {
-        "from": {
-            "learngene": learngene.name,
-            "sha256": learngene.sha256,
-            "ancestry": learngene.ancestry,
-            "depth": manifest.model.depth,
-        }
-    }

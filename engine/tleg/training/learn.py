@@ -1,87 +1,44 @@
 """Learning a learngene: an auxiliary model is trained, and its terms are the learngene (TLEG section 3.2)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
-from tleg.data.transforms import training_transform
+from tleg.data.transforms import PixelTransform, training_transform
 from tleg.errors import concerning
 from tleg.files import check_file
-from tleg.learngene.basis import Basis
-from tleg.learngene.cost import CostModel
-from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Preprocessing, Reached
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Precision, Reached
 from tleg.models.architecture import describe
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.flops import measure
 from tleg.models.learngene import Learngene
-from tleg.recipes.distillation import Depths, Distillation
-from tleg.recipes.recipes import LearnRecipe
-from tleg.recipes.training import Keeping, Recipe
 from tleg.serialize import encode
 from tleg.training.accuracy import Score, require_finite
-from tleg.training.checkpoint import Checkpoints
+from tleg.training.checkpoint import ABOUT_LEARNGENE, Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluate import evaluate_subject, learngene_subject
 from tleg.training.init import check_channels, model_arguments, preprocessing_for
-from tleg.training.kept import LEARNGENE
-from tleg.training.observer import QUIET, Observer
-from tleg.training.outcome import check_place, finished_model, told
-from tleg.training.plan import Plan, check_enough
+from tleg.training.job import LearnJob
+from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
 from tleg.training.students import AuxiliaryStudent
 from tleg.training.teacher import Teacher, open_checked_teacher
-from tleg.training.trainer import train
+from tleg.training.trainer import Plan, train
 from tleg.versions import versions
 
 
 @dataclass(frozen=True, slots=True)
-class LearnJob:
-    """Everything that decides a learngene.
+class Prepared:
+    """What is known before the first step: all that can be wrong with a job was checked.
 
-    architecture, arguments  timm's name and arguments of the ViT; image size and channels default to the data's
-    teacher                  a timm folder or timm's name; None learns from the labels alone
-    keeping                  evaluations and checkpoints on the way; they do not change the result
-    epoch_images             training images in an epoch; None: as many as there are
+    header     of the learngene that will be learned, without its accuracy
+    transform  of training images
     """
 
-    data: Data
-    architecture: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    teacher: str | None = None
-    basis: Basis = field(default_factory=Basis)
-    depths: Depths = field(default_factory=Depths)
-    distillation: Distillation = field(default_factory=Distillation)
-    recipe: Recipe = field(default_factory=Recipe)
-    keeping: Keeping = field(default_factory=lambda: Keeping(evaluate_every=0))
-    epoch_images: int | None = None
-
-    @classmethod
-    def of(cls, recipe: LearnRecipe, data: Data, epoch_images: int | None = None) -> "LearnJob":
-        """Return the job that a recipe describes, on its data."""
-        return cls(
-            data,
-            recipe.architecture,
-            recipe.model_arguments,
-            recipe.teacher,
-            recipe.chosen_basis,
-            recipe.depths,
-            recipe.distillation,
-            recipe.recipe,
-            recipe.keeping,
-            epoch_images,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What is known before the first step: all that can be wrong with a job was checked."""
-
-    architecture: Architecture
-    cost: CostModel
-    preprocessing: Preprocessing
+    header: LearngeneHeader
+    transform: PixelTransform
     teacher: Teacher | None
 
 
@@ -91,21 +48,45 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
 
     Raises ArchitectureError, TeacherError, DataError, InputError.
     """
-    arguments = model_arguments(job.data, job.arguments, sized=True)
-    architecture = describe(job.architecture, arguments, len(job.data.classes))
+    recipe, data = job.recipe, job.data
+    architecture = describe(
+        recipe.architecture, model_arguments(data, recipe.model_arguments, sized=True), len(data.classes)
+    )
     check_channels(architecture.input_size[0])
-    preprocessing = preprocessing_for(job.data, architecture.input_size[0])
-    training_transform(architecture.input_size, preprocessing, job.recipe.augmentation)
-    check_enough(len(job.data.train), job.recipe)
+    preprocessing = preprocessing_for(data, architecture.input_size[0])
+    transform = training_transform(architecture.input_size, preprocessing, recipe.recipe.augmentation)
+    job.check_enough()
     teacher = None
-    if job.teacher is not None:
-        observer.stage("teacher", f"checking the teacher {job.teacher}")
+    if recipe.teacher is not None:
+        observer.stage("teacher", f"checking the teacher {recipe.teacher}")
         teacher = open_checked_teacher(
-            job.teacher, job.data, placement, input_size=architecture.input_size, preprocessing=preprocessing
+            recipe.teacher, data, placement, input_size=architecture.input_size, preprocessing=preprocessing
         )
         for note in teacher.notes:
             observer.warn("teacher", note)
-    return Prepared(architecture, measure(architecture), preprocessing, teacher)
+    learned = {
+        "how": "trained in an auxiliary model",
+        **job.record(),
+        "precision": placement.precision,
+        "versions": versions("tleg", "torch", "timm"),
+    }
+    # How many processes prepared the images has no influence on the result.
+    learned["recipe"].pop("workers")
+    if recipe.sampling != "single":
+        learned["sampling"] = recipe.sampling
+    if teacher is not None:
+        learned["ancestry"] = encode(teacher.report)
+        learned["distillation"] = encode(recipe.distillation)
+    header = LearngeneHeader(
+        architecture=architecture,
+        basis=recipe.chosen_basis,
+        auxiliary=Auxiliary(recipe.depths.auxiliary, recipe.depths.sampled),
+        preprocessing=preprocessing,
+        cost=measure(architecture),
+        classes=data.classes,
+        learned=learned,
+    )
+    return Prepared(header, transform, teacher)
 
 
 def learn(
@@ -121,42 +102,67 @@ def learn(
     Sampled depths follow from the seed and the step alone. Raises TrainingStoppedError when the observer asked for it, and
     what `prepare` and `train` raise.
     """
-    prepared = prepare(job, placement, observer)
-    seed_everything(job.recipe.seed, "initial weights")
-    student = AuxiliaryStudent(AuxiliaryModel(prepared.architecture, job.basis), job.depths, job.recipe.seed)
-    if job.recipe.gradient_checkpointing:
+    prepared, recipe = prepare(job, placement, observer), job.recipe.recipe
+    header, teacher = prepared.header, prepared.teacher
+    seed_everything(recipe.seed, "initial weights")
+    student = AuxiliaryStudent(AuxiliaryModel(header.architecture, header.basis), job.recipe.depths, recipe.seed)
+    if recipe.gradient_checkpointing:
         student.set_gradient_checkpointing()
-    if prepared.teacher is not None and job.distillation.method == "feature":
-        student.project_to(prepared.teacher.feature_size)
-    steps = (job.epoch_images or len(job.data.train)) // job.recipe.batch_size * job.recipe.epochs
-    header = LearngeneHeader(
-        architecture=prepared.architecture,
-        basis=job.basis,
-        auxiliary=Auxiliary(job.depths.auxiliary, job.depths.sampled),
-        preprocessing=prepared.preprocessing,
-        cost=prepared.cost,
-        classes=job.data.classes,
-        learned=_describe_learning(job, steps, prepared, placement),
-    )
+    if teacher is not None and job.recipe.distillation.method == "feature":
+        student.project_to(teacher.feature_size)
     plan = Plan(
-        student=student,
-        images=job.data.train,
-        validation=job.data.validation,
-        recipe=job.recipe,
-        placement=placement,
-        input_size=prepared.architecture.input_size,
-        preprocessing=prepared.preprocessing,
-        num_classes=len(job.data.classes),
-        teacher=prepared.teacher,
-        distillation=job.distillation,
-        keeping=job.keeping,
-        epoch_images=job.epoch_images,
-        world=world,
-        about={LEARNGENE: encode(header)},
+        job,
+        student,
+        prepared.transform,
+        header.architecture.input_size,
+        header.preprocessing,
+        placement,
+        world,
+        teacher,
+        about={ABOUT_LEARNGENE: encode(header)},
     )
-    model = finished_model(train(plan, observer, checkpoints), checkpoints, world, observer)
+    model = train(plan, observer, checkpoints)
     assert isinstance(model, AuxiliaryModel)
     return Learngene(header, model.tensors())
+
+
+def learn_to_file(
+    job: LearnJob,
+    placement: Placement,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    observer: Observer = QUIET,
+    checkpoints: Checkpoints | None = None,
+    world: World = SINGLE,
+) -> Learngene:
+    """Learn a learngene, write it, then evaluate it at the recipe's depths and write that into its header.
+
+    What was learned is on the disk before it is evaluated. Of several processes the main one writes.
+
+    Raises InputError before training when `output` cannot be written, and what `learn` raises.
+    """
+    check_file(output, overwrite=overwrite)
+    learngene = learn(job, placement, observer=observer, checkpoints=checkpoints, world=world)
+    if world.is_main:
+        require_folder(observer)
+        learngene.save(output, overwrite=overwrite)
+    depths = job.recipe.evaluated
+    if not depths:
+        return learngene
+    learngene = evaluate_learngene(
+        learngene,
+        job.data,
+        placement,
+        depths,
+        workers=job.recipe.recipe.workers,
+        world=world,
+        progress=evaluation_progress(observer, "evaluating all depths", world),
+    )
+    if world.is_main:
+        require_folder(observer)
+        learngene.save(output, overwrite=True)
+    return learngene
 
 
 def evaluate_learngene(
@@ -173,45 +179,6 @@ def evaluate_learngene(
     subject = learngene_subject(learngene, placement, depths)
     scores = evaluate_subject(subject, data, placement.in_float32(), workers=workers, world=world, progress=progress)
     return record_scores(learngene, data, scores, overwrite=True)
-
-
-def learn_to_file(
-    job: LearnJob,
-    placement: Placement,
-    output: Path,
-    *,
-    overwrite: bool = False,
-    depths: Sequence[int] = (),
-    observer: Observer = QUIET,
-    checkpoints: Checkpoints | None = None,
-    world: World = SINGLE,
-) -> Learngene:
-    """Learn a learngene, write it, then evaluate it at these depths and write that into its header.
-
-    What was learned is on the disk before it is evaluated. Of several processes the main one writes.
-
-    Raises InputError before training when `output` cannot be written, and what `learn` raises.
-    """
-    check_file(output, overwrite=overwrite)
-    learngene = learn(job, placement, observer=observer, checkpoints=checkpoints, world=world)
-    if world.is_main:
-        check_place(observer)
-        learngene.save(output, overwrite=overwrite)
-    if not depths:
-        return learngene
-    learngene = evaluate_learngene(
-        learngene,
-        job.data,
-        placement,
-        depths,
-        workers=job.recipe.workers,
-        world=world,
-        progress=told(observer, "evaluating all depths", world),
-    )
-    if world.is_main:
-        check_place(observer)
-        learngene.save(output, overwrite=True)
-    return learngene
 
 
 def record_scores(
@@ -237,24 +204,3 @@ def record_scores(
 def measured_on(data: Data) -> str:
     """What the images that accuracies are measured on are called, in headers and reports."""
     return f"{data.name} {data.part}"
-
-
-def _describe_learning(job: LearnJob, steps: int, prepared: Prepared, placement: Placement) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "how": "trained in an auxiliary model",
-        "data": job.data.name,
-        **({} if job.data.validation_split is None else {"validation_split": job.data.validation_split[0]}),
-        "images": len(job.data.train),
-        "steps": steps,
-        "recipe": {**encode(job.recipe), "learning_rate": job.recipe.peak_rate},
-        "precision": placement.precision,
-        "versions": versions("tleg", "torch", "timm"),
-    }
-    # How many processes prepared the images has no influence on the result.
-    described["recipe"].pop("workers")
-    if job.depths.sampling != "single":
-        described["sampling"] = job.depths.sampling
-    if prepared.teacher is not None:
-        described["ancestry"] = encode(prepared.teacher.report)
-        described["distillation"] = encode(job.distillation)
-    return described

@@ -40,7 +40,7 @@ def materialise(reference: Reference, kinds: tuple[Kind, ...] = ()) -> Reference
     """
     if reference.kind != "run" or reference.run is None:
         return reference
-    from tleg.training.kept import learngene_of_checkpoint, model_folder_of_checkpoint
+    from tleg.training.checkpoint import learngene_of_checkpoint, model_folder_of_checkpoint
 
     run = reference.run
     learns = reference.learns

@@ -1,58 +1,43 @@
 """What a training reports, and the one thing it asks: whether to stop. Its run's folder is one such observer."""
 
+import math
 import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tleg.errors import ExitCode, TlegError
 from tleg.runs.control import stop_requested
 from tleg.runs.events import EventWriter
+from tleg.runs.payload import Report
 from tleg.runs.processes import boot_id, hostname, start_ticks
+from tleg.runs.reports import (
+    CheckpointReport,
+    DepthScore,
+    DeviceReport,
+    EvaluationReport,
+    FinishReport,
+    FinishState,
+    StageReport,
+    StartReport,
+    WarningReport,
+)
 from tleg.runs.run import Presence, RunFolder
+from tleg.runs.scalars import StepReport
 from tleg.runs.state import RunState, write_state
-from tleg.serialize import encode
 from tleg.training.accuracy import Score
 from tleg.training.checkpoint import checkpoint_name
+from tleg.training.distributed import World
 from tleg.training.process import StopSignals
 from tleg.training.telemetry import DeviceSampler
 
 
 class TrainingStoppedError(TlegError):
-    """The training was asked to stop, and did: it can go on from its checkpoint."""
+    """The training was asked to stop, and did: it can be resumed from its checkpoint."""
 
     default_code = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """A step, and how fast steps were since the report before.
-
-    step, epoch                    counted from 1: what is done
-    loss, task_loss,
-    distillation_loss              means over the step's images on all devices; the last is None without a teacher
-    learning_rate, gradient_norm   those that the step used; the norm before clipping
-    images_per_second              on all devices
-    data_wait                      the share of the time, 0..1, in which the model waited for images
-    depth                          the deepest of the step, None for a model of one depth
-    scale                          float16's loss scale, or None
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    epochs: int
-    loss: float
-    task_loss: float
-    distillation_loss: float | None
-    learning_rate: float
-    gradient_norm: float
-    images_per_second: float
-    data_wait: float
-    depth: int | None
-    scale: float | None
 
 
 class Observer:
@@ -65,7 +50,7 @@ class Observer:
         """Steps begin: so many are done already, of so many."""
 
     def stepped(self, report: StepReport) -> None:
-        """A step is done; told a few times a second at most."""
+        """A step is done; reported a few times a second at most."""
 
     def evaluated(self, step: int, epoch: int, weights: str, scores: Mapping[int | None, Score]) -> None:
         """The validation score by depth, of the 'model' or of its average, 'ema'."""
@@ -86,6 +71,78 @@ class Observer:
 
 
 QUIET = Observer()
+
+
+def require_folder(observer: Observer) -> None:
+    """Raise TrainingStoppedError where the folder that is to hold the result was removed or moved: it is not made again."""
+    if not observer.may_write():
+        raise TrainingStoppedError("stopped, because the folder of the run is gone")
+
+
+def evaluation_progress(observer: Observer, text: str, world: World) -> Callable[[int, int], None]:
+    """Return what reports how far an evaluation is, and leaves it with TrainingStoppedError when it is asked to stop.
+
+    It is done again when the run resumes: what it evaluates is on the disk.
+    """
+
+    def count(done: int, total: int) -> None:
+        observer.stage("evaluation", text, done, total)
+        # The others would wait for this process's counts.
+        if world.size == 1 and done < total and observer.stop_requested():
+            raise TrainingStoppedError(f"stopped while {text}")
+
+    return count
+
+
+# So many reports make a habit; a loss so many deviations above its mean is a spike.
+_REPORTS: Final = 20
+_DEVIATIONS: Final = 8.0
+_STARVED: Final = 0.5
+
+
+@dataclass(slots=True)
+class CurveWatch:
+    """Looks for what a person would notice on the curves: spikes of the loss, and a model that waits for images.
+
+    Says each thing once an epoch at most.
+    """
+
+    _mean: float = 0.0
+    _variance: float = 0.0
+    _seen: int = 0
+    _hungry: int = 0
+    _said: dict[str, int] = field(default_factory=dict)
+
+    def look(self, report: StepReport) -> list[tuple[str, str]]:
+        """Return (code, sentence) for what is new with this report."""
+        found = [("spike", text) for text in self._spikes(report.loss)]
+        found += [("starved", text) for text in self._waits(report.data_wait)]
+        epoch = report.epoch or 0
+        fresh = [(code, text) for code, text in found if self._said.get(code) != epoch]
+        self._said |= {code: epoch for code, _ in fresh}
+        return fresh
+
+    def _spikes(self, loss: float | None) -> Iterator[str]:
+        if loss is None:
+            return
+        spread = math.sqrt(self._variance)
+        if self._seen >= _REPORTS and spread > 0 and loss > self._mean + _DEVIATIONS * spread:
+            yield f"the loss jumped to {loss:.4g} from about {self._mean:.4g}; if it stays, try a lower --lr"
+        # Running mean and variance of the loss, over about twenty reports.
+        rate = 1 / min(self._seen + 1, _REPORTS)
+        offset = loss - self._mean
+        self._mean += rate * offset
+        self._variance = (1 - rate) * (self._variance + rate * offset**2)
+        self._seen += 1
+
+    def _waits(self, share: float | None) -> Iterator[str]:
+        if share is None or share <= _STARVED:
+            self._hungry = 0
+            return
+        self._hungry += 1
+        if self._hungry >= _REPORTS:
+            yield f"the model waits for images {100 * share:.0f} % of the time; try more --workers"
+            self._hungry = 0
 
 
 SECONDS_BETWEEN_SAMPLES: Final = 5.0
@@ -139,16 +196,16 @@ class RunObserver(Observer):
         self._sampler = sampler
         self._thread.start()
 
-    def tell(self, kind: str, payload: Mapping[str, Any]) -> None:
+    def tell(self, report: Report) -> None:
         """Write an event."""
         if self.away is None:
-            self._writer.write(kind, payload)
+            self._writer.report(report)
 
     def stage(self, name: str, text: str, done: int | None = None, total: int | None = None) -> None:
         """An event now and then, for counts; always for what begins or ends."""
         whole = done is None or done == total
         if whole or time.monotonic() - self._written_at >= _SECONDS_BETWEEN_STATES:
-            self.tell("stage", {"name": name, "text": text, "done": done, "total": total})
+            self.tell(StageReport(name=name, text=text, done=done, total=total))
             self._change(message=text)
 
     def describe(self, about: Mapping[str, Any]) -> None:
@@ -158,15 +215,15 @@ class RunObserver(Observer):
     def started(self, step: int, steps: int, epochs: int) -> None:
         """Steps begin."""
         source = checkpoint_name(step) if step else None
-        self.tell("started", {"step": step, "steps": steps, "epochs": epochs, "resumed_from": source, **self._about})
+        self.tell(StartReport(step=step, steps=steps, epochs=epochs, resumed_from=source, **self._about))
         self._change(state="running", step=step, steps=steps, epochs=epochs, message=None)
 
     def stepped(self, report: StepReport) -> None:
         """The step as an event; the state once a second."""
-        self.tell("step", encode(report))
-        speed = max(report.images_per_second, 1e-9)
-        # Smoothed, so that the time to go does not jump.
-        self._speed = speed if self._speed is None else 0.9 * self._speed + 0.1 * speed
+        self.tell(report)
+        if (speed := report.images_per_second) is not None:
+            # Smoothed, so that the time to go does not jump.
+            self._speed = speed if self._speed is None else 0.9 * self._speed + 0.1 * speed
         if report.step not in (1, report.steps) and time.monotonic() - self._written_at < _SECONDS_BETWEEN_STATES:
             with self._lock:
                 self._state = replace(self._state, step=report.step, epoch=report.epoch)
@@ -177,36 +234,38 @@ class RunObserver(Observer):
             steps=report.steps,
             epoch=report.epoch,
             epochs=report.epochs,
-            eta=(report.steps - report.step) * self._batch_size / self._speed,
+            eta=self._seconds_to_go(report),
         )
+
+    def _seconds_to_go(self, report: StepReport) -> float | None:
+        if not self._speed or report.steps is None:
+            return None
+        return (report.steps - report.step) * self._batch_size / self._speed
 
     def evaluated(self, step: int, epoch: int, weights: str, scores: Mapping[int | None, Score]) -> None:
         """The scores as an event."""
-        rows = [
-            {
-                "depth": depth,
-                "top1": score.top1,
-                "top5": score.top5,
-                "loss": score.loss,
-                "images": score.images,
-                **({"nonfinite": score.nonfinite} if score.nonfinite else {}),
-            }
+        rows = tuple(
+            DepthScore(
+                depth=depth,
+                top1=score.top1,
+                top5=score.top5,
+                loss=score.loss,
+                images=score.images,
+                nonfinite=score.nonfinite,
+            )
             for depth, score in scores.items()
-        ]
-        speed = next(iter(scores.values())).images_per_second
-        self.tell(
-            "evaluation",
-            {"step": step, "epoch": epoch, "weights": weights, "scores": rows, "images_per_second": speed},
         )
+        speed = next(iter(scores.values())).images_per_second
+        self.tell(EvaluationReport(step=step, epoch=epoch, weights=weights, scores=rows, images_per_second=speed))
 
     def saved(self, step: int, name: str, seconds: float, size: int, best: bool) -> None:
         """The checkpoint as an event."""
-        self.tell("checkpoint", {"step": step, "name": name, "seconds": seconds, "bytes": size, "best": best})
+        self.tell(CheckpointReport(step=step, name=name, seconds=seconds, bytes=size, best=best))
 
     def warn(self, code: str, text: str, step: int | None = None) -> None:
         """A warning, in the log as well."""
         print(f"warning: {text}", flush=True)
-        self.tell("warning", {"code": code, "text": text, "step": step})
+        self.tell(WarningReport(code=code, text=text, step=step))
 
     def may_write(self) -> bool:
         """Whether the run's folder is where it was."""
@@ -221,11 +280,11 @@ class RunObserver(Observer):
             self._stop = stop_requested(self._folder)
         return self._stop
 
-    def finish(self, state: str, reason: str, exit_code: int, result: str | None = None) -> None:
+    def finish(self, state: FinishState, reason: str, exit_code: int, result: str | None = None) -> None:
         """The last event and the last state."""
         self._ended.set()
-        payload = {"state": state, "reason": reason, "exit_code": exit_code, "step": self._state.step, "result": result}
-        self.tell("finished", payload)
+        step = self._state.step
+        self.tell(FinishReport(state=state, reason=reason, exit_code=exit_code, step=step, result=result))
         self._change(state=state, message=reason, exit_code=exit_code, result=result, eta=None)
 
     def leave(self) -> str:
@@ -238,9 +297,9 @@ class RunObserver(Observer):
         if moved is None:
             return f"the folder of run {self._folder.id} {away}; its training ends"
         reason = f"its folder {away}, and a training stays where it began"
-        payload = {"state": "stopped", "reason": reason, "exit_code": int(ExitCode.FAILED), "step": self._state.step}
-        self._writer.write("finished", {**payload, "result": None})
-        ended = replace(self._state, state="stopped", message=reason, exit_code=int(ExitCode.FAILED), eta=None)
+        code, step = int(ExitCode.FAILED), self._state.step
+        self._writer.report(FinishReport(state="stopped", reason=reason, exit_code=code, step=step))
+        ended = replace(self._state, state="stopped", message=reason, exit_code=code, eta=None)
         write_state(moved, replace(ended, heartbeat=time.time()))
         return (
             f"the folder of run {self._folder.id} {away}; its training ends, and "
@@ -257,6 +316,6 @@ class RunObserver(Observer):
     def _pulse(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_SAMPLES):
             if self._sampler is not None:
-                self.tell("device", self._sampler.sample())
+                self.tell(DeviceReport.read(time.time(), self._sampler.sample()))
             if time.monotonic() - self._written_at >= SECONDS_BETWEEN_SAMPLES and not self._ended.is_set():
                 self._change()

@@ -207,20 +207,20 @@ class TrainingState:
             )
         self._schedule = make_schedule(self.optimizer, recipe, steps_per_epoch)
         self._scaler = torch.amp.GradScaler("cuda") if placement.precision == "float16" else None
-        self._average = _average(student.model, recipe)
+        self._ema = _make_ema(student.model, recipe)
         self._limit = recipe.clip_gradient or float("inf")
         self.rate = 0.0
         self.norm = torch.zeros((), device=placement.device)
 
     @property
     def models(self) -> dict[str, nn.Module]:
-        """The trained 'model' and, where it is kept, its average 'ema'."""
+        """The trained 'model' and, with EMA, its average 'ema'."""
         models = {"model": self.student.model}
-        return models if self._average is None else {**models, "ema": self._average.module}
+        return models if self._ema is None else {**models, "ema": self._ema.module}
 
     @property
     def result(self) -> nn.Module:
-        """The model whose weights are kept: the average, where there is one."""
+        """The model whose weights are the result: the average, with EMA."""
         return list(self.models.values())[-1]
 
     @property
@@ -250,15 +250,15 @@ class TrainingState:
             self._scaler.step(self.optimizer)
             self._scaler.update()
         self._schedule.step_update(step + 1)
-        if self._average is not None:
-            self._average.update(self.student.model, step + 1)
+        if self._ema is not None:
+            self._ema.update(self.student.model, step + 1)
 
     def contents(self) -> tuple[dict[str, Mapping[str, Tensor]], Mapping[str, Any]]:
         """Return what a checkpoint stores: tensors by group, and the optimiser's numbers that are no tensors."""
         tensors, numbers = optimizer_tensors(self.optimizer, dict(self.student.named_parameters()))
         groups: dict[str, Mapping[str, Tensor]] = {"model": self.student.state_dict(), "optimizer": tensors}
-        if self._average is not None:
-            groups["ema"] = self._average.module.state_dict()
+        if self._ema is not None:
+            groups["ema"] = self._ema.module.state_dict()
         return groups, numbers
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -268,15 +268,15 @@ class TrainingState:
         load_optimizer_tensors(
             self.optimizer, tensors["optimizer"], progress.optimizer, dict(self.student.named_parameters())
         )
-        if self._average is not None:
-            self._average.module.load_state_dict(tensors["ema"], strict=True)
+        if self._ema is not None:
+            self._ema.module.load_state_dict(tensors["ema"], strict=True)
         if self._scaler is not None and progress.scaler is not None:
             self._scaler.load_state_dict(dict(progress.scaler))
         # A timm schedule is a function of the step.
         self._schedule.step_update(progress.step)
 
 
-def _average(model: nn.Module, recipe: Recipe) -> Any | None:
+def _make_ema(model: nn.Module, recipe: Recipe) -> Any | None:
     """timm's moving average; its warm-up makes it useful within hundreds of steps."""
     if not recipe.ema:
         return None

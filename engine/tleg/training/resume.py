@@ -1,4 +1,7 @@
-"""Going on from a checkpoint, with several processes from the same one in each."""
+"""Resume: the latest checkpoint into a training's state, and at its end the best one into its result.
+
+Several processes take the same one, which the main process chooses.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -8,15 +11,15 @@ import torch
 from torch import nn
 
 from tleg.errors import FileFormatError, TlegError, last_words
-from tleg.training.checkpoint import Checkpoint, Checkpoints, Progress, read_checkpoint
-from tleg.training.distributed import World
-from tleg.training.observer import Observer
+from tleg.training.checkpoint import Checkpoint, Checkpoints, Progress, read_checkpoint, result_state
+from tleg.training.distributed import World, in_eval_mode
+from tleg.training.observer import QUIET, Observer
 from tleg.training.optim import TrainingState
 
 _NONE: Final = -1
 
 
-def restore(
+def resume(
     state: TrainingState, checkpoints: Checkpoints | None, steps: int, world: World, observer: Observer
 ) -> Progress | None:
     """Put the latest checkpoint that is whole into a state of so many steps, and return how far it is; None for a new run.
@@ -95,6 +98,25 @@ def _check_same(model: nn.Module, world: World) -> None:
     same = mine == world.from_main(mine)
     problem = world.first("" if same else f"process {world.rank} of {world.size} begins with other weights than the first")
     if problem:
-        raise TlegError(
-            f"{problem}; do all have the same version of tleg, torch and timm, and the same files?", code="mismatch"
-        )
+        raise TlegError(f"{problem}; do all have the same version of tleg, torch and timm, and the same files?")
+
+
+def finished_model(model: nn.Module, checkpoints: Checkpoints | None, world: World, observer: Observer = QUIET) -> nn.Module:
+    """Return the model of a training that is complete, in eval mode: as it is, or the best when the run keeps the best.
+
+    Where no checkpoint has an accuracy the observer is told that the result is the last. It is the same in every process.
+    Raises TlegError when the best checkpoint is damaged.
+    """
+    if checkpoints is not None and checkpoints.keeping.result == "best":
+        # The main process may still be writing the last one, which can be the best, when the others come here.
+        best = same_checkpoint(checkpoints, world, lambda: _best(checkpoints))
+        if best is None:
+            observer.warn("result", "no checkpoint has an accuracy, so that the last weights are the result, not the best")
+        else:
+            model.load_state_dict(result_state(best), strict=True)
+    return in_eval_mode(model, world)
+
+
+def _best(checkpoints: Checkpoints) -> Checkpoint | None:
+    path = checkpoints.best()
+    return None if path is None else read_checkpoint(path)

@@ -9,14 +9,14 @@ import pytest
 from tests.tui.export.test_export_screen import NAME
 from tleg.errors import InputError
 from tleg.export.build import build_exports
-from tleg.export.formats import EXPORT_KINDS, parse_kind, parse_layout, parse_precision
+from tleg.export.formats import FORMATS, PRECISIONS, parse_layout, parse_precision
 from tleg.export.plan import BuildRequest, plan_build, plan_folder
-from tleg_tui.export.model import DTYPES, KINDS, Answers, open_source, read_answers, read_report
+from tleg_tui.export.model import Answers, open_source, read_answers, read_report
 
 # What the choices mean, without a screen.
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("layout", ["auxiliary", "official"])
 @pytest.mark.parametrize("kinds", [("onnx",), ("onnx-elastic",), ("onnx-elastic", "onnx", "pytorch"), ("onnx-compact",)])
 def test_files_are_called_what_the_engine_calls_them(kinds: tuple[str, ...], layout: str, dtype: str) -> None:
@@ -24,7 +24,7 @@ def test_files_are_called_what_the_engine_calls_them(kinds: tuple[str, ...], lay
     order = read_answers(source, Answers(kinds, "8,4-5", dtype, layout, "10", "out"))
     request = BuildRequest(
         NAME,
-        tuple(parse_kind(kind) for kind in kinds),
+        kinds,
         () if kinds == ("onnx-elastic",) else (4, 5, 8),
         Path("out"),
         parse_precision(dtype),
@@ -34,8 +34,7 @@ def test_files_are_called_what_the_engine_calls_them(kinds: tuple[str, ...], lay
 
 
 def test_every_kind_of_the_engine_is_offered() -> None:
-    assert set(KINDS) == set(EXPORT_KINDS)
-    assert set(open_source(NAME).kinds) == set(EXPORT_KINDS)
+    assert set(open_source(NAME).kinds) == set(FORMATS)
 
 
 def test_the_words_leave_out_what_is_the_default() -> None:

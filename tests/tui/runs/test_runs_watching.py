@@ -112,7 +112,7 @@ def test_long_histories_are_read_in_pieces_the_newest_first(
 def test_losses_lie_along_the_planned_steps() -> None:
     builder = CurveBuilder(Curve())
     for step in range(1, 51):
-        builder.add(step, 100.0 - step, None, None, None)
+        builder.add(step, {"loss": 100.0 - step})
     half = losses_of(builder.finish(), 100)
     assert [value is None for value in half] == [False] * (LOSS_CELLS // 2) + [True] * (LOSS_CELLS // 2)
     assert half[0] == pytest.approx(98.0, abs=1.0)
@@ -126,7 +126,7 @@ def test_losses_lie_along_the_planned_steps() -> None:
 def test_few_steps_leave_no_gaps() -> None:
     builder = CurveBuilder(Curve())
     for step in (1, 2, 3, 4):
-        builder.add(step, float(step), None, None, None)
+        builder.add(step, {"loss": float(step)})
     losses = losses_of(builder.finish(), 4)
     assert None not in losses[: LOSS_CELLS * 3 // 4 + 1]
     assert sorted(set(filter(None, losses))) == [1.0, 2.0, 3.0, 4.0]

@@ -1,4 +1,4 @@
-"""Writing an ONNX file tensor by tensor.
+"""Writing an ONNX file tensor by tensor, and checking one.
 
 The onnx package would copy every weight three times (array, message, serialised text) before the first byte is written. The
 protobuf wire format needs none of that: the nodes are serialised by onnx, and each initializer follows as a small message
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tleg.errors import ExportError
+from tleg.errors import ExportError, VerificationError
 from tleg.versions import versions
 
 if TYPE_CHECKING:
@@ -85,6 +85,17 @@ def check_size(size: int) -> None:
             field=("depth", "dtype", "export"),
             code="out-of-range",
         )
+
+
+def check_graph(path: Path) -> None:
+    """Check an ONNX file with onnx.checker, types and shapes included. Raises VerificationError."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except Exception as error:  # ValidationError, InferenceError, and protobuf's own for broken bytes.
+        reason = str(error).strip().splitlines()
+        raise VerificationError(f"onnx.checker objects to {path.name}: {reason[0] if reason else 'no reason'}") from error
 
 
 def _tensor(name: str, values: Values) -> _Tensor:

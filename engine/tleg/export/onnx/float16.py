@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tleg.export.float16 import Runner, Watch
+from tleg.export.runners import Runner, Watch
 from tleg.models.float16 import LARGEST, ROUNDED_TO_INFINITY
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tleg.errors import FileFormatError
-from tleg.export.formats import ExportKind
-from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, check_lineage
+from tleg.export.formats import Format, stored_format
+from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, Lineage
 from tleg.files import text_only
 from tleg.learngene.header import Preprocessing
 from tleg.serialize import decode, encode
@@ -32,9 +32,12 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class OnnxMetadata:
-    """What an ONNX export says of itself. Its weights are those of a descendant, or of a folder that timm loads."""
+    """What an ONNX export says of itself. Its weights are those of a descendant, or of a folder that timm loads.
 
-    kind: ExportKind
+    kind  the name of its format
+    """
+
+    kind: str
     opset: int
     input: Input
     classes: tuple[str, ...]
@@ -43,16 +46,24 @@ class OnnxMetadata:
     folder: FolderRecord | None = None
 
     def __post_init__(self) -> None:
-        check_lineage(self.learngene, self.descendant, self.folder, "metadata")
-        if self.kind == "onnx-elastic" and self.descendant is None:
+        self.lineage.check("metadata")
+        if self.format.every_depth and self.descendant is None:
             raise FileFormatError("metadata names no descendant, and an elastic file holds nothing else")
+
+    @property
+    def format(self) -> Format:
+        """The format that `kind` names. Raises FileFormatError."""
+        return stored_format(self.kind, "metadata.kind")
+
+    @property
+    def lineage(self) -> Lineage:
+        """Where the weights come from."""
+        return Lineage(self.learngene, self.descendant, self.folder)
 
     @property
     def model(self) -> DescendantRecord | FolderRecord:
         """What was exported: the record of the descendant or of the folder."""
-        model = self.descendant or self.folder
-        assert model is not None
-        return model
+        return self.lineage.model
 
 
 def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
@@ -69,7 +80,7 @@ def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
         "preprocessing": _json(preprocessing),
         "classes": _json(list(metadata.classes)),
     }
-    if metadata.kind == "onnx-elastic":
+    if metadata.format.every_depth:
         texts["depth"] = "any"
     elif model.depth is not None:
         texts["depth"] = str(model.depth)

@@ -7,8 +7,8 @@ import torch
 from tests.training.conftest import Recorder
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import DataError
+from tleg.training.batches import UnreadableWarnings
 from tleg.training.distributed import SINGLE, World
-from tleg.training.passed_over import PassedOver
 
 IMAGES = ArrayImages(np.zeros((50, 2, 2), np.uint8), np.zeros(50, np.uint8))
 
@@ -24,23 +24,23 @@ class Together(World):
 
 def test_one_process_tells_at_once() -> None:
     recorder = Recorder()
-    passed = PassedOver(IMAGES, SINGLE, recorder)
-    passed.note(torch.tensor([-1, 7, -1, 7]), 3)
-    passed.note(torch.tensor([7]), 4)
-    passed.share(4)
+    unreadable = UnreadableWarnings(IMAGES, SINGLE, recorder)
+    unreadable.note(torch.tensor([-1, 7, -1, 7]), 3)
+    unreadable.note(torch.tensor([7]), 4)
+    unreadable.share(4)
     assert recorder.warnings == [("unreadable", "cannot read image 7; another image takes its place")]
     with pytest.raises(DataError, match="11 of 50 images cannot be read"):
-        passed.note(torch.arange(11), 5)
+        unreadable.note(torch.arange(11), 5)
 
 
 def test_the_main_process_tells_what_another_could_not_read() -> None:
     recorder = Recorder()
-    passed = PassedOver(IMAGES, Together(0, 2), recorder)
+    unreadable = UnreadableWarnings(IMAGES, Together(0, 2), recorder)
     Together.given = torch.zeros(2, 16, dtype=torch.float64)
     Together.given[1, :2] = torch.tensor([1.0, 42.0])
-    passed.note(torch.tensor([-1, 7]), 3)
+    unreadable.note(torch.tensor([-1, 7]), 3)
     assert recorder.warnings == []
-    passed.share(3)
+    unreadable.share(3)
     assert [text.split(";")[0] for _, text in recorder.warnings] == [
         "cannot read image 0",
         "cannot read image 7",
@@ -48,6 +48,6 @@ def test_the_main_process_tells_what_another_could_not_read() -> None:
     ]
     # The bound is one for all: six of each process are too many together.
     Together.given[1, :6] = torch.arange(20, 26) + 1.0
-    passed.note(torch.arange(10, 16), 4)
+    unreadable.note(torch.arange(10, 16), 4)
     with pytest.raises(DataError, match="of 50 images cannot be read"):
-        passed.share(4)
+        unreadable.share(4)

@@ -4,32 +4,25 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from tests.training.conftest import Recorder
+from tests.training.conftest import Recorder, finetune_job
 from tests.training.processes import play
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
-from tleg.recipes.images import ImageReading
 from tleg.recipes.training import Keeping, Recipe
-from tleg.training import jobs
-from tleg.training import trainer as loop
+from tleg.training import trainer
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
-from tleg.training.distributed import SINGLE, World
-from tleg.training.finetune import FinetuneJob, finetune
-from tleg.training.init import start_from_timm
-from tleg.training.outcome import finished_model
-from tleg.training.plan import Outcome
-from tleg.training.ready import make_ready
+from tleg.training.distributed import SINGLE, World, in_eval_mode
+from tleg.training.finetune import finetune
+from tleg.training.init import init_from_timm
+from tleg.training.resume import finished_model
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -52,11 +45,11 @@ def test_every_process_takes_the_best_that_the_first_one_knows(tmp_path: Path) -
         if world.is_main:
             time.sleep(0.2)
             save(checkpoints, 2, 0.5, 80.0)
-        return finished_model(Outcome(2, 2, model, True), checkpoints, world).get_parameter("weight").item()
+        return finished_model(model, checkpoints, world).get_parameter("weight").item()
 
     assert play(part, part) == [0.5, 0.5]
     (tmp_path / "step-000000002" / "model.safetensors").write_bytes(b"damaged")
-    for error in play(*[lambda world: finished_model(Outcome(2, 2, nn.Linear(1, 1), True), checkpoints, world)] * 2):
+    for error in play(*[lambda world: finished_model(nn.Linear(1, 1), checkpoints, world)] * 2):
         assert isinstance(error, TlegError)
         assert "is damaged" in str(error)
 
@@ -66,7 +59,7 @@ def test_running_statistics_are_the_first_process_s_in_all() -> None:
     def part(world: World) -> list[float]:
         model = nn.BatchNorm1d(2)
         model.running_mean = torch.full((2,), float(world.rank + 1))
-        finished = finished_model(Outcome(2, 2, model, True), None, world)
+        finished = finished_model(model, None, world)
         assert not finished.training
         return finished.get_buffer("running_mean").tolist()
 
@@ -80,14 +73,14 @@ def test_what_a_model_keeps_of_its_weights_for_evaluations_is_forgotten() -> Non
     attention = Attention(dim=8, key_dim=4, num_heads=2, resolution=(2, 2))
     images = torch.rand(1, 4, 8)
     with torch.inference_mode():
-        make_ready(attention, SINGLE)(images)
+        in_eval_mode(attention, SINGLE)(images)
         # As the average's weights move: it is never trained.
         attention.attention_biases.data += torch.tensor([[0.0, 3.0, -3.0, 1.0]] * 2)
         fresh = copy.deepcopy(attention)
         fresh.train()
         expected = fresh(images)
         assert not torch.allclose(attention(images), expected, atol=1e-4)
-        assert torch.allclose(make_ready(attention, SINGLE)(images), expected, atol=1e-6)
+        assert torch.allclose(in_eval_mode(attention, SINGLE)(images), expected, atol=1e-6)
     assert not attention.training
 
 
@@ -98,25 +91,14 @@ def test_the_model_and_its_average_are_made_ready_for_every_evaluation(
 
     def remember(model: nn.Module, world: World) -> nn.Module:
         ready.append(model)
-        return make_ready(model, world)
+        return in_eval_mode(model, world)
 
-    monkeypatch.setattr(loop, "make_ready", remember)
+    monkeypatch.setattr(trainer, "in_eval_mode", remember)
     few = ArrayImages(digits.train.images[:64], digits.train.labels[:64])  # type: ignore[attr-defined]
-    start = start_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8)
+    start = init_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8)
     data = replace(digits, train=few, validation=few)
-    job = FinetuneJob(data, start, recipe=recipe(epochs=2, batch_size=32, ema=0.9), keeping=Keeping(evaluate_every=1))
+    job = finetune_job(data, start, recipe=recipe(epochs=2, batch_size=32, ema=0.9), keeping=Keeping(evaluate_every=1))
     finetune(job, placement, tmp_path / "m", observer=Recorder())
     first, average, *again = ready
     assert first is not average
     assert [id(model) for model in again] == [id(first), id(average)]
-
-
-def test_the_others_wait_long_for_data_that_the_first_process_prepares(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[timedelta] = []
-    monkeypatch.setattr(World, "barrier", lambda _, timeout=timedelta(): waited.append(timeout))
-    monkeypatch.setattr(jobs, "open_data", lambda *_: SimpleNamespace(notes=()))
-    recipe: Any = SimpleNamespace(data="x", validation_split=0.0, images=ImageReading(), recipe=SimpleNamespace(seed=0))
-    for rank in range(2):
-        jobs.open_data_of(recipe, World(rank, 2))
-    assert all(each >= timedelta(hours=12) for each in waited)
-    assert len(waited) == 2

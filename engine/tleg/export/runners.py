@@ -1,4 +1,6 @@
-"""Running models in float16 arithmetic, as the devices do that float16 is for, and watching how large their values become.
+"""Running models in PyTorch, as they are and in float16 arithmetic.
+
+Devices that float16 is for compute in float16, so their values are watched: how large do they become?
 
 ONNX Runtime's kernels for processors compute a float16 file in float32, and so does timm with a folder's weights: a value
 above 65,504 is no trouble there, and infinite on a GPU or an NPU.
@@ -57,6 +59,18 @@ def one_by_one(runner: Runner, watch: Watch) -> Runner:
             logits.append(runner(depth, images[index : index + 1]))
             watch.check(depth)
         return np.concatenate(logits)
+
+    return run
+
+
+def model_runner(models: ModelSource) -> Runner:
+    """Return what runs models, in eval mode and float32, in PyTorch."""
+    import torch
+
+    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = models(depth)(torch.from_numpy(images)).numpy()
+        return logits
 
     return run
 

@@ -1,0 +1,168 @@
+"""What a format brings: how its files are written, opened and run. One class for each; all else is the same for all.
+
+A new format is an entry in `tleg.export.formats` and a `Backend` of its own with two methods, `write` and `open`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tleg.export.formats import Format, Precision
+from tleg.export.manifest import Lineage, manifest_path, read_manifest
+from tleg.export.runners import ModelSource, Runner, Watch, one_by_one, torch_runner
+from tleg.learngene.basis import Basis
+from tleg.learngene.header import Layout, LearngeneHeader, Preprocessing, Structure
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Source(ABC):
+    """What is exported, loaded: a learngene, whose descendants have the depths asked for, or one model of a folder.
+
+    structure      what a plain ViT computes; None when only PyTorch knows
+    layout         of the final norm and the pooling
+    precision      of the exports
+    num_classes    of the exports
+    input_size     (channels, height, width) of an image
+    preprocessing  how an image becomes an input
+    classes        names in the order of the logits; empty when unknown
+    basis          by which `tensors` make the layers of any depth; None for a model whose layers have weights of their own
+    libraries      packages that had a part in loading it
+    """
+
+    structure: Structure | None
+    layout: Layout
+    precision: Precision
+    num_classes: int
+    input_size: tuple[int, int, int]
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    basis: Basis | None
+    libraries: tuple[str, ...]
+
+    @abstractmethod
+    def lineage(self, depth: int | None) -> Lineage:
+        """Where an export's weights come from."""
+
+    @abstractmethod
+    def tensors(self) -> Mapping[str, Array]:
+        """Weights in float32, in the auxiliary layout: stem, head and stacks of terms (K, *parameter), or a model's own."""
+
+    @abstractmethod
+    def state(self, depth: int | None) -> Mapping[str, Array]:
+        """All weights of the model of a depth by timm's names, in the number type of the exports. Raises ExportError."""
+
+    @abstractmethod
+    def model(self, depth: int | None) -> Any:
+        """The model of a depth in PyTorch, in eval mode and the number type of the exports. Raises ExportError."""
+
+    @abstractmethod
+    def write_folder(self, path: Path, depth: int | None) -> None:
+        """Write the model of a depth into a folder that timm loads. Raises ExportError, OSError."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OpenExport:
+    """An export that was opened.
+
+    format         that it says it is of, or that its name does
+    depth          of its model; None when it holds every depth, or its model has none
+    num_classes    logits of an image
+    input_size     (channels, height, width) of an image
+    preprocessing  how an image becomes an input
+    precision      of its weights
+    runner         gives its logits
+    classes        names in the order of the logits; empty when unknown
+    lineage        where its weights come from, as the file itself says; None when its manifest alone does
+    """
+
+    path: Path
+    format: Format
+    depth: int | None
+    num_classes: int
+    input_size: tuple[int, int, int]
+    preprocessing: Preprocessing
+    precision: Precision
+    runner: Runner
+    classes: tuple[str, ...] = ()
+    lineage: Lineage | None = None
+
+    def run(self, images: Array, depth: int | None = None) -> NDArray[np.float32]:
+        """Return the logits of normalised images: (batch, C, H, W) -> (batch, classes), float32.
+
+        depth  of an export that holds every depth; others have one of their own
+
+        Raises DepthError, and VerificationError when they cannot be computed.
+        """
+        return self.runner(depth, images)
+
+    @property
+    def known_lineage(self) -> Lineage | None:
+        """Where its weights come from, as itself or the manifest beside it says. Raises FileFormatError."""
+        place = manifest_path(self.path, self.format)
+        return self.lineage or (read_manifest(place).lineage if place.is_file() else None)
+
+
+class Backend(ABC):
+    """Writes and runs the exports of one format.
+
+    needs_model  why a float16 export cannot be run in float16 arithmetic, when what it was made from is not at hand
+    """
+
+    needs_model: ClassVar[str] = "it runs in float16 arithmetic only with the model that it was made from"
+
+    def __init__(self, entry: Format) -> None:
+        self.format = entry
+
+    @abstractmethod
+    def write(self, path: Path, source: Source, depth: int | None) -> None:
+        """Write an export's file, or into its folder; depth None is every depth, or a model as it is.
+
+        Raises ExportError, OSError.
+        """
+
+    @abstractmethod
+    def open(self, path: Path) -> OpenExport:
+        """Open an export. Raises InputError, FileFormatError."""
+
+    def check_descendant(  # noqa: B027  # Most formats hold any.
+        self, header: LearngeneHeader, depth: int | None, *, layout: Layout, num_classes: int, precision: Precision
+    ) -> None:
+        """Refuse a descendant that the format cannot hold, before anything is read or written. Raises TlegError."""
+
+    def libraries(self, source: Source) -> tuple[str, ...]:
+        """Packages that had a part in writing an export of a source."""
+        return (*source.libraries, *self.format.libraries)
+
+    def recognise(self, path: Path) -> None:  # noqa: B027  # A suffix says enough.
+        """Refuse what is nothing of this format at all, such as any folder. Raises InputError."""
+
+    def check_file(self, path: Path) -> str | None:
+        """Check a file by the rules of its format and say who accepts it; None: nobody checks it. VerificationError."""
+        return None
+
+    def float16_runner(self, path: Path, watch: Watch, models: ModelSource | None) -> tuple[Runner, str] | None:
+        """Return what runs a float16 export in float16 arithmetic and tells the watch, and the package that computes.
+
+        models  what the export was made from, when it is at hand
+
+        None when it cannot be run so without them. As it stands, PyTorch runs the models that the export was made from.
+        """
+        return None if models is None else (one_by_one(torch_runner(models, watch), watch), "torch")
+
+
+@cache
+def backend_of(entry: Format) -> Backend:
+    """Return what writes and runs a format, imported now."""
+    module, _, name = entry.backend.partition(":")
+    backend = getattr(import_module(module), name)(entry)
+    assert isinstance(backend, Backend), f"{entry.backend} is no Backend"
+    return backend

@@ -1,0 +1,127 @@
+"""The ONNX formats. Plain ViTs go through the graph writer; all else, which 'onnx' alone takes, is traced by PyTorch."""
+
+from pathlib import Path
+
+from tleg.export.backend import Backend, OpenExport, Source
+from tleg.export.formats import BYTES_OF, Precision
+from tleg.export.onnx.file import OPSET, check_graph, check_size
+from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
+from tleg.export.onnx.runtime import open_onnx
+from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
+from tleg.learngene.header import Layout, LearngeneHeader
+
+
+class OnnxBackend(Backend):
+    """One ONNX file, run by ONNX Runtime."""
+
+    needs_model = "what PyTorch traced runs in float16 arithmetic only with the model that it was made from"
+
+    def open(self, path: Path) -> OpenExport:
+        """Open a file; which of the ONNX formats it is of, its metadata says. Raises InputError, FileFormatError."""
+        return open_onnx(path)
+
+    def check_file(self, path: Path) -> str | None:
+        """Check the graph. Raises VerificationError."""
+        check_graph(path)
+        return "onnx.checker"
+
+    def float16_runner(self, path: Path, watch: Watch, models: ModelSource | None) -> tuple[Runner, str] | None:
+        """Return onnx.reference for what the graph writer wrote, and PyTorch for what PyTorch traced."""
+        from tleg.export.onnx.float16 import can_run, load, onnx_runner
+
+        content = load(path)
+        if can_run(content):
+            return one_by_one(onnx_runner(content, watch), watch), "onnx"
+        return super().float16_runner(path, watch, models)
+
+    def metadata(self, source: Source, depth: int | None) -> dict[str, str]:
+        """What a file says of itself."""
+        lineage = source.lineage(depth)
+        return encode_metadata(
+            OnnxMetadata(
+                kind=self.format.name,
+                opset=OPSET,
+                input=Input(source.input_size, source.preprocessing),
+                classes=source.classes,
+                learngene=lineage.learngene,
+                descendant=lineage.descendant,
+                folder=lineage.folder,
+            )
+        )
+
+
+class PlainBackend(OnnxBackend):
+    """All weights of one model in the file."""
+
+    def check_descendant(
+        self, header: LearngeneHeader, depth: int | None, *, layout: Layout, num_classes: int, precision: Precision
+    ) -> None:
+        """Refuse a file of more bytes than ONNX allows. Raises ExportError."""
+        assert depth is not None
+        check_size(header.cost.at(depth).parameters * BYTES_OF[precision])
+
+    def libraries(self, source: Source) -> tuple[str, ...]:
+        """Packages that had a part in writing a file."""
+        return (*super().libraries(source), *(("torch", "timm") if source.structure is None else ()))
+
+    def write(self, path: Path, source: Source, depth: int | None) -> None:
+        """Write a file. Raises ExportError, OSError."""
+        metadata = self.metadata(source, depth)
+        if source.structure is None:
+            from tleg.export.onnx.traced import write_torch
+
+            write_torch(path, source.model(depth), source.input_size, metadata=metadata)
+            return
+        from tleg.export.onnx.plain import write_layers, write_plain
+
+        structure, layout, precision = source.structure, source.layout, source.precision
+        if source.basis is None:
+            tensors, count = source.tensors(), source.lineage(depth).model.depth
+            assert count is not None, "a plain ViT has a depth"
+            write_layers(path, structure, tensors, count, layout=layout, precision=precision, metadata=metadata)
+        else:
+            assert depth is not None
+            tensors, basis = source.tensors(), source.basis
+            write_plain(path, structure, basis, tensors, depth, layout=layout, precision=precision, metadata=metadata)
+
+
+class CompactBackend(OnnxBackend):
+    """The terms in the file, and one depth."""
+
+    def write(self, path: Path, source: Source, depth: int | None) -> None:
+        """Write a file. Raises ExportError, OSError."""
+        from tleg.export.onnx.compact import write_compact
+
+        assert source.structure is not None
+        assert source.basis is not None
+        assert depth is not None
+        write_compact(
+            path,
+            source.structure,
+            source.basis,
+            source.tensors(),
+            depth,
+            layout=source.layout,
+            precision=source.precision,
+            metadata=self.metadata(source, depth),
+        )
+
+
+class ElasticBackend(OnnxBackend):
+    """The terms in the file, and the depth as an input."""
+
+    def write(self, path: Path, source: Source, depth: int | None) -> None:
+        """Write a file. Raises ExportError, OSError."""
+        from tleg.export.onnx.elastic import write_elastic
+
+        assert source.structure is not None
+        assert source.basis is not None
+        write_elastic(
+            path,
+            source.structure,
+            source.basis,
+            source.tensors(),
+            layout=source.layout,
+            precision=source.precision,
+            metadata=self.metadata(source, depth),
+        )

@@ -1,0 +1,76 @@
+"""Opening ONNX exports in ONNX Runtime, with what their metadata says."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tleg.errors import FileFormatError, VerificationError
+from tleg.export.backend import OpenExport
+from tleg.export.formats import Precision
+from tleg.export.onnx.metadata import decode_metadata
+from tleg.export.runners import Runner
+from tleg.files import require_utf8
+from tleg.learngene.basis import check_depth
+from tleg.learngene.container import open_binary
+
+_QUIET: Final = 4  # ONNX Runtime's 'fatal': what fails is raised as well, in this process's own words.
+
+
+def open_onnx(path: Path) -> OpenExport:
+    """Open an ONNX file that tleg exported. Raises InputError, or FileFormatError when it is none."""
+    open_binary(path).close()
+    require_utf8(path, "ONNX Runtime")
+    session = _open_session(path)
+    try:
+        metadata = decode_metadata(session.get_modelmeta().custom_metadata_map)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path} is not a usable ONNX export: {error}") from error
+    model = metadata.model
+    return OpenExport(
+        path=path,
+        format=metadata.format,
+        depth=model.depth,
+        num_classes=model.num_classes,
+        input_size=metadata.input.size,
+        preprocessing=metadata.input.preprocessing,
+        precision=model.dtype,
+        runner=_runner(session, path.name, model.dtype, elastic=metadata.format.every_depth),
+        classes=metadata.classes,
+        lineage=metadata.lineage,
+    )
+
+
+def _runner(session: Any, name: str, precision: Precision, *, elastic: bool) -> Runner:
+    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        feed: dict[str, Any] = {"images": np.asarray(images, precision)}
+        if elastic:
+            feed["depth"] = np.array(check_depth(depth), np.int64)
+        try:
+            (logits,) = session.run(["logits"], feed)
+        except Exception as error:  # ONNX Runtime has an exception for each of its states.
+            raise VerificationError(f"ONNX Runtime cannot run {name}: {_one_line(error)}") from error
+        return np.asarray(logits, np.float32)
+
+    return run
+
+
+def _open_session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _QUIET
+    # ONNX Runtime knows nothing of OMP_NUM_THREADS, with which people say how much of a shared machine to use.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdigit():
+        options.intra_op_num_threads = int(threads)
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise FileFormatError(f"ONNX Runtime cannot open {path}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

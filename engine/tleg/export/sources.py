@@ -1,0 +1,240 @@
+"""What exports are made from, loaded: a learngene, whose descendants are expanded, or the model of a folder, as it is."""
+
+import copy
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tleg.errors import FileFormatError, InputError
+from tleg.export.backend import Array, Source
+from tleg.export.comparison import Reference, learngene_reference, model_reference
+from tleg.export.manifest import FolderRecord, Lineage
+from tleg.export.origin import TRAINING_RECORD
+from tleg.export.plan import BuildPlan, FolderPlan, PlannedExport
+from tleg.learngene.expansion import expand_tensors, new_head
+from tleg.learngene.header import Layout, Structure
+from tleg.learngene.structure import (
+    auxiliary_layout_name,
+    inner_name,
+    is_block,
+    layer_name,
+    official_layout_name,
+    parameter_shapes,
+)
+from tleg.models.float16 import check_range, to_float16
+from tleg.models.learngene import Learngene, read_tensors
+from tleg.models.timm_folder import CONFIG, WEIGHTS, save_timm_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_ALWAYS = ("tleg", "numpy", "safetensors")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LearngeneSource(Source):
+    """A learngene whose descendants are exported as a plan says. Needs no torch, but for `model`."""
+
+    plan: BuildPlan
+    learngene: Learngene
+
+    @classmethod
+    def load(cls, plan: BuildPlan) -> "LearngeneSource":
+        """Read and check the learngene's tensors. Raises FileFormatError or VerificationError."""
+        return cls(
+            plan=plan,
+            learngene=read_tensors(plan.file),
+            structure=plan.architecture.structure,
+            layout=plan.layout,
+            precision=plan.request.precision,
+            num_classes=plan.head.num_classes,
+            input_size=plan.header.architecture.input_size,
+            preprocessing=plan.header.preprocessing,
+            classes=plan.classes,
+            basis=plan.header.basis,
+            libraries=_ALWAYS,
+        )
+
+    def lineage(self, depth: int | None) -> Lineage:
+        """Where an export's weights come from."""
+        return Lineage(self.plan.learngene_record(), descendant=self.plan.descendant_record(depth))
+
+    def reference(self, export: PlannedExport) -> Reference:
+        """What an export must compute: at its depth, or at those asked for, the auxiliary model's, and the shallowest."""
+        depths: tuple[int, ...] = tuple(sorted({1, self.plan.header.auxiliary.depth, *self.plan.request.depths}))
+        if export.depth is not None:
+            depths = (export.depth,)
+        return learngene_reference(self.learngene, self.plan.descendant_record(export.depth), depths)
+
+    def tensors(self) -> Mapping[str, Array]:
+        """The learngene's tensors, with a new head where one was asked for."""
+        tensors, head = dict(self.learngene.tensors), self.plan.head
+        if head.policy == "new":
+            tensors |= new_head(tensors["head.weight"].shape[1], head.num_classes, self.plan.request.seed)
+        return tensors
+
+    def state(self, depth: int | None) -> Mapping[str, Array]:
+        """The weights of a descendant. Raises ExportError for values beyond the range of float16."""
+        assert depth is not None
+        state: dict[str, Any] = expand_tensors(self.tensors(), self.plan.header, depth)
+        if self.layout == "official":
+            state = {official_layout_name(name): values for name, values in state.items()}
+        return _rounded(state) if self.precision == "float16" else state
+
+    def model(self, depth: int | None) -> Any:
+        """A descendant. Raises ExportError for values beyond the range of float16."""
+        from tleg.models.descendant import expand
+
+        assert depth is not None
+        return expand(
+            self.learngene,
+            depth,
+            layout=self.layout,
+            num_classes=self.num_classes,
+            dtype=self.precision,
+            seed=self.plan.request.seed,
+        )
+
+    def write_folder(self, path: Path, depth: int | None) -> None:
+        """Write a descendant into a folder. Raises ExportError, OSError."""
+        save_timm_folder(
+            path,
+            self.state(depth),
+            self.plan.header.architecture,
+            depth,
+            preprocessing=self.preprocessing,
+            layout=self.layout,
+            num_classes=self.num_classes,
+            classes=self.classes,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FolderSource(Source):
+    """The model of a folder that timm loads, in float32 and eval mode: a fine-tuned descendant, or any other."""
+
+    plan: FolderPlan
+    loaded: Any
+
+    @classmethod
+    def load(cls, plan: FolderPlan) -> "FolderSource":
+        """Load and check a folder's model. Raises InputError or FileFormatError."""
+        from tleg.models.pretrained import open_folder
+
+        opened = open_folder(plan.path)
+        model = opened.model.float()
+        if opened.num_classes < 1:
+            raise InputError(f"the model in {plan.path} has no head, so it gives no logits; train it on classes first")
+        for name, value in model.state_dict().items():
+            if not value.isfinite().all():
+                raise FileFormatError(f"{opened.file} holds values in '{name}' that are not finite")
+        plain = plain_vit(model)
+        return cls(
+            plan=plan,
+            loaded=model,
+            structure=None if plain is None else plain[0],
+            layout="auxiliary" if plain is None else plain[1],
+            precision=plan.request.precision,
+            num_classes=model.num_classes,
+            input_size=_input_size(opened.input_size, plain),
+            preprocessing=opened.preprocessing,
+            classes=opened.classes,
+            basis=None,
+            libraries=(*_ALWAYS, "torch", "timm"),
+        )
+
+    def lineage(self, depth: int | None) -> Lineage:
+        """Where an export's weights come from."""
+        folder = FolderRecord(
+            name=self.plan.name,
+            architecture=self.plan.folder.architecture,
+            depth=self.plan.folder.depth if self.structure is None else len(self.loaded.blocks),
+            dtype=self.precision,
+            num_classes=self.num_classes,
+            sha256=self.plan.sha256,
+            training=self.plan.training,
+        )
+        return Lineage(self.plan.learngene, folder=folder)
+
+    def reference(self, export: PlannedExport) -> Reference:
+        """What an export must compute."""
+        folder = self.lineage(export.depth).folder
+        assert folder is not None
+        return model_reference(self.loaded, self.input_size, folder)
+
+    def tensors(self) -> Mapping[str, Array]:
+        """The model's weights, in the auxiliary layout."""
+        return {auxiliary_layout_name(name): values for name, values in self._state().items()}
+
+    def state(self, depth: int | None) -> Mapping[str, Array]:
+        """The model's weights; counters, such as those of batch norm, stay integers. Raises ExportError."""
+        return _rounded(self._state()) if self.precision == "float16" else self._state()
+
+    def model(self, depth: int | None) -> Any:
+        """The model; in float16 a copy, because the model itself stays the float32 reference. Raises ExportError."""
+        if self.precision == "float32":
+            return self.loaded
+        for name, values in self.loaded.state_dict().items():
+            if values.is_floating_point() and values.numel():
+                check_range(name, float(values.abs().max()))
+        return copy.deepcopy(self.loaded).half()
+
+    def write_folder(self, path: Path, depth: int | None) -> None:
+        """Write the folder again, with its configuration and its record of the training. Raises ExportError, OSError."""
+        from safetensors.numpy import save_file
+
+        save_file(dict(self.state(depth)), path / WEIGHTS, metadata={"format": "pt"})
+        (path / CONFIG).write_text(json.dumps(self.plan.folder.config, indent=2) + "\n")
+        if self.plan.training is not None:
+            shutil.copyfile(self.plan.path / TRAINING_RECORD, path / TRAINING_RECORD)
+
+    def _state(self) -> dict[str, Array]:
+        """The model's state as arrays, by timm's names."""
+        return {name: value.detach().cpu().contiguous().numpy() for name, value in self.loaded.state_dict().items()}
+
+
+def folder_reference(path: Path, record: FolderRecord) -> Reference:
+    """What an export of a folder must compute. Raises InputError or FileFormatError."""
+    from tleg.models.pretrained import open_folder
+
+    opened = open_folder(path)
+    model = opened.model.float()
+    return model_reference(model, _input_size(opened.input_size, plain_vit(model)), record)
+
+
+def plain_vit(model: "nn.Module") -> tuple[Structure, Layout] | None:
+    """Return what a loaded model computes and its layout, when it is a plain ViT that the graph writer knows."""
+    from timm.models.vision_transformer import VisionTransformer
+    from torch import nn
+
+    from tleg.models.architecture import plain_structure
+
+    if type(model) is not VisionTransformer or not len(model.blocks):
+        return None
+    layout: Layout = "auxiliary" if isinstance(model.fc_norm, nn.Identity) else "official"
+    try:
+        structure, _ = plain_structure(model, layout)
+    except FileFormatError:  # Sizes that timm takes and the graph writer does not, such as images that it pads.
+        return None
+    if structure is None:
+        return None
+    expected: dict[str, tuple[int, ...]] = {}
+    for name, shape in parameter_shapes(structure, model.num_classes).items():
+        layers = range(len(model.blocks)) if is_block(name) else ()
+        expected |= {layer_name(layer, inner_name(name)): shape for layer in layers} if layers else {name: shape}
+    found = {auxiliary_layout_name(name): tuple(value.shape) for name, value in model.state_dict().items()}
+    return (structure, layout) if found == expected else None
+
+
+def _rounded(state: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: to_float16(name, values) if values.dtype == np.float32 else values for name, values in state.items()}
+
+
+def _input_size(known: tuple[int, int, int], plain: tuple[Structure, Layout] | None) -> tuple[int, int, int]:
+    """(channels, height, width) of an image: the only one that a plain ViT takes, or the folder's."""
+    return known if plain is None else (plain[0].channels, *plain[0].image_size)

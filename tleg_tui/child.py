@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from tleg.errors import describe_os_error
+from tleg.errors import TlegError, describe_os_error, read_error
 from tleg.threads import launched_environment
 
 # A long call of torch or ONNX Runtime answers a signal only when it is over.
@@ -36,11 +36,11 @@ class ChildResult:
         return None
 
     @property
-    def sentence(self) -> str:
-        """What went wrong, as a sentence."""
+    def error(self) -> TlegError:
+        """What went wrong: as the command says it, or how it ended where it says nothing."""
         if self.words:
-            return self.words
-        return f"it was ended by signal {-self.code}" if self.code < 0 else f"it ended with exit code {self.code}"
+            return read_error(self.words) or TlegError(self.words)
+        return TlegError(f"it was ended by signal {-self.code}" if self.code < 0 else f"it ended with exit code {self.code}")
 
 
 async def run_tleg(
@@ -59,6 +59,7 @@ async def run_tleg(
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
         "TERM": "dumb",
+        "TLEG_ERRORS": "json",
     }
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # asyncio's own subprocess is never done when it is cancelled while it starts (its pending calls are never made).

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from tleg.errors import concerning
 from tleg.learngene.basis import check_depth
-from tleg.references import DEFAULT_LEARNGENE, Kind, expect, resolve
+from tleg.references import DEFAULT_LEARNGENE, Kind
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
@@ -32,17 +33,17 @@ if TYPE_CHECKING:
 Name = str | os.PathLike[str]
 
 
-def path_of(text: Name, *kinds: Kind) -> Path:
+def path_of(text: Name, *kinds: Kind, field: str = "learngene") -> Path:
     """Return the path of what a text names, of some kinds; for a run that is not finished, of its last checkpoint.
 
-    torch is loaded for such a run alone. Raises InputError and FileFormatError.
-    """
-    reference = resolve(text)
-    if reference.kind == "run":
-        from tleg.training.models import materialise
+    field  the option or argument that the text is of
 
-        reference = materialise(reference, kinds)
-    return expect(reference, *kinds).place
+    torch is loaded for such a run alone. Raises what `tleg.training.names.resolve_model` raises.
+    """
+    from tleg.training.names import resolve_model
+
+    with concerning(field):
+        return resolve_model(os.fspath(text), *kinds).place
 
 
 def read_header(learngene: Name) -> "LearngeneHeader":
@@ -173,7 +174,7 @@ def verify(path: Name, learngene: Name | None = None) -> "Report":
     from tleg.export.verify import check_path
 
     return check_path(
-        path_of(path, "learngene", "folder", "export"),
+        path_of(path, "learngene", "folder", "export", field="path"),
         None if learngene is None else path_of(learngene, "learngene", "folder"),
     )
 
@@ -271,8 +272,11 @@ def prepare_evaluation(path: Name, options: "Evaluation") -> PreparedEvaluation:
     subject = reading_as(subject, options.images.exif)
     if options.record:
         if subject.kind != "learngene" or not Path(path).is_file():
-            raise InputError("--record writes into a learngene file; name one by its path")
-        check_file(Path(path), overwrite=True)
+            raise InputError(
+                "--record writes into a learngene file; name one by its path", field=("record", "path"), code="wrong-kind"
+            )
+        with concerning("path"):
+            check_file(Path(path), overwrite=True)
     data = open_evaluation_data(
         options.data,
         options.images,

@@ -5,13 +5,14 @@ import importlib.util
 import os
 import platform
 import sys
-import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from tleg.errors import describe_library
 
 State = Literal["found", "missing", "broken"]
 
@@ -149,27 +150,6 @@ def _find_library(name: str, module: str) -> Library:
     return Library(name, "found", installed)
 
 
-def library_problem(error: BaseException) -> str | None:
-    """Say which library did not load, and what to do, when that is why an exception was raised; None when it is not.
-
-    A broken installation shows itself in whatever its import raises, often from a library that it needs in turn: onnx fails
-    with a TypeError of protobuf's. So it is told by where it was raised: while a required library's module was executed.
-    """
-    tops = {module.partition(".")[0]: name for name, module in REQUIRED.items()}
-    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>")
-    loading = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames)
-    top = next((name for name in loading if name in tops), None)
-    if top is None and isinstance(error, ImportError):
-        top = (error.name or "").partition(".")[0]
-    if top not in tops:
-        return None
-    found = _find_library(tops[top], top)
-    if found.state == "missing":
-        return _advice(found)
-    lines = str(error).strip().splitlines()
-    return _advice(Library(found.name, "broken", found.version, lines[0] if lines else type(error).__name__))
-
-
 def _torch_facts() -> tuple[int, str | None, tuple[Device, ...]]:
     """Threads, the CUDA version that torch was built for, and the devices."""
     import torch
@@ -202,7 +182,4 @@ def _writable(folder: Path) -> bool:
 
 
 def _advice(library: Library) -> str:
-    if library.state == "missing":
-        return f"{library.name} is not installed: pip install {library.name}"
-    installed = f"{library.name} {library.version}" if library.version else library.name
-    return f"{installed} does not load ({library.reason}): pip install --force-reinstall {library.name}"
+    return describe_library(library.name, reason=None if library.state == "missing" else library.reason)

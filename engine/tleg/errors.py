@@ -1,59 +1,195 @@
 """Every error that tleg raises on purpose, what errors of others mean, and the exit codes.
 
 One line each: what went wrong, why, and what to do next. A library user catches `TlegError` for all of them; `exit_code_of`
-is the one place where an exception becomes an exit code.
+is the one place where an exception becomes an exit code. Programs read `code` and `field`, never the sentence.
 """
 
 import errno
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import IntEnum
-from types import TracebackType
-from typing import Final
+from types import MappingProxyType, TracebackType
+from typing import Any, ClassVar, Final
+
+# What went wrong, as programs tell it apart: the code of an error, and what it says. docs/errors.md explains each.
+CODES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "failed": "The job failed; the message says why.",
+        "unusable": "What was given cannot be used; the message says why.",
+        "usage": "A command was called with an option or an argument that it does not have, or that it cannot read.",
+        "missing": "An option, or something that another option needs, was not given.",
+        "malformed": "A text does not follow the grammar of its option.",
+        "out-of-range": "A number, or several, lie outside what is possible.",
+        "unknown-name": "A word is none of those that there are.",
+        "conflict": "Options contradict each other, or one was given without the one that it belongs to.",
+        "not-found": "A name or a path leads to nothing.",
+        "ambiguous": "A name could mean several things.",
+        "wrong-kind": "A name or a path leads to something else than is needed.",
+        "exists": "The output exists already; it is replaced when that is asked for.",
+        "bad-file": "A file is damaged, of a newer version, or not what it should be.",
+        "bad-data": "A data set is empty, incomplete or contradictory.",
+        "mismatch": "Two things do not belong together, such as a teacher and the classes of the data.",
+        "unsupported": "A model, or a device, cannot do what was asked of it.",
+        "no-device": "A device that was asked for is not there.",
+        "not-installed": "A package or a program that is needed is not there, or does not load.",
+        "wrong-state": "A run is in a state in which this cannot be done with it, such as at work.",
+        "changed": "What a run is trained on changed since it began.",
+        "not-finite": "Weights, a loss or outputs hold NaN or infinity.",
+        "system": "The operating system refused: permissions, room, memory, processes.",
+        "verification": "A file does not compute what it should, or its contents changed since it was written.",
+        "stopped": "A training was asked to stop, and did.",
+        "lost-process": "Another process of a run is gone.",
+        "interrupted": "A person interrupted the command, or said no.",
+        "unexpected": "An error that nobody foresaw.",
+    }
+)
 
 
 class TlegError(Exception):
-    """The job failed. Base of every error that tleg raises on purpose."""
+    """The job failed. Base of every error that tleg raises on purpose.
+
+    message  what went wrong, and why
+    advice   what to do about it on a command line, where that is said apart: another program has a way of its own.
+             `str(error)` is both, with '; ' between them
+    code     one of CODES, for programs
+    fields   the options or arguments that it is about, by the names that recipe files have ('batch-size'): first the one to
+             change; empty where it is about none
+    """
+
+    default_code: ClassVar[str] = "failed"
+    default_field: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        field: str | tuple[str, ...] | None = None,
+        code: str | None = None,
+        advice: str = "",
+    ) -> None:
+        super().__init__(f"{message}; {advice}" if advice else message)
+        self.message = message
+        self.advice = advice
+        self.code = code or self.default_code
+        if self.code not in CODES:
+            raise ValueError(f"there is no code '{self.code}'")
+        self._fields = (field,) if isinstance(field, str) else field or ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The options or arguments that it is about."""
+        return self._fields or (() if self.default_field is None else (self.default_field,))
+
+    @property
+    def field(self) -> str | None:
+        """The option or argument to change; None where it is about none."""
+        return next(iter(self.fields), None)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What another error needs to be about the same: `raise InputError(f"{path}: {error}", **error.about)`."""
+        return {"field": self.fields, "code": self.code}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The error as JSON values, which `read_error` reads."""
+        return {
+            "message": self.message,
+            "advice": self.advice or None,
+            "code": self.code,
+            "field": self.field,
+            "fields": list(self.fields),
+        }
+
+    def concerns(self, *fields: str) -> None:
+        """Name the options that it is about, unless whoever raised it knew them."""
+        self._fields = self.fields or fields
+
+
+@contextmanager
+def concerning(*fields: str) -> Iterator[None]:
+    """Let errors that are raised inside be about these options, unless they name some themselves. Also decorates."""
+    try:
+        yield
+    except TlegError as error:
+        error.concerns(*fields)
+        raise
+
+
+def read_error(text: str) -> TlegError | None:
+    """Return the error that a process of tleg wrote as a JSON document in one line; None for any other line."""
+    try:
+        found = json.loads(text)
+        fields = tuple(str(each) for each in found["fields"])
+        advice = found["advice"]
+        return TlegError(str(found["message"]), field=fields, code=str(found["code"]), advice=str(advice) if advice else "")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 class InputError(TlegError):
     """What the user gave cannot be used: a wrong option, name, number or path."""
 
+    default_code = "unusable"
+
 
 class FileFormatError(InputError):
     """A file is not what it should be: truncated, wrongly shaped, of a future version, or something else."""
+
+    default_code = "bad-file"
 
 
 class NotFoundError(InputError):
     """A name that means nothing here: no path, no run, nothing that ships with tleg."""
 
+    default_code = "not-found"
+
 
 class DepthError(InputError):
     """A depth outside 1 to MAX_DEPTH, or not a whole number."""
+
+    default_code = "out-of-range"
 
 
 class BasisError(InputError):
     """An unknown basis, or one whose parameters make no sense."""
 
+    default_code = "malformed"
+    default_field = "basis"
+
 
 class ArchitectureError(InputError):
     """An architecture that tleg cannot expand, with the reason."""
+
+    default_code = "unsupported"
 
 
 class DataError(InputError):
     """A data set that is missing, empty or contradictory."""
 
+    default_code = "bad-data"
+    default_field = "data"
+
 
 class TeacherError(InputError):
     """A teacher that does not fit the data, or that knows no more than chance."""
+
+    default_code = "mismatch"
+    default_field = "teacher"
 
 
 class ExportError(TlegError):
     """An export could not be written."""
 
+    default_code = "system"
+
 
 class VerificationError(TlegError):
     """A file does not compute what it should, or its contents changed since it was written."""
+
+    default_code = "verification"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -154,6 +290,8 @@ _GPU_LIBRARY: Final = (
 )
 _NCCL: Final = "the GPUs cannot talk to each other: run it again with NCCL_DEBUG=INFO, whose lines are in the log"
 _PORT: Final = "the port at which the processes of the run meet is taken: wait a moment, or set another MASTER_PORT"
+# Libraries whose modules have other names.
+_INSTALLED_AS: Final = {"PIL": "pillow", "pynvml": "nvidia-ml-py", "textual_serve": "textual-serve"}
 # In the type's name and the text; the first that is found counts.
 _KNOWN: Final = (
     (r"expected more than 1 value per channel", _BATCH_NORM),
@@ -178,11 +316,12 @@ def explain(error: BaseException) -> str | None:
     text = last_words(error)
     if isinstance(error, MemoryError):
         return MEMORY
-    library = _that_does_not_load(error)
-    if library is not None:
-        first, culprit = library
-        because = "" if first == culprit else f" because {culprit} does not"
-        return f"{first} does not load{because}: {text[:_LONGEST]}. `tleg doctor` says what to install again"
+    if (names := not_loaded(error)) is not None:
+        missing = isinstance(error, ModuleNotFoundError) and library_of(error.name or "") == names[-1]
+        reason = None if missing else (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST]
+        return (
+            f"{describe_library(*(names[-1:] if missing else names), reason=reason)}; `tleg doctor` looks at every library"
+        )
     if isinstance(error, OSError) and error.strerror:
         return locate_os_error(error)
     for pattern, sentence in _KNOWN:
@@ -203,12 +342,35 @@ def last_words(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _that_does_not_load(error: BaseException) -> tuple[str, str] | None:
-    """The library that tleg was importing when the error came, and the innermost one that failed; None for other errors."""
-    names = [_library(name) for name in _importing(error.__traceback__)]
-    if not names and isinstance(error, ModuleNotFoundError):
-        names = [_library(error.name or "a library")]
-    return (names[0], names[-1]) if names else None
+def describe_library(name: str, *needed: str, reason: str | None) -> str:
+    """Say that a library is not installed (no reason), or does not load, and what to do.
+
+    needed  the libraries through which it fails, where it is not by itself
+    reason  the first line of the error
+    """
+    if reason is None:
+        return f"{name} is not installed: pip install {name}"
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        installed = f"{name} {version(name)}"
+    except PackageNotFoundError:  # Some builds go by another name, such as onnxruntime-gpu.
+        installed = name
+    return f"{installed} does not load ({reason}): pip install --force-reinstall {' '.join((name, *needed))}"
+
+
+def library_of(module: str) -> str:
+    """The library that a module belongs to, as it is installed."""
+    top = module.partition(".")[0]
+    return "protobuf" if module.startswith("google.protobuf") else _INSTALLED_AS.get(top, top)
+
+
+def not_loaded(error: BaseException) -> tuple[str, ...] | None:
+    """The library that tleg was importing when the error came, and the innermost one where that is another; else None."""
+    names = [library_of(name) for name in _importing(error.__traceback__)]
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        names.append(library_of(error.name))
+    return tuple(dict.fromkeys((names[0], names[-1]))) if names else None
 
 
 def _importing(traceback: TracebackType | None) -> list[str]:
@@ -224,8 +386,3 @@ def _importing(traceback: TracebackType | None) -> list[str]:
             found.append(name)
         traceback = traceback.tb_next
     return found
-
-
-def _library(module: str) -> str:
-    """The name of a library by a module of it."""
-    return "protobuf" if module.startswith("google.protobuf") else module.partition(".")[0]

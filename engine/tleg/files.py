@@ -27,7 +27,7 @@ def check_file(target: Path, *, overwrite: bool) -> None:
     """
     _check_existing(target, overwrite=overwrite)
     if target.is_dir():
-        raise InputError(f"{target} is a folder; name a file")
+        raise InputError(f"{target} is a folder; name a file", code="wrong-kind")
     _check_writable(target)
 
 
@@ -40,28 +40,31 @@ def check_folder(target: Path, *, overwrite: bool, own: Collection[str] = FOLDER
     """
     _check_existing(target, overwrite=overwrite)
     if target.exists() and not target.is_dir():
-        raise InputError(f"{target} is a file; name a folder")
+        raise InputError(f"{target} is a file; name a folder", code="wrong-kind")
     _check_writable(target)
     foreign = sorted(path.name for path in target.iterdir() if path.name not in own) if target.is_dir() else []
     if foreign:
-        raise InputError(f"{target} holds {foreign[0]}, which tleg did not make; --force replaces tleg's own folders alone")
+        raise InputError(
+            f"{target} holds {foreign[0]}, which tleg did not make; --force replaces tleg's own folders alone",
+            code="wrong-kind",
+        )
 
 
 def _check_existing(target: Path, *, overwrite: bool) -> None:
     try:
         if target.exists() and not overwrite:
-            raise InputError(f"{target} exists already; --force replaces it")
+            raise InputError(f"{target} exists already", code="exists", advice="--force replaces it")
     except OSError as error:
-        raise InputError(f"cannot write {target}: {describe_os_error(error)}") from error
+        raise InputError(f"cannot write {target}: {describe_os_error(error)}", code="system") from error
 
 
 def _check_writable(target: Path) -> None:
     """The nearest folder above the target that exists must allow new entries."""
     above = next(folder for folder in target.absolute().parents if folder.exists())
     if not above.is_dir():
-        raise InputError(f"cannot write {target}: {above} is a file")
+        raise InputError(f"cannot write {target}: {above} is a file", code="system")
     if not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {target}: no permission to write in {above}")
+        raise InputError(f"cannot write {target}: no permission to write in {above}", code="system")
 
 
 @contextmanager
@@ -208,7 +211,9 @@ def text_only(value: Any) -> Any:
 def require_utf8(path: Path, opener: str) -> None:
     """Refuse a path that is no UTF-8, before the work, where a library opens it that takes text alone. Raises InputError."""
     if not is_utf8(str(path)):
-        raise InputError(f"the name of {readable_path(path)} is no UTF-8, and {opener} opens no such path; rename it")
+        raise InputError(
+            f"the name of {readable_path(path)} is no UTF-8, and {opener} opens no such path; rename it", code="unsupported"
+        )
 
 
 def is_utf8(name: str) -> bool:

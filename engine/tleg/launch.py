@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tleg.errors import InputError, TlegError
+from tleg.errors import InputError, TlegError, concerning
 from tleg.files import check_file, check_folder, undone_on_failure
 from tleg.learngene.container import open_binary
 from tleg.recipes.io import command_words, from_values, to_values
@@ -40,6 +40,7 @@ _MODELS: Final[Mapping[str, tuple[Kind, ...]]] = {
 LOOK_MODULE: Final = "tleg.data.fingerprint"
 
 
+@concerning("output")
 def check_output(recipe: TrainingRecipe, output: Path, *, overwrite: bool) -> None:
     """Refuse, before the work, an output that cannot be written: a file for a learngene, a folder for a descendant.
 
@@ -124,15 +125,25 @@ def resume_training(
     """
     spec, state = read_spec(folder), _settled(folder)
     if state.at_work:
-        raise InputError(f"run {folder.id} is {state.state}; `tleg attach {folder.id}` shows it")
+        raise InputError(
+            f"run {folder.id} is {state.state}", code="wrong-state", advice=f"`tleg attach {folder.id}` shows it"
+        )
     anew = (changes or {}).get("threads") == AUTO  # Not those that it began with.
     changes = {name: value for name, value in (changes or {}).items() if value != spec.recipe.get(name)}
     if state.state == "finished" and changes.get("epochs", 0) <= spec.recipe["epochs"]:
-        raise InputError(f"run {folder.id} is finished after {spec.recipe['epochs']} epochs; give more --epochs")
+        raise InputError(
+            f"run {folder.id} is finished after {spec.recipe['epochs']} epochs; give more --epochs",
+            field="epochs",
+            code="wrong-state",
+        )
     if "epochs" in changes and state.step and state.steps and state.epochs:
         done = state.step * state.epochs / state.steps
         if changes["epochs"] < done:
-            raise InputError(f"run {folder.id} has done {done:.1f} epochs already; give more --epochs than that")
+            raise InputError(
+                f"run {folder.id} has done {done:.1f} epochs already; give more --epochs than that",
+                field="epochs",
+                code="out-of-range",
+            )
     slurm = spec.launch.slurm if place is None else None if place == "here" else asdict(place)
     _check_restarts(changes.get("max-restarts", spec.launch.max_restarts), slurm)
     amended = _amend(spec, changes, slurm, state.step)
@@ -187,7 +198,8 @@ def check_inputs(folder: RunFolder, spec: RunSpec, *, accept: bool = False) -> t
     if "problem" in answer:
         if spec.launch.slurm is not None or spec.launch.nodes > 1:
             return ()
-        raise InputError(f"run {folder.id} cannot go on: {answer['problem']}")
+        problem = f"run {folder.id} cannot go on: {answer['problem']}"
+        raise InputError(problem, field=tuple(answer["field"]), code=answer["code"])
     changes = [InputChange(**each) for each in answer["changes"]]
     check_unchanged(folder, changes, accepted=accept)
     return tuple(each.text for each in changes)
@@ -214,10 +226,13 @@ def _check_restarts(restarts: int, slurm: object) -> None:
     """SLURM starts the processes, and torchrun, which would start them again, is not there."""
     if slurm is not None and restarts:
         raise InputError(
-            "--max-restarts is torchrun's, and SLURM starts a job without it; give --max-restarts 0 with --slurm"
+            "--max-restarts is torchrun's, and SLURM starts a job without it; give --max-restarts 0 with --slurm",
+            field=("max-restarts", "slurm"),
+            code="conflict",
         )
 
 
+@concerning("output")
 def _check_output_again(folder: RunFolder, spec: RunSpec) -> None:
     """Refuse, before the work, an output that somebody else put there while the run was away."""
     work = Path(spec.folder)
@@ -247,9 +262,10 @@ def with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:
         text = getattr(recipe, name, None)
         if text is None:
             continue
-        reference = expect(resolve(text, runs_dir, download="timm" in kinds), *kinds)
-        if reference.kind == "weights":
-            open_binary(reference.place).close()
+        with concerning(name):
+            reference = expect(resolve(text, runs_dir, download="timm" in kinds), *kinds)
+            if reference.kind == "weights":
+                open_binary(reference.place).close()
         if reference.run is not None and Path(text).name == text and not Path(text).exists():
             changes[name] = str(reference.run.path.absolute())
     return replace(recipe, **changes)

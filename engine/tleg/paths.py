@@ -42,4 +42,6 @@ def check_working_folder() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        raise InputError("the folder that you are in was removed; go to one that exists, such as with `cd ~`") from error
+        raise InputError(
+            "the folder that you are in was removed; go to one that exists, such as with `cd ~`", code="not-found"
+        ) from error

@@ -96,7 +96,7 @@ class Reference:
     def place(self) -> Path:
         """The path. Raises InputError for what is none."""
         if self.path is None:
-            raise InputError(f"'{self.text}' is {_NAMES[self.kind]}, where a path was expected")
+            raise InputError(f"'{self.text}' is {_NAMES[self.kind]}, where a path was expected", code="wrong-kind")
         return self.path
 
 
@@ -121,7 +121,8 @@ def resolve(
     if text.startswith(_HUB):
         name = text.partition(":")[2]
         raise InputError(
-            f"{text} lies on a hub; `hf download {name} --local-dir FOLDER` fetches it, and then name the folder"
+            f"{text} lies on a hub; `hf download {name} --local-dir FOLDER` fetches it, and then name the folder",
+            code="wrong-kind",
         )
     if text.startswith("local-dir:"):
         text = text.removeprefix("local-dir:")
@@ -173,24 +174,33 @@ def expect(reference: Reference, *kinds: Kind) -> Reference:
     if reference.kind == "checkpoint" and "weights" in kinds:
         raise InputError(
             f"{reference.text} is a file of weights, which does not say of which model; write TIMM_NAME:{reference.text}, "
-            f"such as resnet18:{reference.text}"
+            f"such as resnet18:{reference.text}",
+            code="wrong-kind",
         )
     if reference.kind == "checkpoint" and "learngene" in kinds:
         raise FileFormatError(
             f"{reference.text} is a file of weights, not a learngene; `tleg import` makes one of a checkpoint of the "
-            "paper's own code, and `tleg learn` learns one"
+            "paper's own code, and `tleg learn` learns one",
+            code="wrong-kind",
         )
     if reference.run is not None:
         run, learns = reference.run.id, reference.kind == "learngene" or (reference.kind == "run" and reference.learns)
         if learns and "learngene" not in kinds:
-            raise InputError(f"the run {run} learns a learngene; give its depth, with --learngene {run} --depth N")
+            raise InputError(
+                f"the run {run} learns a learngene; give its depth, with --learngene {run} --depth N", code="wrong-kind"
+            )
         if not learns and "folder" not in kinds:
-            raise InputError(f"the run {run} trains one model, not a learngene")
-        raise InputError(f"the run {run} is not finished, so it has no result yet; only its last checkpoint could be used")
+            raise InputError(f"the run {run} trains one model, not a learngene", code="wrong-kind")
+        raise InputError(
+            f"the run {run} is not finished, so it has no result yet; only its last checkpoint could be used",
+            code="wrong-state",
+        )
     if reference.kind == "folder":
-        raise InputError(f"{reference.text} is a folder; name a file")
+        raise InputError(f"{reference.text} is a folder; name a file", code="wrong-kind")
     wanted = [_NAMES[kind] for kind in kinds if kind not in ("run", "checkpoint")]
-    raise InputError(f"'{reference.text}' is {_NAMES[reference.kind]}; what is needed is {' or '.join(wanted)}")
+    raise InputError(
+        f"'{reference.text}' is {_NAMES[reference.kind]}; what is needed is {' or '.join(wanted)}", code="wrong-kind"
+    )
 
 
 def _at_path(text: str, path: Path) -> Reference:
@@ -210,16 +220,16 @@ def _expanded(text: str) -> Path:
     try:
         return Path(text).expanduser() if text.startswith("~") else Path(text)
     except RuntimeError as error:
-        raise InputError(f"cannot read {text!r}: there is no such user") from error
+        raise InputError(f"cannot read {text!r}: there is no such user", code="not-found") from error
 
 
 def _exists(path: Path, text: str) -> bool:
     try:
         return bool(text) and path.exists()
     except OSError as error:
-        raise InputError(f"cannot read {text!r}: {describe_os_error(error)}") from error
+        raise InputError(f"cannot read {text!r}: {describe_os_error(error)}", code="system") from error
     except ValueError as error:
-        raise InputError(f"cannot read {text!r}: {error}") from error
+        raise InputError(f"cannot read {text!r}: {error}", code="malformed") from error
 
 
 def _refuse_ambiguous(text: str, path: Path, runs_dir: Path) -> None:
@@ -232,7 +242,10 @@ def _refuse_ambiguous(text: str, path: Path, runs_dir: Path) -> None:
     if run is not None and not run.path.samefile(path):
         what = "a folder" if path.is_dir() else "a file"
         other = f"the newest run, {run.id}" if text == LAST else f"a run in {runs_dir}"
-        raise InputError(f"'{text}' is {what} here and {other}; write ./{text} for the one, and {run.path} for the other")
+        raise InputError(
+            f"'{text}' is {what} here and {other}; write ./{text} for the one, and {run.path} for the other",
+            code="ambiguous",
+        )
 
 
 def _nothing(text: str, path: Path, runs_dir: Path, *, download: bool) -> str:

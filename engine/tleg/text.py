@@ -95,7 +95,7 @@ def _format(value: float, units: Sequence[str], decimals: int) -> str:
 def _parse(text: str, units: Mapping[str, int], wanted: str) -> int:
     match = _NUMBER.fullmatch(text.strip().lower())
     if match is None or match[3] not in units:
-        raise InputError(f"{text!r} is not {wanted}")
+        raise InputError(f"{text!r} is not {wanted}", code="malformed")
     whole, fraction = match[1], match[2] or ""
     # In whole numbers: a limit must not move because 0.1 has no exact binary form.
     divisor: int = 10 ** len(fraction)

@@ -34,7 +34,9 @@ def parse_threads(text: str) -> int | None:
     if text == AUTO:
         return None
     if not re.fullmatch(r"\d{1,4}", text, re.ASCII) or not 1 <= int(text) <= MOST:
-        raise InputError(f"threads must be auto, or a whole number from 1 to {MOST}, not '{text}'")
+        raise InputError(
+            f"threads must be auto, or a whole number from 1 to {MOST}, not '{text}'", field="threads", code="malformed"
+        )
     return int(text)
 
 

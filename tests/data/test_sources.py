@@ -19,7 +19,8 @@ from tleg.data.fashion_mnist import FILES, ArrayImages
 from tleg.data.open import open_data
 from tleg.data.sources import SOURCES, DataSource, data_name, register, source_of
 from tleg.errors import DataError
-from tleg.recipes.recipes import DATA_HELP
+from tleg.recipes.fields import option_named
+from tleg.recipes.recipes import LearnRecipe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -166,7 +167,7 @@ def test_an_unknown_text_is_refused_with_all_that_is_known(run_cli: Any, tmp_pat
 def test_help_and_documentation_name_every_source() -> None:
     sources = [each for each in SOURCES.values() if each.name != "noise"]
     *some, last = [each.help for each in sources if each.help]
-    assert f"{', '.join(some)}, or {last}." == DATA_HELP
+    assert f"{', '.join(some)}, or {last}." == option_named(LearnRecipe, "data").help
     text = (ROOT / "docs" / "data.md").read_text()
     assert [form for each in sources for form in each.forms if form.partition("/NAME")[0] not in text] == []
 

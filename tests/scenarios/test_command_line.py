@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tleg.errors import DepthError, ExportError, InputError, VerificationError, exit_code_of
+from tleg.errors import DepthError, ExportError, InputError, VerificationError, exit_code_of, explain
 
 
 def failure(done: Any, code: int, says: str) -> None:
@@ -158,15 +158,12 @@ def test_a_broken_library_is_named_with_what_to_do(kind: str, learngene_file: Pa
         assert "tleg doctor" in sentence
 
 
-def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tleg import doctor
-
-    monkeypatch.setattr(doctor, "REQUIRED", {"no-such-library": "no_such_library.part"})
-    assert doctor.library_problem(ModuleNotFoundError("No module", name="no_such_library.part")) == (
-        "no-such-library is not installed: pip install no-such-library"
-    )
-    assert doctor.library_problem(ModuleNotFoundError("No module", name="another")) is None
-    assert doctor.library_problem(TypeError("unrelated")) is None
+def test_a_missing_library_is_named() -> None:
+    for module, library in (("no_such_library.part", "no_such_library"), ("PIL.Image", "pillow")):
+        assert explain(ModuleNotFoundError("No module", name=module)) == (
+            f"{library} is not installed: pip install {library}; `tleg doctor` looks at every library"
+        )
+    assert explain(TypeError("unrelated")) is None
 
 
 def test_doctor_says_what_to_do(run_cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from tleg.training.device import Placement
 from tleg.training.finetune import finetune
 from tleg.training.init import init_from_checkpoint, init_from_learngene, init_from_timm
 from tleg.training.learn import learn, learn_to_file
-from tleg.training.models import resolve_model
+from tleg.training.names import resolve_model
 from tleg.training.observer import TrainingStoppedError
 from tleg.training.teacher import Teacher
 

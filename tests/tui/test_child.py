@@ -34,18 +34,19 @@ def test_output_comes_line_by_line_and_as_a_document() -> None:
     assert [row["depth"] for row in result.document["depths"]] == [1, 2]
 
 
-def test_an_error_is_a_sentence_without_the_program_name() -> None:
+def test_an_error_comes_with_its_code_and_its_field() -> None:
     talk: list[str] = []
     result = asyncio.run(run_tleg(["inspect", "gone.safetensors"], on_talk=talk.append))
     assert result.code == 2
-    assert result.sentence == "there is no file gone.safetensors."
-    assert talk == ["tleg: there is no file gone.safetensors."]
+    error = result.error
+    assert (error.message, error.code, error.field) == ("there is no file gone.safetensors.", "not-found", "file")
+    assert len(talk) == 1
     assert result.document is None
 
 
 @pytest.mark.parametrize(("code", "sentence"), [(-9, "it was ended by signal 9"), (3, "it ended with exit code 3")])
 def test_silence_is_told_by_the_exit_code(code: int, sentence: str) -> None:
-    assert ChildResult(code, "", "").sentence == sentence
+    assert str(ChildResult(code, "", "").error) == sentence
 
 
 def stubborn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> Path:
@@ -125,7 +126,7 @@ def test_a_command_can_be_given_up_while_it_starts(tmp_path: Path, monkeypatch: 
 def test_a_command_that_cannot_be_started_is_one_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tleg_tui.child.sys.executable", str(tmp_path / "nothing"))
     result = run("preview")
-    assert (result.code, result.sentence) == (1, "tleg could not be started: No such file or directory")
+    assert (result.code, str(result.error)) == (1, "tleg could not be started: No such file or directory")
 
 
 def test_a_listener_that_fails_ends_the_command() -> None:
@@ -161,4 +162,4 @@ def test_a_command_that_is_killed_from_outside_is_told(tmp_path: Path, monkeypat
         os.kill(await started(place), signal.SIGKILL)
         return await task
 
-    assert asyncio.run(flow()).sentence == "it was ended by signal 9"
+    assert str(asyncio.run(flow()).error) == "it was ended by signal 9"

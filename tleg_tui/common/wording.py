@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from tleg.errors import TlegError
 from tleg.text import printable
 
 # Letters of a message, and of a value that somebody typed or pasted and that a message repeats.
@@ -14,9 +15,8 @@ _HALF: Final = 79  # Of a word without blanks, such as a path: what stays at eit
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 _QUOTED: Final = re.compile(r"(?<!\w)(['\"])(?P<value>(?:(?!\1).){49,}?)\1(?!\w)", re.DOTALL)  # Longer than that.
 _WORD: Final = re.compile(r"[^\s'\"]{161,}")
-# What a run may be told to do is done by keys here: a clause that names the command instead says nothing.
-_COMMAND: Final = re.compile(r"(?:[;:,] )?`tleg (?:attach|stop|resume|runs|logs|rm)\b[^`]*`[^;,.]*")
-_REPLACES: Final = re.compile(r"--force replaces it")
+# What a run may be told to do is done by keys here: a clause of its log that names the command instead says nothing.
+_COMMAND: Final = re.compile(r"(?:[;:,.] )?`tleg (?:attach|stop|resume|runs|logs)\b[^`]*`[^;,.]*")
 _ASKED: Final = re.compile(r"\b(add|give) --([a-z][a-z-]*[a-z])(?![\w-])")
 _OPTION: Final = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])(?![\w-])")
 
@@ -31,11 +31,24 @@ def said(text: str, names: Mapping[str, str] = _NO_NAMES) -> str:
         name = names.get(option, option)
         return f"'{name}'" if " " in name else name
 
-    text = _COMMAND.sub("", text).strip(" ;,")
-    text = _REPLACES.sub(f"tick {name_of('force') if 'force' in names else 'replace'} to replace it", text)
     text = _ASKED.sub(lambda found: f"fill in {name_of(found[2])}", text)
     text = _OPTION.sub(lambda found: name_of(found[1]), text)
     return shortened(text)
+
+
+def explained(error: Exception, replace: str = "") -> str:
+    """Return what an error says, without what it advises on a command line: keys and fields do that here.
+
+    replace  what there is to do where something exists already
+    """
+    if not isinstance(error, TlegError):
+        return str(error)
+    return f"{error.message}; {replace}" if error.code == "exists" and replace else error.message
+
+
+def noted(text: str) -> str:
+    """Return a sentence that a run wrote down, for whoever reads its folder, as it is shown."""
+    return said(_COMMAND.sub("", text).strip(" ;,"))
 
 
 def shortened(text: str) -> str:

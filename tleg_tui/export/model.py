@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 from tleg.export.formats import PRECISIONS, SourceKind, files_first, find_format, parse_layout, parse_precision
 from tleg.learngene.basis import parse_depths
 from tleg.learngene.container import read_file
@@ -17,14 +17,6 @@ from tleg_tui.common.learngenes import resolve_path
 
 DEFAULT_OUTPUT: Final = "exports"
 MOST_CLASSES: Final = 10_000_000
-
-
-class FieldError(InputError):
-    """What was typed into a field cannot be used; `field` is its name."""
-
-    def __init__(self, field: str, text: str) -> None:
-        super().__init__(text)
-        self.field = field
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +107,16 @@ def open_source(argument: str) -> ExportSource:
 
 
 def read_answers(source: ExportSource, answers: Answers) -> Order:
-    """Return what the choices mean. Raises FieldError for the first field that is wrong."""
+    """Return what the choices mean. Raises InputError for the first that is wrong, which names its option."""
     if not answers.kinds:
-        raise FieldError("kinds", "choose a format: space ticks it")
+        raise InputError("choose a format: space ticks it", field="export", code="missing")
     depths = _depths(source, answers)
     classes = _classes(source, answers.classes)
     try:
         output = resolve_path(answers.output)
     except InputError as error:
         said = str(error) if answers.output.strip() else "name a folder for the exports, such as exports"
-        raise FieldError("output", said) from None
+        raise InputError(said, field="output", code=error.code) from None
     layout = answers.layout if source.layouts and answers.layout != source.layouts[0] else None
     argument = f"./{source.argument}" if source.argument.startswith("-") else source.argument
     words = ["build", argument]
@@ -193,11 +185,9 @@ def _depths(source: ExportSource, answers: Answers) -> tuple[int, ...]:
     if source.folder or hold_every_depth(answers.kinds):
         return ()
     if not answers.depths.strip():
-        raise FieldError("depths", "name a depth: 8, several: 4,8,12, or a range: 4-8")
-    try:
+        raise InputError("name a depth: 8, several: 4,8,12, or a range: 4-8", field="depth", code="missing")
+    with concerning("depth"):
         return parse_depths(answers.depths)
-    except InputError as error:
-        raise FieldError("depths", str(error)) from None
 
 
 def _classes(source: ExportSource, text: str) -> int | None:
@@ -205,5 +195,5 @@ def _classes(source: ExportSource, text: str) -> int | None:
     if source.folder or not text:
         return None
     if not text.isascii() or not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_CLASSES:
-        raise FieldError("classes", f"a head has 1 to {MOST_CLASSES:,} classes, not '{text}'")
+        raise InputError(f"a head has 1 to {MOST_CLASSES:,} classes, not '{text}'", field="num-classes", code="out-of-range")
     return int(text)

@@ -143,6 +143,18 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "force": REPLACE,
     }
 )
+# Where each is answered.
+_PLACES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "export": "#kinds",
+        "depth": "#depths",
+        "dtype": "#dtype",
+        "layout": "#layout",
+        "num-classes": "#classes",
+        "output": "#output",
+        "force": "#replace",
+    }
+)
 
 
 class ExportQuestions(Vertical):
@@ -198,9 +210,10 @@ class ExportQuestions(Vertical):
         """Go to the first question."""
         self.query_one("#kinds").focus()
 
-    def go_to_replace(self) -> None:
-        """Go to the question whether to replace."""
-        self.query_one("#replace").focus()
+    def go_to(self, option: str | None) -> None:
+        """Go to the question that an option of `tleg build` answers; to the first where none does."""
+        places = self.query(_PLACES.get(option or "", "#kinds"))
+        (places.first() if places else self.query_one("#kinds")).focus()
 
     def explain(self) -> None:
         """Say what the format under the cursor is, and leave out the question for a depth where the file holds all."""

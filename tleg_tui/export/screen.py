@@ -15,14 +15,14 @@ from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
 
-from tleg.errors import TlegError
+from tleg.errors import InputError, TlegError
 from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.common.bars import KeyBar
 from tleg_tui.common.screens import Dialog
-from tleg_tui.common.wording import said
-from tleg_tui.export.model import ExportSource, FieldError, Order, Report, open_source, read_answers, read_report
+from tleg_tui.common.wording import explained, said
+from tleg_tui.export.model import ExportSource, Order, Report, open_source, read_answers, read_report
 from tleg_tui.export.questions import NAMES, REPLACE, ExportQuestions
 from tleg_tui.export.results import ExportLine, ExportList
 
@@ -143,7 +143,7 @@ class ExportScreen(Dialog[Path]):
         questions.explain()
         try:
             order = read_answers(self._source, questions.answers)
-        except FieldError as error:
+        except InputError as error:
             self._order = None
             self.refresh_bindings()
             self._tell(str(error), "problem")
@@ -292,10 +292,9 @@ class ExportScreen(Dialog[Path]):
             self._tell(f"given up{kept or '; nothing was written'}", "hint")
             self.query_one(ExportQuestions).begin()
             return
-        self._tell(result.sentence.replace("--force replaces it", f"tick '{REPLACE}' above") + kept, "problem")
-        order, questions = self._order, self.query_one(ExportQuestions)
-        exists = order is not None and not done and "--force" not in order.words and any(map(_exists, order.targets))
-        questions.go_to_replace() if exists else questions.begin()
+        error = result.error
+        self._tell(explained(error, f"tick '{REPLACE}' above") + kept, "problem")
+        self.query_one(ExportQuestions).go_to("force" if error.code == "exists" and not done else error.field)
 
     def _finished(self) -> None:
         self._set_stage("done")

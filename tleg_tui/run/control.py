@@ -16,6 +16,7 @@ from tleg.text import printable
 from tleg_tui.common.dialogs import NodeLineScreen
 from tleg_tui.common.run_actions import attach_command, question_of, refusal_of, resume, unfinished_depth
 from tleg_tui.common.screens import WorkScreen
+from tleg_tui.common.wording import explained
 from tleg_tui.run.watching import Watched
 
 # Between the last word of a trainer and the end of its process.
@@ -196,7 +197,7 @@ class RunControl(WorkScreen):
         except ChangedInputsError as error:
             self._ask_to_accept(error)
         except (TlegError, OSError) as error:
-            self.host.tell(str(error), wrong=True)
+            self.host.tell(explained(error), wrong=True)
         else:
             if isinstance(line, str):
                 self.app.push_screen(NodeLineScreen(line))

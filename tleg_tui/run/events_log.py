@@ -19,7 +19,7 @@ from tleg.runs.history import RunSnapshot
 from tleg.runs.reports import EvaluationReport
 from tleg.text import format_bytes, printable
 from tleg_tui.actions import bindings
-from tleg_tui.common.wording import said
+from tleg_tui.common.wording import noted
 from tleg_tui.run.lines import TextLines, to_strip
 from tleg_tui.run.numbers import grouped
 
@@ -174,12 +174,12 @@ def happenings(snapshot: RunSnapshot, broken: int = 0, broken_at: float | None =
         found.append(
             Happening(kept.t, "■", "$foreground-muted", f"checkpoint of step {grouped(kept.step)} saved{size}{best}")
         )
-    found += [Happening(each.t, "!", "$warning", said(each.text)) for each in snapshot.warnings]
+    found += [Happening(each.t, "!", "$warning", noted(each.text)) for each in snapshot.warnings]
     if (finish := snapshot.finish) is not None:
         colour = {"failed": "$error", "finished": "$success"}.get(finish.state, "$warning")
         reason = finish.reason or finish.state
         text = reason if reason.startswith(finish.state) else f"{finish.state}: {reason}"
-        found.append(Happening(finish.t, "✗" if finish.state == "failed" else "■", colour, said(text)))
+        found.append(Happening(finish.t, "✗" if finish.state == "failed" else "■", colour, noted(text)))
     if broken:
         lines = "1 line" if broken == 1 else f"{broken} lines"
         found.append(Happening(broken_at or 0.0, "!", "$warning", f"{lines} of the events could not be read"))

@@ -16,7 +16,7 @@ from tleg.runs.history import CurvePoint, RunSnapshot
 from tleg.runs.scalars import SCALARS, StepReport
 from tleg.runs.state import REMOVED
 from tleg.text import GLYPHS, format_duration, printable
-from tleg_tui.common.wording import said
+from tleg_tui.common.wording import noted
 from tleg_tui.host import host_of
 from tleg_tui.run.charts import FORMS, QUANTITIES, Quantity
 from tleg_tui.run.lines import TextLines
@@ -82,9 +82,9 @@ def _end(look: RunLook) -> str:
     where = f"step {grouped(state.step)} of {grouped(state.steps)}" if state.step is not None and state.steps else ""
     if state.state == "stopped":
         exports = "x exports" if snapshot.checkpoints else ""
-        return " · ".join(filter(None, (said(state.message or where), "R goes on", exports, best)))
+        return " · ".join(filter(None, (noted(state.message or where), "R goes on", exports, best)))
     if state.state == "failed":
-        return f"{said(state.message or 'see the log')} · R tries again"
+        return f"{noted(state.message or 'see the log')} · R tries again"
     return f"{_lost(look)} · R goes on"
 
 
@@ -92,7 +92,7 @@ def _lost(look: RunLook) -> str:
     kept = look.snapshot.checkpoints
     last = f"its last checkpoint is of step {grouped(kept[-1].step)}" if kept else "it has no checkpoint yet"
     if look.state.exit_code is not None and look.state.message:  # Another process of the run left its reason.
-        return f"{said(look.state.message)}; {last}"
+        return f"{noted(look.state.message)}; {last}"
     return f"the trainer ended without a word; {last}"
 
 

@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from tleg.runs.text import format_top1, mean_of
 from tleg.text import GLYPHS, format_bytes, printable
-from tleg_tui.common.wording import said
+from tleg_tui.common.wording import noted
 from tleg_tui.run_list import STATE_COLOURS, RunRow
 from tleg_tui.runs.table import data_of, origin_of
 
@@ -56,7 +56,7 @@ def describe(row: RunRow, place: Path, width: int, height: int) -> Content:
             (printable(row.id), "bold $accent"),
             (f"   {GLYPHS[row.state]} {row.state}", colour),
         ),
-        *([_line("says", said(state.message), colour if row.state in ("failed", "lost") else "")] if state.message else []),
+        *([_line("says", noted(state.message), colour if row.state in ("failed", "lost") else "")] if state.message else []),
         _line("trains", " · ".join(filter(None, (row.spec.kind, origin_of(row), data_of(row))))),
         *([_line("reached", reached)] if (reached := _best(row)) else []),
         _line("result", _result(row)),

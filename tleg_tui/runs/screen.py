@@ -19,6 +19,7 @@ from tleg_tui.actions import bindings
 from tleg_tui.common.inputs import Field
 from tleg_tui.common.run_actions import export_source, possible, question_of, refusal_of, resume, why_impossible
 from tleg_tui.common.screens import WorkScreen
+from tleg_tui.common.wording import explained
 from tleg_tui.run_list import RunRow
 from tleg_tui.runs.details import RunDetails
 from tleg_tui.runs.table import RunHeader, RunTable, empty_text, matches, run_line, skipped_text
@@ -343,9 +344,9 @@ class RunsScreen(WorkScreen):
             if folder is not None:
                 self._ask_to_accept(folder, error)
             else:
-                self.post_message(self.Done(str(error), wrong=True))
+                self.post_message(self.Done(explained(error), wrong=True))
         except (TlegError, OSError) as error:
-            self.post_message(self.Done(str(error), wrong=True))
+            self.post_message(self.Done(explained(error), wrong=True))
         else:
             self.post_message(self.Done(done))
             if isinstance(line, str):

@@ -15,6 +15,7 @@ from tleg.recipes.io import from_values
 from tleg.recipes.recipes import Kind
 from tleg.references import Reference, expect, resolve
 from tleg_tui.child import run_tleg
+from tleg_tui.common.wording import explained
 
 # A beginning, until timm itself has been asked.
 FIRST: Final = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "deit_tiny_patch16_224")
@@ -46,6 +47,7 @@ class ModelNames:
 TIMM: Final = ModelNames()
 
 _MOST_NEIGHBOURS: Final = 1000
+REPLACE: Final = "tick 'replace' below, or name another"  # What there is to do where the output exists.
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def check_places(
             exists = Path(output).exists()
             (check_file if kind == "learn" else check_folder)(Path(output), overwrite=overwrite)
         except (TlegError, OSError, ValueError) as error:
-            problems["output"] = str(error).replace("--force replaces it", "tick 'replace' below, or name another")
+            problems["output"] = explained(error, REPLACE)
     return Places(problems, exists)
 
 

@@ -15,7 +15,7 @@ from textual.widgets import Button, Static
 from tleg.text import format_bytes, format_count, printable
 from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.common.screens import Dialog
-from tleg_tui.common.wording import said
+from tleg_tui.common.wording import explained, said
 
 _WIDTH: Final = 10
 _CLASSES_NAMED: Final = 12
@@ -84,7 +84,7 @@ class DryRunScreen(Dialog[bool]):
             content = report(document)
             self._ready = message.result.code == 0
         else:
-            content = Content.assemble(("✗ ", "$error"), (said(message.result.sentence), "$foreground"))
+            content = Content.assemble(("✗ ", "$error"), (said(explained(message.result.error)), "$foreground"))
         self.query_one("#found", Static).update(content)
         launch, close = self.query_one("#launch", Button), self.query_one("#close", Button)
         launch.disabled = not self._ready

@@ -3,9 +3,8 @@
 A text that is empty is a field that is not given, so that the default holds.
 """
 
-import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,11 +12,12 @@ from typing import Any, Final, cast
 from tleg.errors import InputError
 from tleg.launch import training_command
 from tleg.recipes.fields import Option, check_value, options_of
-from tleg.recipes.io import NONE, argument_pairs, from_values, parse_arguments, read_value, to_values
+from tleg.recipes.io import NONE, argument_pairs, find_problems, from_values, parse_arguments, read_value, to_values
 from tleg.recipes.recipes import RECIPES, Kind, TrainingRecipe
 from tleg.runs.slurm import SlurmOptions
 from tleg.runs.spec import RunSpec
 from tleg_tui.common.learngenes import resolve_path
+from tleg_tui.common.wording import explained
 
 YES, NO = "yes", "no"
 START: Final = "start"
@@ -128,7 +128,8 @@ def read_text(each: Option, text: str) -> Any:
             value = _clean_place(text)
     except ValueError as error:
         if each.kind is dict:
-            raise InputError(f"{each.name} has a quotation mark that is not closed") from error
+            problem = f"{each.name} has a quotation mark that is not closed"
+            raise InputError(problem, field=each.name, code="malformed") from error
     value = read_value(each, value)
     check_value(each, value)
     return value
@@ -184,20 +185,6 @@ class Overlay:
         texts.update(laid)
 
 
-def field_of(message: str, values: Iterable[str], known: Iterable[str]) -> str:
-    """Return the field that a message is about: the one that 'must' be otherwise, else the first that it names, those that
-    were given before those that were not; '' when it names none."""
-    given = set(values)
-    found: list[tuple[bool, bool, int, int, str]] = []
-    for name in known:
-        pattern = rf"(?<![\w-])(?:--)?{'[- ]'.join(map(re.escape, name.split('-')))}(?![\w-])"
-        match = re.search(pattern, message)
-        if match is not None:
-            must = message[match.end() :].startswith(" must")
-            found.append((not must, name not in given, match.start(), -len(name), name))
-    return min(found)[-1] if found else ""
-
-
 def _read_alone(kind: Kind, each: Option, text: str) -> Any:
     value = read_text(each, text)
     if each.name in _OWN_GRAMMAR:
@@ -209,22 +196,12 @@ def _read_alone(kind: Kind, each: Option, text: str) -> Any:
 def _combine(
     kind: Kind, values: Mapping[str, Any], missing: tuple[str, ...], problems: dict[str, str]
 ) -> TrainingRecipe | None:
-    """The recipe, names standing for what is missing; or the contradictions, each at the field that it names."""
+    """The recipe, names standing for what is missing; or the contradictions, each at the field that it is about."""
     options = {each.name: each for each in options_of(RECIPES[kind])}
-    left = {**values, **{name: 1 if options[name].kind is int else "?" for name in missing}}
-    while True:
-        try:
-            recipe = from_values(kind, left)
-        except InputError as error:
-            name = field_of(str(error), left, options)
-            if name not in problems:
-                problems[name] = str(error)
-            if name not in left:
-                return None
-            # Without it the next contradiction shows.
-            del left[name]
-        else:
-            return None if problems else recipe
+    complete = {**values, **{name: 1 if options[name].kind is int else "?" for name in missing}}
+    found = find_problems(kind, complete)
+    problems.update({name: explained(error) for name, error in found.items()})
+    return None if found else from_values(kind, complete)
 
 
 def _with_gaps(kind: Kind, words: list[str], missing: tuple[str, ...]) -> list[str]:

@@ -19,6 +19,8 @@ from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg_tui.actions import bindings
 from tleg_tui.common.dialogs import ConfirmScreen
+from tleg_tui.common.wording import explained
+from tleg_tui.train.checks import REPLACE
 from tleg_tui.train.fields import RecipeField, RecipeGroup
 from tleg_tui.train.form import RecipeScreen
 from tleg_tui.train.model import Reading
@@ -58,12 +60,13 @@ class TrainScreen(RecipeScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("train")]
 
     class LaunchEnded(Message):
-        """The training was started, or could not be: then `started` is None, and `sentence` says why."""
+        """The training was started, or could not be: then `started` is None, `sentence` says why, `field` is to blame."""
 
-        def __init__(self, started: Started | None, sentence: str = "") -> None:
+        def __init__(self, started: Started | None, sentence: str = "", field: str | None = None) -> None:
             super().__init__()
             self.started = started
             self.sentence = sentence
+            self.field = field
 
     def __init__(self, kind: str, values: dict[str, Any]) -> None:
         super().__init__(kind, values)
@@ -118,7 +121,7 @@ class TrainScreen(RecipeScreen):
         try:
             started = await asyncio.to_thread(start_training, reading, self.host.runs_dir)
         except TlegError as error:
-            self.post_message(self.LaunchEnded(None, str(error)))
+            self.post_message(self.LaunchEnded(None, explained(error, REPLACE), error.field))
         except OSError as error:
             place = f": {error.filename}" if error.filename else ""
             self.post_message(self.LaunchEnded(None, f"{describe_os_error(error)}{place}"))
@@ -133,7 +136,8 @@ class TrainScreen(RecipeScreen):
             self._tell(message.sentence, wrong=True)
             if message.sentence:
                 self.host.tell(message.sentence, wrong=True)
-            self._refuse()
+            if not self._refuse() and message.field is not None:
+                self.run_worker(self._go_to(message.field), group="go", exclusive=True)
             return
         values = self._reading.values
         if isinstance(values.get("data"), str):

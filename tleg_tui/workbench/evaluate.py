@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Button, Label, Static
 
-from tleg.errors import InputError
+from tleg.errors import InputError, TlegError
 from tleg.learngene.header import Reached
 from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
@@ -18,7 +18,7 @@ from tleg.text import printable
 from tleg_tui.child import run_tleg
 from tleg_tui.common.inputs import Field, Tick
 from tleg_tui.common.screens import Dialog
-from tleg_tui.common.wording import said
+from tleg_tui.common.wording import explained, said
 
 
 class EvaluateScreen(Dialog[Reached]):
@@ -99,7 +99,7 @@ class EvaluateScreen(Dialog[Reached]):
         try:
             build_options(Evaluation, values)
         except InputError as error:
-            self._tell(str(error), wrong=True)
+            self._refuse(error)
             return
         if not words[3]:
             self._tell("name a data set: fashion-mnist, or a folder with val/CLASS/*", wrong=True)
@@ -121,7 +121,7 @@ class EvaluateScreen(Dialog[Reached]):
         document = result.document
         found = _read(document) if isinstance(document, dict) else None
         if result.code != 0 or found is None:
-            self._tell(result.sentence.replace("; --force replaces", "; tick the last box to replace"), wrong=True)
+            self._refuse(result.error)
             return
         self.host.remember_recent("data", words[3])
         best = max(found.top1, key=found.top1.__getitem__)
@@ -129,6 +129,13 @@ class EvaluateScreen(Dialog[Reached]):
         if notes := [str(note) for note in document.get("notes") or ()]:
             self.host.tell("; ".join(notes))
         self.dismiss(found)
+
+    def _refuse(self, error: TlegError) -> None:
+        """Say what is wrong, and go to the line that it is about."""
+        self._tell(explained(error, "tick the last box to replace what differs"), wrong=True)
+        for line in self.query(Field):
+            if line.id == error.field:
+                line.focus()
 
     def _tell(self, text: str, *, wrong: bool) -> None:
         told = self.query_one("#told", Static)

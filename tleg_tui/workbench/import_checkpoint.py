@@ -10,13 +10,13 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Label, Static
 
-from tleg.errors import InputError
+from tleg.errors import InputError, TlegError
 from tleg.text import printable
 from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.common.inputs import Field, Tick
 from tleg_tui.common.learngenes import resolve_path
 from tleg_tui.common.screens import Dialog
-from tleg_tui.common.wording import said
+from tleg_tui.common.wording import explained, said
 
 # What the fields are called, by the option of `tleg import` that each gives.
 _NAMES: Final[Mapping[str, str]] = MappingProxyType(
@@ -99,7 +99,14 @@ class ImportScreen(Dialog[Path]):
             self.host.tell(f"imported {output.name}")
             self.dismiss(output)
         else:
-            self._tell(result.sentence, wrong=True)
+            self._refuse(result.error)
+
+    def _refuse(self, error: TlegError) -> None:
+        """Say what is wrong, and go to the line that it is about."""
+        self._tell(explained(error, f"tick '{_NAMES['force']}' to replace it"), wrong=True)
+        for line in self.query(Field):
+            if line.id == error.field:
+                line.focus()
 
     def _tell(self, text: str, *, wrong: bool) -> None:
         told = self.query_one("#told", Static)

@@ -4,6 +4,7 @@ Commands import what they need when they run, so that `tleg --help` and `tleg pr
 """
 
 import io
+import json
 import os
 import signal
 import sys
@@ -23,6 +24,10 @@ from tleg.versions import __version__
 
 # Newer versions of Typer bring their own copy of click, older ones use the package: the error class of whichever it is.
 UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
+
+# A program that runs tleg sets it to 'json', and reads errors as documents.
+ERRORS_VARIABLE: Final = "TLEG_ERRORS"
+INTERRUPTED: Final = TlegError("interrupted", code="interrupted")
 
 app = typer.Typer(
     name="tleg",
@@ -98,51 +103,73 @@ def run(arguments: Sequence[str]) -> ExitCode:
         if not words:
             return ExitCode.USAGE
         if status == ExitCode.INTERRUPTED:  # Newer versions of Typer turn an interrupt into this; older ones raise Abort.
-            say("tleg: interrupted")
+            explain_error(INTERRUPTED)
         return ExitCode(status) if isinstance(status, int) else ExitCode.DONE
     except UsageProblem as error:
-        _explain(f"{_sentence(error)}{_hint(error)}", debug)
+        explain_error(
+            TlegError(f"{_sentence(error)}{_hint(error)}", field=_parameter(error), code=_usage_code(error)), debug
+        )
         return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
-        say("tleg: interrupted")
+        explain_error(INTERRUPTED)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader of stdout has gone (`tleg preview | head`). Keep the interpreter's last flush from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except TlegError as error:
-        _explain(str(error), debug)
+        explain_error(error, debug)
         return exit_code_of(error)
     except Exception as error:
-        from tleg.errors import explain, last_words
-
-        if _explain_library(error, debug):
-            return ExitCode.FAILED
-        if type(error).__name__ == "OutOfMemoryError":
-            known: str | None = "out of memory on the GPU; give a smaller --batch-size or depth, or --device cpu"
-        else:
-            known = explain(error)
-        unknown = f"unexpected {type(error).__name__}: {last_words(error)}. Run again with --debug for the place"
-        _explain(unknown if known is None else known, debug)
+        explain_error(_of_others(error), debug)
         return ExitCode.FAILED
 
 
-def _explain_library(error: Exception, debug: bool) -> bool:
-    """Say what `tleg doctor` would when a library that tleg needs did not load, and return whether that was it."""
-    from tleg.doctor import library_problem
-
-    problem = library_problem(error)
-    if problem is not None:
-        _explain(f"{problem}; `tleg doctor` looks at every library", debug)
-    return problem is not None
-
-
-def _explain(text: str, debug: bool) -> None:
-    say(f"tleg: {printable(' '.join(text.split()))}")
+def explain_error(error: TlegError, debug: bool = False) -> None:
+    """Say why a command failed: one line on stderr, a sentence or, with TLEG_ERRORS=json, a JSON document."""
+    if os.environ.get(ERRORS_VARIABLE) == "json":
+        say(json.dumps({**error.document, "message": _one_line(error.message), "advice": _one_line(error.advice) or None}))
+    else:
+        say(f"tleg: {_one_line(str(error))}")
     if debug:
         import traceback
 
         traceback.print_exc()
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _of_others(error: Exception) -> TlegError:
+    """What an error that tleg did not raise itself means, as one of tleg's."""
+    from tleg.errors import explain, last_words, not_loaded
+
+    if type(error).__name__ == "OutOfMemoryError":
+        known: str | None = "out of memory on the GPU; give a smaller --batch-size or depth, or --device cpu"
+    else:
+        known = explain(error)
+    if known is None:
+        unknown = f"unexpected {type(error).__name__}: {last_words(error)}. Run again with --debug for the place"
+        return TlegError(unknown, code="unexpected")
+    return TlegError(known, code="not-installed" if not_loaded(error) else "system")
+
+
+def _usage_code(error: Exception) -> str:
+    if type(error).__name__ == "MissingParameter":
+        return "missing"
+    return "malformed" if isinstance(error, typer.BadParameter) else "usage"
+
+
+def _parameter(error: Exception) -> str | None:
+    """The option or argument that a usage error is about, without dashes."""
+    parameter = getattr(error, "param", None)
+    names = [
+        getattr(error, "option_name", None) or "",
+        *getattr(parameter, "opts", ()),
+        getattr(parameter, "name", None) or "",
+    ]
+    return next((name.lstrip("-") for name in sorted(names, key=lambda name: not name.startswith("--")) if name), None)
 
 
 def _sentence(error: Exception) -> str:

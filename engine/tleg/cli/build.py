@@ -198,7 +198,7 @@ def verify(
     from tleg.export.verify import check_path
 
     report = check_path(
-        path_of(path, "learngene", "folder", "export"),
+        path_of(path, "learngene", "folder", "export", field="path"),
         None if learngene is None else path_of(learngene, "learngene", "folder"),
     )
     if as_json:

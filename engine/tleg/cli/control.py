@@ -3,22 +3,18 @@
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import (
-    AccountOption,
-    ForceOption,
+    BatchOptions,
     JsonOption,
-    PartitionOption,
+    LaunchOptions,
     RunArgument,
     RunsDirOption,
-    SbatchOption,
-    TimeOption,
-    make_job,
     runs_folder_of,
     takes_options,
 )
@@ -95,27 +91,25 @@ class ResumeOptions:
     max_restarts: int | None = same_option(Compute, "max-restarts", None, help="Starts after a process died.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeLaunch:
+    """How a run goes on."""
+
+    slurm: bool | None = option(None, help="Go on as a batch job, or on this machine. Default: as before.")
+    batch: BatchOptions = field(default_factory=BatchOptions)
+    accept_changed_data: bool = option(
+        False, help="Go on although images came or went, or weights are others. The steps stay as planned."
+    )
+    force: bool = same_option(LaunchOptions, "force", False, help="Replace an existing output.")
+    detach: bool = same_option(LaunchOptions, "detach", False, help="Start, print the run's id and return.")
+
+
 @app.command()
 @takes_options
 def resume(
     run: RunArgument,
     options: ResumeOptions,
-    slurm: Annotated[
-        bool | None, typer.Option("--slurm/--no-slurm", help="Go on as a batch job, or on this machine. Default: as before.")
-    ] = None,
-    partition: PartitionOption = None,
-    time_limit: TimeOption = None,
-    account: AccountOption = None,
-    sbatch: SbatchOption = None,
-    accept_changed_data: Annotated[
-        bool,
-        typer.Option(
-            "--accept-changed-data",
-            help="Go on although images came or went, or weights are others. The steps stay as planned.",
-        ),
-    ] = False,
-    force: ForceOption = False,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Start, print the run's id and return.")] = False,
+    how: ResumeLaunch,
     runs_dir: RunsDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -136,13 +130,13 @@ def resume(
     given = {each.name: getattr(options, each.path[0]) for each in options_of(ResumeOptions)}
     changes = {name: value for name, value in given.items() if value is not None}
     check_batch_of_run(folder, changes)
-    batch_job = make_job(slurm, partition, time_limit, account, sbatch)
+    batch_job = how.batch.job(how.slurm)
     job = resume_training(
         folder,
         changes,
-        "here" if slurm is False else batch_job,
-        overwrite=force,
-        accept_changed=accept_changed_data,
+        "here" if how.slurm is False else batch_job,
+        overwrite=how.force,
+        accept_changed=how.accept_changed_data,
     )
     if job is not None:
         say(f"submitted as job {job}")
@@ -153,7 +147,7 @@ def resume(
         say(f"on each machine, run: {node_command(folder, spec)}")
         _tell(folder.id, "queued", as_json)
         return
-    if detach:
+    if how.detach:
         _tell(folder.id, "starting", as_json)
         return
     follow_to_end(folder, as_json=as_json)
@@ -182,11 +176,11 @@ def rm(
         check_removable(folder)
     if not yes:
         if not (is_interactive(sys.stderr) and sys.stdin.isatty()):
-            raise InputError("removing a run cannot be undone; give --yes")
+            raise InputError("removing a run cannot be undone; give --yes", field="yes", code="missing")
         names = ", ".join(folder.id for folder in folders)
         print(f"remove {names} with all checkpoints? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise InputError("nothing was removed")
+            raise InputError("nothing was removed", field="yes", code="interrupted")
     for folder in folders:
         remove_run(folder)
         write(folder.id)

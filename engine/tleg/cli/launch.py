@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import typer
 
-from tleg.cli.options import Wishes, runs_folder_of
+from tleg.cli.options import LaunchOptions, runs_folder_of
 from tleg.cli.output import say, write, write_json
 from tleg.data.counting import check_batch
 from tleg.errors import ExitCode
@@ -120,7 +120,7 @@ def show_dry_run(recipe: TrainingRecipe, runs_dir: Path, *, as_json: bool) -> No
         raise typer.Exit(int(ExitCode.FAILED))
 
 
-def start(recipe: TrainingRecipe, wishes: Wishes) -> None:
+def start(recipe: TrainingRecipe, wishes: LaunchOptions) -> None:
     """Start a training as a run and, unless it is detached, follow it to its end. Exits with its exit code.
 
     Raises InputError before anything is made when the output cannot be written.
@@ -135,9 +135,9 @@ def start(recipe: TrainingRecipe, wishes: Wishes) -> None:
         _dry_run(recipe, wishes)
         return
     folder = make_training(
-        recipe, runs_folder_of(wishes.runs_dir), output=wishes.output, overwrite=wishes.force, slurm=wishes.slurm
+        recipe, runs_folder_of(wishes.runs_dir), output=wishes.output, overwrite=wishes.force, slurm=wishes.job
     )
-    if wishes.slurm is not None:
+    if wishes.slurm:
         _submit(folder, wishes)
         return
     if recipe.compute.nodes > 1:
@@ -168,7 +168,7 @@ def follow_to_end(folder: RunFolder, *, as_json: bool) -> None:
         write_json({"run": folder.id, "state": state.state, "step": state.step})
 
 
-def _submit(folder: RunFolder, wishes: Wishes) -> None:
+def _submit(folder: RunFolder, wishes: LaunchOptions) -> None:
     if wishes.print_only:
         from tleg.runs.control import remove_run
 
@@ -183,14 +183,14 @@ def _submit(folder: RunFolder, wishes: Wishes) -> None:
     _tell(folder, wishes, "queued", job=job)
 
 
-def _tell(folder: RunFolder, wishes: Wishes, state: str, **more: Any) -> None:
+def _tell(folder: RunFolder, wishes: LaunchOptions, state: str, **more: Any) -> None:
     if wishes.as_json:
         write_json({"run": folder.id, "path": str(folder.path), "state": state, **more})
     else:
         write(folder.id)
 
 
-def _dry_run(recipe: TrainingRecipe, wishes: Wishes) -> None:
+def _dry_run(recipe: TrainingRecipe, wishes: LaunchOptions) -> None:
 
     runs_dir = runs_folder_of(wishes.runs_dir)
     show_dry_run(with_paths(recipe, runs_dir), runs_dir, as_json=wishes.as_json)

@@ -30,9 +30,11 @@ def inspect(
 ) -> None:
     """Show all that a learngene file says of itself: what it expands to, how it was learned, what it reached."""
     from tleg.cli.options import path_of
+    from tleg.errors import concerning
     from tleg.learngene.container import read_file
 
-    content = read_file(path_of(file, "learngene"))
+    with concerning("file"):
+        content = read_file(path_of(file, "learngene", field="file"))
     if as_json:
         write_json(_document(content))
         return
@@ -187,6 +189,7 @@ class ImportOptions:
     auxiliary_depth: int | None = option(
         None, help="Layers of the auxiliary model, where they are not recorded.", metavar="N", least=1, most=MAX_DEPTH
     )
+    force: bool = option(False, help="Replace the output if it exists.")
 
 
 @app.command("import")
@@ -194,26 +197,29 @@ class ImportOptions:
 def import_(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth of the official auxiliary model.")],
     options: ImportOptions,
-    force: Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Turn a checkpoint of the paper's own code into a learngene file.
 
     Nothing in the checkpoint is run. Sizes are read from its tensors, options from what it recorded.
     """
+    from tleg.errors import concerning
     from tleg.files import check_file
 
     output = Path(options.output)
-    check_file(output, overwrite=force)
+    with concerning("output"):
+        check_file(output, overwrite=options.force)
     from tleg.models.official import import_official
 
-    learngene = import_official(
-        checkpoint,
-        heads=options.heads,
-        architecture=options.architecture,
-        auxiliary_depth=options.auxiliary_depth,
-    )
-    learngene.save(output, overwrite=force)
+    with concerning("checkpoint"):
+        learngene = import_official(
+            checkpoint,
+            heads=options.heads,
+            architecture=options.architecture,
+            auxiliary_depth=options.auxiliary_depth,
+        )
+    with concerning("output"):
+        learngene.save(output, overwrite=options.force)
     header = learngene.header
     structure = header.architecture.structure
     if as_json:

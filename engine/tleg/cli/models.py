@@ -64,4 +64,6 @@ def _no_match(pattern: str, expandable: bool) -> Exception:
 
     kind = "expandable model" if expandable else "model"
     known = [each.name for each in known_models() if each.expandable or not expandable]
-    return InputError(f"timm has no {kind} '{pattern}'.{did_you_mean(pattern.strip('*'), known)}")
+    return InputError(
+        f"timm has no {kind} '{pattern}'.{did_you_mean(pattern.strip('*'), known)}", field="pattern", code="unknown-name"
+    )

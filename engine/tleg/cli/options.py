@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,7 +11,7 @@ import typer
 from tleg.api import path_of as path_of
 from tleg.errors import InputError
 from tleg.recipes.building import build_options
-from tleg.recipes.fields import Option, options_of
+from tleg.recipes.fields import Option, option, options_of
 from tleg.recipes.io import default_of, from_values, parse_arguments, read_values
 from tleg.recipes.presets import preset_values, presets_of
 from tleg.recipes.recipes import RECIPES, Kind, TrainingRecipe
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from tleg.runs.slurm import SlurmOptions
 
 
+_RUNS_DIR_HELP: Final = "Folder of the runs. Default: TLEG_RUNS, else tleg's data folder."
 RunsDirOption = Annotated[
     str | None,
-    typer.Option(help="Folder of the runs. Default: TLEG_RUNS, else tleg's data folder.", metavar="DIR"),
+    typer.Option(help=_RUNS_DIR_HELP, metavar="DIR"),
 ]
 RunArgument = Annotated[str, typer.Argument(help="An id, the beginning of one, 'last', or a path.", metavar="RUN")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
@@ -35,82 +36,58 @@ def runs_folder_of(text: str | None) -> Path:
     return runs_folder() if text is None else Path(text)
 
 
-_SLURM = "SLURM"
-
-OutputOption = Annotated[
-    str | None, typer.Option(help="Where the result goes. Default: the run's own folder.", metavar="PATH")
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
-DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Start, print the run's id and return.")]
-PrintRecipeOption = Annotated[bool, typer.Option("--print-recipe", help="Print the complete recipe as TOML; start nothing.")]
-DryRunOption = Annotated[
-    bool,
-    typer.Option("--dry-run", help="Open data and models, check the teacher, estimate memory and disk; train nothing."),
-]
-SlurmOption = Annotated[bool, typer.Option("--slurm", help="Submit as a batch job.", rich_help_panel=_SLURM)]
-PartitionOption = Annotated[str | None, typer.Option(help="Partition of the job.", rich_help_panel=_SLURM)]
-TimeOption = Annotated[
-    str | None, typer.Option("--time", help="Time limit of the job, such as 24:00:00.", rich_help_panel=_SLURM)
-]
-AccountOption = Annotated[str | None, typer.Option(help="Account of the job.", rich_help_panel=_SLURM)]
-SbatchOption = Annotated[
-    list[str] | None,
-    typer.Option("--sbatch", help="A further option for sbatch, such as mem=64G. May be repeated.", rich_help_panel=_SLURM),
-]
-PrintOption = Annotated[
-    bool, typer.Option("--print", help="Print the batch script; submit nothing.", rich_help_panel=_SLURM)
-]
+_SLURM: Final = "SLURM"
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What a user wants to happen with a recipe: the options of the same names, and the batch job that they ask for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    """What a batch job of SLURM asks for."""
 
-    output: str | None
-    force: bool
-    detach: bool
-    print_recipe: bool
-    dry_run: bool
-    runs_dir: str | None
-    slurm: "SlurmOptions | None"
-    print_only: bool
-    as_json: bool
+    partition: str | None = option(None, help="Partition of the job.", group=_SLURM)
+    time: str | None = option(None, help="Time limit of the job, such as 24:00:00.", group=_SLURM)
+    account: str | None = option(None, help="Account of the job.", group=_SLURM)
+    sbatch: tuple[str, ...] = option((), help="A further option for sbatch, such as mem=64G. May be repeated.", group=_SLURM)
 
+    def job(self, slurm: bool | None) -> "SlurmOptions | None":
+        """Return the batch job that is asked for; None without --slurm. Raises InputError for its options without it."""
+        given = tuple(each.name for each in options_of(BatchOptions) if getattr(self, each.name))
+        if slurm:
+            from tleg.runs.slurm import SlurmOptions
 
-def make_wishes(
-    output: OutputOption = None,
-    force: ForceOption = False,
-    detach: DetachOption = False,
-    print_recipe: PrintRecipeOption = False,
-    dry_run: DryRunOption = False,
-    runs_dir: RunsDirOption = None,
-    slurm: SlurmOption = False,
-    partition: PartitionOption = None,
-    time_limit: TimeOption = None,
-    account: AccountOption = None,
-    sbatch: SbatchOption = None,
-    print_only: PrintOption = False,
-    as_json: JsonOption = False,
-) -> Wishes:
-    """Return the wishes of a command's options. Raises InputError for options of a batch job without --slurm."""
-    if print_only and not slurm:
-        raise InputError("--print belongs to --slurm")
-    job = make_job(slurm, partition, time_limit, account, sbatch)
-    return Wishes(output, force, detach, print_recipe, dry_run, runs_dir, job, print_only, as_json)
+            extra = tuple(text if text.startswith("-") else f"--{text}" for text in self.sbatch)
+            return SlurmOptions(partition=self.partition, time=self.time, account=self.account, extra=extra)
+        if given:
+            raise InputError("--partition, --time, --account and --sbatch belong to --slurm", field=given, code="conflict")
+        return None
 
 
-def make_job(
-    slurm: bool | None, partition: str | None, time_limit: str | None, account: str | None, sbatch: list[str] | None
-) -> "SlurmOptions | None":
-    """Return the batch job that options ask for; None without --slurm. Raises InputError for its options without it."""
-    if slurm:
-        from tleg.runs.slurm import SlurmOptions
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchOptions:
+    """What a user wants to happen with a recipe.
 
-        options = tuple(text if text.startswith("-") else f"--{text}" for text in sbatch or ())
-        return SlurmOptions(partition=partition, time=time_limit, account=account, extra=options)
-    if partition or time_limit or account or sbatch:
-        raise InputError("--partition, --time, --account and --sbatch belong to --slurm")
-    return None
+    Raises InputError for options of a batch job without --slurm.
+    """
+
+    output: str | None = option(None, help="Where the result goes. Default: the run's own folder.", metavar="PATH")
+    force: bool = option(False, help="Replace an existing output.")
+    detach: bool = option(False, help="Start, print the run's id and return.", letter="d")
+    print_recipe: bool = option(False, help="Print the complete recipe as TOML; start nothing.")
+    dry_run: bool = option(False, help="Open data and models, check the teacher, estimate memory and disk; train nothing.")
+    runs_dir: str | None = option(None, help=_RUNS_DIR_HELP, metavar="DIR")
+    slurm: bool = option(False, help="Submit as a batch job.", group=_SLURM)
+    batch: BatchOptions = field(default_factory=BatchOptions)
+    print_only: bool = option(False, help="Print the batch script; submit nothing.", group=_SLURM, name="print")
+    as_json: bool = option(False, help="Report as JSON.", name="json")
+
+    def __post_init__(self) -> None:
+        if self.print_only and not self.slurm:
+            raise InputError("--print belongs to --slurm", field=("print", "slurm"), code="conflict")
+        _ = self.job
+
+    @property
+    def job(self) -> "SlurmOptions | None":
+        """The batch job that is asked for."""
+        return self.batch.job(self.slurm)
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -191,33 +168,32 @@ def keyword_parameter(name: str, annotation: Any, settings: Any) -> inspect.Para
 
 def parameter_name(each: Option) -> str:
     """A name that no option of a command's own has."""
-    return f"recipe_{'_'.join(each.path)}"
+    return f"option_{each.name.replace('-', '_')}"
 
 
 _SOURCES: Final = "Recipe"
 
 
-def takes_recipe(kind: Kind) -> Callable[[Callable[[TrainingRecipe, Wishes], None]], Callable[..., None]]:
+def takes_recipe(kind: Kind) -> Callable[[Callable[[TrainingRecipe, LaunchOptions], None]], Callable[..., None]]:
     """Give a command the options of a kind of training, and those of launching it.
 
-    It is called with the recipe and the wishes that they make. A preset comes first, a recipe file over it, and options over
-    both.
+    It is called with the recipe that they make, and what shall happen with it. A preset comes first, a recipe file over it,
+    and options over both.
     """
 
-    def decorate(command: Callable[[TrainingRecipe, Wishes], None]) -> Callable[..., None]:
+    def decorate(command: Callable[[TrainingRecipe, LaunchOptions], None]) -> Callable[..., None]:
         options = options_of(RECIPES[kind])
-        launching = inspect.signature(make_wishes).parameters.values()
-        own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in launching]
 
         def run(**given: Any) -> None:
-            values = {each.name: given.pop(parameter_name(each)) for each in options}
-            recipe = make_recipe(kind, given.pop("preset"), given.pop("recipe"), values)
-            command(recipe, make_wishes(**given))
+            launching = given_values(LaunchOptions, given)
+            values = {each.name: given[parameter_name(each)] for each in options}
+            recipe = make_recipe(kind, given["preset"], given["recipe"], values)
+            command(recipe, build_options(LaunchOptions, launching))
 
         parameters = [
             *_sources(kind),
             *(option_parameter(each, default_of(each, kind), switch=False) for each in options),
-            *own,
+            *map(_own_parameter, options_of(LaunchOptions)),
         ]
         become(run, command, parameters)
         return run

@@ -49,6 +49,7 @@ class PreviewOptions:
         most=1_000_000,
         rule="a batch has at least 1 image and at most 1,000,000",
     )
+    pick: bool = option(False, help="Print only the deepest depth that fits; fail if none does.")
 
 
 @app.command()
@@ -59,7 +60,6 @@ def preview(
     ] = DEFAULT_LEARNGENE,
     *,
     options: PreviewOptions,
-    pick: Annotated[bool, typer.Option("--pick", help="Print only the deepest depth that fits; fail if none does.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what every depth costs and reaches, before anything is built.
@@ -70,20 +70,25 @@ def preview(
     without any fine-tuning, where it was measured.
     """
     from tleg.cli.options import path_of
-    from tleg.errors import InputError, TlegError
+    from tleg.errors import InputError, TlegError, concerning
     from tleg.learngene.basis import parse_depths
     from tleg.learngene.container import read_file
     from tleg.learngene.preview import preview as make_preview
 
     budget = _read_budget(options)
-    chosen = parse_depths(options.depths)
-    if pick and not budget.limited:
-        raise InputError(f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}")
-    file = read_file(path_of(learngene, "learngene"))
+    with concerning("depths"):
+        chosen = parse_depths(options.depths)
+    if options.pick and not budget.limited:
+        raise InputError(
+            f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}", field="pick", code="missing"
+        )
+    with concerning("learngene"):
+        file = read_file(path_of(learngene, "learngene"))
     result = make_preview(file.header, chosen, budget, options.batch)
-    if pick:
+    if options.pick:
         if result.deepest is None:
-            raise TlegError(_none_fits(result))
+            over = (_LIMITS[name][0].removeprefix("--") for name in result.rows[0].exceeds)
+            raise TlegError(_none_fits(result), field=tuple(over), code="out-of-range")
         write(str(result.deepest.depth))
     elif as_json:
         write_json(_document(file, result))
@@ -92,18 +97,21 @@ def preview(
 
 
 def _read_budget(options: PreviewOptions) -> "Budget":
+    from tleg.errors import concerning
     from tleg.learngene.cost import Budget
     from tleg.text import parse_bytes, parse_count
 
-    def read(parse: Callable[[str], int], text: str | None) -> int | None:
-        return None if text is None else parse(text)
+    def read(parse: Callable[[str], int], field: str) -> int | None:
+        text: str | None = getattr(options, field)
+        with concerning(field.replace("_", "-")):
+            return None if text is None else parse(text)
 
     return Budget(
-        parameters=read(parse_count, options.max_params),
-        macs=read(parse_count, options.max_macs),
-        size=read(parse_bytes, options.max_size),
-        inference_memory=read(parse_bytes, options.max_memory),
-        training_memory=read(parse_bytes, options.max_training_memory),
+        parameters=read(parse_count, "max_params"),
+        macs=read(parse_count, "max_macs"),
+        size=read(parse_bytes, "max_size"),
+        inference_memory=read(parse_bytes, "max_memory"),
+        training_memory=read(parse_bytes, "max_training_memory"),
     )
 
 

@@ -124,7 +124,7 @@ def logs(
     folder = resolve_run(run, runs_folder_of(runs_dir))
     path = folder.log_file
     if not path.exists() and not options.follow:
-        raise InputError(f"run {folder.id} has printed nothing yet")
+        raise InputError(f"run {folder.id} has printed nothing yet", field="run", code="not-found")
     while not path.exists():
         if observe(folder).terminal or not folder.path.is_dir():
             return
@@ -147,13 +147,21 @@ def _print(line: str) -> None:
     write(printable(line.rstrip("\n")))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackOptions:
+    """Where the curves go."""
+
+    to: str = option(help=f"{join_words(list(TRACKERS), 'or')}.", metavar="NAME")
+    project: str = option(
+        "tleg", help=f"Project, for {join_words([each.name for each in TRACKERS.values() if each.projects])}."
+    )
+
+
 @app.command()
+@takes_options
 def track(
     run: RunArgument,
-    to: Annotated[str, typer.Option(help=f"{join_words(list(TRACKERS), 'or')}.", metavar="NAME")],
-    project: Annotated[
-        str, typer.Option(help=f"Project, for {join_words([each.name for each in TRACKERS.values() if each.projects])}.")
-    ] = "tleg",
+    options: TrackOptions,
     runs_dir: RunsDirOption = None,
 ) -> None:
     """Send a run's curves to another program, from where it was, until the run ends; during the run or after it."""
@@ -162,11 +170,11 @@ def track(
     from tleg.runs.state import REMOVED, observe
 
     folder = resolve_run(run, runs_folder_of(runs_dir))
-    place = folder.tracked_file(to)
+    place = folder.tracked_file(options.to)
     sent = -1
     with suppress(OSError, ValueError, KeyError, TypeError):
         sent = int(json.loads(place.read_text())["seq"])
-    tracker = open_tracker(to, folder, project)
+    tracker = open_tracker(options.to, folder, options.project)
     reader, count = EventReader(folder), 0
     try:
         while True:
@@ -186,7 +194,7 @@ def track(
             time.sleep(1.0)
     finally:
         tracker.close()
-    say(f"sent {count} reports of run {folder.id} to {to}")
+    say(f"sent {count} reports of run {folder.id} to {options.to}")
 
 
 @app.command()

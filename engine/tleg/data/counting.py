@@ -49,7 +49,7 @@ def check_batch(recipe: TrainingRecipe, place: Path | None = None) -> None:
     images = count_training_images(recipe.data, recipe.validation_split, batch_size, place)
     problem = images and too_few(images, batch_size, parts_of(recipe.recipe, recipe.compute.processes))
     if problem:
-        raise DataError(problem)
+        raise DataError(problem, field=("batch-size", "data"), code="out-of-range")
 
 
 def check_batch_of_run(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> None:

@@ -65,14 +65,14 @@ class PixelRanges:
     def of(self, kind: str) -> PixelRange | None:
         """The range of a kind of files; None when it is not known. Raises RangeError with what is known to be wrong."""
         if self.given is None and kind in self.problems:
-            raise RangeError(self.problems[kind])
+            raise RangeError(self.problems[kind], field="pixel-range")
         return self.given or self.by_kind.get(kind)
 
     def check(self) -> None:
         """Raise DataError when there are images whose range nobody knows."""
         if self.given is None:
             for problem in self.problems.values():
-                raise DataError(f"images of the data set hold {problem}")
+                raise DataError(f"images of the data set hold {problem}", field="pixel-range")
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -110,10 +110,12 @@ def to_eight_bits(image: Image.Image, ranges: PixelRanges) -> Image.Image:
     values = np.asarray(image)
     pixel_range = ranges.of(kind_of(image))
     if pixel_range is None:
-        raise RangeError(f"{_seen(values)}, whose range is not known; give --pixel-range LOW,HIGH")
+        raise RangeError(f"{_seen(values)}, whose range is not known; give --pixel-range LOW,HIGH", field="pixel-range")
     low, high = pixel_range.low, pixel_range.high
     if pixel_range.found and values.size and (np.nanmin(values) < low or np.nanmax(values) > high):
-        raise RangeError(f"{_seen(values)}, beyond {pixel_range}, found on others; give --pixel-range LOW,HIGH")
+        raise RangeError(
+            f"{_seen(values)}, beyond {pixel_range}, found on others; give --pixel-range LOW,HIGH", field="pixel-range"
+        )
     if values.dtype.kind in "iu" and float(low).is_integer() and float(high).is_integer():
         steps = (values.astype(np.int64) - int(low)) * 256 // (int(high) - int(low) + 1)
     else:

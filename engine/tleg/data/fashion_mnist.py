@@ -96,7 +96,8 @@ def _download() -> Path:
     except Exception as error:  # URLError, HTTPError, RuntimeError, OSError: all mean that the files did not come.
         raise DataError(
             f"Fashion-MNIST is not on this machine and cannot be downloaded ({' '.join(str(error).split())}). "
-            "Install Debian's package dataset-fashion-mnist, or give --data fashion-mnist:FOLDER with its four files"
+            "Install Debian's package dataset-fashion-mnist, or give --data fashion-mnist:FOLDER with its four files",
+            code="not-found",
         ) from error
     return _download_folder()
 
@@ -109,12 +110,12 @@ def _read(folder: Path, name: str) -> NDArray[np.uint8]:
     """Read one file of the IDX format: magic number, sizes of the axes (big-endian), bytes."""
     path = _file(folder, name)
     if path is None:
-        raise DataError(f"{folder} lacks {name}.gz, one of the four files of Fashion-MNIST")
+        raise DataError(f"{folder} lacks {name}.gz, one of the four files of Fashion-MNIST", code="not-found")
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
-        raise DataError(f"cannot read {path}: {reason}") from error
+        raise DataError(f"cannot read {path}: {reason}", code="system") from error
     axes = 3 if "images" in name else 1
     if len(content) < 4 + 4 * axes or struct.unpack(">I", content[:4])[0] != (_IMAGES if axes == 3 else _LABELS):
         raise DataError(f"{path} is not an IDX file of {'images' if axes == 3 else 'labels'}")

@@ -154,9 +154,11 @@ def look_at_model(model: ModelListing, path: Path) -> ModelListing:
 def main() -> None:
     """Look, and print."""
     try:
-        answer = {"changes": [encode(each) for each in look_again(RunFolder(Path(sys.argv[1])))]}
-    except (TlegError, OSError) as error:
-        answer = {"problem": str(error)}  # type: ignore[dict-item]  # another kind of answer
+        answer: dict[str, Any] = {"changes": [encode(each) for each in look_again(RunFolder(Path(sys.argv[1])))]}
+    except TlegError as error:
+        answer = {"problem": str(error), **error.about}
+    except OSError as error:
+        answer = {"problem": str(error), "field": ("data",), "code": "system"}
     print(json.dumps(answer))
 
 

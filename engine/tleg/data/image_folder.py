@@ -133,7 +133,7 @@ def open_folder(folder: Path, wanted: Wanted) -> Data:
         return _open_training(opening, splits, splitting=wanted.validation_split is not None)
     except OSError as error:
         place = readable_path(error.filename) if isinstance(error.filename, str) else readable_path(folder)
-        raise DataError(f"cannot read {place}: {describe_os_error(error)}") from error
+        raise DataError(f"cannot read {place}: {describe_os_error(error)}", code="system") from error
 
 
 def _open_training(opening: _Opening, splits: SplitFolders, *, splitting: bool) -> Data:
@@ -166,7 +166,11 @@ def _open_evaluated(opening: _Opening, splits: SplitFolders, wanted: Wanted) -> 
     if wanted.split is not None:
         chosen = {"train": splits.train, "val": splits.val, "test": splits.test}[wanted.split]
         if chosen is None:
-            raise DataError(f"{readable_path(folder)} has no {wanted.split} images by that name; {_held(splits)}")
+            raise DataError(
+                f"{readable_path(folder)} has no {wanted.split} images by that name; {_held(splits)}",
+                field="split",
+                code="not-found",
+            )
         part = PARTS[wanted.split]
     elif not splits and splits_below(folder) is None:
         chosen, part = folder, PARTS[split_of(folder.resolve().name) or "val"]
@@ -177,7 +181,9 @@ def _open_evaluated(opening: _Opening, splits: SplitFolders, wanted: Wanted) -> 
     else:
         raise DataError(
             f"{readable_path(folder)} holds training images alone; --split train evaluates on those, --validation-split on "
-            "the part of them that a training left out"
+            "the part of them that a training left out",
+            field=("split", "validation-split"),
+            code="not-found",
         )
     names = _class_folders(splits.train or chosen)
     if not names:

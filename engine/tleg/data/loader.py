@@ -46,15 +46,17 @@ def batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
             known = explain(error)
             if known is None:
                 raise
-            raise DataError(known) from error
+            raise DataError(known, code="system") from error
         # With pinned memory it is the thread between this process and the workers that notices first.
         if not any(word in str(error) for word in _WORKER_DIED):
             raise
         # A worker that writes to shared memory of which there is no more is ended by this signal.
         if any(worker.exitcode == -signal.SIGBUS for worker in getattr(iterator, "_workers", ())):
-            raise DataError(SHARED_MEMORY) from error
+            raise DataError(SHARED_MEMORY, field="workers", code="system") from error
         raise DataError(
-            "a process that prepares images was killed, most likely for want of memory; give fewer --workers"
+            "a process that prepares images was killed, most likely for want of memory; give fewer --workers",
+            field="workers",
+            code="system",
         ) from error
 
 
@@ -93,7 +95,9 @@ def _allow_files(workers: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < needed:
         raise DataError(
             f"only {soft} files may be open at once, and {workers} worker{'s' if workers > 1 else ''} may need {needed}: "
-            "raise the limit with `ulimit -n 65536`, or give fewer --workers (0 needs none)"
+            "raise the limit with `ulimit -n 65536`, or give fewer --workers (0 needs none)",
+            field="workers",
+            code="system",
         )
 
 

@@ -65,14 +65,21 @@ def split(data: Data, part: float, seed: int) -> Data:
     Raises DataError for another part, and naming a class that has too few.
     """
     if not 0 < part < 1:
-        raise DataError(f"a validation split is a part of the training images, above 0 and below 1, not {part:g}")
+        raise DataError(
+            f"a validation split is a part of the training images, above 0 and below 1, not {part:g}",
+            field="validation-split",
+            code="out-of-range",
+        )
     by_class: dict[int, list[int]] = {}
     for index in range(len(data.train)):
         by_class.setdefault(data.train.label(index), []).append(index)
     taken: set[int] = set()
     for label, indices in sorted(by_class.items()):
         if len(indices) < 2:
-            raise DataError(f"the class '{data.classes[label]}' has one image alone, which cannot be split")
+            raise DataError(
+                f"the class '{data.classes[label]}' has one image alone, which cannot be split",
+                field=("validation-split", "data"),
+            )
         count = min(len(indices) - 1, max(1, round(part * len(indices))))
         # A text as seed, so that neighbouring seeds and classes have nothing in common.
         taken.update(random.Random(f"validation/{seed}/{label}").sample(indices, count))

@@ -73,7 +73,9 @@ class ShuffledBatches(Sampler[list[Place]]):
         epoch_images: int | None = None,
     ) -> None:
         if batch_size % size:
-            raise InputError(f"a batch of {batch_size} images does not divide into {size} shares")
+            raise InputError(
+                f"a batch of {batch_size} images does not divide into {size} shares", field="batch-size", code="out-of-range"
+            )
         self.images = images
         self.batch_size = batch_size
         self.epochs = epochs

@@ -68,7 +68,7 @@ def read_archive(path: Path) -> Archive:
             file.seek(0)
             members = tuple(_index(file, "", 0, left_out))
     except OSError as error:
-        raise DataError(f"cannot read {readable_path(path)}: {describe_os_error(error)}") from error
+        raise DataError(f"cannot read {readable_path(path)}: {describe_os_error(error)}", code="system") from error
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise DataError(f"{readable_path(path)} is no archive that can be read: {error}") from error
     return Archive(path, members, left_out)

@@ -24,7 +24,7 @@ def open_archives(path: Path, wanted: Wanted) -> Data:
     Raises DataError naming what is missing, empty or different between the splits.
     """
     if not path.exists():
-        raise DataError(f"there is no {readable_path(path)}")
+        raise DataError(f"there is no {readable_path(path)}", code="not-found")
     splitting = wanted.validation_split is not None
     if path.is_dir():
         files = {split: archive_of(path, split) for split in PARTS}
@@ -47,7 +47,11 @@ def open_archives(path: Path, wanted: Wanted) -> Data:
     held_out = None if splitting or chosen is None else found.get(chosen)
     if not splitting and held_out is None:
         if wanted.split is not None:
-            raise DataError(f"{readable_path(path)} has no {wanted.split} images by that name; leave --split out")
+            raise DataError(
+                f"{readable_path(path)} has no {wanted.split} images by that name; leave --split out",
+                field="split",
+                code="not-found",
+            )
         raise DataError(
             f"{readable_path(path)} is one archive: give --validation-split 0.1, a folder with train.tar and val.tar, or an "
             "archive that holds train/ and val/"
@@ -189,7 +193,9 @@ def open_timm(text: str, wanted: Wanted) -> Data:
     kind = text.partition("/")[0].lower()
     name, _, root = text.partition(":")
     if name.lower() in _FOLDERS:
-        raise DataError(f"{name} is a folder of images: give the folder itself, as in --data {root or 'FOLDER'}")
+        raise DataError(
+            f"{name} is a folder of images: give the folder itself, as in --data {root or 'FOLDER'}", code="wrong-kind"
+        )
     folder = Path(root) if root else data_folder()
     train = _create(name, folder, "train", local=bool(root))
     split = wanted.split or "val"
@@ -224,10 +230,12 @@ def _create(name: str, root: Path, split: str, *, local: bool) -> Any:
         return create_dataset(name, root=str(root), split=split, download=not local and name.lower().startswith("torch/"))
     except ImportError as error:
         package = (error.name or "datasets").partition(".")[0]
-        raise DataError(f"{name} needs the package '{package}': pip install {package}") from error
+        raise DataError(f"{name} needs the package '{package}': pip install {package}", code="not-installed") from error
     except AssertionError as error:
         names = [f"torch/{each}" for each in ("cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "imagenet")]
-        raise DataError(f"timm knows no data set '{name}' ({_first_line(error)}).{did_you_mean(name, names)}") from error
+        raise DataError(
+            f"timm knows no data set '{name}' ({_first_line(error)}).{did_you_mean(name, names)}", code="unknown-name"
+        ) from error
     except Exception as error:  # Downloads, archives and readers raise many kinds.
         hint = f"; when offline, give its folder: --data {name}:FOLDER"
         raise DataError(f"cannot open {name} in {root}: {_first_line(error)}{hint}") from error

@@ -74,7 +74,11 @@ def training_transform(
         )
     except Exception as error:  # timm asserts, and parses numbers.
         policy = augmentation.auto_augment
-        raise InputError(f"timm knows no augmentation '{policy}': write one like rand-m9-mstd0.5-inc1, or none") from error
+        raise InputError(
+            f"timm knows no augmentation '{policy}': write one like rand-m9-mstd0.5-inc1, or none",
+            field="auto-augment",
+            code="unknown-name",
+        ) from error
     after: tuple[Callable[[Tensor], Tensor], ...] = ()
     if augmentation.random_erasing > 0:
         erase = RandomErasing(1.0, mode="pixel", device="cpu")

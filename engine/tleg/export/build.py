@@ -149,4 +149,4 @@ def _final_name(temporary: Path, target: Path) -> Iterator[None]:
     except TlegError as error:
         kind = VerificationError if isinstance(error, FileFormatError) else type(error)
         text = str(error).replace(str(temporary), str(target)).replace(temporary.name, target.name)
-        raise kind(text) from error
+        raise kind(text, **error.about) from error

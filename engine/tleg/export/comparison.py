@@ -140,9 +140,11 @@ def _compare(
     if found.shape != expected.shape:
         raise VerificationError(f"the export gives logits of shape {found.shape} where {expected.shape} are expected")
     if not np.isfinite(found).all():
-        raise VerificationError(f"the export gives logits{_at(depth)} that are not finite")
+        raise VerificationError(f"the export gives logits{_at(depth)} that are not finite", code="not-finite")
     if not np.isfinite(expected).all():
-        raise VerificationError(f"the model that the export was made from gives logits{_at(depth)} that are not finite")
+        raise VerificationError(
+            f"the model that the export was made from gives logits{_at(depth)} that are not finite", code="not-finite"
+        )
     error = float(np.abs(found - expected).max())
     scale = float(np.abs(expected).max()) or 1.0
     agreement = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))

@@ -207,5 +207,9 @@ def parse_layout(text: str) -> Layout:
 def _parse(text: str, known: Iterable[Name], what: str) -> Name:
     names = tuple(known)
     if text not in names:
-        raise InputError(f"unknown {what} '{text}': choose one of {', '.join(names)}.{did_you_mean(text, names)}")
+        raise InputError(
+            f"unknown {what} '{text}': choose one of {', '.join(names)}.{did_you_mean(text, names)}",
+            field=what,
+            code="unknown-name",
+        )
     return next(name for name in names if name == text)

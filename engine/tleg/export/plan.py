@@ -170,7 +170,9 @@ def _planned(request: BuildRequest, stem: str, entry: Format, depth: int | None)
 def check_layout(header: LearngeneHeader, layout: Layout) -> None:
     """Refuse the official layout where it means nothing. Raises ArchitectureError."""
     if layout == "official" and header.architecture.arguments.get("global_pool") != "avg":
-        raise ArchitectureError("the official layout normalises after average pooling; this architecture does not pool so")
+        raise ArchitectureError(
+            "the official layout normalises after average pooling; this architecture does not pool so", field="layout"
+        )
 
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
@@ -193,7 +195,7 @@ def _check_output(output: Path) -> None:
     for folder in (output, *output.parents):
         if folder.exists():
             if not folder.is_dir():
-                raise InputError(f"{folder} is a file; --output names a folder")
+                raise InputError(f"{folder} is a file; --output names a folder", field="output", code="wrong-kind")
             return
 
 

@@ -44,7 +44,9 @@ class Watch:
             place = self.overflow if depth is None else f"{self.overflow} at depth {depth}"
             raise VerificationError(
                 f"in float16 arithmetic {place} exceeds {LARGEST:,.0f}, the largest number of float16, which spoils the "
-                "logits; use float32"
+                "logits; use float32",
+                field="dtype",
+                code="out-of-range",
             )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
+from tleg.errors import FileFormatError, InputError, TlegError, VerificationError, concerning
 from tleg.export.backend import OpenExport, backend_of
 from tleg.export.comparison import (
     Reference,
@@ -71,7 +71,9 @@ def _find_learngene(path: Path, record: LearngeneRecord, given: str | Path | Non
     if given is not None:
         learngene = load(given)
         if learngene.header.sha256 != record.sha256:
-            raise InputError(f"{given} is not the learngene of {path}: its hash is another")
+            raise InputError(
+                f"{given} is not the learngene of {path}: its hash is another", field="learngene", code="mismatch"
+            )
         return learngene
     for candidate in (*_places(path, record.file or ""), *shipped().values()):
         try:
@@ -94,9 +96,17 @@ def _find_folder(path: Path, record: FolderRecord, given: str | Path | None) -> 
     if given is not None:
         folder = find(given, "folder", "learngene", "export")
         if not (folder / CONFIG).is_file():
-            raise InputError(f"{given} holds no {CONFIG}; {path} was made from the folder {record.name}, so name that")
+            raise InputError(
+                f"{given} holds no {CONFIG}; {path} was made from the folder {record.name}, so name that",
+                field="learngene",
+                code="mismatch",
+            )
         if not _has_weights(folder, record):
-            raise InputError(f"{given} is not the folder that {path} was made from: its weights have another hash")
+            raise InputError(
+                f"{given} is not the folder that {path} was made from: its weights have another hash",
+                field="learngene",
+                code="mismatch",
+            )
         return folder
     return next((folder for folder in _places(path, record.name) if _has_weights(folder, record)), None)
 
@@ -147,6 +157,7 @@ class Report:
         return not any(check.outcome == "failed" for check in self.checks)
 
 
+@concerning("path")
 def check_path(path_or_name: str | Path, learngene: str | Path | None = None) -> Report:
     """Check a learngene (or the name of a shipped one), an export, or any folder that timm loads.
 
@@ -161,7 +172,11 @@ def check_path(path_or_name: str | Path, learngene: str | Path | None = None) ->
         backend_of(entry).recognise(path)
         return _check_export(path, entry, learngene)
     if path.suffix == ".json":
-        raise InputError(f"{path} is no learngene and no export; name the file or folder that it belongs to")
+        raise InputError(
+            f"{path} is no learngene and no export; name the file or folder that it belongs to",
+            field="path",
+            code="wrong-kind",
+        )
     return _check_learngene(path)
 
 
@@ -235,7 +250,7 @@ def _check_float16(export: OpenExport, named: Lineage | None) -> Check:
 
 def _require_finite(logits: NDArray[Any], classes: int) -> None:
     if logits.shape != (2, classes) or not np.isfinite(logits).all():
-        raise VerificationError("its logits are not finite, or not one for each class")
+        raise VerificationError("its logits are not finite, or not one for each class", code="not-finite")
 
 
 def _check_manifest(path: Path, entry: Format) -> tuple[Manifest | None, list[Check]]:

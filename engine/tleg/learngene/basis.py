@@ -33,7 +33,7 @@ Number = TypeVar("Number")
 def check_depth(depth: object) -> int:
     """Return the depth, or raise DepthError when it is not a whole number from 1 to MAX_DEPTH."""
     if isinstance(depth, bool) or not isinstance(depth, SupportsIndex):
-        raise DepthError(f"depth must be a whole number, not {depth!r}")
+        raise DepthError(f"depth must be a whole number, not {depth!r}", code="malformed")
     depth = operator.index(depth)
     if not 1 <= depth <= MAX_DEPTH:
         raise DepthError(f"depth {depth} is out of range: choose 1 to {MAX_DEPTH}")
@@ -63,10 +63,12 @@ class Basis:
         if self.degree is None:
             object.__setattr__(self, "degree", functions.default_degree)
         if isinstance(self.degree, bool) or not isinstance(self.degree, int) or not 1 <= self.degree < MAX_TERMS:
-            raise BasisError(f"a basis has a degree from 1 to {MAX_TERMS - 1}, not {self.degree!r}")
+            raise BasisError(f"a basis has a degree from 1 to {MAX_TERMS - 1}, not {self.degree!r}", code="out-of-range")
         functions.check(self.degree, self.boundaries)
         if not self.expanded or len(set(self.expanded)) != len(self.expanded) or not set(self.expanded) <= set(PARTS):
-            raise BasisError(f"expanded parts are some of {', '.join(PARTS)}, each once, not {list(self.expanded)}")
+            raise BasisError(
+                f"expanded parts are some of {', '.join(PARTS)}, each once, not {list(self.expanded)}", field="expand"
+            )
 
     @property
     def kind(self) -> Functions:
@@ -150,11 +152,11 @@ def parse_depths(text: str) -> tuple[int, ...]:
     for item in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", item, re.ASCII)
         if match is None:
-            raise InputError(f"cannot read '{item.strip()}' as depths: write 8, 4,6,8 or 1-24")
+            raise InputError(f"cannot read '{item.strip()}' as depths: write 8, 4,6,8 or 1-24", code="malformed")
         first, last = int(match[1]), int(match[2] or match[1])
         check_depth(first)
         check_depth(last)
         if last < first:
-            raise InputError(f"the range {first}-{last} runs backwards")
+            raise InputError(f"the range {first}-{last} runs backwards", code="malformed")
         depths.update(range(first, last + 1))
     return tuple(sorted(depths))

@@ -110,7 +110,10 @@ _KINDS: Final[dict[str, Functions]] = {}
 def functions_called(name: str) -> Functions:
     """Return a kind by name. Raises BasisError, with the nearest known name."""
     if name not in _KINDS:
-        raise BasisError(f"unknown basis '{name}': it must be one of {', '.join(_KINDS)}.{did_you_mean(str(name), _KINDS)}")
+        raise BasisError(
+            f"unknown basis '{name}': it must be one of {', '.join(_KINDS)}.{did_you_mean(str(name), _KINDS)}",
+            code="unknown-name",
+        )
     return _KINDS[name]
 
 

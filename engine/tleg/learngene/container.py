@@ -87,13 +87,13 @@ def open_binary(path: Path) -> BinaryIO:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise InputError(f"{path} is a folder; name a file")
+            raise InputError(f"{path} is a folder; name a file", code="wrong-kind")
         if not stat.S_ISREG(mode):
-            raise InputError(f"{path} is not a regular file")
+            raise InputError(f"{path} is not a regular file", code="wrong-kind")
         return path.open("rb")
     except (OSError, ValueError) as error:
         reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
-        raise InputError(f"cannot read {path}: {reason}") from error
+        raise InputError(f"cannot read {path}: {reason}", code="system") from error
 
 
 def _read_json(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:

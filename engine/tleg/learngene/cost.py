@@ -70,7 +70,7 @@ class CostModel:
         """
         check_depth(depth)
         if batch < 1:
-            raise InputError(f"a batch has at least 1 image, not {batch}")
+            raise InputError(f"a batch has at least 1 image, not {batch}", field="batch", code="out-of-range")
         parameters = self.parameters.at(depth)
         activations = self.training_bytes_base + depth * self.training_bytes_per_layer
         return DepthCost(

@@ -129,7 +129,9 @@ def choose_head(known: int, num_classes: int | None) -> Head:
     if num_classes is None or num_classes == known:
         return Head(known, "kept")
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or not 1 <= num_classes <= MAX_CLASSES:
-        raise InputError(f"a head has 1 to {MAX_CLASSES:,} classes, not {num_classes}")
+        raise InputError(
+            f"a head has 1 to {MAX_CLASSES:,} classes, not {num_classes}", field="num-classes", code="out-of-range"
+        )
     return Head(num_classes, "new")
 
 

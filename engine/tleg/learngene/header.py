@@ -248,7 +248,10 @@ class LearngeneHeader:
                 depth, number = min(changed), f"{len(changed)} figure{'s' if len(changed) > 1 else ''}"
                 raise InputError(
                     f"on {found} it says {earlier.top1[depth]:.2f} % for depth {depth} already, and "
-                    f"{found.top1[depth]:.2f} % was measured now; --force replaces {number}"
+                    f"{found.top1[depth]:.2f} % was measured now",
+                    field="record",
+                    code="exists",
+                    advice=f"--force replaces {number}",
                 )
             found = replace(found, top1=dict(sorted({**earlier.top1, **found.top1}.items())))
         measured[found.where] = found

@@ -67,7 +67,7 @@ def preview(header: LearngeneHeader, depths: Iterable[int], budget: Budget | Non
     budget = budget or Budget()
     chosen = sorted(set(depths))
     if not chosen:
-        raise InputError("name at least one depth")
+        raise InputError("name at least one depth", field="depths", code="missing")
     trained = {header.auxiliary.depth, *header.auxiliary.sampled_depths}
     rows = []
     for depth in chosen:

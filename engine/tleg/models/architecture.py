@@ -109,7 +109,11 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
     tagged, name = name, normalise_name(name)
     given = {**_implied_by_tag(tagged), **(arguments or {})}
     if {"depth", "num_classes"} & set(given):
-        raise ArchitectureError("depth and num_classes are chosen when a descendant is built; leave them out here")
+        raise ArchitectureError(
+            "depth and num_classes are chosen when a descendant is built; leave them out here",
+            field="model-arg",
+            code="conflict",
+        )
     family = _built_by_timm(name)
     architecture = Architecture(name, family.auxiliary_arguments(given), num_classes, (1, 1, 1))
     with torch.device("meta"):
@@ -157,11 +161,13 @@ def known_name(name: str) -> str:
     """
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        raise ArchitectureError(f"timm has no model '{name}'.{closest_name(base, timm.list_models())}")
+        raise ArchitectureError(f"timm has no model '{name}'.{closest_name(base, timm.list_models())}", code="unknown-name")
     tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{base}.*")]
     if tag and tag not in tags:
         known = f"they are called {', '.join(tags)}" if tags else f"write '{base}'"
-        raise ArchitectureError(f"timm knows no weights '{tag}' of '{base}'; {known}.{did_you_mean(tag, tags)}")
+        raise ArchitectureError(
+            f"timm knows no weights '{tag}' of '{base}'; {known}.{did_you_mean(tag, tags)}", code="unknown-name"
+        )
     return name
 
 
@@ -180,7 +186,7 @@ def _create(
 ) -> VisionTransformer:
     # The name may come from a file. timm would download 'hf-hub:somebody/something'; a name of its own stays here.
     if not timm.is_model(architecture.name):
-        raise ArchitectureError(f"this timm ({timm.__version__}) has no model '{architecture.name}'")
+        raise ArchitectureError(f"this timm ({timm.__version__}) has no model '{architecture.name}'", code="unknown-name")
     arguments = {
         **architecture.arguments,
         **family.layout_arguments(layout),
@@ -224,7 +230,9 @@ class TimmPlainVit(PlainVit, TimmFamily):
         if any(size % step for size, step in zip(embed.img_size, patch, strict=True)):
             raise ArchitectureError(
                 f"an image of {height} x {width} pixels does not divide into patches of {patch[0]} x {patch[1]}; "
-                "choose another patch_size or img_size, as in --model-arg patch_size=4"
+                "choose another patch_size or img_size, as in --model-arg patch_size=4",
+                field="model-arg",
+                code="out-of-range",
             )
         structure, _ = plain_structure(model)
         return replace(architecture, input_size=(model.in_chans, height, width), structure=structure)

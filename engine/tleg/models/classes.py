@@ -22,7 +22,7 @@ def class_order(known: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] 
     if not mine or mine == theirs:
         return None
     if set(mine) != set(theirs) or len(set(mine)) != len(mine) or len(mine) != len(theirs):
-        raise InputError(_difference(known, wanted))
+        raise InputError(_difference(known, wanted), code="mismatch")
     return tuple(mine.index(name) for name in theirs)
 
 

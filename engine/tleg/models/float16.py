@@ -25,7 +25,11 @@ def to_float16(name: str, values: NDArray[Any]) -> NDArray[np.float16]:
 def check_range(name: str, peak: float) -> None:
     """Refuse parameters whose largest absolute value is beyond the range of float16. Raises ExportError."""
     if peak >= ROUNDED_TO_INFINITY:
-        raise ExportError(f"{name} holds {peak:,.0f} and float16 nothing above {LARGEST:,.0f}; use float32")
+        raise ExportError(
+            f"{name} holds {peak:,.0f} and float16 nothing above {LARGEST:,.0f}; use float32",
+            field="dtype",
+            code="out-of-range",
+        )
 
 
 def check_layers(name: str, terms: NDArray[Any], coefficients: Sequence[Sequence[float]]) -> None:

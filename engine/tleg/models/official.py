@@ -150,7 +150,9 @@ def _sizes(state: Mapping[str, Tensor]) -> _Sizes:
 def _auxiliary_depth(given: int | None, recorded: Mapping[str, Any]) -> int:
     if given is not None:
         if not 1 <= given <= MAX_DEPTH:
-            raise InputError(f"--auxiliary-depth is 1 to {MAX_DEPTH}, not {given}")
+            raise InputError(
+                f"--auxiliary-depth is 1 to {MAX_DEPTH}, not {given}", field="auxiliary-depth", code="out-of-range"
+            )
         return given
     for name in ("depth", "num_layers"):
         value = recorded.get(name)
@@ -159,7 +161,11 @@ def _auxiliary_depth(given: int | None, recorded: Mapping[str, Any]) -> int:
     match = _MODEL_NAME.fullmatch(str(recorded.get("model", "")))
     depth = int(match["depth"] or OFFICIAL_DEPTH) if match else 0
     if not 1 <= depth <= MAX_DEPTH:
-        raise InputError("the checkpoint does not record how many layers its auxiliary model had: add --auxiliary-depth")
+        raise InputError(
+            "the checkpoint does not record how many layers its auxiliary model had: add --auxiliary-depth",
+            field="auxiliary-depth",
+            code="missing",
+        )
     return depth
 
 
@@ -170,7 +176,9 @@ def _architecture(name: str | None, sizes: _Sizes, heads: int | None, recorded: 
     implied = described.structure
     if implied is None:
         raise InputError(
-            f"'{name}' is not a plain ViT, and the official auxiliary models are: choose another --architecture"
+            f"'{name}' is not a plain ViT, and the official auxiliary models are: choose another --architecture",
+            field="architecture",
+            code="unsupported",
         )
     if heads is None:
         heads = _recorded_heads(sizes.width, recorded)
@@ -178,10 +186,14 @@ def _architecture(name: str | None, sizes: _Sizes, heads: int | None, recorded: 
         heads = implied.heads
     if heads is None:
         raise InputError(
-            f"the checkpoint does not record how many attention heads its width of {sizes.width} has: add --heads"
+            f"the checkpoint does not record how many attention heads its width of {sizes.width} has: add --heads",
+            field="heads",
+            code="missing",
         )
     if heads < 1 or sizes.width % heads:
-        raise InputError(f"a width of {sizes.width} does not divide into {heads} heads: check --heads")
+        raise InputError(
+            f"a width of {sizes.width} does not divide into {heads} heads: check --heads", field="heads", code="out-of-range"
+        )
     wanted: dict[str, tuple[Any, Any, Any]] = {
         # argument: what the tensors say, what the name means, the argument's value
         "img_size": (sizes.image_size, implied.image_size, _square(sizes.image_size)),
@@ -196,7 +208,11 @@ def _architecture(name: str | None, sizes: _Sizes, heads: int | None, recorded: 
     chosen = describe(described.name, arguments, sizes.classes) if arguments else described
     structure = chosen.structure
     if structure is None:
-        raise InputError(f"'{described.name}' with the sizes of this checkpoint is not a plain ViT")
+        raise InputError(
+            f"'{described.name}' with the sizes of this checkpoint is not a plain ViT",
+            field="architecture",
+            code="unsupported",
+        )
     return replace(chosen, eps=OFFICIAL_EPS, structure=replace(structure, eps=OFFICIAL_EPS))
 
 

@@ -119,7 +119,9 @@ def open_weights(
     name = known_name(name)
     given = dict(arguments or {})
     if reserved := (RESERVED_ARGUMENTS - {"depth"}) & set(given):
-        raise InputError(f"--model-arg cannot say '{min(reserved)}': it follows from the weights")
+        raise InputError(
+            f"--model-arg cannot say '{min(reserved)}': it follows from the weights", field="model-arg", code="conflict"
+        )
     state, notes = read_weights(file).take(which)
     default = timm.get_pretrained_cfg(name, allow_unregistered=True)
     given = _sized(given, image_size, bool(default is not None and default.fixed_input_size))
@@ -247,12 +249,16 @@ def _check_sizes(
             as_trained = f"--image-size {size} takes them as they are, and another" if size else "--image-size"
             raise FileFormatError(
                 f"{file} holds weights for images of another size than '{name}' takes: '{key}' is {tuple(theirs.shape)} and "
-                f"the model's {tuple(mine.shape)}; {as_trained} resamples them"
+                f"the model's {tuple(mine.shape)}; {as_trained} resamples them",
+                field="image-size",
+                code="mismatch",
             )
         elif key.startswith("patch_embed") and "patch_size" not in given:
             raise FileFormatError(
                 f"{file} does not fit '{name}': '{key}' is {tuple(theirs.shape)} and the model's {tuple(mine.shape)}; "
-                "say how the model was made, as in --model-arg patch_size=8"
+                "say how the model was made, as in --model-arg patch_size=8",
+                field="model-arg",
+                code="mismatch",
             )
     return resampled
 

@@ -158,7 +158,7 @@ def read_timm_folder(folder: Path) -> TimmFolder:
     name = config.get("architecture")
     if not isinstance(name, str):
         if isinstance(config.get("model_type"), str):
-            raise InputError(_transformers_refusal(folder, config))
+            raise InputError(_transformers_refusal(folder, config), code="unsupported")
         raise FileFormatError(f"{folder / CONFIG} names no architecture")
     # Before there was pretrained_cfg, its fields stood at the top.
     pretrained = config.get("pretrained_cfg", config)
@@ -180,13 +180,15 @@ def weights_file(folder: Path) -> Path:
         others = (path for suffix in WEIGHTS_SUFFIXES for path in sorted(folder.glob(f"*{suffix}")))
         found = next(others, None)
     if found is None:
-        raise InputError(f"{folder} holds no weights, such as {WEIGHTS}, so it is not a folder that timm loads")
+        raise InputError(
+            f"{folder} holds no weights, such as {WEIGHTS}, so it is not a folder that timm loads", code="wrong-kind"
+        )
     return found
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     if not is_timm_folder(folder):
-        raise InputError(f"{folder} holds no {CONFIG}, so it is not a folder that timm loads")
+        raise InputError(f"{folder} holds no {CONFIG}, so it is not a folder that timm loads", code="wrong-kind")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -236,9 +238,9 @@ def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
     interpolation: Any = config.get("interpolation", "bicubic")
     crop_mode: Any = config.get("crop_mode") or "center"
     if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
-        raise InputError(f"tleg knows no interpolation '{interpolation}'")
+        raise InputError(f"tleg knows no interpolation '{interpolation}'", code="unsupported")
     if crop_mode not in ("center", "squash", "border"):
-        raise InputError(f"tleg knows no crop mode '{crop_mode}'")
+        raise InputError(f"tleg knows no crop mode '{crop_mode}'", code="unsupported")
     crop = float(config.get("crop_pct") or 0.875)
     reading = _decode_reading(config.get(READING))
     return Preprocessing(mean, std, interpolation, crop, crop_mode, reading.exif, reading.pixel_range)

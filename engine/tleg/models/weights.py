@@ -164,7 +164,7 @@ class FileOfWeights:
         chosen = which or ("ema" if "ema" in self.states else "model")
         if chosen not in self.states:
             held = "no average of the weights" if chosen == "ema" else "no weights besides their average"
-            raise InputError(f"{self.path} holds {held}; leave --weights out")
+            raise InputError(f"{self.path} holds {held}; leave --weights out", field="weights", code="conflict")
         key, state = self.states[chosen]
         if which is not None or len(self.states) == 1:
             return state, ()

@@ -22,7 +22,7 @@ def build_options(kind: type[Options], values: Mapping[str, Any]) -> Options:
             check_value(each, values[each.name])
             place(nested, each.path, values[each.name])
         elif each.required:
-            raise InputError(f"--{each.name} is missing: {each.help}")
+            raise InputError(f"--{each.name} is missing: {each.help}", field=each.name, code="missing")
     return cast(Options, build(kind, nested))
 
 

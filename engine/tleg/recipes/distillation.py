@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 from tleg.learngene.basis import check_depth
 from tleg.recipes.fields import check_fields, option
 
@@ -67,16 +67,27 @@ class Depths:
     sampling: str = "single"
 
     def __post_init__(self) -> None:
-        for depth in (self.auxiliary, *self.sampled):
-            check_depth(depth)
+        with concerning("auxiliary-depth"):
+            check_depth(self.auxiliary)
+        with concerning("sample-depths"):
+            for depth in self.sampled:
+                check_depth(depth)
         if self.sampled and self.auxiliary not in self.sampled:
             raise InputError(
-                f"the auxiliary depth {self.auxiliary} is not one of the sampled depths, so it is never trained"
+                f"the auxiliary depth {self.auxiliary} is not one of the sampled depths, so it is never trained",
+                field=("auxiliary-depth", "sample-depths"),
+                code="conflict",
             )
         if self.sampling not in SAMPLINGS:
-            raise InputError(f"unknown sampling '{self.sampling}': choose {' or '.join(SAMPLINGS)}")
+            raise InputError(
+                f"unknown sampling '{self.sampling}': choose {' or '.join(SAMPLINGS)}", field="sampling", code="unknown-name"
+            )
         if self.sampling == "sandwich" and len(set(self.sampled)) < 2:
-            raise InputError("sandwich sampling needs two or more depths in sample-depths")
+            raise InputError(
+                "sandwich sampling needs two or more depths in sample-depths",
+                field=("sampling", "sample-depths"),
+                code="missing",
+            )
 
     @property
     def choices(self) -> tuple[int, ...]:

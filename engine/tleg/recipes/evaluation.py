@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 from tleg.learngene.basis import parse_depths
 from tleg.recipes.fields import check_fields, option, same_option
 from tleg.recipes.images import EvaluatedImages
-from tleg.recipes.recipes import DATA_HELP, WEIGHTS_HELP, FinetuneRecipe, LearnRecipe
+from tleg.recipes.recipes import WEIGHTS_HELP, FinetuneRecipe, data_option, validation_split_option
 from tleg.recipes.training import THREADS_HELP, Compute, Recipe, check_device
 from tleg.threads import parse_threads
 
@@ -30,7 +30,7 @@ class Evaluation:
     Raises InputError for what is out of range or makes no sense together.
     """
 
-    data: str = option(help=DATA_HELP, metavar="DATA")
+    data: str = data_option()
     depths: str | None = option(None, help="Of a learngene or elastic ONNX, as in 4,6,8-12. Default: 1-16.")
     model_arguments: Mapping[str, Any] = same_option(
         FinetuneRecipe, "model-arg", {}, help="Of a folder or TIMM_NAME:FILE: an argument for timm. May be repeated."
@@ -44,11 +44,8 @@ class Evaluation:
     weights: str | None = same_option(FinetuneRecipe, "weights", None, help=WEIGHTS_HELP)
     batch_size: int = same_option(Recipe, "batch-size", 256, help="Images at once.")
     limit: int | None = option(None, help="Look at so many images only, spread over all.", least=1, most=10**9)
-    validation_split: float | None = same_option(
-        LearnRecipe,
-        "validation-split",
-        None,
-        help="Evaluate on this part of the training images, as training with it does.",
+    validation_split: float | None = validation_split_option(
+        help="Evaluate on this part of the training images, as training with it does.", group=""
     )
     seed: int | None = same_option(
         Recipe, "seed", None, help="Of the training, for --validation-split. Default: as recorded, else 0."
@@ -70,11 +67,12 @@ class Evaluation:
         parse_threads(self.threads)
         _ = self.chosen_depths
         if self.limit is not None and self.record:
-            raise InputError("--record needs all images; leave --limit out")
+            raise InputError("--record needs all images; leave --limit out", field=("limit", "record"), code="conflict")
         if self.force and not self.record:
-            raise InputError("--force belongs to --record")
+            raise InputError("--force belongs to --record", field=("force", "record"), code="conflict")
 
     @property
     def chosen_depths(self) -> tuple[int, ...] | None:
         """The depths that were asked for; None leaves them to what is evaluated."""
-        return parse_depths(self.depths) if self.depths else None
+        with concerning("depths"):
+            return parse_depths(self.depths) if self.depths else None

@@ -105,7 +105,7 @@ def option_named(kind: type, name: str) -> Option:
     """Return an option of a recipe class. Raises InputError with a hint when there is none of that name."""
     known = {each.name: each for each in options_of(kind)}
     if name not in known:
-        raise InputError(f"there is no option '{name}'.{did_you_mean(name, known)}")
+        raise InputError(f"there is no option '{name}'.{did_you_mean(name, known)}", field=name, code="unknown-name")
     return known[name]
 
 
@@ -121,14 +121,18 @@ def check_value(each: Option, value: Any) -> None:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not _is_finite(item):
-                raise InputError(f"{each.name} {key} must be made of finite numbers, not {item!r}")
+                raise InputError(
+                    f"{each.name} {key} must be made of finite numbers, not {item!r}", field=each.name, code="out-of-range"
+                )
         return
     for item in value if isinstance(value, tuple | list) else () if value is None else (value,):
         if isinstance(item, int | float) and not isinstance(item, bool):
             _check_range(each, item)
         if each.choices and item not in each.choices:
             hint = did_you_mean(str(item), each.choices)
-            raise InputError(f"unknown {each.name} '{item}': choose {_either(each.choices)}.{hint}")
+            raise InputError(
+                f"unknown {each.name} '{item}': choose {_either(each.choices)}.{hint}", field=each.name, code="unknown-name"
+            )
 
 
 def _is_finite(value: Any) -> bool:
@@ -145,7 +149,7 @@ def _check_range(each: Option, value: float) -> None:
         return
     bounds = f"from {_written(least)} to {_written(most)}" if math.isfinite(most) else f"at least {_written(least)}"
     rule = f"{each.name}: {each.rule}" if each.rule else f"{each.name} must be {bounds}"
-    raise InputError(f"{rule}, not {_written(value)}")
+    raise InputError(f"{rule}, not {_written(value)}", field=each.name, code="out-of-range")
 
 
 def _written(value: float) -> str:

@@ -96,7 +96,11 @@ def parse_pixel_range(text: str) -> tuple[float, float]:
     except ValueError:
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError(f"pixel-range must be LOW,HIGH, two numbers of which the first is smaller, not '{text}'")
+        raise InputError(
+            f"pixel-range must be LOW,HIGH, two numbers of which the first is smaller, not '{text}'",
+            field="pixel-range",
+            code="malformed",
+        )
     return low, high
 
 

@@ -38,27 +38,50 @@ def to_values(recipe: TrainingRecipe, *, complete: bool = True) -> dict[str, Any
 def from_values(kind: str, values: Mapping[str, Any]) -> TrainingRecipe:
     """Return the recipe of a document. Raises InputError naming the option that is unknown, missing or wrong."""
     if kind not in RECIPES:
-        raise InputError(f"unknown kind of training '{kind}': choose {', '.join(RECIPES)}.{did_you_mean(kind, RECIPES)}")
+        raise InputError(
+            f"unknown kind of training '{kind}': choose {', '.join(RECIPES)}.{did_you_mean(kind, RECIPES)}",
+            field="kind",
+            code="unknown-name",
+        )
     chosen = RECIPES[cast(Kind, kind)]
     options = {each.name: each for each in options_of(chosen)}
     for name in values:
         if name not in options:
-            raise InputError(_unknown(name, kind, options))
+            raise InputError(_unknown(name, kind, options), field=name, code="unknown-name")
     values = {**KIND_DEFAULTS[cast(Kind, kind)], **values}
     nested: dict[str, Any] = {}
     for name, each in options.items():
         if name in values:
             place(nested, each.path, read_value(each, values[name]))
         elif each.required:
-            raise InputError(f"{kind} needs --{name}: {each.help}")
+            raise InputError(f"{kind} needs --{name}: {each.help}", field=name, code="missing")
     return cast(TrainingRecipe, build(chosen, nested))
+
+
+def find_problems(kind: str, values: Mapping[str, Any]) -> dict[str, InputError]:
+    """Return all that is wrong with a document at once: option -> error. '' stands for what is about none.
+
+    Of several options that contradict each other one that was given is named. Without it the next problem shows.
+    """
+    left, problems = dict(values), dict[str, InputError]()
+    while True:
+        try:
+            from_values(kind, left)
+        except InputError as error:
+            name = next((each for each in error.fields if each in left), error.field or "")
+            problems.setdefault(name, error)
+            if name not in left:
+                return problems
+            del left[name]
+        else:
+            return problems
 
 
 def read_value(each: Option, value: Any) -> Any:
     """Return a document's value as an option's type. Raises InputError naming the option."""
     if value is None or (each.optional and value == NONE and each.default is not None):
         if not each.optional:
-            raise InputError(f"{each.name} cannot be empty")
+            raise InputError(f"{each.name} cannot be empty", field=each.name, code="malformed")
         return None
     if each.kind is dict and isinstance(value, Mapping):
         return {str(key): None if item == "None" else item for key, item in value.items()}
@@ -70,7 +93,7 @@ def read_value(each: Option, value: Any) -> Any:
         return float(value)
     if type(value) is not each.kind:
         wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a table"}[each.kind]
-        raise InputError(f"{each.name} must be {wanted}, not {value!r}")
+        raise InputError(f"{each.name} must be {wanted}, not {value!r}", field=each.name, code="malformed")
     return value
 
 
@@ -94,14 +117,20 @@ def read_values(path: Path, kind: str | None = None) -> tuple[str, dict[str, Any
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"cannot read the recipe {path}: {describe_os_error(error)}") from error
+        raise InputError(
+            f"cannot read the recipe {path}: {describe_os_error(error)}", field="recipe", code="system"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"the recipe {path} is no TOML: {error}") from error
+        raise FileFormatError(f"the recipe {path} is no TOML: {error}", field="recipe") from error
     found = document.pop("kind", kind)
     if not isinstance(found, str):
-        raise FileFormatError(f'the recipe {path} lacks its kind: write kind = "learn", "train" or "finetune"')
+        raise FileFormatError(
+            f'the recipe {path} lacks its kind: write kind = "learn", "train" or "finetune"', field="recipe"
+        )
     if kind is not None and found != kind:
-        raise InputError(f"the recipe {path} is for `tleg {found}`, not for `tleg {kind}`")
+        raise InputError(
+            f"the recipe {path} is for `tleg {found}`, not for `tleg {kind}`", field="recipe", code="wrong-kind"
+        )
     return found, document
 
 
@@ -111,7 +140,7 @@ def read_recipe(path: Path) -> TrainingRecipe:
     try:
         return from_values(kind, values)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}", **error.about) from error
 
 
 def format_recipe(recipe: TrainingRecipe) -> str:
@@ -182,7 +211,7 @@ def parse_arguments(texts: Sequence[str], name: str) -> dict[str, Any]:
     for text in texts:
         key, separator, value = text.partition("=")
         if not separator or not key.isidentifier():
-            raise InputError(f"--{name} takes KEY=VALUE, not '{text}'")
+            raise InputError(f"--{name} takes KEY=VALUE, not '{text}'", field=name, code="malformed")
         try:
             arguments[key] = words[value] if value in words else json.loads(value)
         except ValueError:

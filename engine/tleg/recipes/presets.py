@@ -106,10 +106,16 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({preset.name: preset for
 def preset_values(name: str, kind: Kind) -> dict[str, Any]:
     """Return a preset's values. Raises InputError when there is none of that name, or it is of the other kind."""
     if name not in PRESETS:
-        raise InputError(f"there is no preset '{name}': choose one of {', '.join(PRESETS)}.{did_you_mean(name, PRESETS)}")
+        raise InputError(
+            f"there is no preset '{name}': choose one of {', '.join(PRESETS)}.{did_you_mean(name, PRESETS)}",
+            field="preset",
+            code="unknown-name",
+        )
     preset = PRESETS[name]
     if preset.kind not in (None, kind):
-        raise InputError(f"the preset {name} is for `tleg {preset.kind}`, not for `tleg {kind}`")
+        raise InputError(
+            f"the preset {name} is for `tleg {preset.kind}`, not for `tleg {kind}`", field="preset", code="wrong-kind"
+        )
     return dict(preset.values)
 
 

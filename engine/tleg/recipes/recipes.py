@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, cast
 
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 from tleg.learngene.basis import PARTS, Basis, Part, check_depth, parse_basis, parse_depths
 from tleg.learngene.basis_functions import grammar
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
@@ -17,11 +17,32 @@ from tleg.recipes.training import Compute, Keeping, Recipe
 
 Kind = Literal["learn", "train", "finetune"]
 DEFAULT_DEPTH: Final = 12
-DATA_HELP: Final = "fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, or timm's name, such as torch/cifar10."
-TEACHER_HELP: Final = "Ancestry model: a folder that timm loads, TIMM_NAME:FILE, a run, or a timm name (download)."
 WEIGHTS: Final = ("model", "ema")
 WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as well. Default: the average, as timm takes."
-MODEL_ARGUMENT_HELP: Final = "An argument for timm, such as patch_size=4. May be repeated."
+
+
+# What both kinds of training take, and evaluation as well: each is one definition.
+
+
+def data_option(group: str = "") -> Any:
+    """Declare --data."""
+    text = "fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, or timm's name, such as torch/cifar10."
+    return option(help=text, group=group, metavar="DATA")
+
+
+def validation_split_option(help: str = "Part of the training images to validate on.", group: str = "Data") -> Any:  # noqa: A002
+    """Declare --validation-split."""
+    return option(None, help=help, group=group, least=0.0001, most=0.9)
+
+
+def _teacher() -> Any:
+    text = "Ancestry model: a folder that timm loads, TIMM_NAME:FILE, a run, or a timm name (download)."
+    return option(None, help=text, group="Distillation", metavar="NAME|PATH")
+
+
+def _model_arguments() -> Any:
+    text = "An argument for timm, such as patch_size=4. May be repeated."
+    return option({}, help=text, group="Model", name="model-arg", metavar="KEY=VALUE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +60,11 @@ class LearnRecipe:
     """
 
     architecture: str = option(help="The ViT, by timm's name.", group="Model", metavar="TIMM_NAME")
-    data: str = option(help=DATA_HELP, group="Data", metavar="DATA")
-    validation_split: float | None = option(
-        None, help="Part of the training images to validate on.", group="Data", least=0.0001, most=0.9
-    )
+    data: str = data_option(group="Data")
+    validation_split: float | None = validation_split_option()
     images: ImageReading = field(default_factory=ImageReading)
-    teacher: str | None = option(None, help=TEACHER_HELP, group="Distillation", metavar="NAME|PATH")
-    model_arguments: Mapping[str, Any] = option(
-        {}, help=MODEL_ARGUMENT_HELP, group="Model", name="model-arg", metavar="KEY=VALUE"
-    )
+    teacher: str | None = _teacher()
+    model_arguments: Mapping[str, Any] = _model_arguments()
     basis: str = option("linear", help=f"{grammar()}; linear is the paper's.", group="Model")
     expand: str = option("attention,mlp,norm", help="Parts that follow the basis; the rest is shared.", group="Model")
     auxiliary_depth: int | None = option(
@@ -86,20 +103,24 @@ class LearnRecipe:
         """The basis with the parts that it expands."""
         parts = tuple(part.strip() for part in self.expand.split(","))
         if unknown := [part for part in parts if part not in PARTS]:
-            raise InputError(f"expanded parts are some of {', '.join(PARTS)}, not '{unknown[0]}'")
+            raise InputError(
+                f"expanded parts are some of {', '.join(PARTS)}, not '{unknown[0]}'", field="expand", code="unknown-name"
+            )
         return parse_basis(self.basis, cast(tuple[Part, ...], parts))
 
     @property
     def depths(self) -> Depths:
         """At which depths the auxiliary model is trained."""
-        sampled = parse_depths(self.sample_depths) if self.sample_depths else ()
+        with concerning("sample-depths"):
+            sampled = parse_depths(self.sample_depths) if self.sample_depths else ()
         depth = max(sampled, default=DEFAULT_DEPTH) if self.auxiliary_depth is None else self.auxiliary_depth
         return Depths(depth, sampled, self.sampling)
 
     @property
     def evaluated(self) -> tuple[int, ...]:
         """Depths whose accuracy is measured at the end."""
-        return () if self.evaluate_depths == "none" else parse_depths(self.evaluate_depths)
+        with concerning("evaluate-depths"):
+            return () if self.evaluate_depths == "none" else parse_depths(self.evaluate_depths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +141,8 @@ class FinetuneRecipe:
 
     left_out: ClassVar[frozenset[str]] = frozenset()  # Fields that are no options of this kind.
 
-    data: str = option(help=DATA_HELP, group="Data", metavar="DATA")
-    validation_split: float | None = option(
-        None, help="Part of the training images to validate on.", group="Data", least=0.0001, most=0.9
-    )
+    data: str = data_option(group="Data")
+    validation_split: float | None = validation_split_option()
     images: ImageReading = field(default_factory=ImageReading)
     learngene: str | None = option(
         None,
@@ -139,9 +158,7 @@ class FinetuneRecipe:
         choices=baselines(),
     )
     model: str | None = option(None, help="Start from a timm model, from scratch.", group="Model", metavar="TIMM_NAME")
-    model_arguments: Mapping[str, Any] = option(
-        {}, help=MODEL_ARGUMENT_HELP, group="Model", name="model-arg", metavar="KEY=VALUE"
-    )
+    model_arguments: Mapping[str, Any] = _model_arguments()
     image_size: int | None = option(
         None,
         help="Pixels of the inputs of --model or --checkpoint. Default: the data's, the weights', or timm's.",
@@ -165,7 +182,7 @@ class FinetuneRecipe:
         least=0.01,
         most=1,
     )
-    teacher: str | None = option(None, help=TEACHER_HELP, group="Distillation", metavar="NAME|PATH")
+    teacher: str | None = _teacher()
     distillation: Distillation = field(default_factory=Distillation)
     recipe: Recipe = field(default_factory=lambda: Recipe(**KIND_DEFAULTS["finetune"]))
     compute: Compute = field(default_factory=Compute)
@@ -176,24 +193,51 @@ class FinetuneRecipe:
         _check_common(self)
         starts = {"learngene": self.learngene, "model": self.model, "checkpoint": self.checkpoint}
         if sum(value is not None for value in starts.values()) != 1:
-            known = ", ".join(f"--{name}" for name in starts if name not in self.left_out)
-            raise InputError(f"start from exactly one of {known}")
+            known = tuple(name for name in starts if name not in self.left_out)
+            raise InputError(
+                f"start from exactly one of {', '.join(f'--{name}' for name in known)}",
+                field=known,
+                code="conflict" if any(starts.values()) else "missing",
+            )
         if (self.depth is None) == (self.learngene is not None):
-            raise InputError("--learngene needs --depth, and nothing else takes it")
+            raise InputError(
+                "--learngene needs --depth, and nothing else takes it",
+                field=("depth", "learngene"),
+                code="missing" if self.depth is None else "conflict",
+            )
         if self.depth is not None:
-            check_depth(self.depth)
+            with concerning("depth"):
+                check_depth(self.depth)
         if self.init is not None and self.learngene is None:
-            raise InputError("--init belongs to --learngene; a timm model starts from scratch without it")
+            raise InputError(
+                "--init belongs to --learngene; a timm model starts from scratch without it",
+                field=("init", "learngene"),
+                code="conflict",
+            )
         if self.model is None and self.pretrained:
-            raise InputError("--pretrained belongs to --model")
+            raise InputError("--pretrained belongs to --model", field=("pretrained", "model"), code="conflict")
         if self.learngene is not None and (self.model_arguments or self.image_size is not None):
-            raise InputError("--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own")
+            raise InputError(
+                "--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own",
+                field=("model-arg", "image-size") if self.model_arguments else "image-size",
+                code="conflict",
+            )
         if self.checkpoint is None and self.weights is not None:
-            raise InputError("--weights belongs to --checkpoint TIMM_NAME:FILE")
+            raise InputError(
+                "--weights belongs to --checkpoint TIMM_NAME:FILE", field=("weights", "checkpoint"), code="conflict"
+            )
         if self.learngene is None and self.drop_path:
-            raise InputError("--drop-path belongs to --learngene; a timm model takes --model-arg drop_path_rate=…")
+            raise InputError(
+                "--drop-path belongs to --learngene; a timm model takes --model-arg drop_path_rate=…",
+                field=("drop-path", "learngene"),
+                code="conflict",
+            )
         if self.distillation.method == "token" and self.learngene is not None:
-            raise InputError("token distillation needs a distillation token; start from --model deit_…_distilled_…")
+            raise InputError(
+                "token distillation needs a distillation token; start from --model deit_…_distilled_…",
+                field=("distillation", "model"),
+                code="unsupported",
+            )
         _ = self.frozen
 
     @property
@@ -208,7 +252,9 @@ class FinetuneRecipe:
         for text in (self.freeze or "").split(",") if self.freeze else ():
             match = re.fullmatch(r"\s*(stem|head|blocks(?::(\d{1,4}))?)\s*", text, re.ASCII)
             if match is None:
-                raise InputError(f"freeze takes stem, blocks, blocks:N or head, not '{text.strip()}'")
+                raise InputError(
+                    f"freeze takes stem, blocks, blocks:N or head, not '{text.strip()}'", field="freeze", code="malformed"
+                )
             parts.append((match[1].partition(":")[0], int(match[2]) if match[2] else None))
         return tuple(parts)
 
@@ -255,15 +301,19 @@ RECIPES: Final[Mapping[Kind, type[LearnRecipe] | type[FinetuneRecipe]]] = {
 def _check_common(recipe: TrainingRecipe) -> None:
     method = recipe.distillation.method
     if recipe.teacher is None and method != "soft":
-        raise InputError(f"{method} distillation needs a teacher")
+        raise InputError(f"{method} distillation needs a teacher", field=("distillation", "teacher"), code="missing")
     parts = recipe.compute.processes * recipe.recipe.accumulate
     if recipe.recipe.batch_size % parts:
         lower = recipe.recipe.batch_size // parts * parts
         raise InputError(
             f"batch-size {recipe.recipe.batch_size} does not divide into {parts} equal parts "
-            f"(processes times accumulate); try {lower or parts} or {lower + parts}"
+            f"(processes times accumulate); try {lower or parts} or {lower + parts}",
+            field=("batch-size", "accumulate", "devices", "nodes"),
+            code="out-of-range",
         )
     if recipe.recipe.mixing and recipe.recipe.batch_size % (2 * recipe.compute.processes):
         raise InputError(
-            f"mixup and cutmix pair images on each device: batch-size must be a multiple of {2 * recipe.compute.processes}"
+            f"mixup and cutmix pair images on each device: batch-size must be a multiple of {2 * recipe.compute.processes}",
+            field="batch-size",
+            code="out-of-range",
         )

@@ -143,11 +143,23 @@ class Recipe:
         check_fields(self)
         check_fields(self.augmentation)
         if self.warmup > self.epochs:
-            raise InputError(f"warmup-epochs must be from 0 to {self.epochs}, the epochs, not {self.warmup:g}")
+            raise InputError(
+                f"warmup-epochs must be from 0 to {self.epochs}, the epochs, not {self.warmup:g}",
+                field="warmup-epochs",
+                code="out-of-range",
+            )
         if self.mixing and self.batch_size % 2:
-            raise InputError(f"mixup and cutmix pair images, so the batch size must be even, not {self.batch_size}")
+            raise InputError(
+                f"mixup and cutmix pair images, so the batch size must be even, not {self.batch_size}",
+                field="batch-size",
+                code="out-of-range",
+            )
         if self.batch_size % self.accumulate:
-            raise InputError(f"batch-size {self.batch_size} does not divide into {self.accumulate} equal parts (accumulate)")
+            raise InputError(
+                f"batch-size {self.batch_size} does not divide into {self.accumulate} equal parts (accumulate)",
+                field=("batch-size", "accumulate"),
+                code="out-of-range",
+            )
 
     @property
     def mixing(self) -> bool:
@@ -172,7 +184,7 @@ PRECISIONS: Final = ("auto", "float32", "bfloat16", "float16")
 def check_device(device: str) -> None:
     """Refuse a text that names no device. Whether it is there is known where it is used. Raises InputError."""
     if re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", device, re.ASCII) is None:
-        raise InputError(f"unknown device '{device}': choose auto, cpu, cuda or cuda:N")
+        raise InputError(f"unknown device '{device}': choose auto, cpu, cuda or cuda:N", field="device", code="unknown-name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +220,11 @@ class Compute:
         parse_threads(self.threads)
         check_device(self.device)
         if ":" in self.device and self.processes > 1:
-            raise InputError(f"device {self.device} is one device, and {self.processes} were asked for; write --device cuda")
+            raise InputError(
+                f"device {self.device} is one device, and {self.processes} were asked for; write --device cuda",
+                field=("device", "devices"),
+                code="conflict",
+            )
 
     @property
     def processes(self) -> int:
@@ -250,7 +266,11 @@ class Keeping:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.result == "best" and self.evaluate_every == 0:
-            raise InputError("the best weights are known when they are evaluated; give evaluate-every 1 or more")
+            raise InputError(
+                "the best weights are known when they are evaluated; give evaluate-every 1 or more",
+                field=("evaluate-every", "result"),
+                code="conflict",
+            )
 
 
 def largest_batch(images: int, parts: int) -> int:

@@ -30,7 +30,9 @@ def request_stop(folder: RunFolder) -> None:
     try:
         os.close(os.open(folder.stop_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
     except OSError as error:
-        raise TlegError(f"cannot ask run {folder.id} to stop: {describe_os_error(error)}: {folder.stop_file}") from error
+        raise TlegError(
+            f"cannot ask run {folder.id} to stop: {describe_os_error(error)}: {folder.stop_file}", code="system"
+        ) from error
 
 
 def stop_requested(folder: RunFolder) -> bool:
@@ -43,7 +45,7 @@ def clear_stop(folder: RunFolder) -> None:
     try:
         folder.stop_file.unlink(missing_ok=True)
     except OSError as error:
-        raise TlegError(f"cannot remove {folder.stop_file}: {describe_os_error(error)}") from error
+        raise TlegError(f"cannot remove {folder.stop_file}: {describe_os_error(error)}", code="system") from error
 
 
 def kill_run(folder: RunFolder) -> None:
@@ -55,14 +57,16 @@ def kill_run(folder: RunFolder) -> None:
     """
     state = recall_state(folder)
     if (job_id := _job_of(folder)) is not None:
-        raise InputError(f"run {folder.id} is job {job_id} of SLURM; scancel {job_id} ends it")
+        raise InputError(f"run {folder.id} is job {job_id} of SLURM; scancel {job_id} ends it", code="wrong-state")
     home = home_of(folder, state)
     if home != hostname():
-        raise InputError(f"run {folder.id} is on {home}; kill it there, or ask it to stop from here")
+        raise InputError(f"run {folder.id} is on {home}; kill it there, or ask it to stop from here", code="wrong-state")
     if not _roots(state):
         if is_locked(folder):
-            raise InputError(f"run {folder.id} is running, but has not said in which process; try again in a moment")
-        raise InputError(f"run {folder.id} is not running; nothing to kill")
+            raise InputError(
+                f"run {folder.id} is running, but has not said in which process; try again in a moment", code="wrong-state"
+            )
+        raise InputError(f"run {folder.id} is not running; nothing to kill", code="wrong-state")
     _kill_all(folder, state)
     # The lock says that nobody else writes now.
     lock = RunLock(folder)
@@ -90,7 +94,7 @@ def remove_run(folder: RunFolder) -> None:
     path = folder.path.absolute()
     lock = RunLock(folder)
     if not lock.acquire(timeout=0.5):
-        raise InputError(f"run {folder.id} is running; stop it first")
+        raise InputError(f"run {folder.id} is running; stop it first", code="wrong-state")
     # Out of sight in one step; what a kill leaves behind then is no run any more.
     hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.removed")
     try:
@@ -98,7 +102,7 @@ def remove_run(folder: RunFolder) -> None:
         shutil.rmtree(hidden)
     except OSError as error:
         rest = f"; the rest is in {hidden}" if hidden.exists() else ""
-        raise TlegError(f"cannot remove {path}: {describe_os_error(error)}{rest}") from error
+        raise TlegError(f"cannot remove {path}: {describe_os_error(error)}{rest}", code="system") from error
     finally:
         lock.release()
     _remove_leftovers(path.parent)
@@ -108,7 +112,7 @@ def check_removable(folder: RunFolder) -> None:
     """Refuse to remove a run that is at work or waits for its turn, and what is no run. Raises InputError."""
     path = folder.path.absolute()
     if path.is_symlink():
-        raise InputError(f"{path} is a link; remove the run that it leads to, or the link itself")
+        raise InputError(f"{path} is a link; remove the run that it leads to, or the link itself", code="wrong-kind")
     if not is_run(RunFolder(path)):
         raise InputError(f"{path} is not a run; tleg removes its own runs alone")
     check_allowed("remove", folder, observe(folder), _job_of(folder))
@@ -170,7 +174,9 @@ def _kill_all(folder: RunFolder, state: RunState) -> None:
             _send(folder, process, signal.SIGKILL)
         if time.monotonic() >= end:
             numbers = ", ".join(str(pid) for pid in sorted(members))
-            raise TlegError(f"run {folder.id} was killed, but does not end (process {numbers}); it may wait for a disk")
+            raise TlegError(
+                f"run {folder.id} was killed, but does not end (process {numbers}); it may wait for a disk", code="system"
+            )
         time.sleep(0.02)
 
 
@@ -199,7 +205,7 @@ def _send(folder: RunFolder, process: Process, number: signal.Signals) -> None:
     except ProcessLookupError:
         return
     except OSError as error:
-        raise TlegError(f"cannot kill run {folder.id}: {describe_os_error(error)}") from error
+        raise TlegError(f"cannot kill run {folder.id}: {describe_os_error(error)}", code="system") from error
     try:
         latest = find_process(process.pid)
         if latest is not None and latest.started == process.started:
@@ -207,6 +213,8 @@ def _send(folder: RunFolder, process: Process, number: signal.Signals) -> None:
     except ProcessLookupError:
         pass
     except OSError as error:
-        raise TlegError(f"cannot kill process {process.pid} of run {folder.id}: {describe_os_error(error)}") from error
+        raise TlegError(
+            f"cannot kill process {process.pid} of run {folder.id}: {describe_os_error(error)}", code="system"
+        ) from error
     finally:
         os.close(descriptor)

@@ -29,6 +29,8 @@ class ChangedInputsError(InputError):
     acceptable  whether `--accept-changed-data` goes on all the same
     """
 
+    default_code = "changed"
+
     def __init__(self, text: str, *, told: str, acceptable: bool) -> None:
         super().__init__(text)
         self.told = told

@@ -109,7 +109,8 @@ def create_run(
                 return RunFolder(target)
     except OSError as error:
         raise TlegError(
-            f"cannot make a run in {runs_dir}: {describe_os_error(error)}; TLEG_RUNS names another folder for runs"
+            f"cannot make a run in {runs_dir}: {describe_os_error(error)}; TLEG_RUNS names another folder for runs",
+            code="system",
         ) from error
     finally:
         shutil.rmtree(hidden.path, ignore_errors=True)
@@ -178,7 +179,7 @@ def make_ready(folder: RunFolder) -> None:
     check_not_queued(folder, recall_state(folder), spec.launch.job_id)
     lock = RunLock(folder)
     if not lock.acquire(timeout=1.0):
-        raise InputError(f"run {folder.id} is running, or is just ending; try again in a moment")
+        raise InputError(f"run {folder.id} is running, or is just ending; try again in a moment", code="wrong-state")
     try:
         _leave_behind(folder, spec)
         save_state(folder, replace(going_on(recall_state(folder)), heartbeat=time.time()))
@@ -199,7 +200,7 @@ def launch(folder: RunFolder) -> int:
     lock = RunLock(folder)
     # Held until state.json names the process, so that of two who start a run at once only one does.
     if not lock.acquire(timeout=1.0):
-        raise InputError(f"run {folder.id} is being started, or is just ending; try again in a moment")
+        raise InputError(f"run {folder.id} is being started, or is just ending; try again in a moment", code="wrong-state")
     try:
         state = recall_state(folder)
         _check_ended(folder, state)
@@ -216,7 +217,9 @@ def check_startable(folder: RunFolder, spec: RunSpec) -> None:
     Raises InputError when it is at work or waits as a batch job, or when its working folder is missing.
     """
     if spec.launch.nodes == 1 and spec.launch.slurm is None and not Path(spec.folder).is_dir():
-        raise InputError(f"run {folder.id} works in {spec.folder}, which is no folder any more; make it again")
+        raise InputError(
+            f"run {folder.id} works in {spec.folder}, which is no folder any more; make it again", code="not-found"
+        )
     seen = observe(folder)
     if reason := refusal("start", seen):
         raise InputError(f"run {folder.id} {reason} on {home_of(folder, seen)}; stop it first")
@@ -227,7 +230,10 @@ def check_startable(folder: RunFolder, spec: RunSpec) -> None:
 
 def _check_ended(folder: RunFolder, state: RunState) -> None:
     if state.host in (None, hostname()) and launcher_alive(state):
-        raise InputError(f"process {state.launcher_pid} of run {folder.id} has not ended yet; wait for it, or kill the run")
+        raise InputError(
+            f"process {state.launcher_pid} of run {folder.id} has not ended yet; wait for it, or kill the run",
+            code="wrong-state",
+        )
 
 
 def _leave_behind(folder: RunFolder, spec: RunSpec) -> None:
@@ -252,7 +258,7 @@ def _start(folder: RunFolder, spec: RunSpec, state: RunState, work: Path) -> int
                 bufsize=0,
             )
     except OSError as error:
-        raise TlegError(f"cannot start run {folder.id}: {describe_os_error(error)}") from error
+        raise TlegError(f"cannot start run {folder.id}: {describe_os_error(error)}", code="system") from error
     # Collects the process when it ends, so that it does not stay behind as a zombie of a viewer.
     threading.Thread(target=process.wait, name=f"wait-{process.pid}", daemon=True).start()
     assert process.stdin is not None
@@ -270,7 +276,9 @@ def _start(folder: RunFolder, spec: RunSpec, state: RunState, work: Path) -> int
         store_state(folder, started)
         process.stdin.write(b"go\n")
     except OSError as error:
-        raise TlegError(f"cannot start run {folder.id}: {describe_os_error(error)}: {folder.state_file}") from error
+        raise TlegError(
+            f"cannot start run {folder.id}: {describe_os_error(error)}: {folder.state_file}", code="system"
+        ) from error
     finally:
         process.stdin.close()
     return process.pid

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tleg.errors import InputError, describe_os_error, did_you_mean
+from tleg.errors import InputError, concerning, describe_os_error, did_you_mean
 from tleg.runs.run import LAST, RunFolder
 from tleg.runs.spec import read_spec
 
@@ -58,6 +58,7 @@ def list_runs(runs_dir: Path) -> RunListing:
     return RunListing(tuple(folder for _, _, folder in found), tuple(skipped))
 
 
+@concerning("run")
 def resolve_run(text: str, runs_dir: Path) -> RunFolder:
     """Return the run that a text means: an id, the beginning of exactly one id, 'last' for the newest, or a path.
 
@@ -66,7 +67,7 @@ def resolve_run(text: str, runs_dir: Path) -> RunFolder:
     InputError, with the closest id or with those that the text could mean.
     """
     if not text:
-        raise InputError("name a run: its id, the beginning of its id, 'last', or its folder")
+        raise InputError("name a run: its id, the beginning of its id, 'last', or its folder", code="missing")
     if os.sep in text or text in (".", ".."):
         return _at_path(text)
     here = RunFolder(Path(text).absolute())
@@ -75,7 +76,8 @@ def resolve_run(text: str, runs_dir: Path) -> RunFolder:
         if run is not None and not run.path.samefile(here.path):
             raise InputError(
                 f"'{text}' is a run's folder here and run {run.id} of {runs_dir}; "
-                f"write ./{text} for the one, and {run.path} for the other"
+                f"write ./{text} for the one, and {run.path} for the other",
+                code="ambiguous",
             )
         return here
     run = find_run(text, runs_dir)
@@ -86,9 +88,10 @@ def resolve_run(text: str, runs_dir: Path) -> RunFolder:
     names = run_ids(runs_dir)
     if not names:
         raise InputError(
-            f"there are no runs in {runs_dir}" if text == LAST else f"no run '{text}': there are no runs in {runs_dir}"
+            f"there are no runs in {runs_dir}" if text == LAST else f"no run '{text}': there are no runs in {runs_dir}",
+            code="not-found",
         )
-    raise InputError(f"no run '{text}' in {runs_dir}.{did_you_mean(text, [*names, LAST])}")
+    raise InputError(f"no run '{text}' in {runs_dir}.{did_you_mean(text, [*names, LAST])}", code="not-found")
 
 
 def find_run(text: str, runs_dir: Path, *, beginnings: bool = True) -> RunFolder | None:
@@ -107,7 +110,9 @@ def find_run(text: str, runs_dir: Path, *, beginnings: bool = True) -> RunFolder
     matches = sorted((name for name in names if beginnings and text and name.startswith(text)), reverse=True)
     if len(matches) > 1:
         more = f" and {len(matches) - _MOST_NAMED} more" if len(matches) > _MOST_NAMED else ""
-        raise InputError(f"'{text}' could be {', '.join(matches[:_MOST_NAMED])}{more}; type more of the id")
+        raise InputError(
+            f"'{text}' could be {', '.join(matches[:_MOST_NAMED])}{more}; type more of the id", code="ambiguous"
+        )
     return RunFolder(runs_dir.absolute() / matches[0]) if matches else None
 
 
@@ -121,15 +126,17 @@ def _at_path(text: str) -> RunFolder:
         folder = RunFolder(Path(text).expanduser().absolute())
         found = folder.path.is_dir()
     except RuntimeError as error:
-        raise InputError(f"{text} is no folder: there is no such user") from error
+        raise InputError(f"{text} is no folder: there is no such user", code="not-found") from error
     except OSError as error:
-        raise InputError(f"cannot read {text}: {describe_os_error(error)}") from error
+        raise InputError(f"cannot read {text}: {describe_os_error(error)}", code="system") from error
     if not found:
-        raise InputError(f"{text} is no folder; name a run by its id, the beginning of its id, 'last', or its folder")
+        raise InputError(
+            f"{text} is no folder; name a run by its id, the beginning of its id, 'last', or its folder", code="not-found"
+        )
     # Without '..' and a slash at the end, so that the id is the folder's own name.
     folder = RunFolder(Path(os.path.normpath(folder.path)))
     if not folder.spec_file.is_file():
-        raise InputError(f"{text} is not a run: it has no spec.json")
+        raise InputError(f"{text} is not a run: it has no spec.json", code="wrong-kind")
     return folder
 
 
@@ -140,5 +147,5 @@ def _folders(runs_dir: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise InputError(f"cannot read the runs in {runs_dir}: {describe_os_error(error)}") from error
+        raise InputError(f"cannot read the runs in {runs_dir}: {describe_os_error(error)}", code="system") from error
     return [runs_dir.absolute() / name for name in names]

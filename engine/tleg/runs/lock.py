@@ -47,7 +47,8 @@ class RunLock:
             except OSError as error:
                 raise TlegError(
                     f"cannot lock {self._folder.lock_file}: {describe_os_error(error)}; "
-                    "TLEG_RUNS names a folder for runs on another file system"
+                    "TLEG_RUNS names a folder for runs on another file system",
+                    code="system",
                 ) from error
             if time.monotonic() >= end:
                 return False
@@ -65,7 +66,7 @@ class RunLock:
 
     def __enter__(self) -> Self:
         if not self.acquire():
-            raise InputError(f"run {self._folder.id} is running already; stop it first")
+            raise InputError(f"run {self._folder.id} is running already; stop it first", code="wrong-state")
         return self
 
     def __exit__(

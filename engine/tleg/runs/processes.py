@@ -100,7 +100,7 @@ _WAITING: Final = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED"
 def find_program(name: str) -> None:
     """Raise TlegError when a program of SLURM is not on this machine."""
     if shutil.which(name) is None:
-        raise TlegError(f"there is no {name} on {hostname()}; log in to a machine of the cluster")
+        raise TlegError(f"there is no {name} on {hostname()}; log in to a machine of the cluster", code="not-installed")
 
 
 def run_program(words: Sequence[str]) -> str:
@@ -110,21 +110,23 @@ def run_program(words: Sequence[str]) -> str:
             words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_PROGRAM_SECONDS
         )
     except FileNotFoundError as error:
-        raise TlegError(f"there is no {words[0]} on {hostname()}; log in to a machine of the cluster") from error
+        raise TlegError(
+            f"there is no {words[0]} on {hostname()}; log in to a machine of the cluster", code="not-installed"
+        ) from error
     except subprocess.TimeoutExpired as error:
-        raise TlegError(f"{words[0]} did not answer within {_PROGRAM_SECONDS} seconds; try again") from error
+        raise TlegError(f"{words[0]} did not answer within {_PROGRAM_SECONDS} seconds; try again", code="system") from error
     except OSError as error:
-        raise TlegError(f"cannot run {words[0]}: {describe_os_error(error)}") from error
+        raise TlegError(f"cannot run {words[0]}: {describe_os_error(error)}", code="system") from error
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise TlegError(f"{words[0]} refused: {lines[0] if lines else f'exit code {done.returncode}'}")
+        raise TlegError(f"{words[0]} refused: {lines[0] if lines else f'exit code {done.returncode}'}", code="system")
     return done.stdout
 
 
 def cancel(job_id: str) -> None:
     """Take a job out of SLURM's queue, or end it. Raises TlegError when scancel is missing or refuses."""
     if not NUMBER.fullmatch(job_id):
-        raise InputError(f"a job of SLURM has a number, not {job_id!r}")
+        raise InputError(f"a job of SLURM has a number, not {job_id!r}", code="malformed")
     run_program(["scancel", job_id])
 
 

@@ -50,16 +50,22 @@ class SlurmOptions:
     def __post_init__(self) -> None:
         for name, value in (("partition", self.partition), ("account", self.account)):
             if value is not None and not _NAME.fullmatch(value):
-                raise InputError(f"a {name} of SLURM is a name without spaces, not {value!r}")
+                raise InputError(f"a {name} of SLURM is a name without spaces, not {value!r}", field=name, code="malformed")
         if self.time is not None and not _TIME.fullmatch(self.time):
-            raise InputError(f"a time of SLURM is minutes, HH:MM:SS or days-HH:MM:SS, not {self.time!r}")
+            raise InputError(
+                f"a time of SLURM is minutes, HH:MM:SS or days-HH:MM:SS, not {self.time!r}", field="time", code="malformed"
+            )
         if self.gpus_per_node is not None and self.gpus_per_node < 0:
-            raise InputError(f"GPUs on each machine are 0 or more, not {self.gpus_per_node}")
+            raise InputError(f"GPUs on each machine are 0 or more, not {self.gpus_per_node}", code="out-of-range")
         if self.cpus_per_task is not None and self.cpus_per_task < 1:
-            raise InputError(f"processors for each process are 1 or more, not {self.cpus_per_task}")
+            raise InputError(f"processors for each process are 1 or more, not {self.cpus_per_task}", code="out-of-range")
         for line in self.extra:
             if not re.match(r"--?[A-Za-z]", line) or not line.isprintable():
-                raise InputError(f"an option of sbatch is one line such as --constraint=a100, not {line!r}")
+                raise InputError(
+                    f"an option of sbatch is one line such as --constraint=a100, not {line!r}",
+                    field="sbatch",
+                    code="malformed",
+                )
 
 
 def sbatch_script(folder: RunFolder, spec: RunSpec) -> str:
@@ -72,7 +78,7 @@ def sbatch_script(folder: RunFolder, spec: RunSpec) -> str:
     path = folder.path.absolute()
     for text in (str(path), spec.folder, sys.executable):
         if not text.isprintable():
-            raise InputError(f"SLURM takes no path with line breaks or control characters: {text!r}")
+            raise InputError(f"SLURM takes no path with line breaks or control characters: {text!r}", code="unsupported")
     tasks = spec.launch.devices or 1
     gpus = options.gpus_per_node
     if gpus is None:
@@ -152,11 +158,13 @@ def submit(folder: RunFolder) -> str:
         answer = run_program(["sbatch", "--parsable", str(folder.job_file.absolute())])
         job_id = answer.strip().partition(";")[0]  # Behind it may be the name of the cluster.
         if not NUMBER.fullmatch(job_id):
-            raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}")
+            raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}", code="system")
     try:
         write_spec(folder, replace(spec, launch=replace(spec.launch, job_id=job_id)))
     except TlegError as error:
-        raise TlegError(f"job {job_id} was submitted, but not noted: {error}; scancel {job_id} takes it back") from error
+        raise TlegError(
+            f"job {job_id} was submitted, but not noted: {error}; scancel {job_id} takes it back", code="system"
+        ) from error
     return job_id
 
 

@@ -39,7 +39,7 @@ class Launch:
             ("restarts", self.max_restarts, 0),
         ):
             if value is not None and value < least:
-                raise InputError(f"a run needs {least} or more {name}, not {value}")
+                raise InputError(f"a run needs {least} or more {name}, not {value}", code="out-of-range")
 
     @property
     def processes(self) -> int:
@@ -82,7 +82,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InputError(f"unknown kind of run '{self.kind}': choose {', '.join(KINDS)}")
+            raise InputError(f"unknown kind of run '{self.kind}': choose {', '.join(KINDS)}", code="unknown-name")
 
 
 def read_spec(folder: RunFolder) -> RunSpec:
@@ -114,7 +114,7 @@ def spec_text(spec: RunSpec) -> str:
     try:
         return json.dumps(encode(spec), indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"a run stores JSON values alone: {error}") from error
+        raise InputError(f"a run stores JSON values alone: {error}", code="malformed") from error
 
 
 def write_spec(folder: RunFolder, spec: RunSpec) -> None:

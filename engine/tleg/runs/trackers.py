@@ -59,10 +59,14 @@ class Tracker(ABC):
         try:
             return import_module(module)
         except ModuleNotFoundError as error:
-            raise InputError(f"the package '{cls.package}' is not installed: pip install {cls.package}") from error
+            raise InputError(
+                f"the package '{cls.package}' is not installed: pip install {cls.package}", field="to", code="not-installed"
+            ) from error
         except Exception as error:  # Whatever a broken installation raises.
             reason = explain(error) or last_words(error)
-            raise InputError(f"the package '{cls.package}' does not work: {reason}") from error
+            raise InputError(
+                f"the package '{cls.package}' does not work: {reason}", field="to", code="not-installed"
+            ) from error
 
 
 class TensorBoard(Tracker):
@@ -142,7 +146,11 @@ TRACKERS: Final[Mapping[str, type[Tracker]]] = MappingProxyType(
 def open_tracker(name: str, folder: RunFolder, project: str = "tleg") -> Tracker:
     """Return a tracker by name for a run. Raises InputError when it is unknown, or its package is not installed."""
     if name not in TRACKERS:
-        raise InputError(f"unknown tracker '{name}': choose {', '.join(TRACKERS)}.{did_you_mean(name, TRACKERS)}")
+        raise InputError(
+            f"unknown tracker '{name}': choose {', '.join(TRACKERS)}.{did_you_mean(name, TRACKERS)}",
+            field="to",
+            code="unknown-name",
+        )
     return TRACKERS[name](folder, read_spec(folder), project)
 
 

@@ -65,7 +65,10 @@ def require_finite(scores: Mapping[Any, Score], what: str) -> None:
     Raises TlegError that names how many images, at which depths.
     """
     if text := describe_nonfinite(scores, what):
-        raise TlegError(f"{text}, so it has no accuracy: its weights may hold such values, or the precision is too low")
+        raise TlegError(
+            f"{text}, so it has no accuracy: its weights may hold such values, or the precision is too low",
+            code="not-finite",
+        )
 
 
 def describe_nonfinite(scores: Mapping[Any, Score], what: str) -> str | None:

@@ -199,7 +199,7 @@ def read_progress(folder: Path) -> Progress:
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
-        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
+        raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}", code="system") from error
     except ValueError as error:
         raise FileFormatError(f"{path} is damaged") from error
     version = document.get("version") if isinstance(document, dict) else None
@@ -218,7 +218,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}") from error
+            raise FileFormatError(f"cannot read {path}: {describe_os_error(error)}", code="system") from error
         if hashlib.sha256(content).hexdigest() != sha256:
             raise FileFormatError(f"{path} is damaged: it changed since it was written")
         try:

@@ -46,11 +46,15 @@ def choose_placement(device: str = "auto", precision: str = "auto", local_rank: 
     device that is not there, or an unknown precision.
     """
     if precision not in ("auto", *_TYPES):
-        raise InputError(f"unknown precision '{precision}': choose auto, {', '.join(_TYPES)}")
+        raise InputError(
+            f"unknown precision '{precision}': choose auto, {', '.join(_TYPES)}", field="precision", code="unknown-name"
+        )
     chosen = _choose_device(device, local_rank, local_size)
     if precision != "auto":
         if precision == "float16" and chosen.type == "cpu":
-            raise InputError("float16 trains on GPUs alone; choose float32 or bfloat16 on the CPU")
+            raise InputError(
+                "float16 trains on GPUs alone; choose float32 or bfloat16 on the CPU", field="precision", code="unsupported"
+            )
         return Placement(chosen, cast(Precision, precision), "asked for")
     if chosen.type == "cpu":
         return Placement(chosen, "float32", "the CPU gains nothing from less")
@@ -67,21 +71,31 @@ def _choose_device(device: str, local_rank: int, local_size: int) -> torch.devic
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise InputError(f"unknown device '{device}': choose auto, cpu, cuda or cuda:N") from error
+        raise InputError(
+            f"unknown device '{device}': choose auto, cpu, cuda or cuda:N", field="device", code="unknown-name"
+        ) from error
     if chosen.type not in ("cpu", "cuda"):
-        raise InputError(f"tleg runs on cpu and cuda, not on '{device}'")
+        raise InputError(f"tleg runs on cpu and cuda, not on '{device}'", field="device", code="unsupported")
     if chosen.type == "cpu":
         return chosen
     if not available:
-        raise InputError(f"'{device}' was asked for, but torch sees no CUDA device; `tleg doctor` says more")
+        raise InputError(
+            f"'{device}' was asked for, but torch sees no CUDA device; `tleg doctor` says more",
+            field="device",
+            code="no-device",
+        )
     if local_size > torch.cuda.device_count():
         # Each process says so: one that found its own device would wait for those that did not.
         raise InputError(
             f"{local_size} devices were asked for, and torch sees {torch.cuda.device_count()} CUDA devices on this machine; "
-            f"lower --devices, or give --device cpu"
+            f"lower --devices, or give --device cpu",
+            field="devices",
+            code="no-device",
         )
     if ":" not in device:
         chosen = torch.device("cuda", local_rank)
     if chosen.index >= torch.cuda.device_count():
-        raise InputError(f"there is no '{chosen}': torch sees {torch.cuda.device_count()} CUDA devices")
+        raise InputError(
+            f"there is no '{chosen}': torch sees {torch.cuda.device_count()} CUDA devices", field="device", code="no-device"
+        )
     return chosen

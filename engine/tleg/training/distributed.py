@@ -27,6 +27,8 @@ _TEXT_BYTES: Final = 2048
 class LostProcessError(TlegError):
     """Another process of the run is gone, or says nothing any more. What went wrong, it knows itself."""
 
+    default_code = "lost-process"
+
 
 @contextmanager
 def _with_others() -> Iterator[None]:
@@ -143,12 +145,14 @@ def join_world(device: torch.device, together: tuple[type[Exception], ...] = ())
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         local_rank = int(os.environ["LOCAL_RANK"])
     except (KeyError, ValueError) as error:
-        raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}") from error
+        raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}", code="malformed") from error
     with _with_others():
         try:
             store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
         except ValueError as error:  # MASTER_ADDR or MASTER_PORT is missing.
-            raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}") from error
+            raise InputError(
+                f"WORLD_SIZE is set, but not what torchrun sets beside it: {error}", code="malformed"
+            ) from error
         # torchrun keeps its store when it starts the processes again, with the addresses of those that died.
         attempt = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{size}", store)
         backend = "nccl" if device.type == "cuda" else "gloo"

@@ -15,7 +15,7 @@ from tleg.data.open import open_data
 from tleg.data.sources import data_name
 from tleg.data.splits import Split
 from tleg.data.transforms import Normaliser
-from tleg.errors import InputError, TlegError, last_words
+from tleg.errors import InputError, TlegError, concerning, last_words
 from tleg.export.backend import backend_of
 from tleg.export.formats import Format, format_of_path
 from tleg.export.origin import training_record
@@ -29,7 +29,8 @@ from tleg.recipes.images import EvaluatedImages
 from tleg.training.accuracy import Predictor, Score, evaluate
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.models import is_want_of_memory, open_model, resolve_model
+from tleg.training.models import is_want_of_memory, open_model
+from tleg.training.names import resolve_model
 
 # In the names of data sets, before the part was recorded by itself.
 _SPLIT: Final = re.compile(r" \(split ([0-9.e+-]+)(?:, seed \d+)?\)$")
@@ -87,7 +88,9 @@ def open_evaluation_data(
     """
     if images.split is not None and validation_split is not None:
         raise InputError(
-            "--split names images of the data's own, --validation-split takes training images; give one of them"
+            "--split names images of the data's own, --validation-split takes training images; give one of them",
+            field=("split", "validation-split"),
+            code="conflict",
         )
     same = trained is not None and trained.data == data_name(text)
     notes: list[str] = []
@@ -157,6 +160,7 @@ class Subject:
     notes: tuple[str, ...] = ()
 
 
+@concerning("path")
 def open_subject(
     path_or_name: str,
     placement: Placement,
@@ -212,16 +216,24 @@ def evaluate_subject(
     Classes are matched by name. Raises InputError when the subject knows other classes than the data.
     """
     if subject.num_classes == 0:
-        raise InputError("the model is a backbone without a classifier; give it one first: tleg train --checkpoint …")
+        raise InputError(
+            "the model is a backbone without a classifier; give it one first: tleg train --checkpoint …",
+            field="path",
+            code="unsupported",
+        )
     if subject.num_classes != len(data.classes):
         raise InputError(
             f"the model knows {subject.num_classes} classes and {data.name} has {len(data.classes)}; "
-            "fine-tune it on this data first"
+            "fine-tune it on this data first",
+            field=("path", "data"),
+            code="mismatch",
         )
     try:
         order = class_order(subject.classes, data.classes)
     except InputError as error:
-        raise InputError(f"the model's classes are not those of {data.name}: {error}") from error
+        raise InputError(
+            f"the model's classes are not those of {data.name}: {error}", field=("path", "data"), code="mismatch"
+        ) from error
     predictors: dict[int | None, Predictor] = {depth: _told(each, subject) for depth, each in subject.predictors.items()}
     if order is not None:
         predictors = {depth: _in_order(predictor, order) for depth, predictor in predictors.items()}
@@ -251,7 +263,9 @@ def _told(predict: Predictor, subject: Subject) -> Predictor:
             height, width = subject.input_size[1:]
             raise InputError(
                 f"the model cannot be run on images of {height}x{width} pixels, as its own description says: "
-                f"{last_words(error)[:200]}"
+                f"{last_words(error)[:200]}",
+                field="path",
+                code="unsupported",
             ) from error
 
     return told
@@ -297,7 +311,7 @@ def model_predictor(model: nn.Module, preprocessing: Preprocessing, placement: P
 
 def _refuse_depths(depths: Sequence[int] | None, reason: str) -> None:
     if depths:
-        raise InputError(f"--depths is for learngenes and elastic ONNX files: {reason}")
+        raise InputError(f"--depths is for learngenes and elastic ONNX files: {reason}", field="depths", code="conflict")
 
 
 def _open_model(opened: PretrainedModel, placement: Placement) -> Subject:

@@ -142,7 +142,10 @@ def _check_finite(model: nn.Module) -> None:
     broken = [name for name, value in values if not value.detach().isfinite().all()]
     if broken:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
-        raise InputError(f"'{broken[0]}'{more} of the weights to start from hold NaN or infinity; start from other weights")
+        raise InputError(
+            f"'{broken[0]}'{more} of the weights to start from hold NaN or infinity; start from other weights",
+            code="not-finite",
+        )
 
 
 def _describe_training(job: FinetuneJob, prepared: Prepared) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from tleg.models.weights import Which
 from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, Origin, weights_of_learngene
 from tleg.recipes.recipes import FinetuneRecipe
 from tleg.runs.run import name_of
-from tleg.training.models import open_model, resolve_model
+from tleg.training.models import open_model
+from tleg.training.names import resolve_model
 
 
 def model_arguments(data: Data, given: Mapping[str, Any], *, sized: bool) -> dict[str, Any]:
@@ -54,7 +55,9 @@ def as_read(preprocessing: Preprocessing, data: Data) -> Preprocessing:
 def check_channels(channels: int) -> None:
     """Refuse models that take neither greyscale nor colour images. Raises InputError."""
     if channels not in (1, 3):
-        raise InputError(f"images have 1 or 3 channels, and this model takes {channels}")
+        raise InputError(
+            f"images have 1 or 3 channels, and this model takes {channels}", field="model-arg", code="unsupported"
+        )
 
 
 def _statistics(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:

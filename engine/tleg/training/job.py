@@ -131,7 +131,7 @@ def settle_inputs(folder: RunFolder, recipe: TrainingRecipe, data: Data, world: 
             refusal = error
     problem = world.first("" if refusal is None else str(refusal))
     if problem:
-        raise refusal or InputError(problem)
+        raise refusal or InputError(problem, code="changed")
     return world.from_main(images)
 
 

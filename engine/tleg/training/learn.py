@@ -7,6 +7,7 @@ from pathlib import Path
 from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
 from tleg.data.transforms import PixelTransform, training_transform
+from tleg.errors import concerning
 from tleg.files import check_file
 from tleg.learngene.header import Auxiliary, LearngeneHeader, Precision, Reached
 from tleg.models.architecture import describe
@@ -41,6 +42,7 @@ class Prepared:
     teacher: Teacher | None
 
 
+@concerning("architecture")
 def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> Prepared:
     """Check all that can be checked before training: architecture, augmentation, teacher and its accuracy on some images.
 

@@ -37,6 +37,8 @@ from tleg.training.telemetry import DeviceSampler
 class TrainingStoppedError(TlegError):
     """The training was asked to stop, and did: it can be resumed from its checkpoint."""
 
+    default_code = "stopped"
+
 
 class Observer:
     """Watches nothing and never stops. What watches a run overrides what it wants to know."""

@@ -26,13 +26,15 @@ def freeze(model: nn.Module, frozen: Sequence[tuple[str, int | None]]) -> tuple[
     for part, count in frozen:
         names = set(_names(model, part, count))
         if not names:
-            raise InputError(f"{type(model).__name__} has no {part} that could be frozen")
+            raise InputError(
+                f"{type(model).__name__} has no {part} that could be frozen", field="freeze", code="unsupported"
+            )
         chosen |= names
     for name, value in model.named_parameters():
         if name in chosen:
             value.requires_grad_(False)
     if not any(value.requires_grad for value in model.parameters()):
-        raise InputError("everything is frozen; leave something to train")
+        raise InputError("everything is frozen; leave something to train", field="freeze", code="conflict")
     return tuple(name for name, _ in model.named_parameters() if name in chosen)
 
 
@@ -49,7 +51,9 @@ def _names(model: nn.Module, part: str, count: int | None) -> Iterator[str]:
             return
         depth = len(list(blocks.children()))
         if count is not None and not 1 <= count <= depth:
-            raise InputError(f"freeze has blocks:{count}, and the model has {depth} blocks")
+            raise InputError(
+                f"freeze has blocks:{count}, and the model has {depth} blocks", field="freeze", code="out-of-range"
+            )
         yield from _under(model, tuple(f"blocks.{index}" for index in range(depth if count is None else count)))
 
 
@@ -81,7 +85,11 @@ def make_optimizer(model: nn.Module, recipe: Recipe, layer_decay: float = 1.0) -
         groups = list(param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=spared))
     else:
         if not hasattr(model, "group_matcher"):
-            raise InputError(f"timm knows no order of the layers of {type(model).__name__}; leave --layer-decay at 1")
+            raise InputError(
+                f"timm knows no order of the layers of {type(model).__name__}; leave --layer-decay at 1",
+                field="layer-decay",
+                code="unsupported",
+            )
         groups = list(
             param_groups_layer_decay(model, recipe.weight_decay, no_weight_decay_list=spared, layer_decay=layer_decay)
         )

@@ -45,7 +45,8 @@ def _load(state: TrainingState, checkpoint: Checkpoint) -> None:
             raise
         raise TlegError(
             f"{checkpoint.path} is of another model than the run makes now ({last_words(error)[:200]}); go on with the "
-            "versions of tleg, torch and timm and the files that it began with, or start a new run"
+            "versions of tleg, torch and timm and the files that it began with, or start a new run",
+            code="mismatch",
         ) from error
 
 
@@ -68,7 +69,7 @@ def same_checkpoint(checkpoints: Checkpoints, world: World, choose: Callable[[],
             problem = f"process {world.rank} of {world.size}: {error}"
     problem = world.first(problem)
     if problem:
-        raise TlegError(problem)
+        raise TlegError(problem, code="bad-file")
     return checkpoint
 
 
@@ -76,11 +77,13 @@ def _latest(checkpoints: Checkpoints, steps: int, observer: Observer) -> Checkpo
     checkpoint, problems = checkpoints.latest()
     if checkpoint is None and problems:
         count = "the checkpoint cannot" if len(problems) == 1 else f"none of the {len(problems)} checkpoints can"
-        raise TlegError(f"{count} be read: {problems[0]}; move {checkpoints.folder} away to begin anew")
+        raise TlegError(f"{count} be read: {problems[0]}; move {checkpoints.folder} away to begin anew", code="bad-file")
     for problem in problems:
         observer.warn("checkpoint", f"{problem}; an earlier one is used")
     if checkpoint is not None and checkpoint.progress.step > steps:
-        raise TlegError(f"the checkpoint is of step {checkpoint.progress.step}, and the recipe has {steps} steps")
+        raise TlegError(
+            f"the checkpoint is of step {checkpoint.progress.step}, and the recipe has {steps} steps", code="mismatch"
+        )
     return checkpoint
 
 

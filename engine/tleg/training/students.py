@@ -136,7 +136,9 @@ class PlainStudent(Student):
             distilled: Any = getattr(model, "set_distilled_training", None)
             if distilled is None:
                 raise InputError(
-                    "token distillation needs a model with a distillation token, such as deit_tiny_distilled_patch16_224"
+                    "token distillation needs a model with a distillation token, such as deit_tiny_distilled_patch16_224",
+                    field=("distillation", "model"),
+                    code="unsupported",
                 )
             distilled(True)
 
@@ -174,7 +176,11 @@ class PlainStudent(Student):
         try:
             self.model.set_grad_checkpointing(True)  # type: ignore[operator]  # some models have it
         except (AttributeError, AssertionError, TypeError) as error:
-            raise InputError(f"timm has no gradient checkpointing for {type(self.model).__name__}") from error
+            raise InputError(
+                f"timm has no gradient checkpointing for {type(self.model).__name__}",
+                field="gradient-checkpointing",
+                code="unsupported",
+            ) from error
 
 
 _SANDWICH: Final = "sandwich"

@@ -20,7 +20,8 @@ from tleg.models.classes import class_order
 from tleg.models.timm_folder import input_size_of, preprocessing_of
 from tleg.training.accuracy import describe_nonfinite, evaluate
 from tleg.training.device import Placement
-from tleg.training.models import is_want_of_memory, open_model, resolve_model
+from tleg.training.models import is_want_of_memory, open_model
+from tleg.training.names import resolve_model
 
 T = TypeVar("T", bound="Teacher")
 CHECK_IMAGES: Final = 1024
@@ -87,7 +88,7 @@ class Teacher(nn.Module):
         except InputError as error:
             if isinstance(error, TeacherError):
                 raise
-            raise TeacherError(f"cannot use the teacher: {error}") from error
+            raise TeacherError(f"cannot use the teacher: {error}", code=error.code) from error
         _check_count(report.name, opened.num_classes, len(classes))
         try:
             order = class_order(opened.classes, classes)
@@ -104,7 +105,11 @@ class Teacher(nn.Module):
         """The number of values of a pooled feature. Raises TeacherError when the model has none to give."""
         size = getattr(self.model, "head_hidden_size", None) or getattr(self.model, "num_features", None)
         if not isinstance(size, int) or not hasattr(self.model, "forward_head"):
-            raise TeacherError(f"the teacher {self.report.name} gives no features; use --distillation soft")
+            raise TeacherError(
+                f"the teacher {self.report.name} gives no features; use --distillation soft",
+                field=("distillation", "teacher"),
+                code="unsupported",
+            )
         return size
 
     @torch.no_grad()
@@ -188,7 +193,9 @@ def open_checked_teacher(
     )
     score = scores["teacher"]
     if score.top1 is None:
-        raise TeacherError(f"{describe_nonfinite(scores, f'the teacher {teacher.report.name}')}; it would teach nothing")
+        raise TeacherError(
+            f"{describe_nonfinite(scores, f'the teacher {teacher.report.name}')}; it would teach nothing", code="not-finite"
+        )
     check_accuracy(score.top1, score.images, len(data.classes), teacher.report.name)
     teacher.report = replace(teacher.report, accuracy=round(score.top1, 2), images=score.images)
     return teacher
@@ -198,7 +205,8 @@ def _check_count(name: str, count: object, classes: int) -> None:
     if count == 0:
         raise TeacherError(
             f"the teacher {name} is a backbone without a classifier, so it cannot teach classes; give it one first: "
-            "tleg train --checkpoint … --data … --output TEACHER"
+            "tleg train --checkpoint … --data … --output TEACHER",
+            code="unsupported",
         )
     if count != classes:
         raise TeacherError(
@@ -221,12 +229,13 @@ def _downloaded(make: type[T], name: str, classes: tuple[str, ...]) -> T:
     except TeacherError:
         raise
     except TlegError as error:
-        raise TeacherError(f"no folder and no timm model is called '{name}'. {error}") from error
+        raise TeacherError(f"no folder and no timm model is called '{name}'. {error}", code="not-found") from error
     except Exception as error:  # timm and the hub client raise many kinds when a download fails.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TeacherError(
             f"cannot download the teacher '{name}' ({reason}); when offline, give its weights as '{name}:FILE', "
-            "or a folder that tleg train or timm.models.save_for_hf wrote"
+            "or a folder that tleg train or timm.models.save_for_hf wrote",
+            code="not-found",
         ) from error
     _check_count(name, model.num_classes, len(classes))
     return make(model, TeacherReport(name, None))

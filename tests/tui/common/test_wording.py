@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg_tui.common.wording import LONGEST, said, shortened
+from tleg.errors import InputError
+from tleg_tui.common.wording import LONGEST, explained, noted, said, shortened
 from tleg_tui.export.questions import NAMES
 
 
@@ -17,13 +18,10 @@ from tleg_tui.export.questions import NAMES
             "90 training images are too few for a batch of 128; lower --batch-size",
             "90 training images are too few for a batch of 128; lower batch-size",
         ),
-        ("run a is running; `tleg attach a` shows it, `tleg stop a` ends it", "run a is running"),
-        ("run a is finished; `tleg resume a --epochs N` makes it longer", "run a is finished"),
         (
             "the checkpoint does not record how many heads: add --heads",
             "the checkpoint does not record how many heads: fill in heads",
         ),
-        ("x.onnx exists already; --force replaces it", "x.onnx exists already; tick replace to replace it"),
         ("a model-arg of drop_path_rate=0.1 is 2-3 times as slow", "a model-arg of drop_path_rate=0.1 is 2-3 times as slow"),
         ("onnx is too old; `tleg doctor` says more", "onnx is too old; `tleg doctor` says more"),  # Which no key does.
     ],
@@ -35,12 +33,29 @@ def test_options_and_commands_become_fields(sentence: str, shown: str) -> None:
 def test_dialogs_name_their_own_fields() -> None:
     names = {"heads": "attention heads", "force": "replace an existing file"}
     assert said("how many heads is not recorded: add --heads", names).endswith("fill in 'attention heads'")
-    assert (
-        said("g exists already; --force replaces it", names)
-        == "g exists already; tick 'replace an existing file' to replace it"
-    )
     assert said("use --export onnx, or --dtype float16", NAMES) == "use formats onnx, or numbers float16"
-    assert said("x exists already; --force replaces it", NAMES) == "x exists already; tick 'replace existing' to replace it"
+
+
+def test_what_an_error_advises_on_a_command_line_is_said_in_a_dialog_s_own_words() -> None:
+    exists = InputError("g exists already", code="exists", advice="--force replaces it")
+    assert explained(exists, "tick 'replace' below") == "g exists already; tick 'replace' below"
+    assert explained(exists) == "g exists already"
+    assert explained(InputError("run a is running", advice="`tleg attach a` shows it")) == "run a is running"
+    assert explained(InputError("run a is running"), "tick 'replace' below") == "run a is running"
+    assert explained(OSError("no room")) == "no room"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("the disk is full. `tleg resume a` goes on from the last checkpoint", "the disk is full"),
+        ("the loss became nan; try a lower --lr", "the loss became nan; try a lower lr"),
+        ("run a is finished; `tleg resume a --epochs N` makes it longer", "run a is finished"),
+        ("stopped after step 3 of 9", "stopped after step 3 of 9"),
+    ],
+)
+def test_what_a_run_wrote_down_names_no_commands(text: str, shown: str) -> None:
+    assert noted(text) == shown
 
 
 @given(st.text(max_size=4000))

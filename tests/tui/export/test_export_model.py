@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tests.tui.export.test_export_screen import NAME
+from tleg.errors import InputError
 from tleg.export.build import build_exports
 from tleg.export.formats import FORMATS, PRECISIONS, parse_layout, parse_precision
 from tleg.export.plan import BuildRequest, plan_build, plan_folder
-from tleg_tui.export.model import Answers, FieldError, open_source, read_answers, read_report
+from tleg_tui.export.model import Answers, open_source, read_answers, read_report
 
 # What the choices mean, without a screen.
 
@@ -51,18 +52,18 @@ def test_the_words_leave_out_what_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "text"),
     [
-        ({"kinds": ()}, "kinds", "choose a format"),
-        ({"depths": "0"}, "depths", "depth 0 is out of range: choose 1 to 1024"),
-        ({"depths": "4,2000"}, "depths", "out of range"),
-        ({"depths": " "}, "depths", "name a depth"),
-        ({"depths": "deep"}, "depths", "cannot read 'deep'"),
-        ({"classes": "0"}, "classes", "a head has 1 to 10,000,000 classes, not '0'"),
-        ({"classes": "1.5"}, "classes", "not '1.5'"),
+        ({"kinds": ()}, "export", "choose a format"),
+        ({"depths": "0"}, "depth", "depth 0 is out of range: choose 1 to 1024"),
+        ({"depths": "4,2000"}, "depth", "out of range"),
+        ({"depths": " "}, "depth", "name a depth"),
+        ({"depths": "deep"}, "depth", "cannot read 'deep'"),
+        ({"classes": "0"}, "num-classes", "a head has 1 to 10,000,000 classes, not '0'"),
+        ({"classes": "1.5"}, "num-classes", "not '1.5'"),
         ({"output": "  "}, "output", "name a folder"),
     ],
 )
 def test_what_is_wrong_is_a_sentence(changes: dict[str, Any], field: str, text: str) -> None:
-    with pytest.raises(FieldError, match=text.replace("(", r"\(")) as caught:
+    with pytest.raises(InputError, match=text.replace("(", r"\(")) as caught:
         read_answers(open_source(NAME), Answers(**{"kinds": ("onnx",), "depths": "8", "classes": "10", **changes}))
     assert caught.value.field == field
 

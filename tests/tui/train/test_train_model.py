@@ -13,7 +13,7 @@ from tleg.recipes.io import from_values, to_values
 from tleg.recipes.presets import PRESETS, preset_values
 from tleg.recipes.recipes import RECIPES, Kind
 from tleg_tui.train.field_specs import preset_help
-from tleg_tui.train.model import Overlay, field_of, is_shown, read_form, required_of, texts_of
+from tleg_tui.train.model import Overlay, is_shown, read_form, required_of, texts_of
 
 LEARN = {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist"}
 TUNE = {"data": "fashion-mnist", "learngene": "fashion-mnist", "depth": "8"}
@@ -210,11 +210,3 @@ def test_presets_cover_and_uncover() -> None:
     assert (texts["epochs"], texts["data"], texts["mixup"]) == ("7", "other", "0.5")
     overlay.replace(texts, {})
     assert (texts["epochs"], texts["data"], texts["mixup"]) == ("5", "mine", "0.5")
-
-
-def test_a_message_is_about_the_field_that_it_names() -> None:
-    known = ("epochs", "warmup-epochs", "batch-size", "mixup", "depth")
-    assert field_of("warmup-epochs must be from 0 to 30, the epochs", ("epochs",), known) == "warmup-epochs"
-    assert field_of("mixup and cutmix pair images, so the batch size must be even", ("mixup",), known) == "batch-size"
-    assert field_of("--depth belongs to mixup", ("mixup",), known) == "mixup"
-    assert field_of("something else", (), known) == ""

@@ -97,7 +97,7 @@ async def test_what_is_kept_is_replaced_when_that_is_ticked_alone(
         await eventually(pilot, lambda: screen.query_one("#force", Tick).display)
         await pilot.press("enter")
         await eventually(pilot, lambda: "12.34 % for depth 4 already" in told(pilot))
-        assert "tick the last box to replace 1 figure" in told(pilot)
+        assert "tick the last box to replace what differs" in told(pilot)
         assert read_file(Path("mine.safetensors")).header.reached == wrong
         screen.query_one("#force", Tick).value = True
         await eventually(pilot, lambda: "--force" in screen_text(pilot))

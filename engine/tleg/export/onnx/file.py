@@ -81,7 +81,9 @@ def check_size(size: int) -> None:
     if size > MAX_BYTES:
         raise ExportError(
             f"the ONNX file would have {size / 1e9:.1f} GB and a single one holds 2 GB; choose a smaller depth, "
-            "--dtype float16, or --export onnx-compact, which does not grow with depth"
+            "--dtype float16, or --export onnx-compact, which does not grow with depth",
+            field=("depth", "dtype", "export"),
+            code="out-of-range",
         )
 
 

@@ -49,9 +49,11 @@ def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], 
             )
     except Exception as error:  # torch's exporter fails in many ways; its own report is long.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(f"torch.onnx.export cannot export this architecture: {reason}") from error
+        raise ExportError(
+            f"torch.onnx.export cannot export this architecture: {reason}", field="export", code="unsupported"
+        ) from error
     if program is None:
-        raise ExportError("torch.onnx.export cannot export this architecture")
+        raise ExportError("torch.onnx.export cannot export this architecture", field="export", code="unsupported")
     content: onnx.ModelProto = program.model_proto
     content.producer_name, content.producer_version = "tleg", f"{versions('tleg')['tleg']}, torch {torch.__version__}"
     onnx.helper.set_model_props(content, dict(metadata))

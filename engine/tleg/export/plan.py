@@ -130,7 +130,11 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     formats = chosen_formats(request)
     if not depths and not all(each.every_depth for each in formats):
         elastic = either(each.name for each in FORMATS.values() if each.every_depth)
-        raise InputError(f"no depth was given: add --depth, such as --depth 8; only {elastic} holds every depth")
+        raise InputError(
+            f"no depth was given: add --depth, such as --depth 8; only {elastic} holds every depth",
+            field="depth",
+            code="missing",
+        )
     file = read_file(find(request.learngene, "learngene"))
     header = file.header
     check_layout(header, request.layout or "auxiliary")
@@ -151,7 +155,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
 def chosen_formats(request: BuildRequest) -> tuple[Format, ...]:
     """What to export, each format once. Raises InputError when that is nothing, or there is no format of a name."""
     if not request.kinds:
-        raise InputError(f"nothing to export: choose --export {either(FORMATS)}")
+        raise InputError(f"nothing to export: choose --export {either(FORMATS)}", field="export", code="missing")
     return tuple(dict.fromkeys(map(find_format, request.kinds)))
 
 
@@ -180,7 +184,8 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
         others = either((each.name for each in files_first() if not each.plain), "and")
         raise ArchitectureError(
             f"'{plan.architecture.name}' is not a plain ViT, so --export {export.format.name} cannot write it; "
-            f"--export {others} can"
+            f"--export {others} can",
+            field="export",
         )
     backend_of(export.format).check_descendant(
         plan.header,
@@ -204,11 +209,15 @@ def _check_target(export: PlannedExport, *, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise InputError(f"{target} exists already; --force replaces it")
+        raise InputError(f"{target} exists already", field="output", code="exists", advice="--force replaces it")
     if export.format.is_folder and not target.is_dir():
-        raise InputError(f"{target} is a file; move it away first, or choose another --output")
+        raise InputError(
+            f"{target} is a file; move it away first, or choose another --output", field="output", code="wrong-kind"
+        )
     if not export.format.is_folder and target.is_dir():
-        raise InputError(f"{target} is a folder; move it away first, or choose another --output")
+        raise InputError(
+            f"{target} is a folder; move it away first, or choose another --output", field="output", code="wrong-kind"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,4 +266,8 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
 
 def _refuse(value: object, option: str, path: Path, what: str) -> None:
     if value is not None and value != ():
-        raise InputError(f"{option} is for learngenes: the model in the folder {path} has {what} of its own; leave it out")
+        raise InputError(
+            f"{option} is for learngenes: the model in the folder {path} has {what} of its own; leave it out",
+            field=option.removeprefix("--"),
+            code="conflict",
+        )

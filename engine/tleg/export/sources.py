@@ -129,10 +129,12 @@ class FolderSource(Source):
         opened = open_folder(plan.path)
         model = opened.model.float()
         if opened.num_classes < 1:
-            raise InputError(f"the model in {plan.path} has no head, so it gives no logits; train it on classes first")
+            raise InputError(
+                f"the model in {plan.path} has no head, so it gives no logits; train it on classes first", code="unsupported"
+            )
         for name, value in model.state_dict().items():
             if not value.isfinite().all():
-                raise FileFormatError(f"{opened.file} holds values in '{name}' that are not finite")
+                raise FileFormatError(f"{opened.file} holds values in '{name}' that are not finite", code="not-finite")
         plain = plain_vit(model)
         return cls(
             plan=plan,

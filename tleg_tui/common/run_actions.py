@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from tleg.errors import InputError
 from tleg.learngene.basis import parse_depths
@@ -24,7 +24,7 @@ DEFAULT_DEPTH: Final = 12  # Of an auxiliary model, where a recipe says nothing 
 def possible(row: RunRow, action: str) -> bool:
     """Whether an action makes sense for a run where it stands; one that is not about where it stands always does."""
     if action in RUN_ACTIONS:
-        return allows(cast(Action, action), row.look.state, row.spec.launch.job_id)
+        return allows(action, row.look.state, row.spec.launch.job_id)
     if action == "export":
         finished = row.state == "finished" and row.look.state.result is not None
         return finished or (row.state != "finished" and bool(row.look.snapshot.checkpoints))

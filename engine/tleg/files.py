@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +31,10 @@ def check_file(target: Path, *, overwrite: bool) -> None:
     _check_writable(target)
 
 
-def check_folder(target: Path, *, overwrite: bool) -> None:
+def check_folder(target: Path, *, overwrite: bool, own: Collection[str] = FOLDER_FILES) -> None:
     """Refuse a target for a folder, before the work: as `check_file`, or it holds files that no folder of tleg's has.
+
+    own  the names of what such a folder may hold
 
     Raises InputError.
     """
@@ -40,7 +42,7 @@ def check_folder(target: Path, *, overwrite: bool) -> None:
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; name a folder", code="wrong-kind")
     _check_writable(target)
-    foreign = sorted(path.name for path in target.iterdir() if path.name not in FOLDER_FILES) if target.is_dir() else []
+    foreign = sorted(path.name for path in target.iterdir() if path.name not in own) if target.is_dir() else []
     if foreign:
         raise InputError(
             f"{target} holds {foreign[0]}, which tleg did not make; --force replaces tleg's own folders alone",
@@ -91,12 +93,13 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(target: Path, *, overwrite: bool = False, own: Collection[str] = FOLDER_FILES) -> Iterator[Path]:
     """Yield a temporary folder beside `target`; when the block ends without an error it becomes `target`.
 
-    An existing folder is swapped for the new one, and removed after that. Raises as `new_file` does.
+    An existing folder, which may hold what is its `own`, is swapped for the new one, and removed after that. Raises as
+    `new_file` does.
     """
-    check_folder(target, overwrite=overwrite)
+    check_folder(target, overwrite=overwrite, own=own)
     temporary = _temporary_name(target)
     replaced = temporary.with_suffix(".old")
     try:

@@ -1,4 +1,4 @@
-"""A format that tests register: the weights of a model as .npz, run by what timm builds of them."""
+"""Two formats that tests register, the weights of a model as a .npz file and as one in a folder, run by what timm builds."""
 
 import json
 import zipfile
@@ -25,10 +25,23 @@ NPZ = Format(
     runtime=("timm", "torch"),
     opened_by="numpy",
 )
+NPZ_FOLDER = Format(
+    name="npz-folder",
+    suffix=".npzs",
+    about="the same in a folder",
+    backend="tests.export.dummy_format:NpzBackend",
+    dtypes=MappingProxyType({"learngene": ("float32",)}),
+    is_folder=True,
+    runtime=("timm", "torch"),
+    opened_by="numpy",
+)
 
 
 class NpzBackend(Backend):
-    """One .npz file: the weights, and in 'about' what its model is."""
+    """One .npz file, or one in a folder: the weights, and in 'about' what its model is."""
+
+    def _file(self, path: Path) -> Path:
+        return path / "weights.npz" if self.format.is_folder else path
 
     def write(self, path: Path, source: Source, depth: int | None) -> None:
         model = source.lineage(depth).model
@@ -43,7 +56,7 @@ class NpzBackend(Backend):
             "input_size": list(source.input_size),
             "preprocessing": encode(source.preprocessing),
         }
-        with path.open("wb") as file:
+        with self._file(path).open("wb") as file:
             state: Mapping[str, Any] = source.state(depth)
             np.savez(file, about=np.array(json.dumps(about)), **state)
 
@@ -52,7 +65,7 @@ class NpzBackend(Backend):
         from timm.models.vision_transformer import VisionTransformer
 
         try:
-            with np.load(path) as file:
+            with np.load(self._file(path)) as file:
                 state = {name: file[name] for name in file.files}
             about: dict[str, Any] = json.loads(str(state.pop("about")))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

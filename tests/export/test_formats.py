@@ -1,4 +1,4 @@
-"""Every export format through everything that has to do with formats; and one more, which is registered here alone."""
+"""Every export format through everything that has to do with formats; and two more, which are registered here alone."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import CommandResult
-from tests.export.dummy_format import NPZ
+from tests.export.dummy_format import NPZ, NPZ_FOLDER
 from tests.project.test_imports import HEAVY
 from tleg.errors import InputError
 from tleg.export.build import build_exports
@@ -21,15 +21,18 @@ from tleg.models.learngene import load
 
 Cli = Callable[..., CommandResult]
 ROOT = Path(__file__).resolve().parents[2]
-EVERY = [*FORMATS.values(), NPZ]
+OURS, DUMMIES = tuple(FORMATS.values()), (NPZ, NPZ_FOLDER)
+EVERY = (*OURS, *DUMMIES)
 each_format = pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
 
 
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
-    register(NPZ)
+    for entry in DUMMIES:
+        register(entry)
     yield
-    del FORMATS[NPZ.name]
+    for entry in DUMMIES:
+        del FORMATS[entry.name]
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +83,14 @@ def test_from_a_learngene_to_figures(
         figures = run_cli("evaluate", path, "--data", images, "--device", "cpu", *depths, "--json")
         assert figures.code == 0, figures.stderr
         assert [(result["depth"], result["images"]) for result in json.loads(figures.stdout)["results"]] == [(2, 7)]
-        file = path / "config.json" if entry.is_folder else path
+        file = next(each for each in path.iterdir() if each.name != "manifest.json") if entry.is_folder else path
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
+        if entry.is_folder:  # What nobody's manifest lists is somebody's.
+            (path / "notes.txt").touch()
+            refused = run_cli(*build, "--force", "--no-verify")
+            assert (refused.code, "holds notes.txt, which tleg did not make" in refused.stderr) == (2, True)
         assert "is not what the manifest describes" in run_cli("verify", path).stdout
 
 
@@ -124,37 +131,38 @@ def test_what_is_no_plain_vit(entry: Format, tiny_learngene: Any, tmp_path: Path
     done = run_cli("build", tmp_path / "odd.safetensors", *words(entry), "--output", tmp_path / "out", "--no-verify")
     if entry.plain:
         assert done.code == 2
-        assert f"--export {entry.name} cannot write it; --export onnx, npz and pytorch can" in done.stderr
+        assert f"--export {entry.name} cannot write it; --export onnx, npz, pytorch and npz-folder can" in done.stderr
     else:
-        assert done.code == 0 or entry is NPZ, done.stderr
+        assert done.code == 0 or entry in DUMMIES, done.stderr
 
 
 def test_refusals_name_all_formats(learngene_file: Path, tmp_path: Path, run_cli: Cli) -> None:
     done = run_cli("build", learngene_file, "--depth", 2, "--export", "npzz", "--output", tmp_path / "out")
     assert done.code == 2
-    assert "choose one of pytorch, onnx, onnx-compact, onnx-elastic, npz. Did you mean 'npz'?" in done.stderr
+    assert "choose one of pytorch, onnx, onnx-compact, onnx-elastic, npz, npz-folder. Did you mean 'npz'?" in done.stderr
     done = run_cli("build", learngene_file, "--export", "npz", "--output", tmp_path / "out")
     assert "only onnx-elastic holds every depth" in done.stderr
-    with pytest.raises(InputError, match="choose --export pytorch, onnx, onnx-compact, onnx-elastic or npz"):
+    with pytest.raises(InputError, match="choose --export pytorch, onnx, onnx-compact, onnx-elastic, npz or npz-folder"):
         build_exports(BuildRequest(learngene_file, ()))
 
 
 def test_help_describes_every_format(run_python: Any) -> None:
     code = (
-        "from tleg.export.formats import register; from tests.export.dummy_format import NPZ; register(NPZ)\n"
+        "from tleg.export.formats import register; from tests.export.dummy_format import NPZ, NPZ_FOLDER\n"
+        "register(NPZ); register(NPZ_FOLDER)\n"
         "from tleg.cli.app import run; run(['build', '--help'])"
     )
     done = run_python(code, cwd=ROOT)
     assert done.code == 0, done.stderr
     text = " ".join("".join(character for character in done.stdout if character not in "│╭╮╰╯─").split())
-    assert "pytorch, onnx, onnx-compact, onnx-elastic or npz; may be given several times" in text
+    assert "pytorch, onnx, onnx-compact, onnx-elastic, npz or npz-folder; may be given several times" in text
     for entry in EVERY:
         assert f"{entry.name}: {entry.about}." in text
 
 
 def test_the_documentation_names_every_format() -> None:
     text = "".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
-    assert [name for name in FORMATS if name != NPZ.name and f"`{name}`" not in text] == []
+    assert [each.name for each in OURS if f"`{each.name}`" not in text] == []
 
 
 def test_a_format_is_registered_once() -> None:

@@ -104,7 +104,7 @@ class FashionMnist(DataSource):
         """Look for the folder, where one is named. Raises DataError."""
         folder = text.partition(":")[2]
         if folder and not Path(folder).is_dir():
-            raise DataError(f"there is no folder {folder}")
+            raise DataError(f"there is no folder {folder}", code="not-found")
 
     def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
         """Its 60,000 training images lie in one file; files of somebody's own may hold others."""
@@ -173,7 +173,7 @@ class Archives(DataSource):
         """Look for the file. Raises DataError."""
         path = text.removeprefix("tar:")
         if not Path(path).exists():
-            raise DataError(f"there is no {path}")
+            raise DataError(f"there is no {path}", code="not-found")
 
     def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
         """Count what an archive's index lists. Raises DataError."""
@@ -210,7 +210,8 @@ class TimmDatasets(DataSource):
         if kind in _STREAMS:
             raise DataError(
                 f"timm reads {kind}/ as a stream, and a run that goes on exactly where it was needs images by number; "
-                "unpack it into folders, or use hfds/ instead of hfids/"
+                "unpack it into folders, or use hfds/ instead of hfids/",
+                code="unsupported",
             )
         return self._opener()(text, wanted)
 
@@ -249,14 +250,16 @@ def find_source(text: str, near: Sequence[str] = ()) -> DataSource:
     if source is not None:
         return source
     if Path(text).exists():
-        raise DataError(f"{text} is a file; name the folder that holds train/ and val/, or tar:{text}")
+        raise DataError(f"{text} is a file; name the folder that holds train/ and val/, or tar:{text}", code="wrong-kind")
     by_owner: dict[str, list[str]] = {}
     for each in SOURCES.values():
         by_owner.setdefault(each.whose, []).extend(each.forms)
     own, *others = (f"{whose} {', '.join(forms)}".strip() for whose, forms in sorted(by_owner.items()))
     names = [*(each.name for each in SOURCES.values() if each.name in each.forms), *near]
     known = ", and ".join((own, *others))
-    raise DataError(f"there is no folder and no known data set '{text}'; known: {known}.{did_you_mean(text, names)}")
+    raise DataError(
+        f"there is no folder and no known data set '{text}'; known: {known}.{did_you_mean(text, names)}", code="not-found"
+    )
 
 
 def data_name(text: str) -> str:

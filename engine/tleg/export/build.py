@@ -11,10 +11,10 @@ from typing import Literal
 from tleg.errors import FileFormatError, TlegError, VerificationError
 from tleg.export.backend import Backend, backend_of
 from tleg.export.comparison import verify_export
-from tleg.export.manifest import FOLDER_MANIFEST, Manifest, describe_file, write_manifest
+from tleg.export.manifest import FOLDER_MANIFEST, Manifest, describe_file, write_manifest, written_files
 from tleg.export.plan import BuildRequest, PlannedExport, plan_build, plan_folder
 from tleg.export.sources import FolderSource, LearngeneSource
-from tleg.files import new_file, new_folder
+from tleg.files import FOLDER_FILES, new_file, new_folder
 from tleg.references import find
 from tleg.versions import versions
 
@@ -101,7 +101,8 @@ def _build(request: BuildRequest, source: AnySource, export: PlannedExport, repo
     backend = backend_of(export.format)
     with ExitStack() as stack:
         if export.format.is_folder:
-            temporary = stack.enter_context(new_folder(export.target, overwrite=request.overwrite))
+            own = FOLDER_FILES | written_files(export.target)
+            temporary = stack.enter_context(new_folder(export.target, overwrite=request.overwrite, own=own))
             manifest_file = temporary / FOLDER_MANIFEST
         else:
             # Renamed in reverse: the file first and its manifest at once after it. A kill between the two leaves a manifest

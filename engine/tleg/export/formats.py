@@ -68,7 +68,8 @@ class Format:
         """Refuse what it cannot be made from. Raises InputError saying why."""
         if not self.takes(source, precision):
             reason = self.refusals.get(source, "--export {name} cannot be made from {path} in " + precision)
-            raise InputError(reason.format(name=self.name, path=path))
+            fields = ("export", "dtype") if source in self.dtypes else ("export",)
+            raise InputError(reason.format(name=self.name, path=path), field=fields, code="unsupported")
 
     def file_name(self, stem: str, depth: int | None, precision: Precision = "float32", layout: Layout | None = None) -> str:
         """The name of an export: 'fashion-mnist-depth8.onnx', 'fashion-mnist.elastic.onnx'.

@@ -257,8 +257,8 @@ def manifest_path(target: Path, entry: Format) -> Path:
 def describe_file(path: Path, name: str, kind: str) -> FileRecord:
     """Measure and hash a file, or the files of a folder but its manifest. `name` is its final name. Raises OSError."""
     if path.is_dir():
-        files = sorted(item for item in path.iterdir() if item.is_file() and item.name != FOLDER_MANIFEST)
-        hashes = {item.name: hash_file(item) for item in files}
+        files = sorted(item for item in path.rglob("*") if item.is_file() and item != path / FOLDER_MANIFEST)
+        hashes = {item.relative_to(path).as_posix(): hash_file(item) for item in files}
         lines = "".join(f"{value}  {key}\n" for key, value in hashes.items())
         return FileRecord(name, kind, sum(item.stat().st_size for item in files), _hash(lines.encode()), hashes)
     digest = hash_file(path)
@@ -267,6 +267,15 @@ def describe_file(path: Path, name: str, kind: str) -> FileRecord:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def written_files(folder: Path) -> frozenset[str]:
+    """The names in a folder that its manifest says were written by a build; none where it has no manifest to be read."""
+    try:
+        files = read_manifest(folder / FOLDER_MANIFEST).file.files
+    except FileFormatError:
+        return frozenset()
+    return frozenset(name.partition("/")[0] for name in files)
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -19,7 +19,7 @@ def hash_weights(file: Path) -> str:
     try:
         return hash_file(file)
     except OSError as error:
-        raise InputError(f"cannot read {file}: {describe_os_error(error)}") from error
+        raise InputError(f"cannot read {file}: {describe_os_error(error)}", code="system") from error
 
 
 def read_training(path: Path) -> Mapping[str, Any] | None:

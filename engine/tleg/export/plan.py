@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tleg.errors import ArchitectureError, InputError
+from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
 from tleg.export.formats import FORMATS, Format, Precision, either, files_first, find_format
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
@@ -15,6 +15,7 @@ from tleg.learngene.basis import check_depth
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.expansion import Head, choose_head
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader
+from tleg.learngene.structure import family_of
 from tleg.models.timm_folder import TimmFolder, read_timm_folder
 from tleg.references import find
 from tleg.runs.run import name_of
@@ -126,14 +127,20 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     Raises InputError (DepthError, ArchitectureError, FileFormatError) for what cannot be built, and ExportError for a file
     that its format cannot hold.
     """
-    depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
+    with concerning("depth"):
+        depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
     formats = chosen_formats(request)
     if not depths and not all(each.every_depth for each in formats):
         elastic = either(each.name for each in FORMATS.values() if each.every_depth)
-        raise InputError(f"no depth was given: add --depth, such as --depth 8; only {elastic} holds every depth")
-    file = read_file(find(request.learngene, "learngene"))
+        raise InputError(
+            f"no depth was given: add --depth, such as --depth 8; only {elastic} holds every depth",
+            field="depth",
+            code="missing",
+        )
+    with concerning("learngene"):
+        file = read_file(find(request.learngene, "learngene"))
     header = file.header
-    check_layout(header, request.layout or "auxiliary")
+    family_of(header.architecture).check_layout(header.architecture, request.layout or "auxiliary")
     for each in formats:
         each.check_source("learngene", request.precision, file.path)
     plan = BuildPlan(
@@ -151,7 +158,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
 def chosen_formats(request: BuildRequest) -> tuple[Format, ...]:
     """What to export, each format once. Raises InputError when that is nothing, or there is no format of a name."""
     if not request.kinds:
-        raise InputError(f"nothing to export: choose --export {either(FORMATS)}")
+        raise InputError(f"nothing to export: choose --export {either(FORMATS)}", field="export", code="missing")
     return tuple(dict.fromkeys(map(find_format, request.kinds)))
 
 
@@ -167,20 +174,13 @@ def _planned(request: BuildRequest, stem: str, entry: Format, depth: int | None)
     return PlannedExport(entry, depth, request.output / entry.file_name(stem, depth, request.precision, request.layout))
 
 
-def check_layout(header: LearngeneHeader, layout: Layout) -> None:
-    """Refuse the official layout where it means nothing. Raises ArchitectureError."""
-    if layout == "official" and header.architecture.arguments.get("global_pool") != "avg":
-        raise ArchitectureError(
-            "the official layout normalises after average pooling; this architecture does not pool so", field="layout"
-        )
-
-
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
     if export.format.plain and plan.architecture.structure is None:
         others = either((each.name for each in files_first() if not each.plain), "and")
         raise ArchitectureError(
             f"'{plan.architecture.name}' is not a plain ViT, so --export {export.format.name} cannot write it; "
-            f"--export {others} can"
+            f"--export {others} can",
+            field="export",
         )
     backend_of(export.format).check_descendant(
         plan.header,
@@ -204,11 +204,15 @@ def _check_target(export: PlannedExport, *, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise InputError(f"{target} exists already; --force replaces it")
+        raise InputError(f"{target} exists already", field="output", code="exists", advice="--force replaces it")
     if export.format.is_folder and not target.is_dir():
-        raise InputError(f"{target} is a file; move it away first, or choose another --output")
+        raise InputError(
+            f"{target} is a file; move it away first, or choose another --output", field="output", code="wrong-kind"
+        )
     if not export.format.is_folder and target.is_dir():
-        raise InputError(f"{target} is a folder; move it away first, or choose another --output")
+        raise InputError(
+            f"{target} is a folder; move it away first, or choose another --output", field="output", code="wrong-kind"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,4 +261,8 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
 
 def _refuse(value: object, option: str, path: Path, what: str) -> None:
     if value is not None and value != ():
-        raise InputError(f"{option} is for learngenes: the model in the folder {path} has {what} of its own; leave it out")
+        raise InputError(
+            f"{option} is for learngenes: the model in the folder {path} has {what} of its own; leave it out",
+            field=option.removeprefix("--"),
+            code="conflict",
+        )

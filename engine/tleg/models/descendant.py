@@ -153,7 +153,11 @@ def _without_slope(learngene: Expandable) -> _Shared:
 def _mimic(model: VisionTransformer) -> None:
     plain = isinstance(model, VisionTransformer)
     if not plain or model.embed_dim % 4 or not all(hasattr(getattr(block, "attn", None), "qkv") for block in model.blocks):
-        raise InputError(f"mimetic is for {weights_of_learngene('mimetic').requires}; choose --init scratch")
+        raise InputError(
+            f"mimetic is for {weights_of_learngene('mimetic').requires}; choose --init scratch",
+            field="init",
+            code="unsupported",
+        )
     for block in model.blocks:
         attention: Any = block.attn
         width, heads = model.embed_dim, int(attention.num_heads)

@@ -188,7 +188,7 @@ def weights_file(folder: Path) -> Path:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     if not is_timm_folder(folder):
-        raise InputError(f"{folder} holds no {CONFIG}, so it is not a folder that timm loads")
+        raise InputError(f"{folder} holds no {CONFIG}, so it is not a folder that timm loads", code="wrong-kind")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -135,5 +135,9 @@ def weights_of_learngene(init: str | None) -> InitialWeights:
     if init is None:
         return INITIAL_WEIGHTS["expansion"]
     if init not in baselines():
-        raise InputError(f"unknown init '{init}': choose {', '.join(baselines())}.{did_you_mean(init, baselines())}")
+        raise InputError(
+            f"unknown init '{init}': choose {', '.join(baselines())}.{did_you_mean(init, baselines())}",
+            field="init",
+            code="unknown-name",
+        )
     return INITIAL_WEIGHTS[init]

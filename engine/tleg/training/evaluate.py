@@ -17,7 +17,7 @@ from tleg.data.splits import Split
 from tleg.data.transforms import Normaliser
 from tleg.errors import InputError, TlegError, concerning, last_words
 from tleg.export.backend import backend_of
-from tleg.export.formats import format_of_path
+from tleg.export.formats import Format, format_of_path
 from tleg.export.origin import training_record
 from tleg.learngene.header import Preprocessing
 from tleg.models.auxiliary import ElasticViT
@@ -181,14 +181,21 @@ def open_subject(
     Raises InputError or FileFormatError when it cannot be opened.
     """
     reference = resolve_model(path_or_name, "learngene", "folder", "weights", "export", "run", runs_dir=runs_dir)
-    if reference.kind in ("folder", "weights"):
+    # Any folder may be one for timm; what is another export says so by its suffix.
+    entry = None if reference.kind == "weights" else format_of_path(reference.place.name, is_folder=reference.place.is_dir())
+    exported = reference.kind == "export" or (reference.kind == "folder" and entry is not None and entry.suffix != "")
+    if reference.kind in ("folder", "weights") and not exported:
         _refuse_depths(depths, f"a {'folder' if reference.kind == 'folder' else 'file of weights'} holds one model")
         return _open_model(open_model(reference, model_arguments, image_size, weights), placement)
     for given, option in ((model_arguments, "--model-arg"), (image_size, "--image-size"), (weights, "--weights")):
         if given:
-            raise InputError(f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither")
-    if reference.kind == "export":
-        return _open_export(reference.place, depths)
+            raise InputError(
+                f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither",
+                field=option.removeprefix("--"),
+                code="conflict",
+            )
+    if exported:
+        return _open_export(reference.place, entry, depths)
     return learngene_subject(load(reference.place), placement, depths or range(1, 17))
 
 
@@ -335,14 +342,17 @@ def _in_order(predictor: Predictor, order: tuple[int, ...]) -> Predictor:
     return predict
 
 
-def _open_export(path: Path, depths: Sequence[int] | None) -> Subject:
-    entry = format_of_path(path.name, is_folder=path.is_dir())
+def _open_export(path: Path, entry: Format | None, depths: Sequence[int] | None) -> Subject:
     if entry is None:
-        raise InputError(f"{path} has a manifest beside it, and no suffix of a format that tleg writes")
+        raise InputError(
+            f"{path} has a manifest beside it, and no suffix of a format that tleg writes", field="path", code="wrong-kind"
+        )
     export = backend_of(entry).open(path)
     elastic = export.format.every_depth
     if elastic and not depths:
-        raise InputError(f"{path} holds every depth: say which with --depths, as in --depths 4,8,12")
+        raise InputError(
+            f"{path} holds every depth: say which with --depths, as in --depths 4,8,12", field="depths", code="missing"
+        )
     if not elastic:
         _refuse_depths(depths, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
 

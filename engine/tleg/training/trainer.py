@@ -235,7 +235,11 @@ class Trainer:
         if broken:
             value = "not finite" if self.losses is None or self.finite else f"{float(self.losses.total):g}"
             last = "" if self.checkpoints is None else f"; the last checkpoint is of step {self.saved_step}"
-            raise TlegError(f"the loss became {value} by step {self.step}; try a lower --lr or a longer warm-up{last}")
+            raise TlegError(
+                f"the loss became {value} by step {self.step}; try a lower --lr or a longer warm-up{last}",
+                field="lr",
+                code="not-finite",
+            )
 
     # Evaluate
 

@@ -26,7 +26,7 @@ from tleg.training.models import check_forward
 from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
 from tleg.training.optim import freeze
 from tleg.training.students import PlainStudent
-from tleg.training.teacher import Teacher, open_checked_teacher
+from tleg.training.teacher import Teacher
 from tleg.training.trainer import Plan, train
 from tleg.versions import versions
 
@@ -61,16 +61,9 @@ def prepare(job: FinetuneJob, placement: Placement, observer: Observer = QUIET) 
     student = PlainStudent(start.model, token=recipe.distillation.method == "token")
     if recipe.recipe.gradient_checkpointing:
         student.set_gradient_checkpointing()
-    teacher = None
-    if recipe.teacher is not None:
-        observer.stage("teacher", f"checking the teacher {recipe.teacher}")
-        teacher = open_checked_teacher(
-            recipe.teacher, data, placement, input_size=input_size, preprocessing=start.preprocessing
-        )
-        for note in teacher.notes:
-            observer.warn("teacher", note)
-        if recipe.distillation.method == "feature":
-            student.project_to(teacher.feature_size)
+    teacher = job.open_teacher(placement, observer, input_size=input_size, preprocessing=start.preprocessing)
+    if teacher is not None and recipe.distillation.method == "feature":
+        student.project_to(teacher.feature_size)
     return Prepared(start, student, transform, teacher)
 
 
@@ -99,12 +92,12 @@ def finetune(
     plan = Plan(
         job,
         prepared.student,
-        prepared.transform,
-        start.architecture.input_size,
-        start.preprocessing,
-        placement,
-        world,
-        prepared.teacher,
+        transform=prepared.transform,
+        input_size=start.architecture.input_size,
+        preprocessing=start.preprocessing,
+        placement=placement,
+        world=world,
+        teacher=prepared.teacher,
         layer_decay=job.recipe.layer_decay,
         about={ABOUT_MODEL: encode(about)},
     )

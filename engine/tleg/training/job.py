@@ -11,6 +11,7 @@ from tleg.data.fingerprint import hash_folder, hash_learngene, hash_weights, lis
 from tleg.data.open import open_data
 from tleg.errors import DataError, InputError, TlegError
 from tleg.learngene.container import read_header
+from tleg.learngene.header import Preprocessing
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
 from tleg.recipes.training import parts_of, too_few
 from tleg.references import resolve
@@ -29,9 +30,11 @@ from tleg.runs.inputs import (
 from tleg.runs.run import RunFolder
 from tleg.serialize import encode
 from tleg.training.checkpoint import Checkpoints, read_progress
+from tleg.training.device import Placement
 from tleg.training.distributed import PREPARATION_TIMEOUT, SINGLE, World
 from tleg.training.init import InitialModel, initial_model_of
 from tleg.training.observer import QUIET, Observer
+from tleg.training.teacher import Teacher, open_checked_teacher
 
 R = TypeVar("R", bound=TrainingRecipe)
 
@@ -63,6 +66,29 @@ class Job(Generic[R]):
         problem = too_few(len(self.data.train), recipe.batch_size, parts_of(recipe, processes))
         if problem is not None:
             raise DataError(problem)
+
+    def open_teacher(
+        self,
+        placement: Placement,
+        observer: Observer = QUIET,
+        *,
+        input_size: tuple[int, int, int],
+        preprocessing: Preprocessing,
+    ) -> Teacher | None:
+        """Open the teacher that the recipe names, and see how it does on some images as the student will show them to it.
+
+        input_size, preprocessing  of the student
+
+        Raises TeacherError when it does not fit or knows little more than chance.
+        """
+        name = self.recipe.teacher
+        if name is None:
+            return None
+        observer.stage("teacher", f"checking the teacher {name}")
+        teacher = open_checked_teacher(name, self.data, placement, input_size=input_size, preprocessing=preprocessing)
+        for note in teacher.notes:
+            observer.warn("teacher", note)
+        return teacher
 
     def record(self) -> dict[str, Any]:
         """What a learngene's header and a model's training record say of the training, whichever kind it is."""

@@ -24,7 +24,7 @@ from tleg.training.init import check_channels, model_arguments, preprocessing_fo
 from tleg.training.job import LearnJob
 from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
 from tleg.training.students import AuxiliaryStudent
-from tleg.training.teacher import Teacher, open_checked_teacher
+from tleg.training.teacher import Teacher
 from tleg.training.trainer import Plan, train
 from tleg.versions import versions
 
@@ -56,14 +56,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     preprocessing = preprocessing_for(data, architecture.input_size[0])
     transform = training_transform(architecture.input_size, preprocessing, recipe.recipe.augmentation)
     job.check_enough()
-    teacher = None
-    if recipe.teacher is not None:
-        observer.stage("teacher", f"checking the teacher {recipe.teacher}")
-        teacher = open_checked_teacher(
-            recipe.teacher, data, placement, input_size=architecture.input_size, preprocessing=preprocessing
-        )
-        for note in teacher.notes:
-            observer.warn("teacher", note)
+    teacher = job.open_teacher(placement, observer, input_size=architecture.input_size, preprocessing=preprocessing)
     learned = {
         "how": "trained in an auxiliary model",
         **job.record(),
@@ -113,12 +106,12 @@ def learn(
     plan = Plan(
         job,
         student,
-        prepared.transform,
-        header.architecture.input_size,
-        header.preprocessing,
-        placement,
-        world,
-        teacher,
+        transform=prepared.transform,
+        input_size=header.architecture.input_size,
+        preprocessing=header.preprocessing,
+        placement=placement,
+        world=world,
+        teacher=teacher,
         about={ABOUT_LEARNGENE: encode(header)},
     )
     model = train(plan, observer, checkpoints)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tleg.errors import ArchitectureError, InputError
+from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
 from tleg.export.formats import FORMATS, Format, Precision, either, files_first, find_format
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
@@ -126,7 +126,8 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     Raises InputError (DepthError, ArchitectureError, FileFormatError) for what cannot be built, and ExportError for a file
     that its format cannot hold.
     """
-    depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
+    with concerning("depth"):
+        depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
     formats = chosen_formats(request)
     if not depths and not all(each.every_depth for each in formats):
         elastic = either(each.name for each in FORMATS.values() if each.every_depth)
@@ -135,7 +136,8 @@ def plan_build(request: BuildRequest) -> BuildPlan:
             field="depth",
             code="missing",
         )
-    file = read_file(find(request.learngene, "learngene"))
+    with concerning("learngene"):
+        file = read_file(find(request.learngene, "learngene"))
     header = file.header
     check_layout(header, request.layout or "auxiliary")
     for each in formats:

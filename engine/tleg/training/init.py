@@ -11,7 +11,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from tleg.data.datasets import Data
-from tleg.errors import ArchitectureError, InputError
+from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.origin import earlier_lineage
 from tleg.learngene.expansion import choose_head, new_head
 from tleg.learngene.header import Architecture, Preprocessing
@@ -81,6 +81,7 @@ class InitialModel:
     notes: tuple[str, ...] = ()
 
 
+@concerning("learngene")
 def init_from_learngene(
     path_or_name: str, depth: int, drop_path: float = 0.0, init: str | None = None
 ) -> Callable[[Data], InitialModel]:
@@ -95,6 +96,7 @@ def init_from_learngene(
     learngene, name = load(reference.place), name_of(reference.place) if reference.run is None else reference.run.id
     header = learngene.header
 
+    @concerning("learngene")
     def make(data: Data) -> InitialModel:
         matching = same_classes(header.classes, data.classes)
         head = choose_head(header.architecture.num_classes, len(data.classes))
@@ -123,6 +125,7 @@ def init_from_learngene(
     return make
 
 
+@concerning("model")
 def init_from_timm(
     name: str, arguments: Mapping[str, Any], *, pretrained: bool = False, image_size: int | None = None
 ) -> Callable[[Data], InitialModel]:
@@ -134,6 +137,7 @@ def init_from_timm(
     """
     base = normalise_name(name)
 
+    @concerning("model")
     def make(data: Data) -> InitialModel:
         config = timm.get_pretrained_cfg(name, allow_unregistered=True)
         sized = bool(config is not None and config.fixed_input_size)
@@ -170,6 +174,7 @@ def init_from_timm(
     return make
 
 
+@concerning("checkpoint")
 def init_from_checkpoint(
     text: str,
     arguments: Mapping[str, Any] | None = None,
@@ -191,6 +196,7 @@ def init_from_checkpoint(
     if reference.kind == "folder":
         read_timm_folder(reference.place)
 
+    @concerning("checkpoint")
     def make(data: Data) -> InitialModel:
         opened = open_model(reference, arguments, image_size, weights)
         head, note = fit_head(opened, data.classes)

@@ -15,6 +15,7 @@ from tleg.data.decoding import UnreadableImageError, decode_image
 from tleg.data.deep_images import PixelRanges, RangeError, to_eight_bits
 from tleg.data.open import open_data
 from tleg.errors import CODES, DataError, ExportError, InputError, TlegError, concerning, read_error
+from tleg.export.verify import check_path
 from tleg.files import new_file
 from tleg.learngene.basis import check_depth, parse_basis
 from tleg.learngene.container import read_file
@@ -30,6 +31,8 @@ from tleg.training import distributed
 from tleg.training.accuracy import Score, require_finite
 from tleg.training.device import choose_placement
 from tleg.training.distributed import LostProcessError
+from tleg.training.evaluate import open_subject
+from tleg.training.init import init_from_checkpoint, init_from_learngene, init_from_timm
 from tleg.training.observer import Observer, TrainingStoppedError, require_folder
 from tleg.training.teacher import Teacher
 
@@ -365,6 +368,21 @@ def test_every_code_has_a_situation() -> None:
     of_commands = {case[1] for mark in marks.pytestmark if mark.name == "parametrize" for case in mark.args[1]}
     elsewhere = {"unexpected", "interrupted", "unusable", "wrong-state"}
     assert {*SITUATIONS, *of_commands, *elsewhere} == set(CODES)
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "code"),
+    [
+        (lambda: init_from_timm("vit_tini", {}), "model", "unknown-name"),
+        (lambda: init_from_learngene("no/such/file.safetensors", 4), "learngene", "not-found"),
+        (lambda: init_from_checkpoint("no/such/folder"), "checkpoint", "not-found"),
+        (lambda: open_subject("no/such/folder", choose_placement("cpu"), None), "path", "not-found"),
+        (lambda: check_path("no/such/file.onnx"), "path", "not-found"),
+    ],
+)
+def test_what_is_opened_by_name_names_its_option(make: Callable[[], Any], field: str, code: str) -> None:
+    error = raised(make)
+    assert (error.field, error.code) == (field, code), str(error)
 
 
 def test_a_run_at_work_is_in_the_wrong_state(tmp_path: Path) -> None:

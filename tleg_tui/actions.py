@@ -50,6 +50,7 @@ ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = MappingProxyType(
             Action("build", "b,x", "build", "Build and export the chosen depth: PyTorch or ONNX, verified"),
             Action("finetune", "f", "fine-tune", "Fine-tune the chosen depth on your data"),
             Action("learn", "l", "learn", "Train an auxiliary model and keep its learngene"),
+            Action("train", "t", "train", "Train a model, such as an ancestry model to learn from", bar=False),
             Action("evaluate", "e", "evaluate", "Measure the accuracy of every depth on a data set"),
             Action("budget", "slash", "budget", "Set limits: parameters, GMACs, size, memory", priority=True),
             Action("runs", "r", "runs", "Show all runs"),

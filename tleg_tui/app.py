@@ -272,7 +272,7 @@ class Workbench(App[None]):
         self.push_screen(RunsScreen())
 
     def open_training(self, kind: str, values: dict[str, Any] | None = None) -> None:
-        """Show the form of a training, `kind` being 'learn' or 'finetune', with some values of its recipe filled in."""
+        """Show the form of a kind of training ('learn', 'train', 'finetune'), with some values of its recipe filled in."""
         from tleg_tui.train.screen import TrainScreen
 
         self.push_screen(TrainScreen(kind, values or {}))

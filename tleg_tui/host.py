@@ -66,7 +66,7 @@ class Host(Protocol):
         """Show all runs."""
 
     def open_training(self, kind: str, values: dict[str, Any] | None = None) -> None:
-        """Show the form of a training, `kind` being 'learn' or 'finetune', with some values of its recipe filled in."""
+        """Show the form of a kind of training ('learn', 'train', 'finetune'), with some values of its recipe filled in."""
 
     def open_export(self, source: str, depth: int | None = None, *, classes: int | None = None) -> None:
         """Show the dialog that exports a learngene at a depth, or (without a depth) a folder that timm loads."""

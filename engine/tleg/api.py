@@ -46,17 +46,17 @@ def path_of(text: Name, *kinds: Kind, field: str = "learngene") -> Path:
         return resolve_model(os.fspath(text), *kinds).place
 
 
-def read_header(learngene: Name) -> "LearngeneHeader":
+def read_header(path_or_name: Name) -> "LearngeneHeader":
     """Return all that a learngene file says of itself, in milliseconds: no tensor is read, nor numpy loaded.
 
     Raises InputError when there is no such file, FileFormatError when it is no learngene of this version.
     """
     from tleg.learngene.container import read_file
 
-    return read_file(path_of(learngene, "learngene")).header
+    return read_file(path_of(path_or_name, "learngene")).header
 
 
-def load(learngene: Name) -> "Learngene":
+def load(path_or_name: Name) -> "Learngene":
     """Load a learngene with its tensors: float32 arrays, on which expansion needs numpy alone.
 
     Everything is checked: container, header, names, shapes, finiteness, hash. Raises InputError, FileFormatError, or
@@ -64,7 +64,7 @@ def load(learngene: Name) -> "Learngene":
     """
     from tleg.models.learngene import load as load_file
 
-    return load_file(path_of(learngene, "learngene"))
+    return load_file(path_of(path_or_name, "learngene"))
 
 
 def preview(
@@ -101,21 +101,27 @@ def expand(
     layout: "Layout" = "auxiliary",
     num_classes: int | None = None,
     dtype: Literal["float32", "float16"] = "float32",
+    drop_path: float = 0.0,
+    seed: int = 0,
 ) -> "VisionTransformer":
     """Return the descendant of a depth: a plain timm model in eval mode, whose parameters can be trained.
 
     layout       'auxiliary' normalises, then pools, as the auxiliary model did; 'official' pools, then normalises
-    num_classes  another number than the learngene's gives a new head: weights normal with std 0.01, bias zero
+    num_classes  another number than the learngene's gives a new head: weights normal with std 0.01, drawn with `seed`,
+                 bias zero
+    drop_path    timm's rate of stochastic depth, for fine-tuning
 
     It takes images (N, C, H, W), normalised as the learngene's `header.preprocessing` says, and gives logits (N, classes).
     Raises DepthError, ArchitectureError, ExportError for values beyond the range of float16, and what `load` raises.
     """
+    from tleg.models.descendant import expand as expand_loaded
+
     loaded = load(learngene) if isinstance(learngene, str | os.PathLike) else learngene
-    return loaded.expand(depth, layout, num_classes, dtype)
+    return expand_loaded(loaded, depth, layout=layout, num_classes=num_classes, dtype=dtype, drop_path=drop_path, seed=seed)
 
 
 def build(
-    source: Name = DEFAULT_LEARNGENE,
+    path_or_name: Name = DEFAULT_LEARNGENE,
     depths: Sequence[int] = (),
     exports: Sequence[str] = ("pytorch",),
     output: Name = "exports",
@@ -149,7 +155,7 @@ def build(
     from tleg.export.plan import BuildRequest
 
     request = BuildRequest(
-        learngene=path_of(source, "learngene", "folder"),
+        learngene=path_of(path_or_name, "learngene", "folder"),
         kinds=tuple(find_format(each).name for each in exports),
         depths=tuple(depths),
         output=Path(output),
@@ -163,7 +169,7 @@ def build(
     return build_exports(request, progress)
 
 
-def verify(path: Name, learngene: Name | None = None) -> "Report":
+def verify(path_or_name: Name, learngene: Name | None = None) -> "Report":
     """Check a learngene, an ONNX export or a folder again: its bytes, that it runs, that it computes what it should.
 
     learngene  what an export was made from (a learngene or a folder), where it is not found beside it
@@ -174,19 +180,21 @@ def verify(path: Name, learngene: Name | None = None) -> "Report":
     from tleg.export.verify import check_path
 
     return check_path(
-        path_of(path, "learngene", "folder", "export", field="path"),
+        path_of(path_or_name, "learngene", "folder", "export", field="path"),
         None if learngene is None else path_of(learngene, "learngene", "folder"),
     )
 
 
 def evaluate(
-    path: Name,
+    path_or_name: Name,
     data: Name,
     depths: Iterable[int] | None = None,
     *,
     split: Literal["train", "val", "test"] | None = None,
-    batch_size: int = 256,
+    validation_split: float | None = None,
+    seed: int | None = None,
     limit: int | None = None,
+    batch_size: int = 256,
     workers: int = 0,
     device: str = "auto",
     precision: str = "float32",
@@ -201,6 +209,8 @@ def evaluate(
     device    'auto', 'cpu', 'cuda' or 'cuda:N'
     progress  called with (images done, images in all)
 
+    validation_split  evaluate on this part of the training images, drawn with `seed` as a training with it does
+
     Returns {depth: Score}, with the key None for a model of a depth that is not known. `top1` and `top5` are percentages;
     they are None where outputs were not finite (`nonfinite` counts the images). `tleg.api.prepare_evaluation` takes all
     options of `tleg evaluate`. Raises InputError, DataError, FileFormatError.
@@ -212,13 +222,15 @@ def evaluate(
         data=os.fspath(data),
         depths=None if depths is None else ",".join(str(check_depth(depth)) for depth in depths),
         images=EvaluatedImages(split=split),
+        validation_split=validation_split,
+        seed=seed,
         batch_size=batch_size,
         limit=limit,
         workers=workers,
         device=device,
         precision=precision,
     )
-    return prepare_evaluation(path, options).run(progress)
+    return prepare_evaluation(path_or_name, options).run(progress)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,11 +1,11 @@
-"""A family that is none of tleg's: two stages of other widths and depths, whose blocks have other names than a ViT's.
+"""Two families that are none of tleg's; `registered` makes them known for a while.
 
-The model is registered with timm, as any timm model is. The family is one class; `registered` makes it known for a while.
+Levels are two stages of other widths and depths, whose blocks have other names than a ViT's; the model is registered with
+timm, as any timm model is. ConvNeXt is timm's own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from timm.layers import PatchEmbed
@@ -14,9 +14,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from tleg.learngene.basis import Part
-from tleg.learngene.header import Architecture
 from tleg.learngene.structure import Profile, Stage, register, unregister
-from tleg.models.architecture import RunStage, TimmFamily
+from tleg.models.architecture import TimmFamily
 
 NAME = "levels_tiny"
 default_cfgs = generate_default_cfgs(
@@ -94,7 +93,6 @@ class LevelsFamily(TimmFamily):
     modules = (__name__.rpartition(".")[2],)
     stages = (Stage("levels.0.layer."), Stage("levels.1.layer."))
     classifier = "logits"
-    first_conv = "patch_embed.proj"
     head = ("last_norm", "logits")
 
     def profile(self, depth: int) -> Profile:
@@ -103,35 +101,34 @@ class LevelsFamily(TimmFamily):
     def depth_arguments(self, profile: Profile) -> dict[str, Any]:
         return {"depths": list(profile)}
 
+
+class ConvNext(TimmFamily):
+    """ConvNeXt (arXiv 2201.03545): four stages, of equal depth here."""
+
+    name = "convnext"
+    patterns = ("convnext_*",)
+    modules = ("convnext",)
+    stages = tuple(Stage(f"stages.{index}.blocks.") for index in range(4))
+    classifier = "head.fc"
+    first_conv = "stem.0"
+    head = ("norm_pre", "head")
+
+    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
+        return {"depths": list(profile)}
+
     def part_of(self, inner: str) -> Part:
-        return "attention" if inner.startswith("attn.") else "mlp" if inner.startswith("mlp.") else "norm"
-
-    def auxiliary_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(given)
-
-    def examine(self, model: nn.Module, architecture: Architecture) -> Architecture:
-        self.check_blocks(model, architecture.name, self.profile(2))
-        return replace(architecture, input_size=(architecture.arguments.get("in_chans", 3), 32, 32))
-
-    def refusal(self, architecture: Architecture, reason: str) -> str:
-        return f"timm cannot build '{architecture.name}': {reason}"
-
-    def features(self, model: Any, images: Tensor, run: RunStage) -> Tensor:
-        x = model.patch_embed(images)
-        for stage, level in enumerate(model.levels):
-            x = run(stage, level.change(x))
-        tokens: Tensor = model.last_norm(x)
-        return tokens
-
-    def inference_bytes(self, model: Any) -> int:
-        return 4 * 16 * 6 * 32
+        """What mixes positions stands where attention does in a ViT."""
+        return "attention" if inner.startswith("conv_dw.") else super().part_of(inner)
 
 
 @contextmanager
 def registered() -> Iterator[None]:
-    """Within it the family is known."""
-    register(LevelsFamily())
+    """Within it the families are known."""
+    others = (LevelsFamily(), ConvNext())
+    for family in others:
+        register(family)
     try:
         yield
     finally:
-        unregister(LevelsFamily.name)
+        for family in others:
+            unregister(family.name)

@@ -1,7 +1,7 @@
-"""Every family of architectures goes through all that is made of one, and so does one that is none of tleg's.
+"""Every family of architectures goes through all that is made of one, and so do two that are none of tleg's.
 
-That one has two stages of other widths and depths, under other names: what assumed one stage, 'blocks.' or a ViT's head
-anywhere would fail here.
+One has two stages of other widths and depths, under other names: what assumed one stage, 'blocks.' or a ViT's head anywhere
+would fail here. The other has four, and no attention.
 """
 
 from collections.abc import Iterator
@@ -30,6 +30,7 @@ from tleg.models.learngene import Learngene, load
 EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "vit": ("vit_small_patch14_reg4_dinov2", {**TINY_ARGUMENTS, "class_token": True}),
     "levels": ("levels_tiny", {}),
+    "convnext": ("convnext_atto", {"dims": [8, 12, 16, 24]}),
 }
 CLASSES = 5
 
@@ -42,7 +43,7 @@ def test_every_family_has_an_example_here() -> None:
 
 @pytest.fixture(params=EXAMPLES)
 def family(request: pytest.FixtureRequest) -> Iterator[TimmFamily]:
-    """Each family; the one that is none of tleg's is known while the test runs."""
+    """Each family; those that are none of tleg's are known while the test runs."""
     with registered():
         name, _ = EXAMPLES[request.param]
         found = family_covering(name)
@@ -260,7 +261,13 @@ def test_exports_compute_what_the_descendant_computes(family: TimmFamily, tmp_pa
     for item in built:
         assert item.manifest.verification is not None
         assert item.manifest.verification.relative_error < 1e-5
+    request = BuildRequest(str(path), ("pytorch",), (1,), tmp_path / "other head", num_classes=3)
+    (other,) = build_exports(request)
+    assert other.manifest.model.num_classes == 3
+    assert other.manifest.verification is not None
     if not plain:
+        with pytest.raises(ArchitectureError, match="has no official layout"):
+            build_exports(BuildRequest(str(path), ("pytorch",), (2,), tmp_path / "other", layout="official"))
         with pytest.raises(ArchitectureError, match="is not a plain ViT"):
             build_exports(BuildRequest(str(path), ("onnx-compact",), (2,), tmp_path / "other"))
 
@@ -308,3 +315,6 @@ def test_models_lists_what_families_list() -> None:
     assert [each.expandable for each in known_models("levels_tiny")] == [False]
     with registered():
         assert [each.expandable for each in known_models("levels_tiny")] == [True]
+        found = {each.name: each.expandable for each in known_models("convnext*")}
+    assert found["convnext_atto"]
+    assert not found["convnextv2_atto"], "in the same module of timm, and not covered"

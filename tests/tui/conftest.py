@@ -15,11 +15,10 @@ from tests.training.conftest import digits_folder as digits_folder  # A data set
 from tleg.launch import make_training
 from tleg.recipes.io import from_values
 from tleg.runs.control import kill_run
-from tleg.runs.follower import ENDED
 from tleg.runs.launch import launch
 from tleg.runs.listing import list_runs
 from tleg.runs.run import RunFolder
-from tleg.runs.state import observe
+from tleg.runs.state import ENDED, observe
 from tleg_tui.app import Workbench
 
 SMALL = (80, 24)

@@ -7,23 +7,24 @@ from typing import TYPE_CHECKING, Final
 from tleg.errors import InputError
 from tleg.learngene.basis import parse_depths
 from tleg.paths import runs_folder
+from tleg.runs.allowed import Action, allows, refusal
 from tleg.runs.run import RunFolder
 from tleg.runs.spec import RunSpec, read_spec
+from tleg.runs.state import RunState
 from tleg_tui.run_list import RunRow
 
 if TYPE_CHECKING:
     from tleg.runs.inputs import ChangedInputsError
 
+# What the table of runs offers and the engine decides about.
+RUN_ACTIONS: Final[tuple[Action, ...]] = ("stop", "resume", "remove")
 DEFAULT_DEPTH: Final = 12  # Of an auxiliary model, where a recipe says nothing else.
 
 
 def possible(row: RunRow, action: str) -> bool:
     """Whether an action makes sense for a run where it stands; one that is not about where it stands always does."""
-    in_queue = row.state == "queued" and row.spec.launch.job_id is not None
-    if action == "stop":
-        return row.state in ("starting", "running") or in_queue
-    if action == "resume":
-        return row.state in ("stopped", "failed", "lost", "queued") and not in_queue
+    if action in RUN_ACTIONS:
+        return allows(action, row.look.state, row.spec.launch.job_id)
     if action == "export":
         finished = row.state == "finished" and row.look.state.result is not None
         return finished or (row.state != "finished" and bool(row.look.snapshot.checkpoints))
@@ -32,16 +33,26 @@ def possible(row: RunRow, action: str) -> bool:
 
 def why_impossible(row: RunRow, action: str) -> str:
     """Why an action is not `possible` for a run, and what is; '' for one that is not about where it stands."""
-    if action == "stop":
-        asked = "it was asked to stop: it finishes its step and saves"
-        return asked if row.state == "stopping" else f"the run is {row.state}: there is nothing to stop"
-    if action == "resume":
-        if row.state == "finished":
-            return "the run is finished: n begins another with its recipe"
-        return "the run waits in SLURM's queue" if row.state == "queued" else f"the run is {row.state}: s stops it"
     if action == "export":
         return "there is nothing to export yet: the run has no checkpoint"
-    return ""
+    if action == "remove":
+        return f"{row.id} {refusal('remove', row.look.state, row.spec.launch.job_id)}: stop it first (s), then delete it"
+    return why_refused(action, row.look.state) if action in ("stop", "resume") else ""
+
+
+def why_refused(action: str, state: RunState, *, stopping: bool = False) -> str:
+    """Why a run in a state is not stopped, killed or resumed, and what is done instead.
+
+    stopping  whether it was asked to stop, whatever its state says as yet
+    """
+    if action == "stop":
+        asked = "it was asked to stop: it finishes its step and saves"
+        return asked if stopping or state.state == "stopping" else f"the run is {state.state}: there is nothing to stop"
+    if action == "kill":
+        return f"the run is {state.state}: there is nothing to kill"
+    if state.state == "finished":
+        return "the run is finished: n begins another with its recipe"
+    return "the run waits in SLURM's queue" if state.state == "queued" else f"the run is {state.state}: s stops it"
 
 
 def export_source(row: RunRow) -> tuple[str, int | None, int | None]:

@@ -7,14 +7,15 @@ from typing import Final
 from textual import work
 
 from tleg.errors import TlegError
+from tleg.runs.allowed import Action, allows
 from tleg.runs.control import kill_run
-from tleg.runs.follower import ENDED, RunLook
+from tleg.runs.follower import RunLook
 from tleg.runs.inputs import ChangedInputsError
 from tleg.runs.run import RunFolder
 from tleg.runs.slurm import stop
 from tleg.text import printable
 from tleg_tui.common.dialogs import NodeLineScreen
-from tleg_tui.common.run_actions import attach_command, question_of, refusal_of, resume, unfinished_depth
+from tleg_tui.common.run_actions import attach_command, question_of, refusal_of, resume, unfinished_depth, why_refused
 from tleg_tui.common.screens import WorkScreen
 from tleg_tui.common.wording import explained
 from tleg_tui.run.watching import Watched
@@ -43,9 +44,15 @@ class RunControl(WorkScreen):
 
     @property
     def _stopping(self) -> bool:
-        if self._seen is None or self._state not in ("queued", "starting", "running", "stopping"):
+        if self._seen is None or self._seen.look.gone or self._seen.look.state.ended:
             return False
         return self._state == "stopping" or self._seen.asked_to_stop
+
+    def _allows(self, action: Action) -> bool:
+        seen = self._seen
+        if seen is None or seen.look.gone:
+            return False
+        return allows(action, seen.look.state, None if seen.spec is None else seen.spec.launch.job_id)
 
     @property
     def _unfinished(self) -> bool:
@@ -59,12 +66,11 @@ class RunControl(WorkScreen):
         """What makes sense now."""
         state, seen = self._state, self._seen
         if action == "stop":
-            return state in ("queued", "starting", "running") and not self._stopping and not self._at_work
+            return self._allows("stop") and not self._stopping and not self._at_work
         if action == "kill":
-            return state in ("starting", "running", "stopping") and self._at_work in ("", "stop")
+            return self._allows("kill") and self._at_work in ("", "stop")
         if action == "resume":
-            waits = state == "queued" and not (seen and seen.spec and seen.spec.launch.job_id)
-            return (state in ("stopped", "failed", "lost") or waits) and not self._at_work
+            return self._allows("resume") and not self._at_work
         if action == "export":
             return seen is not None and (seen.result is not None or self._unfinished)
         if action in ("command", "again"):
@@ -82,15 +88,8 @@ class RunControl(WorkScreen):
             return "the run is being read: one moment"
         if action in ("stop", "kill", "resume") and self._at_work:
             return f"{self._at_work} is under way: one moment"
-        if action == "stop":
-            stopping = "it was asked to stop: it finishes its step and saves"
-            return stopping if self._stopping else f"the run is {state}: there is nothing to stop"
-        if action == "kill":
-            return f"the run is {state}: there is nothing to kill"
-        if action == "resume":
-            if state == "finished":
-                return "the run is finished: n begins another with its recipe"
-            return "the run waits in SLURM's queue" if state == "queued" else f"the run is {state}: s stops it"
+        if action in ("stop", "kill", "resume"):
+            return why_refused(action, seen.look.state, stopping=self._stopping)
         if action == "export":
             return why_no_export(seen)
         return "what the run is made of cannot be read" if action in ("command", "again") else ""
@@ -182,7 +181,7 @@ class RunControl(WorkScreen):
         self.app.push_screen(ConfirmScreen(question, "kill"), self._killed)
 
     def _killed(self, yes: bool | None) -> None:
-        if yes and self._state not in ENDED:
+        if yes and self._allows("kill"):
             self._ask("kill", lambda: kill_run(self.folder), "killed")
 
     @work(exit_on_error=False)

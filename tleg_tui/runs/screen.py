@@ -212,7 +212,7 @@ class RunsScreen(WorkScreen):
         if action == "compare":
             return len(self.host.runs.rows) > 1
         if action == "delete":
-            return row not in self.host.runs.at_work
+            return possible(row, "remove")
         return possible(row, action)
 
     def waits_for(self, key: str) -> bool:
@@ -228,7 +228,7 @@ class RunsScreen(WorkScreen):
         if action == "compare":
             return "there is no other run to compare with"
         if action == "delete":
-            return f"{row.id} is {row.state}: stop it first (s), then delete it"
+            return why_impossible(row, "remove")
         return why_impossible(row, action)
 
     def action_open(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tleg.errors import InputError
-from tleg.runs.follower import ENDED, RunFollower
+from tleg.runs.follower import RunFollower
 from tleg.runs.history import Curve
 from tleg.runs.listing import SkippedFolder, list_runs
 from tleg.runs.run import RunFolder
@@ -52,7 +52,7 @@ class RunsWatch:
     def _row(self, folder: RunFolder) -> RunRow | None:
         stamp = _stamp(folder)
         known = self._rows.get(folder.path)
-        if known is not None and known[0] == stamp and known[1].state in ENDED and known[1].look.complete:
+        if known is not None and known[0] == stamp and known[1].look.state.ended and known[1].look.complete:
             return known[1]
         follower = self._followers.setdefault(folder.path, RunFollower(folder))
         try:

@@ -157,7 +157,7 @@ def _check_reference(reference: Reference, models: ModelNames) -> None:
     if reference.kind == "run" and reference.learns:
         expect(reference, "folder", "weights")
     if reference.kind == "folder" and reference.run is None and not (reference.place / "config.json").is_file():
-        raise InputError(f"{reference.text} has no config.json, so timm cannot load it; name what `tleg finetune` made")
+        raise InputError(f"{reference.text} has no config.json, so timm cannot load it; name what `tleg train` made")
     if reference.kind == "weights":
         _check_model(reference.name, models)
         file = reference.place

@@ -39,13 +39,19 @@ PRESET: Final = "preset"
 # One line above the form.
 HINTS: Final[Mapping[Kind, str]] = {
     "learn": "New here? → fills in an example, and F5 trains it in minutes.",
+    "train": "Choose a model by timm's name and your data; the result can teach a learngene.",
     "finetune": "Choose a learngene, its depth and your data: F3 shows what there is.",
 }
+TITLES: Final[Mapping[Kind, str]] = {"learn": "learn a learngene", "train": "train a model", "finetune": "fine-tune"}
 # What most people set; all else is folded away.
 MAIN: Final[Mapping[Kind, tuple[str, ...]]] = {
     "learn": (
         *("data", "architecture", "model-arg", "teacher", "auxiliary-depth", "sample-depths"),
         *("epochs", "batch-size", "devices", "precision"),
+    ),
+    "train": (
+        *("model", "checkpoint", "model-arg", "data", "teacher"),
+        *("epochs", "batch-size", "lr", "devices", "precision"),
     ),
     "finetune": (
         *("learngene", "depth", "checkpoint", "model", "model-arg", "data", "teacher"),
@@ -72,11 +78,12 @@ def main_fields(kind: Kind, *, slurm: bool) -> tuple[FieldSpec, ...]:
             TIME, "Time limit of the batch job, such as 24:00:00; before it is up the run saves.", "the cluster's default"
         ),
     )
-    start = FieldSpec(START, "What the training starts from: ← → choose.", STARTS[0], STARTS)
+    starts = STARTS[kind]
+    start = [FieldSpec(START, "What the training starts from: ← → choose.", starts[0], starts)] if starts else []
     result = "a .safetensors file" if kind == "learn" else "a folder that timm loads"
     return (
         FieldSpec(PRESET, "", NONE, presets),
-        *([start] if kind == "finetune" else []),
+        *start,
         *(field_spec(options[name], kind) for name in MAIN[kind]),
         FieldSpec(OUTPUT, f"Where the result goes as well: {result}.", "the run's own folder"),
         FieldSpec(REPLACE, "Replace what is at the output already.", NO, _BOX),
@@ -99,7 +106,8 @@ def field_spec(each: Option, kind: Kind) -> FieldSpec:
     if choices and each.optional:
         choices = (NONE, *choices)
     required = any(
-        is_shown(kind, each.name, {START: start}) and each.name in required_of(kind, {START: start}) for start in STARTS
+        is_shown(kind, each.name, {START: start}) and each.name in required_of(kind, {START: start})
+        for start in STARTS[kind] or ("",)
     )
     return FieldSpec(each.name, _help(each), _default(each, kind, required), choices, required)
 

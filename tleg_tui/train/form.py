@@ -21,7 +21,7 @@ from tleg.runs.run import RunFolder
 from tleg_tui.common.bars import TitleBar
 from tleg_tui.common.screens import WorkScreen
 from tleg_tui.train.checks import TIMM, Places, check_places
-from tleg_tui.train.field_specs import HINTS, PRESET, FieldSpec, folded_fields, main_fields, preset_help
+from tleg_tui.train.field_specs import HINTS, PRESET, TITLES, FieldSpec, folded_fields, main_fields, preset_help
 from tleg_tui.train.fields import Form, GroupTitle, RecipeField, RecipeGroup
 from tleg_tui.train.model import (
     OUTPUT,
@@ -42,7 +42,7 @@ _PATIENCE = 0.2  # Seconds without a key, after which the disk is looked at.
 class RecipeScreen(WorkScreen):
     """Fields of a recipe, checked as they are typed. What is done with the recipe is for those who inherit.
 
-    kind    'learn' or 'finetune'
+    kind    'learn', 'train' or 'finetune'
     values  option name -> value, filled in at first
     """
 
@@ -102,7 +102,7 @@ class RecipeScreen(WorkScreen):
         """The form and what stands beside or below it."""
         with Container(id="train"):
             with Form(id="form"):
-                if not self._texts or self._kind == "finetune":
+                if not self._texts or self._kind != "learn":
                     yield Static(HINTS[self._kind], id="newcomer")
                 for spec in self._specs:
                     yield self._field(spec)
@@ -113,7 +113,7 @@ class RecipeScreen(WorkScreen):
 
     def on_mount(self) -> None:
         """Read what is there already, and begin where something is to be filled in."""
-        self.query_one(TitleBar).title = "learn a learngene" if self._kind == "learn" else "fine-tune"
+        self.query_one(TitleBar).title = TITLES[self._kind]
         self.watch(self, "focused", self._show_help)
         self._read()
         first = PRESET if not self._texts else next(iter(self._reading.missing), "epochs")

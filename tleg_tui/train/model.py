@@ -21,13 +21,18 @@ from tleg_tui.common.wording import explained
 
 YES, NO = "yes", "no"
 START: Final = "start"
-STARTS: Final = ("learngene", "checkpoint", "model")
+# What each kind of training may start from; the first is the one that is meant when nothing is said.
+STARTS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "learn": (),
+    "train": ("model", "checkpoint"),
+    "finetune": ("learngene", "checkpoint", "model"),
+}
 # Fields that say where the result goes, and how the training is started.
 OUTPUT, REPLACE, SLURM, PARTITION, TIME = "output", "replace", "slurm", "partition", "time"
 # Those whose texts are, or may be, paths.
 PLACES: Final = ("data", "teacher", "learngene", "checkpoint", OUTPUT)
 
-# Which of the three starts of a fine-tuning a field belongs to; the others are not shown, and do not count.
+# Which of the starts of a training a field belongs to; the others are not shown, and do not count.
 _BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("learngene", "depth", "init", "drop-path"), ("learngene",)),
     **dict.fromkeys(("checkpoint", "weights"), ("checkpoint",)),
@@ -42,6 +47,7 @@ _OWN_GRAMMAR: Final = (
 # The least that a recipe must have, with names that nothing has.
 _LEAST: Final[Mapping[str, Mapping[str, Any]]] = {
     "learn": {"architecture": "?", "data": "?"},
+    "train": {"data": "?", "checkpoint": "?"},
     "finetune": {"data": "?", "checkpoint": "?"},
 }
 
@@ -71,16 +77,21 @@ def is_shown(kind: Kind, name: str, texts: Mapping[str, str]) -> bool:
     """Whether a field makes sense beside the others."""
     if name in (PARTITION, TIME):
         return texts.get(SLURM) == YES
-    if kind == "finetune" and name in _BELONGS:
-        return (texts.get(START) or STARTS[0]) in _BELONGS[name]
+    if STARTS[kind] and name in _BELONGS:
+        return start_of(kind, texts) in _BELONGS[name]
     return True
+
+
+def start_of(kind: Kind, texts: Mapping[str, str]) -> str:
+    """What a training starts from: an option's name."""
+    return texts.get(START) or STARTS[kind][0]
 
 
 def required_of(kind: Kind, texts: Mapping[str, str]) -> tuple[str, ...]:
     """The fields that must be filled in."""
-    if kind == "learn":
+    if not STARTS[kind]:
         return tuple(each.name for each in options_of(RECIPES[kind]) if each.required)
-    start = texts.get(START) or STARTS[0]
+    start = start_of(kind, texts)
     return (start, "depth", "data") if start == "learngene" else (start, "data")
 
 
@@ -150,7 +161,7 @@ def texts_of(kind: Kind, values: Mapping[str, Any]) -> dict[str, str]:
     """Return the texts of a recipe's values. Values that the form does not know are left out."""
     options = {each.name: each for each in options_of(RECIPES[kind])}
     texts = {name: text_of(options[name], value) for name, value in values.items() if name in options}
-    if kind == "finetune" and (start := next((name for name in STARTS if name in values), None)) is not None:
+    if (start := next((name for name in STARTS[kind] if name in values), None)) is not None:
         texts[START] = start
     return texts
 

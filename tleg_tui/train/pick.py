@@ -62,7 +62,7 @@ def offers_of(name: str, kind: Kind, settings: Settings, runs: RunList, models: 
     elif name in ("checkpoint", "teacher"):
         found = (
             *(Offer(text, "recent") for text in settings.teachers if name == "teacher"),
-            *(Offer(str(row.folder.path), f"run, {row.state}") for row in runs.rows if row.spec.kind == "finetune"),
+            *(Offer(str(row.folder.path), f"run, {row.state}") for row in runs.rows if row.spec.kind != "learn"),
             *(Offer(path.name, "a folder that timm loads") for path in _folders(Path()) if (path / "config.json").is_file()),
             *(Offer(text, "timm's, to download") for text in TEACHERS if name == "teacher"),
         )

@@ -51,7 +51,7 @@ def start_training(reading: Reading, runs_dir: Path) -> Started:
 class TrainScreen(RecipeScreen):
     """The form, a dry run, the launch.
 
-    kind    'learn' or 'finetune'
+    kind    'learn', 'train' or 'finetune'
     values  option name -> value, filled in at first
     """
 

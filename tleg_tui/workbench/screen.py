@@ -257,6 +257,11 @@ class WorkbenchScreen(WorkScreen):
         self._greeted()
         self.host.open_training("finetune", {"learngene": self.entry.argument, "depth": self.depth})
 
+    def action_train(self) -> None:
+        """Train a model, such as an ancestry model."""
+        self._greeted()
+        self.host.open_training("train")
+
     def action_learn(self) -> None:
         """Learn a learngene."""
         self._greeted()

@@ -94,7 +94,7 @@ def _record(
     try:
         recorded = record_scores(learngene, data, scores, precision, overwrite=overwrite)
     except InputError as error:
-        raise InputError(f"{path} keeps its figures: {error}", **error.about) from error
+        raise InputError(f"{path} keeps its figures: {error.message}", **error.about, advice=error.advice) from error
     before = {each.where: each.top1 for each in learngene.header.measured}
     for each in recorded.header.measured:
         earlier = before.get(each.where, {})

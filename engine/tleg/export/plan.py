@@ -15,6 +15,7 @@ from tleg.learngene.basis import check_depth
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.expansion import Head, choose_head
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader
+from tleg.learngene.structure import family_of
 from tleg.models.timm_folder import TimmFolder, read_timm_folder
 from tleg.references import find
 from tleg.runs.run import name_of
@@ -139,7 +140,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     with concerning("learngene"):
         file = read_file(find(request.learngene, "learngene"))
     header = file.header
-    check_layout(header, request.layout or "auxiliary")
+    family_of(header.architecture).check_layout(header.architecture, request.layout or "auxiliary")
     for each in formats:
         each.check_source("learngene", request.precision, file.path)
     plan = BuildPlan(
@@ -171,14 +172,6 @@ def check_targets(request: BuildRequest, exports: Iterable[PlannedExport]) -> No
 
 def _planned(request: BuildRequest, stem: str, entry: Format, depth: int | None) -> PlannedExport:
     return PlannedExport(entry, depth, request.output / entry.file_name(stem, depth, request.precision, request.layout))
-
-
-def check_layout(header: LearngeneHeader, layout: Layout) -> None:
-    """Refuse the official layout where it means nothing. Raises ArchitectureError."""
-    if layout == "official" and header.architecture.arguments.get("global_pool") != "avg":
-        raise ArchitectureError(
-            "the official layout normalises after average pooling; this architecture does not pool so", field="layout"
-        )
 
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:

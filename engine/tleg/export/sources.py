@@ -20,10 +20,10 @@ from tleg.learngene.expansion import expand_tensors, new_head
 from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import (
     auxiliary_layout_name,
+    family_of,
     inner_name,
     is_block,
     layer_name,
-    official_layout_name,
     parameter_shapes,
 )
 from tleg.models.float16 import check_range, to_float16
@@ -75,15 +75,17 @@ class LearngeneSource(Source):
         """The learngene's tensors, with a new head where one was asked for."""
         tensors, head = dict(self.learngene.tensors), self.plan.head
         if head.policy == "new":
-            tensors |= new_head(tensors["head.weight"].shape[1], head.num_classes, self.plan.request.seed)
+            classifier = family_of(self.plan.header.architecture).classifier
+            width = tensors[f"{classifier}.weight"].shape[1]
+            tensors |= new_head(width, head.num_classes, self.plan.request.seed, classifier)
         return tensors
 
     def state(self, depth: int | None) -> Mapping[str, Array]:
         """The weights of a descendant. Raises ExportError for values beyond the range of float16."""
         assert depth is not None
         state: dict[str, Any] = expand_tensors(self.tensors(), self.plan.header, depth)
-        if self.layout == "official":
-            state = {official_layout_name(name): values for name, values in state.items()}
+        family = family_of(self.plan.header.architecture)
+        state = {family.name_in(self.layout, name): values for name, values in state.items()}
         return _rounded(state) if self.precision == "float16" else state
 
     def model(self, depth: int | None) -> Any:

@@ -8,7 +8,6 @@ A learngene's name of a block's parameter is timm's without the number of the bl
 'blocks.0.norm1.bias', 'blocks.1.norm1.bias' and so on.
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import takewhile
@@ -27,11 +26,13 @@ Profile = tuple[int, ...]
 class Stage:
     """Blocks of one shape that follow one another. They share one set of terms; their positions are t = l / L of the stage.
 
-    prefix  of timm's names, before the number of a block: 'blocks.' of 'blocks.3.norm1.bias', 'layers.2.blocks.' in a Swin.
-            Everything that has no stage's prefix is stored once: stem, what lies between stages, head
+    prefix          of timm's names, before the number of a block: 'blocks.' of 'blocks.3.norm1.bias', 'layers.2.blocks.' in
+                    a Swin. Everything that has no stage's prefix is stored once: stem, what lies between stages, head
+    depth_argument  of `timm.create_model` that says how many blocks it has
     """
 
     prefix: str
+    depth_argument: str = "depth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Place:
     inner: str
 
 
-class Family(ABC):
+class Family:
     """Models of timm that differ in sizes and arguments and are expanded in one way.
 
     name        of the family
@@ -51,7 +52,9 @@ class Family(ABC):
     stages      in the order in which images pass through them
     classifier  the module that gives the logits, by timm's name
     first_conv  the module that takes the image
-    head        modules that follow the last block
+    head        modules that follow the last block, as far as a model has them
+
+    What most families of timm have in common is how it is here; a family says what is otherwise.
     """
 
     name: ClassVar[str]
@@ -59,20 +62,27 @@ class Family(ABC):
     modules: ClassVar[tuple[str, ...]] = ()
     stages: ClassVar[tuple[Stage, ...]]
     classifier: ClassVar[str] = "head"
-    first_conv: ClassVar[str]
-    head: ClassVar[tuple[str, ...]]
+    first_conv: ClassVar[str] = "patch_embed.proj"
+    head: ClassVar[tuple[str, ...]] = ("norm", "attn_pool", "fc_norm", "head")
 
-    @abstractmethod
     def profile(self, depth: int) -> Profile:
         """The blocks of each stage in a descendant of a depth."""
+        return (depth,) * len(self.stages)
 
-    @abstractmethod
     def depth_arguments(self, profile: Profile) -> dict[str, Any]:
         """The arguments of `timm.create_model` that make so many blocks."""
+        return {stage.depth_argument: blocks for stage, blocks in zip(self.stages, profile, strict=True)}
 
-    @abstractmethod
     def part_of(self, inner: str) -> Part:
-        """The part of a block that a parameter belongs to, by its name inside the block."""
+        """The part of a block that a parameter belongs to, by its name inside the block.
+
+        Layer scale goes with what it scales, the norms inside attention with attention.
+        """
+        if inner.startswith(("attn.", "ls1.")):
+            return "attention"
+        if inner.startswith(("mlp.", "ls2.")):
+            return "mlp"
+        return "norm"
 
     def covers(self, timm_name: str) -> bool:
         """Whether a timm model is taken for one of this family. What it really is shows when timm has built it."""
@@ -80,7 +90,7 @@ class Family(ABC):
 
     def lists(self, timm_name: str) -> bool:
         """Whether a model of its modules of timm is one that can be expanded, as far as a name says so."""
-        return True
+        return self.covers(timm_name)
 
     def place(self, name: str) -> Place | None:
         """Where a parameter belongs, by a learngene's name; None for stem and head."""
@@ -125,7 +135,7 @@ class Family(ABC):
     def check_layout(self, architecture: Architecture, layout: Layout) -> None:
         """Refuse a layout that means nothing for an architecture. Raises ArchitectureError."""
         if layout != "auxiliary":
-            raise ArchitectureError(f"'{architecture.name}' has no {layout} layout")
+            raise ArchitectureError(f"'{architecture.name}' has no {layout} layout", field="layout")
 
     def name_in(self, layout: Layout, name: str) -> str:
         """timm's name, in a layout, of a parameter that has another one in the auxiliary layout."""
@@ -196,26 +206,9 @@ class PlainVit(Family):
     patterns = ("*",)
     modules = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit")
     stages = (Stage("blocks."),)
-    first_conv = "patch_embed.proj"
-    head = ("norm", "attn_pool", "fc_norm", "head")
 
     # Whose LayerNorms have an eps of 1e-5.
     _EPS_1E5_NAME: Final = "vit_base_patch16_clip_224"
-
-    def profile(self, depth: int) -> Profile:
-        return (depth,)
-
-    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
-        (depth,) = profile
-        return {"depth": depth}
-
-    def part_of(self, inner: str) -> Part:
-        """Layer scale goes with what it scales, the norms inside attention with attention."""
-        if inner.startswith(("attn.", "ls1.")):
-            return "attention"
-        if inner.startswith(("mlp.", "ls2.")):
-            return "mlp"
-        return "norm"
 
     def lists(self, timm_name: str) -> bool:
         return "distilled" not in timm_name  # Those have two heads.
@@ -226,7 +219,7 @@ class PlainVit(Family):
     def check_layout(self, architecture: Architecture, layout: Layout) -> None:
         if layout == "official" and architecture.arguments.get("global_pool") != "avg":
             raise ArchitectureError(
-                "the official layout normalises after average pooling; this architecture does not pool so"
+                "the official layout normalises after average pooling; this architecture does not pool so", field="layout"
             )
 
     def name_in(self, layout: Layout, name: str) -> str:

@@ -6,7 +6,6 @@ is refused with the reason.
 """
 
 import inspect
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -23,19 +22,30 @@ from tleg.errors import ArchitectureError, closest_name, did_you_mean
 from tleg.learngene.basis import check_depth
 from tleg.learngene.header import Architecture, Layout, Structure
 from tleg.learngene.structure import Family, PlainVit, Profile, family_covering, register
+from tleg.models.timm_folder import input_size_of
 
 # Runs the blocks of a stage, by its index, on what comes into it.
 RunStage = Callable[[int, Tensor], Tensor]
 
 
+class _Run(nn.Module):
+    """Stands for the blocks of a stage."""
+
+    def __init__(self, run: RunStage, stage: int) -> None:
+        super().__init__()
+        self._run, self._stage = run, stage
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._run(self._stage, x)
+
+
 class TimmFamily(Family):
     """A family with how timm builds it. Models are timm's own modules."""
 
-    @abstractmethod
     def auxiliary_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of an auxiliary model: what the family's have, and what was given, which wins."""
+        return dict(given)
 
-    @abstractmethod
     def examine(self, model: nn.Module, architecture: Architecture) -> Architecture:
         """Return the architecture of a model with its input size, and its structure where there is one.
 
@@ -43,18 +53,50 @@ class TimmFamily(Family):
 
         Raises ArchitectureError, with the reason, when it cannot be expanded.
         """
+        self.check_blocks(model, architecture.name, self.profile(2))
+        known: Any = getattr(model, "pretrained_cfg", None) or {}
+        return replace(architecture, input_size=input_size_of(known, architecture.arguments))
 
-    @abstractmethod
     def refusal(self, architecture: Architecture, reason: str) -> str:
         """Why timm did not build a model, in one line: because of what was asked for, or because it is of no such kind."""
+        return f"timm cannot build '{architecture.name}' with these arguments: {reason}"
 
-    @abstractmethod
     def features(self, model: Any, images: Tensor, run: RunStage) -> Tensor:
-        """images (N, C, H, W) -> what `model.forward_head` takes, in timm's order, with `run` in place of each stage."""
+        """images (N, C, H, W) -> what `model.forward_head` takes, with `run` in place of each stage.
 
-    @abstractmethod
-    def inference_bytes(self, model: Any) -> int:
-        """The largest set of float32 activations that are alive at once in a forward pass of one image."""
+        By timm's own forward pass, whose empty stages are stood in for while it runs.
+        """
+        try:
+            for stage in range(len(self.stages)):
+                self._put(model, stage, _Run(run, stage))
+            features: Tensor = model.forward_features(images)
+        finally:
+            for stage in range(len(self.stages)):
+                self._put(model, stage, nn.Sequential())
+        return features
+
+    def inference_bytes(self, model: Any, input_size: tuple[int, int, int]) -> int:
+        """The largest set of float32 activations that are alive at once in a forward pass of one image.
+
+        An estimate: what a block is given, beside the largest input and output of a module inside of it.
+        """
+        largest = {"block": 0, "module": 0}
+
+        def measure(module: nn.Module, given: tuple[Any, ...], result: Any) -> None:
+            values = given if module in blocks else (*given, result)
+            kind = "block" if module in blocks else "module"
+            largest[kind] = max(largest[kind], sum(value.numel() for value in values if isinstance(value, Tensor)))
+
+        blocks = [self.blocks(model, stage)[0] for stage in range(len(self.stages))]
+        leaves = [module for block in blocks for module in block.modules() if not any(True for _ in module.children())]
+        hooks = [module.register_forward_hook(measure) for module in (*blocks, *leaves)]
+        try:
+            with torch.inference_mode():
+                model(torch.zeros(1, *input_size))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return 4 * sum(largest.values())
 
     def options(self, architecture: Architecture) -> dict[str, Any]:
         """Arguments of `timm.create_model` for what an architecture says outside of its arguments."""
@@ -67,9 +109,13 @@ class TimmFamily(Family):
     def take_blocks(self, model: nn.Module, stage: int) -> list[nn.Module]:
         """Take the blocks of a stage out of a model, which has none there afterwards."""
         blocks = self.blocks(model, stage)
-        holder, _, name = self.stages[stage].prefix.rstrip(".").rpartition(".")
-        setattr(model.get_submodule(holder), name, nn.Sequential())
+        self._put(model, stage, nn.Sequential())
         return blocks
+
+    def _put(self, model: nn.Module, stage: int, module: nn.Module) -> None:
+        """Put a module in the place of a stage's blocks."""
+        holder, _, name = self.stages[stage].prefix.rstrip(".").rpartition(".")
+        setattr(model.get_submodule(holder), name, module)
 
     def check_blocks(self, model: nn.Module, name: str, profile: Profile) -> None:
         """Refuse stages of another number of blocks, and blocks that differ or hold buffers. Raises ArchitectureError."""
@@ -254,7 +300,7 @@ class TimmPlainVit(PlainVit, TimmFamily):
         tokens: Tensor = model.norm(run(0, x))
         return tokens
 
-    def inference_bytes(self, model: Any) -> int:
+    def inference_bytes(self, model: Any, input_size: tuple[int, int, int]) -> int:
         """In the attention x, its norm, q, k, v and the result; in the MLP x, its norm and the hidden layer before and after
         its activation."""
         block = self.blocks(model, 0)[0]

@@ -37,7 +37,7 @@ def measure(architecture: Architecture) -> CostModel:
         macs=macs,
         training_bytes_base=2 * saved[0] - saved[1],
         training_bytes_per_layer=saved[1] - saved[0],
-        inference_bytes=family.inference_bytes(models[0]),
+        inference_bytes=family.inference_bytes(models[0], architecture.input_size),
     )
 
 

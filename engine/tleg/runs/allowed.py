@@ -61,7 +61,7 @@ def check_allowed(action: Action, folder: RunFolder, state: RunState, job: str |
     Raises InputError.
     """
     if reason := refusal(action, state, job):
-        raise InputError(f"run {folder.id} {reason}; stop it first")
+        raise InputError(f"run {folder.id} {reason}; stop it first", code="wrong-state")
     if not _RULES[action].queued_job:
         check_not_queued(folder, state, job)
 
@@ -69,6 +69,8 @@ def check_allowed(action: Action, folder: RunFolder, state: RunState, job: str |
 def check_not_queued(folder: RunFolder, state: RunState, job: str | None) -> None:
     """Refuse a run whose batch job waits for its turn, whatever else it says of itself. Raises InputError."""
     if job is not None and state.state == "queued":
-        raise InputError(f"run {folder.id} waits for its turn as job {job}; stop it first")
+        raise InputError(f"run {folder.id} waits for its turn as job {job}; stop it first", code="wrong-state")
     if job_waits(job):
-        raise InputError(f"run {folder.id} is {state.state}, but its job {job} is in SLURM's queue; stop it first")
+        raise InputError(
+            f"run {folder.id} is {state.state}, but its job {job} is in SLURM's queue; stop it first", code="wrong-state"
+        )

@@ -114,7 +114,7 @@ def check_removable(folder: RunFolder) -> None:
     if path.is_symlink():
         raise InputError(f"{path} is a link; remove the run that it leads to, or the link itself", code="wrong-kind")
     if not is_run(RunFolder(path)):
-        raise InputError(f"{path} is not a run; tleg removes its own runs alone")
+        raise InputError(f"{path} is not a run; tleg removes its own runs alone", code="wrong-kind")
     check_allowed("remove", folder, observe(folder), _job_of(folder))
 
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from tleg.runs.events import Event, EventReader
 from tleg.runs.history import RunSnapshot, fold
 from tleg.runs.run import RunFolder
-from tleg.runs.state import ENDED, RunState, observe
-
-__all__ = ["ENDED", "RunFollower", "RunLook"]
+from tleg.runs.state import RunState, observe
 
 
 @dataclass(frozen=True, slots=True)

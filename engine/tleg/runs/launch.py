@@ -222,7 +222,7 @@ def check_startable(folder: RunFolder, spec: RunSpec) -> None:
         )
     seen = observe(folder)
     if reason := refusal("start", seen):
-        raise InputError(f"run {folder.id} {reason} on {home_of(folder, seen)}; stop it first")
+        raise InputError(f"run {folder.id} {reason} on {home_of(folder, seen)}; stop it first", code="wrong-state")
     state = recall_state(folder)
     _check_ended(folder, state)
     check_not_queued(folder, state, spec.launch.job_id)

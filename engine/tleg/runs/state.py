@@ -139,7 +139,7 @@ def save_state(folder: RunFolder, state: RunState) -> None:
     try:
         store_state(folder, state)
     except OSError as error:
-        raise TlegError(f"cannot write {folder.state_file}: {describe_os_error(error)}") from error
+        raise TlegError(f"cannot write {folder.state_file}: {describe_os_error(error)}", code="system") from error
 
 
 def write_state(folder: RunFolder, state: RunState) -> bool:

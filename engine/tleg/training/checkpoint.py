@@ -250,7 +250,7 @@ def learngene_of_checkpoint(run: Path, which: str = "last") -> Learngene:
     checkpoint = _choose(run, which)
     about = checkpoint.progress.about
     if ABOUT_LEARNGENE not in about:
-        raise InputError(f"the run {run.name} trains one model, not a learngene")
+        raise InputError(f"the run {run.name} trains one model, not a learngene", code="wrong-kind")
     header = decode(LearngeneHeader, about[ABOUT_LEARNGENE], str(checkpoint.path))
     model = AuxiliaryModel(header.architecture, header.basis)
     _load_auxiliary(model, checkpoint)
@@ -266,7 +266,10 @@ def model_folder_of_checkpoint(run: Path, which: str, target: Path) -> Path:
     checkpoint = _choose(run, which)
     about = checkpoint.progress.about
     if ABOUT_MODEL not in about:
-        raise InputError(f"the run {run.name} learns a learngene; give its depth, with --learngene {run.name} --depth N")
+        raise InputError(
+            f"the run {run.name} learns a learngene; give its depth, with --learngene {run.name} --depth N",
+            code="wrong-kind",
+        )
     model = decode(SingleModel, about[ABOUT_MODEL], str(checkpoint.path))
     tensors = {name: value.numpy() for name, value in result_state(checkpoint).items()}
     with new_folder(target, overwrite=True) as folder:
@@ -280,12 +283,14 @@ def _choose(run: Path, which: str) -> Checkpoint:
     checkpoints = Checkpoints(run / "checkpoints")
     if which == "best":
         if (path := checkpoints.best()) is None:
-            raise InputError(f"no checkpoint of the run {run.name} has an accuracy, so none is known to be the best")
+            raise InputError(
+                f"no checkpoint of the run {run.name} has an accuracy, so none is known to be the best", code="not-found"
+            )
         return read_checkpoint(path)
     checkpoint, problems = checkpoints.latest()
     if checkpoint is None:
         reason = f": {problems[0]}" if problems else " yet"
-        raise InputError(f"the run {run.name} has no checkpoint that can be used{reason}")
+        raise InputError(f"the run {run.name} has no checkpoint that can be used{reason}", code="not-found")
     return checkpoint
 
 

@@ -189,7 +189,11 @@ def open_subject(
         return _open_model(open_model(reference, model_arguments, image_size, weights), placement)
     for given, option in ((model_arguments, "--model-arg"), (image_size, "--image-size"), (weights, "--weights")):
         if given:
-            raise InputError(f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither")
+            raise InputError(
+                f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither",
+                field=option.removeprefix("--"),
+                code="conflict",
+            )
     if exported:
         return _open_export(reference.place, entry, depths)
     return learngene_subject(load(reference.place), placement, depths or range(1, 17))
@@ -340,11 +344,15 @@ def _in_order(predictor: Predictor, order: tuple[int, ...]) -> Predictor:
 
 def _open_export(path: Path, entry: Format | None, depths: Sequence[int] | None) -> Subject:
     if entry is None:
-        raise InputError(f"{path} has a manifest beside it, and no suffix of a format that tleg writes")
+        raise InputError(
+            f"{path} has a manifest beside it, and no suffix of a format that tleg writes", field="path", code="wrong-kind"
+        )
     export = backend_of(entry).open(path)
     elastic = export.format.every_depth
     if elastic and not depths:
-        raise InputError(f"{path} holds every depth: say which with --depths, as in --depths 4,8,12")
+        raise InputError(
+            f"{path} holds every depth: say which with --depths, as in --depths 4,8,12", field="depths", code="missing"
+        )
     if not elastic:
         _refuse_depths(depths, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
 

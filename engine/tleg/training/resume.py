@@ -98,7 +98,9 @@ def _check_same(model: nn.Module, world: World) -> None:
     same = mine == world.from_main(mine)
     problem = world.first("" if same else f"process {world.rank} of {world.size} begins with other weights than the first")
     if problem:
-        raise TlegError(f"{problem}; do all have the same version of tleg, torch and timm, and the same files?")
+        raise TlegError(
+            f"{problem}; do all have the same version of tleg, torch and timm, and the same files?", code="mismatch"
+        )
 
 
 def finished_model(model: nn.Module, checkpoints: Checkpoints | None, world: World, observer: Observer = QUIET) -> nn.Module:

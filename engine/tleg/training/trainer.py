@@ -30,7 +30,7 @@ from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World, average_gradients, in_eval_mode
 from tleg.training.job import Job
 from tleg.training.losses import Losses, Objective, mean_losses
-from tleg.training.observer import QUIET, CurveWatch, Observer, TrainingStoppedError, evaluation_progress
+from tleg.training.observer import QUIET, CurveWatch, Observer, TrainingStoppedError
 from tleg.training.optim import TrainingState
 from tleg.training.resume import finished_model, resume
 from tleg.training.students import Student, compile_student
@@ -235,7 +235,11 @@ class Trainer:
         if broken:
             value = "not finite" if self.losses is None or self.finite else f"{float(self.losses.total):g}"
             last = "" if self.checkpoints is None else f"; the last checkpoint is of step {self.saved_step}"
-            raise TlegError(f"the loss became {value} by step {self.step}; try a lower --lr or a longer warm-up{last}")
+            raise TlegError(
+                f"the loss became {value} by step {self.step}; try a lower --lr or a longer warm-up{last}",
+                field="lr",
+                code="not-finite",
+            )
 
     # Evaluate
 
@@ -263,7 +267,7 @@ class Trainer:
                 preprocessing=plan.preprocessing,
                 workers=self.recipe.workers,
                 world=self.world,
-                progress=evaluation_progress(self.observer, "evaluating", self.world),
+                progress=self._count,
             )
         except TrainingStoppedError:
             return
@@ -275,6 +279,12 @@ class Trainer:
             if text := describe_nonfinite(some, "the average of the weights" if name == "ema" else "the model"):
                 self.observer.warn("nonfinite", f"{text}; this evaluation does not count", step)
         self.reported_at += time.monotonic() - began  # It is no part of the speed of steps.
+
+    def _count(self, done: int, total: int) -> None:
+        self.observer.stage("evaluation", "evaluating", done, total)
+        # The others would wait for this process's counts.
+        if self.world.size == 1 and self.observer.stop_requested():
+            raise self._stopped()
 
     def _predictor(self, model: nn.Module, depth: int | None) -> Any:
         return lambda pixels: self.student.predict(model, self.normalise(pixels), depth)

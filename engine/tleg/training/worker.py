@@ -195,12 +195,16 @@ def check_shares(recipe: TrainingRecipe, processes: int) -> None:
     parts, batch_size = processes * recipe.recipe.accumulate, recipe.recipe.batch_size
     if batch_size % parts:
         raise InputError(
-            f"batch-size {batch_size} does not divide into {parts} equal parts ({processes} processes times accumulate)"
+            f"batch-size {batch_size} does not divide into {parts} equal parts ({processes} processes times accumulate)",
+            field=("batch-size", "accumulate", "devices", "nodes"),
+            code="out-of-range",
         )
     if recipe.recipe.mixing and batch_size % (2 * processes):
         raise InputError(
             f"mixup and cutmix pair images in each of the {processes} processes: batch-size must be a multiple of "
-            f"{2 * processes}, not {batch_size}"
+            f"{2 * processes}, not {batch_size}",
+            field="batch-size",
+            code="out-of-range",
         )
 
 
@@ -210,7 +214,7 @@ def environment_number(name: str) -> int:
     try:
         return int(value)
     except ValueError as error:
-        raise InputError(f"{name} is set to '{value}', which is no number") from error
+        raise InputError(f"{name} is set to '{value}', which is no number", code="malformed") from error
 
 
 def _world_size() -> int:

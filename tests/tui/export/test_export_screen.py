@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from tests.tui.conftest import SMALL, Start, eventually, screen_text
 from tleg.cli.app import run
+from tleg.errors import InputError
 from tleg.files import hash_file
 from tleg_tui import child
 from tleg_tui.common.inputs import Field
@@ -30,6 +31,10 @@ def dialog(pilot: Pilot[None]) -> ExportScreen:
 
 def says(pilot: Pilot[None], text: str) -> bool:
     return text in told(pilot)
+
+
+def at(screen: ExportScreen, place: str) -> bool:
+    return screen.focused is screen.query_one(f"#{place}")
 
 
 def told(pilot: Pilot[None]) -> str:
@@ -266,6 +271,31 @@ def test_the_mouse_ticks_and_builds(start: Start, monkeypatch: pytest.MonkeyPatc
             await eventually(pilot, lambda: replies.calls)
             words = ["build", NAME, "--depth", "8", "--export", "pytorch", "--dtype", "float16", "--layout", "official"]
             assert replies.calls == [[*words, "--jsonl"]]
+
+    asyncio.run(flow())
+
+
+def test_what_a_build_refuses_leads_to_the_question_that_it_is_about(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = Replies(2)
+    monkeypatch.setattr("tleg_tui.export.screen.run_tleg", replies)
+
+    async def flow() -> None:
+        async with start() as pilot:
+            screen = await open_dialog(pilot)
+            for field, code, place in (
+                ("output", "system", "output"),
+                ("depth", "out-of-range", "depths"),
+                ("output", "exists", "replace"),
+                (None, "bad-file", "kinds"),
+            ):
+                error = InputError(f"no {field}", field=field, code=code, advice="--force replaces it")
+                replies.words = json.dumps(error.document)
+                screen.query_one("#dtype").focus()
+                await pilot.press("f5")
+                await eventually(pilot, partial(says, pilot, f"no {field}"))
+                await eventually(pilot, partial(at, screen, place))
+                assert ("tick 'replace existing' above" in told(pilot)) == (code == "exists")
+                assert "--force" not in told(pilot)
 
     asyncio.run(flow())
 

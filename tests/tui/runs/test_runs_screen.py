@@ -314,7 +314,7 @@ def test_what_is_offered_fits_where_a_run_stands(start: Start, copy_run: Copy) -
     always = {"open", "mark", "compare", "again", "delete", "filter"}
     # Each has a checkpoint, which can be exported as well.
     unfinished = {"resume", "export"}
-    states = {"finished": {"export"}, "failed": unfinished, "stopped": unfinished, "queued": unfinished}
+    states = {"finished": {"export"}, "failed": unfinished, "stopped": unfinished, "queued": unfinished | {"stop"}}
     for age, state in enumerate(states):
         copy_run(state, age=age, state=state)
     copy_run("lost", age=9, state="running", launcher_pid=None, pid=None)

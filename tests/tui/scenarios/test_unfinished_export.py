@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui.conftest import SMALL, Start, eventually, screen_text
-from tleg.runs.follower import ENDED, RunFollower
+from tleg.runs.follower import RunFollower
 from tleg.runs.run import RunFolder
 from tleg.runs.slurm import stop
 from tleg.runs.state import observe
@@ -32,7 +32,7 @@ def stopped(start_run: Callable[..., RunFolder]) -> RunFolder:
         assert time.monotonic() < end
         time.sleep(0.1)
     stop(folder)
-    while observe(folder).state not in ENDED:
+    while not observe(folder).ended:
         assert time.monotonic() < end
         time.sleep(0.1)
     assert observe(folder).state == "stopped"

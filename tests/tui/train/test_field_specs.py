@@ -14,7 +14,7 @@ def test_every_option_has_one_field() -> None:
         assert len(front) + len(folded) == len({*front, *folded})
         specs = {spec.name: spec for spec in main_fields(kind, slurm=False)}
         assert "slurm" not in specs
-        assert specs[PRESET].choices[:2] == ("none", "example" if kind == "learn" else "paper-des-s")
+        assert specs[PRESET].choices[:2] == ("none", {"learn": "example", "train": "quick", "finetune": "paper-des-s"}[kind])
         assert specs["data"].required
         assert specs["epochs"].default == ("30" if kind == "learn" else "10")
         assert specs["epochs"].help == "Passes over the training images. From 1 to 100,000."

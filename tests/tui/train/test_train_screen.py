@@ -252,6 +252,24 @@ async def test_fine_tuning_starts_from_the_chosen_depth(start: Start) -> None:
         assert "tleg finetune --data DATA --checkpoint 'PATH|RUN'" in text
 
 
+@drive
+async def test_a_model_is_trained_by_its_own_form(start: Start) -> None:
+    async with start(SMALL) as pilot:
+        await pilot.press("t")
+        await pilot.pause()
+        text = screen_text(pilot)
+        assert "train a model" in text
+        assert "model *" in text
+        assert "learngene" not in text.partition("start ")[2].splitlines()[0]
+        await go_to(pilot, "model")
+        await pilot.press(*"resnet18")
+        await eventually(pilot, lambda: "tleg train --data DATA --model resnet18" in screen_text(pilot))
+        await go_to(pilot, "start")
+        await pilot.press("right")
+        await eventually(pilot, lambda: "checkpoint *" in screen_text(pilot))
+        assert "model *" not in screen_text(pilot)
+
+
 def listed(pilot: Any) -> str:
     """What stands in the dialog on top: the form is seen around it."""
     return "\n".join(line for line in screen_text(pilot).splitlines() if "│" in line)

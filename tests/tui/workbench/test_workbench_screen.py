@@ -291,6 +291,7 @@ async def test_a_checkpoint_of_the_papers_code_is_imported(start: Start) -> None
         told = pilot.app.screen.query_one("#told", Static)
         await eventually(pilot, lambda: told.has_class("problem"))
         assert "heads" in screen_text(pilot)
+        assert pilot.app.screen.focused is heads
         heads.value = "3"
         await pilot.press("enter")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))

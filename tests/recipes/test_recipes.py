@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.cli.options import make_recipe
+from tleg.cli.train import make_recipe
 from tleg.errors import FileFormatError, InputError
 from tleg.recipes.fields import Option, options_of
 from tleg.recipes.io import command_words, format_recipe, from_values, parse_arguments, read_recipe, to_values

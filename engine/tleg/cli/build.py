@@ -83,7 +83,7 @@ def build(
     ] = False,
 ) -> None:
     """Build descendants of a learngene and export them."""
-    from tleg.cli.options import path_of
+    from tleg.api import path_of
     from tleg.export.plan import BuildRequest
 
     request = BuildRequest(
@@ -194,7 +194,7 @@ def verify(
     The learngene of an export, or the folder that it was made from, is looked for beside it, in the folder above, in the
     working folder and among the shipped ones. What cannot be checked is said, and is no failure.
     """
-    from tleg.cli.options import path_of
+    from tleg.api import path_of
     from tleg.export.verify import check_path
 
     report = check_path(

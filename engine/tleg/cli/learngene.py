@@ -29,7 +29,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show all that a learngene file says of itself: what it expands to, how it was learned, what it reached."""
-    from tleg.cli.options import path_of
+    from tleg.api import path_of
     from tleg.errors import concerning
     from tleg.learngene.container import read_file
 

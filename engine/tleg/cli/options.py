@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from tleg.api import path_of as path_of
 from tleg.errors import InputError
 from tleg.recipes.building import build_options
 from tleg.recipes.fields import Option, option, options_of
-from tleg.recipes.io import default_of, from_values, parse_arguments, read_values
-from tleg.recipes.presets import preset_values, presets_of
-from tleg.recipes.recipes import RECIPES, Kind, TrainingRecipe
 
 if TYPE_CHECKING:
     from tleg.runs.slurm import SlurmOptions
@@ -100,7 +96,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     for each in inspect.signature(command).parameters.values():
         if isinstance(each.annotation, type) and is_dataclass(each.annotation):
             kinds[each.name] = each.annotation
-            parameters += [_own_parameter(item) for item in options_of(each.annotation)]
+            parameters += [own_parameter(item) for item in options_of(each.annotation)]
         else:
             parameters.append(each.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
@@ -112,7 +108,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _own_parameter(each: Option) -> inspect.Parameter:
+def own_parameter(each: Option) -> inspect.Parameter:
     """No file can give what is required: then Typer says that it is missing."""
     # A truth value that may be left open is said either way.
     parameter = option_parameter(each, each.default, switch=not each.optional)
@@ -169,61 +165,3 @@ def keyword_parameter(name: str, annotation: Any, settings: Any) -> inspect.Para
 def parameter_name(each: Option) -> str:
     """A name that no option of a command's own has."""
     return f"option_{each.name.replace('-', '_')}"
-
-
-_SOURCES: Final = "Recipe"
-
-
-def takes_recipe(kind: Kind) -> Callable[[Callable[[TrainingRecipe, LaunchOptions], None]], Callable[..., None]]:
-    """Give a command the options of a kind of training, and those of launching it.
-
-    It is called with the recipe that they make, and what shall happen with it. A preset comes first, a recipe file over it,
-    and options over both.
-    """
-
-    def decorate(command: Callable[[TrainingRecipe, LaunchOptions], None]) -> Callable[..., None]:
-        options = options_of(RECIPES[kind])
-
-        def run(**given: Any) -> None:
-            launching = given_values(LaunchOptions, given)
-            values = {each.name: given[parameter_name(each)] for each in options}
-            recipe = make_recipe(kind, given["preset"], given["recipe"], values)
-            command(recipe, build_options(LaunchOptions, launching))
-
-        parameters = [
-            *_sources(kind),
-            *(option_parameter(each, default_of(each, kind), switch=False) for each in options),
-            *map(_own_parameter, options_of(LaunchOptions)),
-        ]
-        become(run, command, parameters)
-        return run
-
-    return decorate
-
-
-def make_recipe(kind: Kind, preset: str | None, file: str | None, given: dict[str, Any]) -> TrainingRecipe:
-    """Return the recipe of a preset, a file and options; None and empty lists are options that were not given.
-
-    Raises InputError naming the option.
-    """
-    values = {} if preset is None else preset_values(preset, kind)
-    if file is not None:
-        values |= read_values(Path(file), kind)[1]
-    for each in options_of(RECIPES[kind]):
-        value = given[each.name]
-        if value is None or value == []:
-            continue
-        if each.kind is dict:
-            # Arguments add to those of a file.
-            value = {**values.get(each.name, {}), **parse_arguments(value, each.name)}
-        values[each.name] = value
-    return from_values(kind, values)
-
-
-def _sources(kind: Kind) -> list[inspect.Parameter]:
-    presets = ", ".join(preset.name for preset in presets_of(kind))
-    recipe = typer.Option(
-        help="A recipe file (TOML): keys are options without dashes.", metavar="FILE", rich_help_panel=_SOURCES
-    )
-    preset = typer.Option(help=f"Start from a recipe by name: {presets}.", metavar="NAME", rich_help_panel=_SOURCES)
-    return [keyword_parameter("recipe", str | None, recipe), keyword_parameter("preset", str | None, preset)]

@@ -69,7 +69,7 @@ def preview(
     fine-tuning (training) gradients and AdamW's two moments; frameworks and drivers add their own. Top-1 is the accuracy
     without any fine-tuning, where it was measured.
     """
-    from tleg.cli.options import path_of
+    from tleg.api import path_of
     from tleg.errors import InputError, TlegError, concerning
     from tleg.learngene.basis import parse_depths
     from tleg.learngene.container import read_file

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tleg.cli.options import make_recipe
+from tleg.cli.train import make_recipe
 from tleg.recipes.fields import options_of
 from tleg.recipes.io import from_values, to_values
 from tleg.recipes.presets import PRESETS, preset_values

@@ -49,7 +49,8 @@ MAX_TOKENS: Final = 1024
 class Similarity:
     """How alike layers are, each to each.
 
-    of      what was compared: 'outputs' by linear CKA, or 'weights' by the cosine of what differs from their mean
+    of      what was compared: 'outputs' by linear CKA, or 'weights' by the cosine of what differs from their mean, each
+            parameter alike
     on      the images that passed through the model, in words; empty for weights
     values  (L, L), 1 for what is the same
     """
@@ -68,7 +69,8 @@ class LayerAnalysis:
     layers      how many there are: L
     shuffles    orders that each figure is compared with, drawn with `seed`
     parameters  of a layer, by name inside it, in the model's order
-    overall     all of them together, each value alike
+    overall     all of them together, each value alike: large values decide, such as those of layer scale
+    balanced    all of them together, each parameter alike: its R^2 is the mean of theirs
     similarity  of the layers, each to each
     notes       what to know about the model and the images
     """
@@ -81,6 +83,7 @@ class LayerAnalysis:
     seed: int
     parameters: tuple[Linearity, ...]
     overall: Linearity
+    balanced: Linearity
     similarity: Similarity
     notes: tuple[str, ...]
 
@@ -113,12 +116,15 @@ def analyze_model(text: str, options: Analysis) -> LayerAnalysis:
         blocks, layers, others = find_layers(opened.model, text)
         orders = Orders(len(layers), options.shuffles, options.seed)
         grams = _grams(layers, text)
-    overall = sum((gram for _, gram in grams.values()), np.zeros((len(layers), len(layers))))
+    overall, balanced = np.zeros((2, len(layers), len(layers)))
+    for _, gram in grams.values():
+        overall += gram
+        balanced += gram / (np.trace(gram) or 1.0)
     variance = float(np.trace(overall))
     bases = options.chosen_bases
     found = [analyse(name, values, gram, bases, orders, variance) for name, (values, gram) in grams.items()]
     values = sum(each.values for each in found)
-    similarity, notes = _similarity(opened, layers, overall, options)
+    similarity, notes = _similarity(opened, layers, balanced, options)
     return LayerAnalysis(
         text,
         opened.description,
@@ -127,7 +133,8 @@ def analyze_model(text: str, options: Analysis) -> LayerAnalysis:
         options.shuffles,
         options.seed,
         tuple(found),
-        analyse("all", values, overall, bases, orders, variance),
+        analyse("all values", values, overall, bases, orders, variance),
+        analyse("each alike", values, balanced, bases, orders, float(np.trace(balanced))),
         similarity,
         (*opened.notes, *others, *notes),
     )
@@ -233,10 +240,10 @@ def _refuse(text: str, what: str, options: Analysis, *names: str) -> None:
 
 
 def _similarity(
-    opened: _Opened, layers: list[nn.Module], overall: Matrix, options: Analysis
+    opened: _Opened, layers: list[nn.Module], balanced: Matrix, options: Analysis
 ) -> tuple[Similarity, tuple[str, ...]]:
     if not options.images:
-        return Similarity("weights", "", _rows(cosines(overall))), ()
+        return Similarity("weights", "", _rows(cosines(balanced))), ()
     pixels, on, notes = _images(opened, options)
     with concerning("images"):
         values = linear_cka(_outputs(opened.model, layers, pixels))

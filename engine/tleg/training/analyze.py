@@ -254,7 +254,8 @@ def _images(opened: _Opened, options: Analysis) -> tuple[Tensor, str, tuple[str,
     """Inputs (N, C, H, W) as the model takes them, what they are in words, and notes."""
     if options.data is None:
         noise = torch.randn(options.images, *opened.input_size, generator=torch.Generator().manual_seed(options.seed))
-        return noise, f"{options.images} images of noise", ("outputs are compared on noise; --data gives real images",)
+        on = f"{options.images} image{'s' * (options.images != 1)} of noise"
+        return noise, on, ("outputs are compared on noise; --data gives real images",)
     data = open_evaluation_data(
         options.data,
         EvaluatedImages(),
@@ -270,7 +271,7 @@ def _images(opened: _Opened, options: Analysis) -> tuple[Tensor, str, tuple[str,
     if not readable:
         raise DataError(f"none of the {count} images of {data.name} that were looked at can be read")
     pixels = Normaliser(opened.preprocessing)(torch.stack(readable))
-    return pixels, f"{len(readable)} {data.part} images of {data.name}", data.notes
+    return pixels, f"{len(readable)} {data.part} image{'s' * (len(readable) != 1)} of {data.name}", data.notes
 
 
 @torch.inference_mode()

@@ -109,7 +109,7 @@ def _write_layers(analysis: "LayerAnalysis") -> None:
     for layer, (position, (first, second)) in enumerate(zip(analysis.positions, coordinates, strict=True)):
         before = f"{alike[layer][layer - 1]:.2f}" if layer else "-"
         ends = (f"{alike[layer][other]:.2f}" for other in (0, -1))
-        rows.append([str(layer), f"{position:.3f}", f"{first:+.3f}", f"{second:+.3f}", before, *ends])
+        rows.append([str(layer), f"{position:.3f}", f"{first:+z.3f}", f"{second:+z.3f}", before, *ends])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for index, row in enumerate(rows):
         text = "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))

@@ -162,7 +162,8 @@ def _element(shape: Shape) -> str:
     match shape:
         case Rectangle():
             place = f'x="{shape.x:g}" y="{shape.y:g}" width="{shape.width:g}" height="{shape.height:g}"'
-            return f"<rect {place} {_paint(shape.colour, line=shape.outline)}/>"
+            # Crisp, so that neighbours meet without a seam.
+            return f'<rect {place} shape-rendering="crispEdges" {_paint(shape.colour, line=shape.outline)}/>'
         case Path():
             points = " ".join(f"{x:.2f},{y:.2f}" for x, y in shape.points)
             return f'<polyline points="{points}" stroke-width="{shape.width:g}" {_paint(shape.colour, line=True)}/>'

@@ -16,6 +16,7 @@ _MARGIN, _TOP, _BAR, _GAP = 20.0, 74.0, 7.0, 8.0
 _WIDEST_ROW: Final = 60.0
 _BETWEEN: Final = 46.0
 _LONGEST: Final = 64
+_CAPTION: Final = 46
 _NAMES, _BARS, _SIDE = 142.0, 330.0, 290.0
 
 
@@ -33,7 +34,7 @@ def draw_analysis(analysis: LayerAnalysis) -> Picture:
     picture.add(
         Words(_MARGIN, 28, title, size=15),
         Words(_MARGIN, 46, analysis.description, "soft"),
-        Words(_MARGIN + _NAMES, 66, "variance over layers that a basis explains; grey: shuffled, mean and std", "soft", 11),
+        Words(_MARGIN + _NAMES, 66, "variance that a basis explains; grey: shuffled layers", "soft", 11),
     )
     _draw_bars(picture, shown, row)
     left = 2 * _MARGIN + _NAMES + _BARS + 40
@@ -59,9 +60,9 @@ def _draw_bars(picture: Picture, shown: list[Linearity], row: float) -> None:
             # At least as wide as a line: many values leave shuffled layers hardly any spread.
             band = max(_BARS * (high - low), 2.0)
             picture.add(
-                Rectangle(left, top, max(_BARS * fit.r2, 1.0), thick - 2, _SERIES[place % len(_SERIES)]),
-                Rectangle(left + _BARS * low, top - 1, band, thick, "band"),
-                Rectangle(left + _BARS * fit.shuffled.mean - 0.5, top - 1, 1, thick, "soft"),
+                Rectangle(left + _BARS * low, top, band, thick, "band"),
+                Rectangle(left, top + thick / 4, max(_BARS * fit.r2, 1.0), thick / 2, _SERIES[place % len(_SERIES)]),
+                Rectangle(left + _BARS * fit.shuffled.mean - 0.5, top, 1, thick, "ink"),
             )
     x = left
     for place, fit in enumerate(shown[-1].fits if shown else ()):
@@ -100,14 +101,16 @@ def _draw_path(picture: Picture, analysis: LayerAnalysis, components: Components
 
 def _draw_similarity(picture: Picture, analysis: LayerAnalysis, left: float, top: float) -> None:
     similarity = analysis.similarity
-    cell = _SIDE / analysis.layers
-    what = f"linear CKA of outputs, {similarity.on}" if similarity.of == "outputs" else "cosines of the layers' weights"
-    picture.add(Words(left, top - 8, what[:56], "soft", 11))
+    # Whole units, so that cells meet without a seam.
+    cell = _SIDE // analysis.layers or _SIDE / analysis.layers
+    what = f"CKA of outputs on {similarity.on}" if similarity.of == "outputs" else "cosines of the layers' weights"
+    what = what if len(what) <= _CAPTION else f"{what[:_CAPTION]}..."
+    picture.add(Words(left, top - 8, what, "soft", 11))
     for row, values in enumerate(similarity.values):
         for column, value in enumerate(values):
             colour = ramp(_UNLIKE, _ALIKE, value)
             picture.add(Rectangle(left + column * cell, top + row * cell, cell, cell, colour))
     step = max(analysis.layers // 6, 1)
     for layer in range(0, analysis.layers, step):
-        picture.add(Words(left + (layer + 0.5) * cell, top + _SIDE + 14, str(layer), "soft", 11, "middle"))
+        picture.add(Words(left + (layer + 0.5) * cell, top + cell * analysis.layers + 14, str(layer), "soft", 11, "middle"))
         picture.add(Words(left - 5, top + (layer + 0.5) * cell + 4, str(layer), "soft", 11, "end"))

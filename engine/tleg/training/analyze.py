@@ -101,7 +101,6 @@ class _Opened:
     description: str
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
-    classes: tuple[str, ...] = ()
     trained: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
@@ -186,7 +185,7 @@ def _open(text: str, options: Analysis) -> _Opened:
         description = f"{header.architecture.name}, {header.basis.name} basis, descendant of depth {depth}"
         size = header.architecture.input_size
         model = expand(learngene, depth)
-        return _Opened(model, description, size, header.preprocessing, header.classes, header.learned)
+        return _Opened(model, description, size, header.preprocessing, header.learned)
     _refuse(text, "no learngene", options, "depth")
     if reference.kind == "timm":
         _refuse(text, "a name of timm", options, "image_size", "weights")
@@ -203,7 +202,6 @@ def _from_files(reference: Reference, options: Analysis) -> _Opened:
         opened.architecture,
         opened.input_size,
         opened.preprocessing,
-        opened.classes,
         trained,
         opened.notes,
     )
@@ -261,7 +259,6 @@ def _images(opened: _Opened, options: Analysis) -> tuple[Tensor, str, tuple[str,
         EvaluatedImages(),
         trained=trained_on(opened.trained or {}),
         preprocessing=opened.preprocessing,
-        classes=opened.classes,
     )
     transform = evaluation_transform(opened.input_size, opened.preprocessing)
     images = EvaluationImages(data.validation, transform, opened.input_size)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tleg.versions import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tleg.api import build, evaluate, expand, load, preview, read_header, verify
+    from tleg.api import analyze, build, evaluate, expand, load, preview, read_header, verify
     from tleg.errors import TlegError
     from tleg.learngene.basis import Basis
     from tleg.learngene.cost import Budget
@@ -33,6 +33,7 @@ _HOME = {
     "Learngene": "models.learngene",
     "LearngeneHeader": "learngene.header",
     "TlegError": "errors",
+    "analyze": "api",
     "build": "api",
     "describe": "models.architecture",
     "evaluate": "api",
@@ -53,6 +54,7 @@ __all__ = [
     "Learngene",
     "LearngeneHeader",
     "TlegError",
+    "analyze",
     "build",
     "describe",
     "evaluate",

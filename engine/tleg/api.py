@@ -5,10 +5,10 @@ last checkpoint. All errors are `tleg.TlegError`s, in one sentence. Importing th
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tleg.errors import concerning
 from tleg.learngene.basis import check_depth
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from tleg.learngene.preview import Preview
     from tleg.models.learngene import Learngene
     from tleg.models.weights import Which
+    from tleg.recipes.analysis import Analysis
     from tleg.recipes.evaluation import Evaluation
     from tleg.training.accuracy import Score
+    from tleg.training.analyze import LayerAnalysis
     from tleg.training.device import Placement
     from tleg.training.evaluate import Subject
 
@@ -299,3 +301,57 @@ def prepare_evaluation(path: Name, options: "Evaluation") -> PreparedEvaluation:
         seed=options.seed,
     )
     return PreparedEvaluation(options, subject, data, placement)
+
+
+def analyze(
+    path_or_name: Name,
+    *,
+    depth: int | None = None,
+    bases: Sequence[str] = ("linear", "chebyshev:2", "chebyshev:3"),
+    shuffles: int = 100,
+    data: Name | None = None,
+    images: int = 16,
+    pretrained: bool = False,
+    model_arguments: Mapping[str, Any] | None = None,
+    image_size: int | None = None,
+    weights: "Which | None" = None,
+    seed: int = 0,
+) -> "LayerAnalysis":
+    """Return how linear the layers of a model are in their position: what a learngene's basis could express of it.
+
+    path_or_name  a learngene, a folder, 'TIMM_NAME:FILE', a run, or a name of timm (with random weights)
+    depth         of a learngene's descendant (default: the auxiliary model's)
+    bases         as on the command line
+    shuffles      random orders of the layers to compare with, drawn with `seed`
+    data          images to compare the layers' outputs on; None is noise
+    images        how many; 0 compares the layers' weights
+    pretrained    of a name of timm: its pretrained weights, which are downloaded
+
+    model_arguments, image_size, weights  of `timm.create_model`, a folder or a file of weights
+
+    Of every parameter inside a block, and of all together, the result has the R^2 of each basis beyond the mean over layers,
+    beside that of shuffled layers, and the layers' principal components; and how alike layers are. Raises InputError,
+    ArchitectureError for a model without equal blocks, FileFormatError, DataError.
+    """
+    from tleg.recipes.analysis import Analysis
+
+    options = Analysis(
+        depth=depth,
+        pretrained=pretrained,
+        model_arguments=dict(model_arguments or {}),
+        image_size=image_size,
+        weights=weights,
+        bases=tuple(bases),
+        shuffles=shuffles,
+        data=None if data is None else os.fspath(data),
+        images=images,
+        seed=seed,
+    )
+    return run_analysis(path_or_name, options)
+
+
+def run_analysis(path: Name, options: "Analysis") -> "LayerAnalysis":
+    """Analyse a model as `tleg analyze` does. See `analyze`."""
+    from tleg.training.analyze import analyze_model
+
+    return analyze_model(os.fspath(path), options)

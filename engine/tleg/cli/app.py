@@ -195,6 +195,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "learn": "train",
         "finetune": "train",
         "evaluate": "evaluate",
+        "analyze": "analyze",
         "runs": "runs",
         "attach": "runs",
         "logs": "runs",

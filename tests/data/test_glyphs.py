@@ -19,7 +19,7 @@ from PIL import Image, ImageFont
 from tests.conftest import CommandResult
 from tests.data.pixel_fonts import letters, write_collection, write_font
 from tleg.data import glyphs
-from tleg.data.fonts import CHARACTERS, UnusableFontError, draw, faces_of, font_folders
+from tleg.data.fonts import CHARACTERS, UnusableFontError, draw, faces_of, find_font_files, font_folders
 from tleg.data.glyphs import choose_validation, class_name, collect, family_of, group_fonts, make
 from tleg.data.open import open_data
 from tleg.errors import DataError, InputError
@@ -33,9 +33,9 @@ def fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_font(folder / "blocks-light.ttf", "Blocks Light", dot=40)
     write_font(folder / "bricks.ttf", "Bricks", dot=88)  # The outlines of Blocks, nearly.
     write_font(folder / "copy" / "blocks.ttf", "Cubes")  # Those of Blocks.
-    write_font(folder / "tall" / "TALL.TTF", "Tall", tall=1.6, lean=0.6)
+    write_font(folder / "tall" / "TALL.TTF", "Tall", tall=1.6, lean=0.35, dot=60)
     write_font(folder / "lean.otf", "Lean", "Italic", lean=0.3)
-    write_font(folder / "specks.ttf", "Specks", dot=50, lean=-0.3)
+    write_font(folder / "specks.ttf", "Specks", dot=50, lean=-0.2)
     write_font(folder / "no-q.ttf", "No Q", form_of=lambda each: None if each == "Q" else letters()[each])
     turned = dict(zip(CHARACTERS, CHARACTERS[13:] + CHARACTERS[:13], strict=True))
     write_font(folder / "symbols.ttf", "Symbols", form_of=lambda each: letters()[turned[each]])
@@ -279,6 +279,14 @@ def test_programs_read_errors_as_documents(
     monkeypatch.setenv("TLEG_ERRORS", "json")
     document = json.loads(run_python(run_it, "out", "--fonts", tmp_path).stderr)
     assert (document["code"], document["field"]) == ("not-found", "fonts")
+
+
+def test_links_are_followed_once(fonts: Path, tmp_path: Path) -> None:
+    (tmp_path / "fonts").symlink_to(fonts)
+    (tmp_path / "more" / "deep").mkdir(parents=True)
+    (tmp_path / "more" / "deep" / "up").symlink_to(tmp_path)
+    found = find_font_files([tmp_path / "more", tmp_path])
+    assert sorted(found.values()) == sorted(f"deep/up/fonts/{name}" for name in find_font_files([fonts]).values())
 
 
 def test_where_a_system_keeps_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

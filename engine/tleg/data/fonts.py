@@ -94,14 +94,21 @@ def font_folders() -> tuple[Path, ...]:
 
 
 def find_font_files(folders: Iterable[Path]) -> dict[Path, str]:
-    """Return the font files under folders, with their names from there. Raises OSError."""
+    """Return the font files under folders, with their names from there. Raises OSError.
+
+    Links to folders are followed, and each folder is looked into once.
+    """
     found: dict[Path, str] = {}
+    seen: set[str] = set()
     for folder in folders:
-        for place, _, names in os.walk(folder, onerror=_refuse):
-            for name in names:
+        for place, inside, names in os.walk(folder, onerror=_refuse, followlinks=True):
+            real = os.path.realpath(place)
+            inside[:] = [] if real in seen else sorted(inside)
+            for name in [] if real in seen else names:
                 path = Path(place, name)
                 if path.suffix.lower() in SUFFIXES:
-                    found.setdefault(path, path.relative_to(folder).as_posix())
+                    found[path] = path.relative_to(folder).as_posix()
+            seen.add(real)
     return found
 
 

@@ -337,7 +337,7 @@ def _summary(glyphs: Glyphs) -> str:
     families = Counter(map(glyphs.split_of, sorted(set(glyphs.groups))))
     sides = (
         f"{split}: {glyphs.counts[split] * len(CHARACTERS):,} pictures of {glyphs.counts[split]:,} fonts in "
-        f"{families[split]:,} families"
+        f"{families[split]:,} {'family' if families[split] == 1 else 'families'}"
         for split in ("train", "val")
     )
     return f"{'; '.join(sides)}; left out: {len(glyphs.left_out):,} fonts"

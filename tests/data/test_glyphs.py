@@ -20,7 +20,8 @@ from tests.conftest import CommandResult
 from tests.data.pixel_fonts import letters, write_collection, write_font
 from tleg.data import glyphs
 from tleg.data.fonts import CHARACTERS, UnusableFontError, draw, faces_of, find_font_files, font_folders
-from tleg.data.glyphs import choose_validation, class_name, collect, family_of, group_fonts, make
+from tleg.data.glyphs import class_name, collect, family_of, group_fonts, make
+from tleg.data.making import choose_validation
 from tleg.data.open import open_data
 from tleg.errors import DataError, InputError
 

@@ -6,8 +6,6 @@ validation images are of different families of fonts. The same fonts give the sa
 """
 
 import hashlib
-import io
-import json
 import re
 import sys
 from collections import Counter
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, features
+from PIL import features
 
 from tleg.data.fonts import (
     CHARACTERS,
@@ -29,14 +27,21 @@ from tleg.data.fonts import (
     find_font_files,
     font_folders,
 )
-from tleg.data.making import ArgumentParser, Counting, counting, run_program
+from tleg.data.making import (
+    ArgumentParser,
+    Counting,
+    choose_validation,
+    counting,
+    encode_png,
+    own_names,
+    run_program,
+    write_image_folder,
+)
 from tleg.errors import DataError, InputError, locate_os_error
-from tleg.files import check_folder, new_folder, readable_path, text_only
+from tleg.files import check_folder, readable_path
 from tleg.versions import versions
 
 LISTING: Final = "fonts.json"
-_OWN: Final = frozenset({"train", "val", LISTING})
-_SIZES: Final = (8, 512)
 # Root of the mean squared difference of two fonts' forms, of 255. Among 1,600 fonts, pairs under other names with the same
 # outlines are below 30, and the first that merely resemble each other, hairlines, above 35.
 _KINSHIP: Final = 30
@@ -130,13 +135,7 @@ def _draw(face: Face, size: int) -> Font:
     drawing = draw(face, size)
     mark = hashlib.sha256(f"{face.sha256}/{face.index}/{face.named!r}".encode()).hexdigest()[:8]
     words = re.sub(r"[^a-z0-9]+", "-", f"{face.family} {face.style}".casefold()).strip("-")[:60]
-    return Font(face, f"{words}-{mark}", tuple(_png(picture) for picture in drawing.pictures), drawing.form)
-
-
-def _png(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
+    return Font(face, f"{words}-{mark}", tuple(encode_png(picture) for picture in drawing.pictures), drawing.form)
 
 
 def _different(fonts: Sequence[Font], left_out: list[LeftOut]) -> list[Font]:
@@ -184,24 +183,6 @@ def group_fonts(families: Sequence[str], forms: np.ndarray[Any, np.dtype[np.uint
     return [root(family) for family in families]
 
 
-def choose_validation(sizes: Mapping[str, int], part: float, seed: int) -> set[str]:
-    """Return the groups for validation: in an order by (seed, name), each that still fits into the part of all fonts.
-
-    sizes  fonts of each group, two groups or more
-    part   of all fonts, above 0 and below 1
-
-    Where none fits it is the smallest. Both sides have at least one.
-    """
-    order = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
-    room = part * sum(sizes.values())
-    chosen: set[str] = set()
-    for name in order:
-        if sizes[name] <= room:
-            chosen.add(name)
-            room -= sizes[name]
-    return chosen or {min(order, key=lambda name: sizes[name])}
-
-
 @dataclass(frozen=True, slots=True)
 class Glyphs:
     """The set before it is written.
@@ -237,17 +218,14 @@ def collect(folders: Sequence[Path], size: int, validation: float, seed: int, pr
 
 def write(glyphs: Glyphs, output: Path, options: Mapping[str, Any], overwrite: bool, progress: Counting) -> None:
     """Write the folder, whole or not at all. Raises InputError, ExportError."""
-    with new_folder(output, overwrite=overwrite, own=_OWN) as folder:
-        for split in ("train", "val"):
-            for character in CHARACTERS:
-                (folder / split / class_name(character)).mkdir(parents=True)
-        for number, (font, group) in enumerate(zip(glyphs.fonts, glyphs.groups, strict=True)):
-            progress(number, len(glyphs.fonts))
-            for character, picture in zip(CHARACTERS, font.pictures, strict=True):
-                path = folder / glyphs.split_of(group) / class_name(character) / f"{font.name}.png"
-                path.write_bytes(picture)
-        listing = json.dumps(text_only(describe(glyphs, options)), indent=1, ensure_ascii=False)
-        (folder / LISTING).write_text(f"{listing}\n", encoding="utf-8")
+    pictures = {
+        f"{glyphs.split_of(group)}/{class_name(character)}/{font.name}.png": picture
+        for font, group in zip(glyphs.fonts, glyphs.groups, strict=True)
+        for character, picture in zip(CHARACTERS, font.pictures, strict=True)
+    }
+    listing = LISTING, describe(glyphs, options)
+    classes = [class_name(character) for character in CHARACTERS]
+    write_image_folder(output, classes, pictures, listing, overwrite=overwrite, progress=progress)
 
 
 def describe(glyphs: Glyphs, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,22 +268,11 @@ def _arguments(arguments: Sequence[str] | None) -> Any:
         metavar="DIR",
         help="folders to look for fonts in, with those inside (default: where this system keeps them)",
     )
-    parser.add_argument("--size", type=int, default=28, help="side of a picture in pixels (default: 28)")
-    parser.add_argument("--seed", type=int, default=0, help="decides which families are validation images (default: 0)")
-    parser.add_argument(
-        "--validation", type=float, default=0.2, metavar="PART", help="of all fonts, at most this part (default: 0.2)"
-    )
     parser.add_argument("--list", action="store_true", help="print what would be used and left out, and write nothing")
-    parser.add_argument("--force", action="store_true", help="replace a folder that this program made")
-    given = parser.parse_args(arguments)
+    parser.add_common(28, "families")
+    given = parser.read(arguments)
     if given.output is None and not given.list:
         raise InputError("the folder to make is missing", field="output", code="missing")
-    if not _SIZES[0] <= given.size <= _SIZES[1]:
-        raise InputError(f"--size must be {_SIZES[0]} to {_SIZES[1]}, not {given.size}", field="size", code="out-of-range")
-    if not 0 < given.validation < 1:
-        raise InputError(
-            f"--validation must lie between 0 and 1, not be {given.validation:g}", field="validation", code="out-of-range"
-        )
     return given
 
 
@@ -313,7 +280,7 @@ def make(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments, and make the set or list its fonts. Raises InputError, DataError, ExportError."""
     given = _arguments(arguments)
     if not given.list:
-        check_folder(given.output, overwrite=given.force, own=_OWN)
+        check_folder(given.output, overwrite=given.force, own=own_names(LISTING))
     folders = font_folders() if given.fonts is None else given.fonts
     with counting("drawing") as progress:
         glyphs = collect(folders, given.size, given.validation, given.seed, progress)

@@ -1,5 +1,6 @@
 """Glyphs: a data set drawn from fonts, the same bytes from the same fonts, no family on both sides, nothing half made."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -12,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from tests.conftest import CommandResult
-from tests.data.pixel_fonts import letters, write_collection, write_font
+from tests.data.pixel_fonts import font_bytes, letters, write_collection, write_font
 from tleg.data import glyphs
 from tleg.data.fonts import CHARACTERS, UnusableFontError, draw, faces_of, find_font_files, font_folders
 from tleg.data.glyphs import class_name, collect, family_of, group_fonts, make
@@ -177,6 +178,51 @@ def test_every_named_style_of_a_variable_font() -> None:
 
 def sum_of(picture: Image.Image) -> int:
     return int(np.asarray(picture).sum())
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=8), st.integers(0, 1 << 16))
+def test_a_damaged_font_is_drawn_or_left_out(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], cut: int
+) -> None:
+    content = bytearray(font_bytes("Blocks"))
+    for place, value in changes:
+        content[place % len(content)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.ttf"
+    path.write_bytes(content[: max(cut, 100)] if cut < len(content) // 4 else content)
+    with contextlib.suppress(UnusableFontError):
+        for face in faces_of(path, path.name):
+            assert {picture.size for picture in draw(face, 28).pictures} == {(28, 28)}
+
+
+def test_a_character_of_no_measure_is_not_drawn(tmp_path: Path) -> None:
+    far = [(0, 0), (300, 300)]
+    path = write_font(tmp_path / "far.ttf", "Far", form_of=lambda each: far if each == "A" else letters()[each])
+    (face,) = faces_of(path, path.name)
+    with pytest.raises(UnusableFontError, match="draws 'A' 30 em large"):
+        draw(face, 28)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_may_not_be_read(fonts: Path, tmp_path: Path) -> None:
+    path = tmp_path / "blocks.ttf"
+    path.write_bytes((fonts / "blocks.ttf").read_bytes())
+    path.chmod(0)
+    with pytest.raises(UnusableFontError, match=r"^cannot be read: Permission denied$"):
+        list(faces_of(path, path.name))
+
+
+def test_a_file_that_is_gone_is_named_without_its_place(tmp_path: Path) -> None:
+    with pytest.raises(UnusableFontError, match=r"^cannot be read: No such file or directory$"):
+        list(faces_of(tmp_path / "gone.ttf", "gone.ttf"))
+
+
+def test_names_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_font(tmp_path / os.fsdecode(b"caf\xe9.ttf"), "Caf\u00e9\n\x07")
+    write_font(tmp_path / "lean.ttf", "Lean", lean=0.3)
+    make(["--list", "--fonts", str(tmp_path)])
+    # FreeType's names have no letters beyond ASCII.
+    assert "\tCaf\tRegular\tcaf\u00e9.ttf\n" in capsys.readouterr().out
 
 
 def test_the_font_that_pillow_brings_is_recognised(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from tleg.files import hash_file
+from tleg.errors import describe_os_error
+from tleg.files import hash_file, readable_name
 
 CHARACTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SUFFIXES: Final = (".ttf", ".otf", ".ttc", ".otc", ".pfb")
@@ -107,7 +108,7 @@ def find_font_files(folders: Iterable[Path]) -> dict[Path, str]:
             for name in [] if real in seen else names:
                 path = Path(place, name)
                 if path.suffix.lower() in SUFFIXES:
-                    found[path] = path.relative_to(folder).as_posix()
+                    found[path] = readable_name(path.relative_to(folder).as_posix())
             seen.add(real)
     return found
 
@@ -120,18 +121,22 @@ def faces_of(path: Path, file: str) -> Iterator[Face]:
     """Yield the fonts of a file. Raises UnusableFontError when FreeType reads none of it."""
     try:
         digest = hash_file(path)
-        first = ImageFont.truetype(path, 16, layout_engine=ImageFont.Layout.BASIC)
+        font: ImageFont.FreeTypeFont | None = ImageFont.truetype(path, 16, layout_engine=ImageFont.Layout.BASIC)
+        index = 0
+        while font is not None:
+            family, style = (_clean(name) for name in font.getname())
+            for named in _named_styles(font) or (None,):
+                said = style if named is None else _clean(named.decode("utf-8", "replace"))
+                yield Face(path, file, digest, index, named, family or Path(file).stem, said or "Regular")
+            index += 1
+            font = _member(path, index)
     except (OSError, ValueError) as error:
-        raise UnusableFontError(f"cannot be read: {error}") from error
-    font: ImageFont.FreeTypeFont | None = first
-    index = 0
-    while font is not None:
-        family, style = (_clean(name) for name in font.getname())
-        for each in _named_styles(font) or (None,):
-            said = style if each is None else _clean(each.decode("utf-8", "replace"))
-            yield Face(path, file, digest, index, each, family or Path(file).stem, said or "Regular")
-        index += 1
-        font = _member(path, index)
+        raise UnusableFontError(f"cannot be read: {_say(error)}") from error
+
+
+def _say(error: Exception) -> str:
+    """Without the path, which is another on every machine."""
+    return describe_os_error(error) if isinstance(error, OSError) else str(error)
 
 
 def _member(path: Path, index: int) -> ImageFont.FreeTypeFont | None:
@@ -179,7 +184,7 @@ def draw(face: Face, size: int) -> Drawing:
         inks = _measure(face)
         pictures = _draw(face, size, inks)
     except (OSError, ValueError, MemoryError) as error:
-        raise UnusableFontError(f"cannot be drawn: {error}") from error
+        raise UnusableFontError(f"cannot be drawn: {_say(error)}") from error
     different = len({picture.tobytes() for picture in pictures})
     if different < _FEWEST_DIFFERENT:
         raise UnusableFontError(f"has {different} different pictures for {len(CHARACTERS)} characters")
@@ -202,6 +207,8 @@ def _ink(font: ImageFont.FreeTypeFont, character: str) -> _Ink | None:
     left, top, right, bottom = (round(edge) for edge in font.getbbox(character, anchor="ls"))
     if right <= left or bottom <= top:
         return None
+    if max(right - left, bottom - top) > _EXTENTS[1] * font.size:  # Of a damaged font it may be more than memory holds.
+        raise UnusableFontError(f"draws {character!r} {max(right - left, bottom - top) / font.size:.0f} em large")
     picture = Image.new("L", (right - left, bottom - top))
     ImageDraw.Draw(picture).text((-left, -top), character, 255, font, anchor="ls")
     box = picture.getbbox()

@@ -1,10 +1,7 @@
 """Outputs appear whole or not at all; hashes of files; names from a disk as text."""
 
-import ctypes
-import hashlib
 import os
 import re
-import secrets
 import shutil
 import time
 import unicodedata
@@ -130,12 +127,16 @@ def new_folder(target: Path, *, overwrite: bool = False, own: Collection[str] = 
 
 def hash_file(path: Path) -> str:
     """The SHA-256 of a file's bytes as hexadecimal text. Raises OSError."""
+    import hashlib  # Here, as all that only writers need: what shows things must start fast.
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _temporary_name(target: Path) -> Path:
     """Chosen before anything is made under it: a signal may come at any moment, and what is made must have its remover."""
+    import secrets
+
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
 
 
@@ -144,6 +145,8 @@ def _exchange(new: Path, old: Path) -> bool:
 
     renameat2 with RENAME_EXCHANGE: Linux 3.15, glibc 2.28; not on every file system.
     """
+    import ctypes
+
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):

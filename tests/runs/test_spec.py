@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tleg.errors import ExportError, FileFormatError, InputError
+from tleg.recipes import KINDS
+from tleg.recipes.recipes import RECIPES
 from tleg.runs.run import RunFolder
-from tleg.runs.spec import KINDS, Launch, RunSpec, read_spec, write_spec
+from tleg.runs.spec import Launch, RunSpec, read_spec, write_spec
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
 VALUES = st.recursive(
@@ -118,3 +120,7 @@ def test_processes_in_all(launch: Launch, processes: int) -> None:
 def test_launches_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="a run needs"):
         Launch(**wrong)
+
+
+def test_every_kind_of_run_has_a_recipe() -> None:
+    assert tuple(RECIPES) == KINDS

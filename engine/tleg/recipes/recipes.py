@@ -4,18 +4,18 @@ be checked, shown and stored without loading a model or an image."""
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal, cast
+from typing import Any, ClassVar, Final, cast
 
 from tleg.errors import InputError, concerning
 from tleg.learngene.basis import PARTS, Basis, Part, check_depth, parse_basis, parse_depths
 from tleg.learngene.basis_functions import grammar
+from tleg.recipes import Kind as Kind
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
 from tleg.recipes.fields import check_fields, option
 from tleg.recipes.images import ImageReading
 from tleg.recipes.initial_weights import baselines
 from tleg.recipes.training import Compute, Keeping, Recipe
 
-Kind = Literal["learn", "train", "finetune"]
 DEFAULT_DEPTH: Final = 12
 WEIGHTS: Final = ("model", "ema")
 WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as well. Default: the average, as timm takes."

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from tleg.errors import FileFormatError, InputError
 from tleg.files import new_file
-from tleg.recipes.recipes import RECIPES
+from tleg.recipes import KINDS
 from tleg.runs.run import RunFolder, read_document
 from tleg.serialize import decode, encode
 
 SPEC_VERSION: Final = 1
-KINDS: Final = tuple(RECIPES)
 
 
 @dataclass(frozen=True, slots=True)

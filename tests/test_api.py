@@ -16,7 +16,18 @@ from tests.conftest import deterministic_values
 PUBLIC = {
     "classes": {"AuxiliaryModel", "Basis", "Budget", "ElasticViT", "Learngene", "LearngeneHeader", "TlegError"},
     "functions": {
-        *("build", "describe", "evaluate", "expand", "import_official", "load", "preview", "read_header", "resolve"),
+        *(
+            "analyze",
+            "build",
+            "describe",
+            "evaluate",
+            "expand",
+            "import_official",
+            "load",
+            "preview",
+            "read_header",
+            "resolve",
+        ),
         "verify",
     },
 }

@@ -17,6 +17,7 @@ from tleg.cli.options import takes_options
 from tleg.cli.preview import PreviewOptions
 from tleg.cli.runs import LogsOptions
 from tleg.errors import InputError
+from tleg.recipes.analysis import Analysis
 from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
@@ -24,6 +25,7 @@ from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainRecipe
 
 DEFINITIONS: dict[str, type] = {
     "build": BuildOptions,
+    "analyze": Analysis,
     "evaluate": Evaluation,
     "finetune": FinetuneRecipe,
     "import": ImportOptions,
@@ -66,7 +68,9 @@ def numbers_of(kind: type) -> list[Option]:
 
 @given(data=st.data())
 def test_what_is_out_of_range_is_refused_by_name(data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from([Evaluation, BuildOptions, ImportOptions, LogsOptions, PreviewOptions, StopOptions]))
+    kind = data.draw(
+        st.sampled_from([Analysis, Evaluation, BuildOptions, ImportOptions, LogsOptions, PreviewOptions, StopOptions])
+    )
     each = data.draw(st.sampled_from(numbers_of(kind)))
     assert each.least is not None
     assert each.most is not None

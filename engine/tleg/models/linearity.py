@@ -125,7 +125,9 @@ class Orders:
                 code="out-of-range",
             )
         if count < FEWEST_SHUFFLES:
-            raise InputError(f"a spread needs at least {FEWEST_SHUFFLES} shuffles, not {count}", field="shuffles")
+            raise InputError(
+                f"a spread needs at least {FEWEST_SHUFFLES} shuffles, not {count}", field="shuffles", code="out-of-range"
+            )
         generator = np.random.default_rng(seed)
         self.layers = layers
         self.all = np.stack([generator.permutation(layers) for _ in range(count)])

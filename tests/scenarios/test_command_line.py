@@ -276,7 +276,7 @@ def test_a_working_folder_that_was_removed_is_one_line(
 
 
 def test_json_has_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    from tleg.cli.output import write_json
+    from tleg.terminal import write_json
 
     write_json({"a": float("nan"), "b": [1.5, float("-inf")], "c": {"d": (float("inf"), 2)}, "e": "NaN"})
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)

@@ -10,8 +10,8 @@ import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
-from tleg.cli.output import is_interactive, say, write, write_json
 from tleg.recipes.analysis import Analysis
+from tleg.terminal import is_interactive, say, write, write_json
 from tleg.text import printable
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ Commands import what they need when they run, so that `tleg --help` and `tleg pr
 """
 
 import io
-import json
 import os
 import signal
 import sys
@@ -16,17 +15,14 @@ from typing import Annotated, Final, NoReturn
 import typer
 from typer.models import CommandInfo
 
-from tleg.cli.output import say
 from tleg.errors import ExitCode, TlegError, exit_code_of
 from tleg.paths import check_working_folder
-from tleg.text import printable
+from tleg.terminal import explain_error
 from tleg.versions import __version__
 
 # Newer versions of Typer bring their own copy of click, older ones use the package: the error class of whichever it is.
 UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 
-# A program that runs tleg sets it to 'json', and reads errors as documents.
-ERRORS_VARIABLE: Final = "TLEG_ERRORS"
 INTERRUPTED: Final = TlegError("interrupted", code="interrupted")
 
 app = typer.Typer(
@@ -123,22 +119,6 @@ def run(arguments: Sequence[str]) -> ExitCode:
     except Exception as error:
         explain_error(_of_others(error), debug)
         return ExitCode.FAILED
-
-
-def explain_error(error: TlegError, debug: bool = False) -> None:
-    """Say why a command failed: one line on stderr, a sentence or, with TLEG_ERRORS=json, a JSON document."""
-    if os.environ.get(ERRORS_VARIABLE) == "json":
-        say(json.dumps({**error.document, "message": _one_line(error.message), "advice": _one_line(error.advice) or None}))
-    else:
-        say(f"tleg: {_one_line(str(error))}")
-    if debug:
-        import traceback
-
-        traceback.print_exc()
-
-
-def _one_line(text: str) -> str:
-    return printable(" ".join(text.split()))
 
 
 def _of_others(error: Exception) -> TlegError:

@@ -10,13 +10,13 @@ import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
-from tleg.cli.output import is_interactive, say, write, write_json
 from tleg.errors import VerificationError
 from tleg.export.formats import FORMATS, either, find_format, parse_layout, parse_precision
 from tleg.learngene.header import MAX_CLASSES
 from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.serialize import to_plain
+from tleg.terminal import is_interactive, say, write, write_json
 from tleg.text import format_bytes, printable
 
 if TYPE_CHECKING:

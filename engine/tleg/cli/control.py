@@ -18,10 +18,10 @@ from tleg.cli.options import (
     runs_folder_of,
     takes_options,
 )
-from tleg.cli.output import is_interactive, say, write, write_json
 from tleg.errors import InputError
 from tleg.recipes.fields import option, options_of, same_option
 from tleg.recipes.training import Compute, Recipe
+from tleg.terminal import is_interactive, say, write, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

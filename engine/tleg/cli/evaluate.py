@@ -8,9 +8,9 @@ import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
-from tleg.cli.output import counting_progress, say, write, write_json
 from tleg.errors import InputError
 from tleg.recipes.evaluation import Evaluation
+from tleg.terminal import counting_progress, say, write, write_json
 from tleg.text import printable
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from tleg.cli.output import is_interactive, say
 from tleg.errors import ExitCode
 from tleg.runs.control import request_stop
 from tleg.runs.events import Event
@@ -20,6 +19,7 @@ from tleg.runs.run import RunFolder
 from tleg.runs.scalars import StepReport
 from tleg.runs.state import REMOVED, RunState
 from tleg.runs.text import format_evaluation, format_step
+from tleg.terminal import is_interactive, say
 from tleg.text import printable
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25

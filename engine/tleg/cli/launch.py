@@ -8,7 +8,6 @@ from typing import Any, Final
 import typer
 
 from tleg.cli.options import LaunchOptions, runs_folder_of
-from tleg.cli.output import say, write, write_json
 from tleg.data.counting import check_batch
 from tleg.errors import ExitCode
 from tleg.launch import check_output, make_training, submit_training, with_paths
@@ -20,6 +19,7 @@ from tleg.runs.slurm import sbatch_script
 from tleg.runs.spec import read_spec
 from tleg.runs.state import recall_state
 from tleg.serialize import encode
+from tleg.terminal import say, write, write_json
 from tleg.text import format_bytes, format_count, printable
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tleg.cli.app import app
-from tleg.cli.output import say, write, write_json
 from tleg.errors import ExitCode
+from tleg.terminal import say, write, write_json
 from tleg.text import format_bytes, printable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tleg.cli.app import app
-from tleg.cli.output import write, write_json
+from tleg.terminal import write, write_json
 
 
 @dataclass(frozen=True, slots=True)

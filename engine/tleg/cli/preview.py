@@ -10,9 +10,9 @@ import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
-from tleg.cli.output import is_interactive, say, write, write_json
 from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
+from tleg.terminal import is_interactive, say, write, write_json
 from tleg.text import format_bytes, format_count, printable
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import JsonOption, RunArgument, RunsDirOption, runs_folder_of, takes_options
-from tleg.cli.output import console, is_interactive, say, write, write_json
 from tleg.errors import InputError
 from tleg.recipes.fields import option
 from tleg.runs.text import format_progress
 from tleg.runs.trackers import TRACKERS, open_tracker, tracked
+from tleg.terminal import console, is_interactive, say, write, write_json
 from tleg.text import COLOURS, GLYPHS, MEAN, format_duration, join_words, printable
 
 

@@ -17,7 +17,6 @@ from PIL import Image
 
 from tleg.data.making import (
     ArgumentParser,
-    Counting,
     choose_validation,
     counting,
     encode_png,
@@ -27,6 +26,7 @@ from tleg.data.making import (
 )
 from tleg.errors import DataError, InputError, describe_os_error
 from tleg.files import check_folder, hash_file, readable_path
+from tleg.terminal import Counting
 from tleg.versions import versions
 
 LISTING: Final = "emoji.json"

@@ -29,7 +29,6 @@ from tleg.data.fonts import (
 )
 from tleg.data.making import (
     ArgumentParser,
-    Counting,
     choose_validation,
     counting,
     encode_png,
@@ -39,6 +38,7 @@ from tleg.data.making import (
 )
 from tleg.errors import DataError, InputError, locate_os_error
 from tleg.files import check_folder, readable_path
+from tleg.terminal import Counting
 from tleg.versions import versions
 
 LISTING: Final = "fonts.json"

@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,8 +16,8 @@ from PIL import Image
 
 from tleg.errors import ExitCode, InputError, TlegError, exit_code_of
 from tleg.files import new_folder, text_only
+from tleg.terminal import Counting, counting_progress, explain_error
 
-Counting = Callable[[int, int], None]
 SPLITS: Final = ("train", "val")
 _SIZES: Final = (8, 512)
 
@@ -126,10 +125,10 @@ def run_program(program: Callable[[], None]) -> int:
     try:
         program()
     except TlegError as error:
-        _explain(error)
+        explain_error(error)
         return exit_code_of(error)
     except KeyboardInterrupt:
-        _explain(TlegError("interrupted", code="interrupted"))
+        explain_error(TlegError("interrupted", code="interrupted"))
         return ExitCode.INTERRUPTED
     return ExitCode.DONE
 
@@ -138,20 +137,8 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
     sys.exit(128 + number)  # As a shell names the end by a signal.
 
 
-def _explain(error: TlegError) -> None:
-    as_json = os.environ.get("TLEG_ERRORS") == "json"
-    print(json.dumps(error.document) if as_json else f"tleg: {' '.join(str(error).split())}", file=sys.stderr)
-
-
 @contextmanager
 def counting(title: str) -> Iterator[Counting]:
     """Yield a callback for (done, in all) that moves a bar on a terminal, and does nothing where nobody looks."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), refresh_per_second=4, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, total=total, completed=done)
+    with counting_progress(title) as progress:
+        yield progress or (lambda done, total: None)

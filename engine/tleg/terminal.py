@@ -5,19 +5,39 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from tleg.errors import TlegError
 from tleg.serialize import to_plain
+from tleg.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+# A program that runs tleg sets it to 'json', and reads errors as documents.
+ERRORS_VARIABLE: Final = "TLEG_ERRORS"
 Counting = Callable[[int, int], None]
 
 
 def say(text: str) -> None:
     """Print a line of talk to stderr."""
     print(text, file=sys.stderr)
+
+
+def explain_error(error: TlegError, debug: bool = False) -> None:
+    """Say why a command failed: one line on stderr, a sentence or, with TLEG_ERRORS=json, a JSON document."""
+    if os.environ.get(ERRORS_VARIABLE) == "json":
+        say(json.dumps({**error.document, "message": _one_line(error.message), "advice": _one_line(error.advice) or None}))
+    else:
+        say(f"tleg: {_one_line(str(error))}")
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def write(text: str) -> None:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from tests.conftest import CommandResult, clean_environment
 
 DATA = Path(__file__).parent / "data" / "05abb9d"
-MADE_IN = "/tmp/tleg-05abb9d/work"
+MADE_IN = "/of-05abb9d"
 FINISHED = "261127-062821-learn-vit-tiny-patch16"
 STOPPED_LEARNING = "261127-062826-learn-vit-tiny-patch16"
 STOPPED_TUNING = "261127-062847-finetune-linear-depth3"

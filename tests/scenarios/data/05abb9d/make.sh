@@ -5,8 +5,7 @@
 set -eu
 checkout=$1
 export PYTHON="$2"
-root=/tmp/tleg-05abb9d
-rm -rf $root/code $root/work
+root=$(mktemp -d)
 mkdir -p $root/code $root/work
 git -C "$checkout" archive 05abb9d | tar x -C $root/code
 cd $root/work
@@ -83,5 +82,7 @@ for run in runs/*; do
     *finetune*) grep -q '"finished"' "$run/state.json" && rm -r "$run" && continue ;;
     esac
     sed -i 's/"boot":"[^"]*"/"boot":"00000000-0000-0000-0000-000000000000"/' "$run/state.json"
+    sed -i "s|$root/work|/of-05abb9d|g" "$run"/*.json "$run"/*.jsonl
 done
 rm images.py stopped.py train.sh
+echo "$root/work"

@@ -1,5 +1,6 @@
 """Whole processes: what a person waits for."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,10 +12,12 @@ BUILD = ("build", "--depth", "8", "--export", "onnx", "--no-verify", "--force", 
 
 def main() -> None:
     """Measure and print."""
+    # Without byte code every start would compile the sources anew, which no installation does.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
 
         def run(*arguments: str) -> None:
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=folder)
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=folder, env=environment)
 
         seconds = interleave(
             {

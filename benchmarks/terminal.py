@@ -25,7 +25,8 @@ class Terminal:
         self._outer, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         variables = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
-        for name in ("NO_COLOR", "SSH_CONNECTION", "SSH_TTY"):
+        # Without byte code every start would compile the sources anew, which no installation does.
+        for name in ("NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "PYTHONDONTWRITEBYTECODE"):
             variables.pop(name, None)
         self.began = time.perf_counter()
         self.process = subprocess.Popen(

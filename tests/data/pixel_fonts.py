@@ -73,7 +73,7 @@ def font_bytes(
 def write_font(path: Path, family: str, style: str = "Regular", **options: object) -> Path:
     """Write a font, with the folders above it; options as of `font_bytes`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(font_bytes(family, style, **options))  # type: ignore[arg-type]
+    path.write_bytes(font_bytes(family, style, **options))  # type: ignore[arg-type]  # whatever `font_bytes` takes
     return path
 
 

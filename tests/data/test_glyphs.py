@@ -8,6 +8,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Callable
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,8 @@ def test_the_font_that_pillow_brings_is_recognised(tmp_path: Path) -> None:
     font = ImageFont.load_default(20)
     assert isinstance(font, ImageFont.FreeTypeFont)
     path = tmp_path / "plain.ttf"
-    path.write_bytes(font.path.getvalue())  # type: ignore[union-attr]
+    assert isinstance(font.path, BytesIO)
+    path.write_bytes(font.path.getvalue())
     (face,) = faces_of(path, path.name)
     assert face.family == "Aileron"
     assert len(draw(face, 28).pictures) == 62

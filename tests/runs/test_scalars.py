@@ -4,12 +4,12 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from tests.training.conftest import ARGUMENTS, PLAIN, VIT, learn_job, load_digits_data
+from tests.training.conftest import ARGUMENTS, PLAIN, VIT, first_images, learn_job, load_digits_data
 from tleg.cli.live_view import render_run
-from tleg.data.fashion_mnist import ArrayImages
 from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Recipe
 from tleg.runs.events import EventReader, EventWriter
@@ -56,13 +56,13 @@ def report_class(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def told(run: RunFolder, report_class: type[StepReport]) -> dict[str, float]:
     """What a run's trainer told of its last step, by name; each value of a form that belongs to its scalar."""
-    values: dict[str, float] = {name: 1.5 + place for place, name in enumerate(SCALARS)}
+    values: dict[str, Any] = {name: 1.5 + place for place, name in enumerate(SCALARS)}
     values |= {"data_wait": 0.75, "depth": 8, "learning_rate": 5e-4}
     with EventWriter(run) as writer:
         observer = RunObserver(run, writer, StopSignals(), world_size=1, batch_size=4)
         observer.started(0, 3, 1)
         for step in (1, 2, 3):
-            observer.stepped(report_class(step=step, steps=3, epoch=1, epochs=1, **values))  # type: ignore[arg-type]
+            observer.stepped(report_class(step=step, steps=3, epoch=1, epochs=1, **values))
     return values
 
 
@@ -109,7 +109,7 @@ def test_every_scalar_is_tracked_unless_the_table_says_otherwise(
     run: RunFolder, told: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown, module = Shown(), ModuleType("wandb")
-    module.init = lambda **_: shown  # type: ignore[attr-defined]
+    monkeypatch.setattr(module, "init", lambda **_: shown, raising=False)
     monkeypatch.setitem(sys.modules, "wandb", module)
     tracker = open_tracker("wandb", run)
     for step, values in tracked(EventReader(run).read()):
@@ -164,7 +164,7 @@ def test_a_viewer_of_another_version_leaves_out_what_it_does_not_know(run: RunFo
 
 def test_the_trainer_measures_every_scalar(run: RunFolder) -> None:
     data = load_digits_data()
-    data = replace(data, train=ArrayImages(data.train.images[:64], data.train.labels[:64]))  # type: ignore[attr-defined]
+    data = replace(data, train=first_images(data.train, 64))
     recipe = Recipe(epochs=1, batch_size=32, workers=0, augmentation=PLAIN)
     job = learn_job(data, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe)
     with EventWriter(run) as writer:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.scenarios.test_refusals import contents
 from tests.scenarios.test_run import LEARN, finish, start
-from tests.training.conftest import ARGUMENTS, VIT, Recorder, learn_job
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, first_images, learn_job
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.data.fingerprint import list_data, look_again
@@ -252,9 +252,7 @@ def test_learning_rates_and_steps_stay_as_planned(
 ) -> None:
     train = digits.train
     assert isinstance(train, ArrayImages)
-    sets = {
-        count: replace(digits, train=ArrayImages(train.images[:count], train.labels[:count])) for count in (160, 96, 320)
-    }
+    sets = {count: replace(digits, train=first_images(train, count)) for count in (160, 96, 320)}
 
     def rates(counts: tuple[int, int]) -> list[tuple[int, int | None, int | None, float | None]]:
         checkpoints, told = Checkpoints(tmp_path / f"{counts}"), []

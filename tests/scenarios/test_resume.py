@@ -11,9 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, learn_job
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, first_images, learn_job
 from tleg.data.datasets import Data
-from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
 from tleg.models.learngene import load
 from tleg.recipes.distillation import Depths
@@ -46,8 +45,8 @@ EVERYTHING: dict[str, Any] = {
 @pytest.fixture
 def few(digits: Data) -> Data:
     """160 training images, 40 for validation."""
-    train = ArrayImages(digits.train.images[:160], digits.train.labels[:160])  # type: ignore[attr-defined]
-    validation = ArrayImages(digits.validation.images[:40], digits.validation.labels[:40])  # type: ignore[attr-defined]
+    train = first_images(digits.train, 160)
+    validation = first_images(digits.validation, 40)
     return replace(digits, train=train, validation=validation)
 
 

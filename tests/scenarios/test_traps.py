@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, learn_job
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, first_images, learn_job
 from tleg.data.datasets import Data
-from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import FileFormatError, InputError, TlegError
 from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Keeping, Recipe
@@ -133,8 +132,8 @@ def test_every_trap_has_its_test(trap: str) -> None:
 @pytest.fixture
 def few(digits: Data) -> Data:
     """96 training images, 20 for validation."""
-    train = ArrayImages(digits.train.images[:96], digits.train.labels[:96])  # type: ignore[attr-defined]
-    validation = ArrayImages(digits.validation.images[:20], digits.validation.labels[:20])  # type: ignore[attr-defined]
+    train = first_images(digits.train, 96)
+    validation = first_images(digits.validation, 20)
     return replace(digits, train=train, validation=validation)
 
 

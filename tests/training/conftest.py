@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tleg.data.datasets import Data
+from tleg.data.datasets import Data, ImageSet
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.recipes.distillation import Depths
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
@@ -34,6 +34,12 @@ def load_digits_data() -> Data:
     labels = bunch.target.astype(np.uint8)
     train, validation = ArrayImages(images[:1400], labels[:1400]), ArrayImages(images[1400:], labels[1400:])
     return Data("digits", tuple("0123456789"), train, validation, 1, (8, 8), (0.305,), (0.376,))
+
+
+def first_images(images: ImageSet, count: int) -> ArrayImages:
+    """The first so many of images that are arrays, as the digits are."""
+    assert isinstance(images, ArrayImages)
+    return ArrayImages(images.images[:count], images.labels[:count])
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, first_images
 from tests.training.processes import play
 from tleg.data.datasets import Data
-from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import FileFormatError, TlegError
 from tleg.recipes.training import Keeping, Recipe
 from tleg.training.checkpoint import Checkpoint, Checkpoints, read_checkpoint
@@ -34,7 +33,7 @@ KEEPING = Keeping(evaluate_every=0, checkpoint_steps=1, keep_last=3)
 @pytest.fixture
 def job(digits: Data, recipe: MakeRecipe) -> FinetuneJob:
     """Five steps of one layer."""
-    train = ArrayImages(digits.train.images[:160], digits.train.labels[:160])  # type: ignore[attr-defined]
+    train = first_images(digits.train, 160)
     start = init_from_timm(VIT, {**ARGUMENTS, "depth": 1})
     return finetune_job(replace(digits, train=train), start, recipe=recipe(epochs=1, batch_size=32), keeping=KEEPING)
 

@@ -11,9 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from tests.project.test_imports import HEAVY
-from tests.training.conftest import PLAIN, VIT, finetune_job
+from tests.training.conftest import PLAIN, VIT, finetune_job, first_images
 from tleg.data.datasets import Data
-from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import InputError
 from tleg.learngene.expansion import Expandable
 from tleg.models.descendant import expand
@@ -67,7 +66,7 @@ def gene(tiny_learngene: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def few(digits: Data) -> Data:
     """Digits for one step."""
     images: Any = digits.train
-    part = ArrayImages(images.images[:32], images.labels[:32])
+    part = first_images(images, 32)
     return replace(digits, train=part, validation=part)
 
 

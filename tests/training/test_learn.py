@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import tleg
-from tests.training.conftest import ARGUMENTS, VIT, finetune_job, learn_job
+from tests.training.conftest import ARGUMENTS, VIT, finetune_job, first_images, learn_job
 from tleg.data.datasets import Data
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import DataError, InputError, TeacherError, TlegError
@@ -78,7 +78,7 @@ def test_the_header_states_what_an_expanded_descendant_reaches(
 
 
 def test_the_same_seed_gives_the_same_learngene(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
-    few = replace(digits, train=ArrayImages(digits.train.images[:200], digits.train.labels[:200]))  # type: ignore[attr-defined]
+    few = replace(digits, train=first_images(digits.train, 200))
     sampled = Depths(4, (2, 4))
     hashes = [
         learn(job(few, recipe(seed=seed, workers=workers, epochs=1), depths=sampled), placement).hash()
@@ -222,13 +222,13 @@ def test_an_unknown_augmentation_is_refused_before_training(
 
 @pytest.mark.parametrize("policy", ["v0", "original", "augmix-m5", "rand-m9-mstd0.5-inc1"])
 def test_every_kind_of_policy_trains(digits: Data, placement: Placement, recipe: MakeRecipe, policy: str) -> None:
-    few = replace(digits, train=ArrayImages(digits.train.images[:256], digits.train.labels[:256]))  # type: ignore[attr-defined]
+    few = replace(digits, train=first_images(digits.train, 256))
     chosen = recipe(epochs=1, augmentation=Augmentation(auto_augment=policy))
     assert learn(job(few, chosen, depths=Depths(1)), placement).header.learned["steps"] == 4
 
 
 def test_full_augmentation_does_not_depend_on_the_workers(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
-    few = replace(digits, train=ArrayImages(digits.train.images[:128], digits.train.labels[:128]))  # type: ignore[attr-defined]
+    few = replace(digits, train=first_images(digits.train, 128))
     hashes = {
         learn(
             job(

@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.conftest import Recorder, finetune_job
+from tests.training.conftest import Recorder, finetune_job, first_images
 from tests.training.processes import play
 from tleg.data.datasets import Data
-from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import TlegError
 from tleg.recipes.training import Keeping, Recipe
 from tleg.training import trainer
@@ -94,7 +93,7 @@ def test_the_model_and_its_average_are_made_ready_for_every_evaluation(
         return in_eval_mode(model, world)
 
     monkeypatch.setattr(trainer, "in_eval_mode", remember)
-    few = ArrayImages(digits.train.images[:64], digits.train.labels[:64])  # type: ignore[attr-defined]
+    few = first_images(digits.train, 64)
     start = init_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8)
     data = replace(digits, train=few, validation=few)
     job = finetune_job(data, start, recipe=recipe(epochs=2, batch_size=32, ema=0.9), keeping=Keeping(evaluate_every=1))

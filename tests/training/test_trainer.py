@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.conftest import ARGUMENTS, VIT, Recorder, learn_job
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, first_images, learn_job
 from tleg.data.datasets import Data
-from tleg.data.fashion_mnist import ArrayImages
 from tleg.errors import InputError
 from tleg.models.learngene import Learngene
 from tleg.recipes.distillation import Depths
@@ -29,7 +28,7 @@ MakeRecipe = Callable[..., Recipe]
 @pytest.fixture
 def job(digits: Data, recipe: MakeRecipe) -> Callable[..., LearnJob]:
     """A job of 10 steps on 320 images: job(depths=Depths(2), accumulate=4)."""
-    train = ArrayImages(digits.train.images[:320], digits.train.labels[:320])  # type: ignore[attr-defined]
+    train = first_images(digits.train, 320)
 
     def make(depths: Depths | None = None, **options: Any) -> LearnJob:
         chosen = recipe(**{"batch_size": 64, "optimizer": "sgd", "learning_rate": 0.05, **options})

@@ -30,7 +30,7 @@ def data_option(group: str = "") -> Any:
     return option(help=text, group=group, metavar="DATA")
 
 
-def validation_split_option(help: str = "Part of the training images to validate on.", group: str = "Data") -> Any:  # noqa: A002
+def validation_split_option(help: str = "Part of the training images to validate on.", group: str = "Data") -> Any:  # noqa: A002  # As in `option`.
     """Declare --validation-split."""
     return option(None, help=help, group=group, least=0.0001, most=0.9)
 

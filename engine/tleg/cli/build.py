@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -11,7 +10,7 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.errors import VerificationError
-from tleg.export.formats import FORMATS, either, find_format, parse_layout, parse_precision
+from tleg.export.formats import FORMATS, either
 from tleg.learngene.header import MAX_CLASSES
 from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
@@ -83,26 +82,22 @@ def build(
     ] = False,
 ) -> None:
     """Build descendants of a learngene and export them."""
-    from tleg.api import path_of
-    from tleg.export.plan import BuildRequest
+    from tleg import api
 
-    request = BuildRequest(
-        learngene=path_of(learngene, "learngene", "folder"),
-        kinds=tuple(find_format(kind).name for kind in options.export or (DEFAULT,)),
-        depths=options.depth,
-        output=Path(options.output),
-        precision=parse_precision(options.dtype),
-        layout=None if options.layout is None else parse_layout(options.layout),
+    results = api.build(
+        learngene,
+        options.depth,
+        options.export or (DEFAULT,),
+        options.output,
+        dtype=options.dtype,
+        layout=options.layout,
         num_classes=options.num_classes,
         overwrite=force,
         verify=not no_verify,
+        progress=_tell_jsonl if as_jsonl else _tell if is_interactive(sys.stderr) else None,
     )
-    from tleg.export.build import build_exports
-
     if as_jsonl:
-        build_exports(request, _tell_jsonl)
         return
-    results = build_exports(request, _tell if is_interactive(sys.stderr) else None)
     if as_json:
         manifest = results[0].manifest
         document: dict[str, Any] = {"learngene": None if manifest.learngene is None else manifest.learngene.name}
@@ -194,13 +189,9 @@ def verify(
     The learngene of an export, or the folder that it was made from, is looked for beside it, in the folder above, in the
     working folder and among the shipped ones. What cannot be checked is said, and is no failure.
     """
-    from tleg.api import path_of
-    from tleg.export.verify import check_path
+    from tleg import api
 
-    report = check_path(
-        path_of(path, "learngene", "folder", "export", field="path"),
-        None if learngene is None else path_of(learngene, "learngene", "folder"),
-    )
+    report = api.verify(path, learngene)
     if as_json:
         document = {
             "path": str(report.path),

@@ -127,6 +127,17 @@ def test_depths_are_drawn_evenly_and_by_step() -> None:
     assert {depths_of_step(Depths(9), 0, step) for step in range(10)} == {(9,)}
 
 
+def test_the_size_of_the_terms_at_the_start_is_in_the_header(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
+    def learned_with(**fields: float) -> Learngene:
+        return learn(learn_job(digits, depths=Depths(3), recipe=recipe(epochs=1, learning_rate=1e-12), **fields), placement)
+
+    plain, scaled = learned_with(), learned_with(term_scale=4.0)
+    assert "term_scale" not in plain.header.learned
+    assert scaled.header.learned["term_scale"] == 4.0
+    name = next(name for name in plain.tensors if name.endswith("attn.qkv.weight"))
+    assert scaled.tensors[name][1].std() == pytest.approx(4 * plain.tensors[name][1].std(), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "basis",
     ["polynomial:2", pytest.param("cosine:3", marks=pytest.mark.slow), pytest.param("piecewise:2", marks=pytest.mark.slow)],

@@ -62,7 +62,12 @@ class AuxiliaryModel(nn.Module):
            in a family of several stages the name tells the stage as well
     """
 
-    def __init__(self, architecture: Architecture, basis: Basis) -> None:
+    def __init__(self, architecture: Architecture, basis: Basis, term_scale: float = 1.0) -> None:
+        """Make the model with random terms.
+
+        term_scale  factor of the initial matrices of every term but the first. Layers that begin alike learn slowly: what
+                    tells them apart, beside what they share, is this large
+        """
         super().__init__()
         self.architecture = architecture
         self.basis = basis
@@ -83,6 +88,9 @@ class AuxiliaryModel(nn.Module):
                 values = [block[inner].detach().clone() for block in blocks[: basis.terms_of(self.family.part_of(inner))]]
                 if first.dim() <= 1 and len(values) > 1:
                     values = [value * weight for value, weight in zip(values, basis.one, strict=True)]
+                elif term_scale != 1 and len(values) > 1:
+                    # Stages, of which each is a block's, are no differences between layers.
+                    values = [v if weight else v * term_scale for v, weight in zip(values, basis.one, strict=True)]
                 key = self._key(stage, inner)
                 names[stage].append((key, inner))
                 terms[key] = nn.Parameter(torch.stack(values))

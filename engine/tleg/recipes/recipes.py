@@ -54,6 +54,7 @@ class LearnRecipe:
     images                         how its files are read
     teacher                        the ancestry model; None learns from the labels alone
     basis, expand                  as people write them: 'polynomial:2', 'attention,mlp'
+    term_scale                     how large the matrices of the terms beyond the first begin, relative to the first's
     auxiliary_depth                None is 12, or the deepest of the sampled
     sample_depths, sampling        depths drawn at every step, as in '4,6,8-12', and how
     evaluate_depths                depths whose accuracy the learngene states: '1-16', or 'none'
@@ -67,6 +68,13 @@ class LearnRecipe:
     model_arguments: Mapping[str, Any] = _model_arguments()
     basis: str = option("linear", help=f"{grammar()}; linear is the paper's.", group="Model")
     expand: str = option("attention,mlp,norm", help="Parts that follow the basis; the rest is shared.", group="Model")
+    term_scale: float = option(
+        1.0,
+        help="Initial size of the terms beyond the first, relative to it: the larger, the more unlike the layers begin.",
+        group="Model",
+        least=0,
+        most=100,
+    )
     auxiliary_depth: int | None = option(
         None, help="Depth of the auxiliary model. Default: 12, or the deepest of the sampled.", group="Model"
     )

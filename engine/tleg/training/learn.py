@@ -67,6 +67,8 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     learned["recipe"].pop("workers")
     if recipe.sampling != "single":
         learned["sampling"] = recipe.sampling
+    if recipe.term_scale != 1:
+        learned["term_scale"] = recipe.term_scale
     if teacher is not None:
         learned["ancestry"] = encode(teacher.report)
         learned["distillation"] = encode(recipe.distillation)
@@ -98,7 +100,8 @@ def learn(
     prepared, recipe = prepare(job, placement, observer), job.recipe.recipe
     header, teacher = prepared.header, prepared.teacher
     seed_everything(recipe.seed, "initial weights")
-    student = AuxiliaryStudent(AuxiliaryModel(header.architecture, header.basis), job.recipe.depths, recipe.seed)
+    auxiliary = AuxiliaryModel(header.architecture, header.basis, job.recipe.term_scale)
+    student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed)
     if recipe.gradient_checkpointing:
         student.set_gradient_checkpointing()
     if teacher is not None and job.recipe.distillation.method == "feature":

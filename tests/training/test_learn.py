@@ -128,7 +128,7 @@ def test_depths_are_drawn_evenly_and_by_step() -> None:
 
 
 def test_the_size_of_the_terms_at_the_start_is_in_the_header(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
-    def learned_with(**fields: float) -> Learngene:
+    def learned_with(**fields: Any) -> Learngene:
         return learn(learn_job(digits, depths=Depths(3), recipe=recipe(epochs=1, learning_rate=1e-12), **fields), placement)
 
     plain, scaled = learned_with(), learned_with(term_scale=4.0)

@@ -27,6 +27,7 @@ PUBLIC = {
             "preview",
             "read_header",
             "resolve",
+            "run_study",
         ),
         "verify",
     },

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tleg.versions import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tleg.api import analyze, build, evaluate, expand, load, preview, read_header, verify
+    from tleg.api import analyze, build, evaluate, expand, load, preview, read_header, run_study, verify
     from tleg.errors import TlegError
     from tleg.learngene.basis import Basis
     from tleg.learngene.cost import Budget
@@ -43,6 +43,7 @@ _HOME = {
     "preview": "api",
     "read_header": "api",
     "resolve": "references",
+    "run_study": "api",
     "verify": "api",
 }
 
@@ -64,6 +65,7 @@ __all__ = [
     "preview",
     "read_header",
     "resolve",
+    "run_study",
     "verify",
 ]
 

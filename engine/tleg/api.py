@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tleg.models.weights import Which
     from tleg.recipes.analysis import Analysis
     from tleg.recipes.evaluation import Evaluation
+    from tleg.study.results import StudyResults
+    from tleg.study.schedule import Progress
     from tleg.training.accuracy import Score
     from tleg.training.analyze import LayerAnalysis
     from tleg.training.device import Placement
@@ -355,3 +357,34 @@ def run_analysis(path: Name, options: "Analysis") -> "LayerAnalysis":
     from tleg.training.analyze import analyze_model
 
     return analyze_model(os.fspath(path), options)
+
+
+def run_study(
+    file: Name,
+    output: Name | None = None,
+    *,
+    slots: int = 1,
+    overwrite: bool = False,
+    progress: "Callable[[Progress], None] | None" = None,
+) -> "StudyResults":
+    """Train what a study's file asks for and is not trained yet, and return what was measured.
+
+    output     the study's folder; None is the file without its ending
+    slots      trainings at a time, each with its part of the processor's cores
+    overwrite  train anew what the file now says otherwise than when it was trained
+    progress   called with all that happens
+
+    The results are in `results.json` of the folder as well, as far as they are known, at any moment. Raises InputError
+    before the first training for what is wrong in the file; a training that fails is in the results. KeyboardInterrupt
+    saves and stops the trainings at work.
+    """
+    from tleg.study.file import read_study
+    from tleg.study.grid import check_grid
+    from tleg.study.schedule import Scheduler, StudyFolder
+
+    path = Path(file)
+    study = read_study(path)
+    check_grid(study)
+    folder = StudyFolder(path.with_suffix("") if output is None else Path(output))
+    scheduler = Scheduler(study, folder, slots, force=overwrite, report=progress or (lambda _: None))
+    return scheduler.train()

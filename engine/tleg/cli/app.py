@@ -176,6 +176,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "finetune": "train",
         "evaluate": "evaluate",
         "analyze": "analyze",
+        "study": "study",
         "runs": "runs",
         "attach": "runs",
         "logs": "runs",

@@ -45,7 +45,7 @@ class Trained:
     run         the id of the run
     epochs      trained
     images      seen in training
-    macs        multiply-accumulates of training: three times the forward pass, the teacher's forward pass included
+    macs        multiply-accumulates of training: three times the forward pass; None with a teacher, whose part is not known
     seconds     of wall time in training, restarts left out
     parameters  of the result that is stored: a learngene's terms, or the model
     bytes       of its file in float32

@@ -1,0 +1,58 @@
+"""`tleg study`: a grid of trainings from one file, on the slots that there are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tleg.cli.app import app
+from tleg.cli.options import JsonOption
+from tleg.errors import ExitCode
+from tleg.terminal import say, write, write_json
+from tleg.text import printable
+
+if TYPE_CHECKING:
+    from tleg.study.schedule import Progress
+
+
+@app.command()
+def study(
+    file: Annotated[str, typer.Argument(help="The study: arms, data, seeds and depths (TOML).", metavar="STUDY.toml")],
+    output: Annotated[
+        str | None, typer.Option(help="Folder of the study. Default: the file without its ending.", metavar="DIR")
+    ] = None,
+    slots: Annotated[int, typer.Option(help="Trainings at a time.", min=1)] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, list the trainings; train nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train anew what the file now says otherwise.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a grid of arms over data, seeds and depths, and compare them: docs/study-files.md describes the file.
+
+    Each training is a run in DIR/runs. Ctrl-C saves and stops those at work; the same command goes on where it stood, also
+    after a kill. What was measured is in DIR/results.json. Exits with 1 when a training failed.
+    """
+    from tleg.api import run_study
+    from tleg.serialize import encode
+    from tleg.study.file import read_study
+    from tleg.study.grid import check_grid, list_tasks
+
+    path = Path(file)
+    if dry_run:
+        planned = read_study(path)
+        check_grid(planned)
+        for task in list_tasks(planned):
+            write(printable(task.name))
+        return
+    results = run_study(path, output, slots=slots, overwrite=force, progress=_show)
+    if as_json:
+        write_json(encode(results))
+    else:
+        for row in results.trained:
+            write(printable(f"{row.task}  " + "  ".join(f"{depth}: {value:.2f}" for depth, value in row.top1.items())))
+    if results.failed:
+        say(f"{len(results.failed)} of the trainings failed; the same command tries them again")
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _show(progress: "Progress") -> None:
+    say(printable(f"{progress.done}/{progress.total} {progress.what} {progress.task}: {progress.text}"))

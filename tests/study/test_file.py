@@ -1,0 +1,130 @@
+"""The file of a study: what it means, and what is refused."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.study.made import document
+from tleg.errors import FileFormatError, InputError
+from tleg.study.file import make_study, read_study
+from tleg.study.grid import check_grid, list_tasks
+
+PAGE = Path(__file__).parents[2] / "docs" / "study-files.md"
+
+
+def test_a_grid_has_every_arm_seed_and_depth() -> None:
+    study = make_study(document(seeds=[0, 5]))
+    assert [task.name for task in list_tasks(study)] == [
+        "gene/digits/tuning-1000/0",
+        "gene/digits/tuning-1000/1",
+        "gene/digits/seed-0",
+        "gene/digits/seed-5",
+        "further/digits/seed-0/depth-2",
+        "further/digits/seed-0/depth-3",
+        "further/digits/seed-5/depth-2",
+        "further/digits/seed-5/depth-3",
+    ]
+    assert check_grid(study) == 8
+
+
+def test_options_of_the_arm_go_before_those_of_its_kind_and_of_all() -> None:
+    changed = document()
+    changed["common"] = {**changed["common"], "lr": 1e-2, "weight-decay": 0.3, "batch-size": 10}
+    changed["common"]["learn"] = {**changed["common"]["learn"], "weight-decay": 0.2, "batch-size": 20}
+    changed["arms"]["gene"] = {"kind": "learn", "weight-decay": 0.1}
+    changed["data"]["digits"] |= {"flip": 0.25}
+    task = next(task for task in list_tasks(make_study(changed)) if task.arm.name == "gene")
+    recipe = task.recipe(make_study(changed), {}).recipe
+    assert (recipe.learning_rate, recipe.weight_decay, recipe.batch_size) == (1e-2, 0.1, 20)
+    assert recipe.augmentation.flip == 0.25
+    assert (recipe.epochs, recipe.seed) == (2, 0)
+
+
+def test_a_training_names_the_results_that_it_needs() -> None:
+    arms = {
+        "gene": {"kind": "learn", "teacher": "arm:big", "teacher-depth": 3},
+        "big": {"kind": "train"},
+        "further": {"kind": "finetune", "start": "gene"},
+    }
+    study = make_study(document(arms=arms))
+    needs = {task.name: dict(task.needs) for task in list_tasks(study)}
+    assert needs["gene/digits/seed-0"] == {"teacher": "big/digits/seed-0/depth-3"}
+    assert needs["further/digits/seed-0/depth-2"] == {"learngene": "gene/digits/seed-0"}
+    big = next(task for task in list_tasks(study) if task.name == "big/digits/seed-0/depth-2")
+    assert big.recipe(study, {}).model_arguments["depth"] == 2
+
+
+def arms(**gene: Any) -> dict[str, Any]:
+    return document(arms={"gene": {"kind": "learn", **gene}})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"seed": [1]}, "unknown key 'seed'. Did you mean 'seeds'"),
+        (document(tuning_seeds=[0]), "unknown key 'tuning_seeds'"),
+        ({**document(), "tuning-seeds": [0]}, "seed 0 is one of seeds as well"),
+        (document(depths=[]), "give each number once"),
+        (document(depths=[0, 2]), "at least 1"),
+        (document(seeds=[1, 1]), "give each number once"),
+        (document(seeds="all"), "seeds must be a list"),
+        ({key: value for key, value in document().items() if key != "depths"}, "needs depths"),
+        (document(arms={}), "at least one"),
+        (document(arms={"a b": {"kind": "learn"}}), "not 'a b'"),
+        (document(arms={"gene": {"basis": "linear"}}), "needs kind"),
+        (arms(lrr=1e-3), "unknown key 'lrr'. Did you mean 'lr'"),
+        (arms(seed=3), "the study decides it"),
+        (document(arms={"f": {"kind": "finetune", "learngene": "x"}}), 'write start = "ARM"'),
+        (arms(tune={"lr": 1e-3}), "give a list of values"),
+        (arms(tune={"rate": [1]}), "unknown key 'rate'"),
+        (arms(start="gene"), "starts from a 'learn' arm"),
+        (document(arms={"f": {"kind": "finetune", "start": "gone"}}), "the arm 'gone', which is not there"),
+        (arms(teacher="arm:gene"), "is made from itself"),
+        (document(arms={"g": {"kind": "learn", "teacher": "arm:t"}, "t": {"kind": "train"}}), "needs teacher-depth"),
+        (document(common={"epoch": 3}), "unknown key 'epoch'"),
+    ],
+)
+def test_what_is_wrong_is_named(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=re.escape(says)):
+        make_study(wrong)
+
+
+def test_a_recipe_that_makes_no_sense_is_refused_before_anything_is_trained() -> None:
+    with pytest.raises(InputError, match="gene/digits/seed-0: a linear basis takes no parameter"):
+        check_grid(make_study(arms(basis="linear:3")))
+
+
+def test_a_file_that_is_no_study(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read the study"):
+        read_study(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[arms")
+    with pytest.raises(FileFormatError, match="is no TOML"):
+        read_study(tmp_path / "bad.toml")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["arms", "data", "common", "seeds", "depths", "kind", "tune", "lr"]), inner)
+        ),
+        max_leaves=12,
+    )
+)
+def test_no_document_is_taken_wrongly(value: Any) -> None:
+    if isinstance(value, dict):
+        with pytest.raises(InputError):
+            check_grid(make_study(value))
+
+
+def test_the_example_of_the_documentation_is_a_study() -> None:
+    text = PAGE.read_text().split("```toml\n")[1].split("```")[0]
+    study = make_study(tomllib.loads(text), text)
+    # Two rates for two learngenes and, at four depths, for models alone; then three seeds.
+    assert check_grid(study) == 2 * 2 + 2 * 4 + 3 * (1 + 1 + 4 + 4)

@@ -1,0 +1,176 @@
+"""Studies that are really trained: on digits, in seconds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CommandResult
+from tests.study.made import document
+from tests.training.conftest import load_digits_data
+from tleg.errors import InputError
+from tleg.learngene.container import read_file
+from tleg.runs.listing import list_runs
+from tleg.study.file import make_study
+from tleg.study.results import StudyResults, read_results
+from tleg.study.schedule import Progress, Scheduler, StudyFolder
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,000 training and 200 validation images as a folder."""
+    root, data = tmp_path_factory.mktemp("digits"), load_digits_data()
+    for split, images, most in (("train", data.train, 1000), ("val", data.validation, 200)):
+        for index in range(most):
+            folder = root / split / str(images.label(index))
+            folder.mkdir(parents=True, exist_ok=True)
+            images.image(index).save(folder / f"{index}.png")
+    return root
+
+
+def study_of(values: dict[str, Any], folder: Path, slots: int = 2, **given: Any) -> tuple[StudyResults, list[Progress]]:
+    said: list[Progress] = []
+    scheduler = Scheduler(make_study(values), StudyFolder(folder), slots, report=said.append, **given)
+    return scheduler.train(), said
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyResults, Path]:
+    """The small study, trained once."""
+    folder = tmp_path_factory.mktemp("study")
+    results, _ = study_of(document(digits), folder)
+    return results, folder
+
+
+def test_values_are_chosen_and_every_task_is_trained(trained: tuple[StudyResults, Path]) -> None:
+    results, _ = trained
+    assert results.complete
+    assert not results.failed
+    assert [each.task for each in results.trained] == [
+        "gene/digits/seed-0",
+        "further/digits/seed-0/depth-2",
+        "further/digits/seed-0/depth-3",
+    ]
+    # A rate of 1e-9 learns nothing.
+    worse, better = results.tried
+    assert (worse.chosen, better.chosen) == (False, True)
+    assert better.values == {"lr": 3e-3}
+    assert better.top1 is not None
+    assert worse.top1 is not None
+    assert better.top1 > worse.top1 + 5
+    assert results.trained[0].values["lr"] == 3e-3
+
+
+def test_what_is_measured_is_what_the_runs_have(trained: tuple[StudyResults, Path]) -> None:
+    results, folder = trained
+    gene, *further = results.trained
+    path = folder / "runs" / gene.run / "exports" / "learngene.safetensors"
+    header = read_file(path).header
+    assert header.reached is not None
+    assert gene.top1 == dict(header.reached.top1)
+    assert set(gene.top1) == {2, 3}
+    assert gene.bytes == path.stat().st_size
+    assert gene.images == 2 * 1000
+    assert gene.macs == 3 * 2000 * (header.cost.macs.at(2) + header.cost.macs.at(3)) // 2
+    assert gene.seconds is not None
+    assert gene.seconds > 0
+    assert [point.epoch for point in gene.curve] == [1.0, 2.0]
+    for each in further:
+        assert each.depth is not None
+        assert each.parameters == header.cost.parameters.at(each.depth)
+        assert each.macs == 3 * 1000 * header.cost.macs.at(each.depth)
+        assert list(each.top1) == [each.depth]
+        assert each.curve[-1].top1 == each.top1
+        # The descendant starts from what the learngene reached.
+        assert each.top1[each.depth] > gene.top1[each.depth] - 10
+
+
+def test_results_are_in_the_folder_and_nothing_is_trained_again(trained: tuple[StudyResults, Path], digits: Path) -> None:
+    results, folder = trained
+    assert read_results(folder / "results.json") == results
+    runs = {run.id for run in list_runs(folder / "runs")}
+    again, said = study_of(document(digits), folder, slots=1)
+    assert again.trained == results.trained
+    assert not [each for each in said if each.what in ("started", "resumed")]
+    assert {run.id for run in list_runs(folder / "runs")} == runs
+
+
+def test_another_recipe_of_a_training_is_refused_by_name(trained: tuple[StudyResults, Path], digits: Path) -> None:
+    _, folder = trained
+    changed = document(digits)
+    changed["common"]["weight-decay"] = 0.3
+    with pytest.raises(
+        InputError, match=r"gene/digits/tuning-1000/0 was trained with another weight-decay \(0.05, now 0.3\)"
+    ):
+        study_of(changed, folder)
+
+
+def test_a_run_that_was_made_and_not_noted_is_found(trained: tuple[StudyResults, Path], digits: Path) -> None:
+    _, folder = trained
+    file = folder / "study.json"
+    runs = json.loads(file.read_text())
+    file.write_text(json.dumps({task: run for task, run in runs.items() if task != "gene/digits/seed-0"}))
+    _, said = study_of(document(digits), folder)
+    assert not [each for each in said if each.what == "started"]
+    assert json.loads(file.read_text()) == runs
+
+
+def test_a_training_that_fails_takes_what_needs_it_along(digits: Path, tmp_path: Path) -> None:
+    values = document(digits)
+    values["arms"]["gene"] = {"kind": "learn", "batch-size": 4000, "lr": 1e-3}
+    results, said = study_of(values, tmp_path / "study")
+    assert not results.complete
+    failed = {each.task: each.reason for each in results.failed}
+    assert "1000 training images are too few for a batch of 4000" in failed["gene/digits/seed-0"]
+    assert failed["further/digits/seed-0/depth-2"] == "it needs gene/digits/seed-0, which failed"
+    assert [each.what for each in said].count("failed") == 3
+
+
+def test_slots_are_at_least_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least 1 slot"):
+        Scheduler(make_study(document()), StudyFolder(tmp_path), 0)
+
+
+def test_the_command_checks_and_lists(run_cli: Any, tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(
+        'seeds = [0]\ndepths = [2]\n[data.d]\ndata = "digits"\n[arms.a]\nkind = "train"\nmodel = "vit_tiny_patch16_224"\n'
+    )
+    done: CommandResult = run_cli("study", file, "--dry-run")
+    assert (done.code, done.stdout) == (0, "a/d/seed-0/depth-2\n")
+    file.write_text("seeds = 3")
+    done = run_cli("study", file)
+    assert done.code == 2
+    assert "seeds must be a list" in done.stderr
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_study_that_was_ended_goes_on(digits: Path, tmp_path: Path, child_environment: Any, number: int) -> None:
+    file, folder = tmp_path / "s.py", tmp_path / "study"
+    values = document(digits, epochs=40)
+    file.write_text(
+        f"from tleg.study.file import make_study\nfrom tleg.study.schedule import *\n"
+        f"Scheduler(make_study({values!r}), StudyFolder(__import__('pathlib').Path({str(folder)!r})), 2).train()\n"
+    )
+    with subprocess.Popen([sys.executable, file], env=child_environment(), start_new_session=True) as child:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not list((folder / "runs").glob("*/checkpoints/step-*")):
+            time.sleep(0.1)
+        os.kill(child.pid, number)
+        child.wait(60)
+    runs = {run.id for run in list_runs(folder / "runs")}
+    assert len(runs) == 2
+    results, said = study_of(values, folder)
+    assert results.complete
+    assert len(list_runs(folder / "runs")) == 5
+    assert runs <= {run.id for run in list_runs(folder / "runs")}
+    resumed = [each for each in said if each.what == "resumed"]
+    assert len(resumed) == (2 if number == signal.SIGINT else 0)

@@ -10,7 +10,8 @@ from tleg.picture import Picture
 from tleg.text import printable
 
 EMPTY: Final = "–"
-_SPECIAL: Final = re.compile(r"[\\`*\[\]<>|]")
+# What Markdown would read as more than text: "<" where a tag could begin, "_" at the edge of a word.
+_SPECIAL: Final = re.compile(r"[\\`*\[\]|]|<(?=[a-zA-Z/!?])|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
 
 
 @dataclass(frozen=True, slots=True)

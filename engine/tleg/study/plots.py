@@ -100,7 +100,7 @@ def draw_compute(measured: Measured, data: str) -> Picture | None:
     else:
         across = Axis(0.0, max(values) * 1.05, _LEFT, _RIGHT)
         ticks = _round_ticks(0.0, across.high, 6)
-    labels = [(tick, format_count(tick)) for tick in ticks]
+    labels = [(tick, _short(tick)) for tick in ticks]
     what = f"{data}: mean accuracy over depths by compute"
     return _draw(
         what, "multiply-accumulates of training, for all depths together", across, labels, series, [0.0] * len(series)
@@ -203,6 +203,12 @@ def _mark(series: Series, x: float, y: float) -> tuple[Shape, ...]:
             return (Rectangle(x - 4, y - 4, 8, 8, series.colour),)
         case _:
             return (Circle(x, y, 4.5, series.colour), Circle(x, y, 2.5, "card"))
+
+
+def _short(value: float) -> str:
+    """'10 T', '2.5 G': a count without decimals that say nothing."""
+    number, _, unit = format_count(value).partition(" ")
+    return f"{float(number):g} {unit}".rstrip()
 
 
 def _round_ticks(low: float, high: float, most: int) -> list[float]:

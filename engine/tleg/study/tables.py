@@ -92,7 +92,7 @@ def reach(measured: Measured, data: str) -> Table | None:
             if not trained:
                 cells.append(EMPTY)
             elif not found:
-                cells.append(f"not reached (0/{len(trained)})")
+                cells.append(f"no (0/{len(trained)})")
             else:
                 macs = [point.macs for point in found if point.macs is not None]
                 cost = f", {format_count(sum(macs) / len(macs))}" if len(macs) == len(found) else ""
@@ -102,7 +102,7 @@ def reach(measured: Measured, data: str) -> Table | None:
     header = tuple(f"depth {depth}: {target.mean:.1f}" for depth, target in targets.items() if target is not None)
     note = (
         f"Epochs and multiply-accumulates of the training until its accuracy is first that of {reference} in the end (the "
-        "mean over seeds, in the head); in brackets how many of the trainings reach it. Means are of those that do. "
+        "mean over seeds, in the head); in brackets how many of the trainings reach it, of which the means are. "
         "Accuracies are those of evaluations on the way, so epochs are rounded up to the next evaluation."
     )
     if any(measured.start(arm) for arm in measured.arms_on(data)):
@@ -111,37 +111,37 @@ def reach(measured: Measured, data: str) -> Table | None:
 
 
 def family(measured: Measured, data: str) -> Table | None:
-    """What the family of all depths costs to train and to store."""
+    """What the family of all depths costs to train and to store, and which part of the reference's cost that is."""
     shown = measured.arms_on(data)
-    reference = measured.reference
-    rows = []
+    reference = measured.reference if measured.reference in shown else None
+    depths = {arm: measured.depths_of(arm, data) for arm in shown}
+    rows: list[tuple[str, ...]] = []
     for arm in shown:
         macs = measured.family(arm, data, "macs", with_start=True)
         seconds = measured.family(arm, data, "seconds", with_start=True)
         parameters, size = measured.family(arm, data, "parameters"), measured.family(arm, data, "bytes")
-        depths = measured.depths_of(arm, data)
-        shared = [depth for depth in depths if reference and depth in measured.depths_of(reference, data)]
-        same = reference is not None and list(depths) == shared == list(measured.depths_of(reference, data))
-        rows.append(
-            (
-                arm,
-                ", ".join(map(str, depths)),
-                str(sum(1 for _ in measured.families(arm, data))),
-                _or_empty(macs, format_count),
-                _times(macs, measured.family(reference, data, "macs", with_start=True) if reference and same else None),
-                _or_empty(seconds, format_duration),
-                _or_empty(parameters, format_count),
-                _or_empty(size, format_bytes),
-                _times(size, measured.family(reference, data, "bytes") if reference and same else None),
+        trained = (_or_empty(macs, format_count), _or_empty(seconds, format_duration))
+        stored = (_or_empty(parameters, format_count), _or_empty(size, format_bytes))
+        parts: tuple[str, ...] = ()
+        if reference is not None:
+            # A family of fewer depths costs less, which says nothing.
+            same = depths[arm] == depths[reference]
+            bases = (
+                measured.family(reference, data, "macs", with_start=True),
+                measured.family(reference, data, "bytes"),
             )
-        )
-    header = ("arm", "depths", "n", "training MACs", "of it", "time", "parameters", "stored", "of it")
+            parts = tuple(
+                _times(value if same else None, base) for value, base in zip((macs, size), bases, strict=True)
+            )
+        families = sum(1 for _ in measured.families(arm, data))
+        rows.append((arm, ", ".join(map(str, depths[arm])), str(families), *trained, *stored, *parts))
+    header = ("arm", "depths", "n", "training MACs", "time", "parameters", "stored")
     note = (
         "For all depths together, means over the n seeds with every depth. Training counts what a fine-tuned model started "
         "from and the teacher's forward pass; a learngene is stored once, models a depth each."
     )
-    if reference is not None and reference in shown:
-        note += f" 'Of it': as a part of what {reference} takes."
+    if reference is not None:
+        header += (f"MACs / {reference}", f"stored / {reference}")
     return Table(header, tuple(rows), note, left=2) if rows else None
 
 

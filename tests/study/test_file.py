@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.study.made import document
+from tests.study.documents import document
 from tleg.errors import FileFormatError, InputError
 from tleg.study.file import make_study, read_study
 from tleg.study.grid import check_grid, list_tasks

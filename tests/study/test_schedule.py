@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CommandResult
-from tests.study.made import document
+from tests.study.documents import document
 from tests.training.conftest import load_digits_data
 from tleg.errors import InputError
 from tleg.learngene.container import read_file

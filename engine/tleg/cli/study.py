@@ -22,8 +22,11 @@ def study(
         str | None, typer.Option(help="Folder of the study. Default: the file without its ending.", metavar="DIR")
     ] = None,
     slots: Annotated[int, typer.Option(help="Trainings at a time.", min=1)] = 1,
+    report: Annotated[
+        str | None, typer.Option(help="Write report.md, report.html and results.json into this folder.", metavar="DIR")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, list the trainings; train nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Train anew what the file now says otherwise.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train anew what the file now says otherwise; replace a report.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a grid of arms over data, seeds and depths, and compare them: docs/study-files.md describes the file.
@@ -32,9 +35,11 @@ def study(
     after a kill. What was measured is in DIR/results.json. Exits with 1 when a training failed.
     """
     from tleg.api import run_study
+    from tleg.errors import concerning
     from tleg.serialize import encode
     from tleg.study.file import read_study
     from tleg.study.grid import check_grid, list_tasks
+    from tleg.study.report import check_report, write_report
 
     path = Path(file)
     if dry_run:
@@ -43,12 +48,18 @@ def study(
         for task in list_tasks(planned):
             write(printable(task.name))
         return
+    if report is not None:
+        with concerning("report"):
+            check_report(Path(report), overwrite=force)
     results = run_study(path, output, slots=slots, overwrite=force, progress=_show)
     if as_json:
         write_json(encode(results))
     else:
         for row in results.trained:
             write(printable(f"{row.task}  " + "  ".join(f"{depth}: {value:.2f}" for depth, value in row.top1.items())))
+    if report is not None:
+        for written in write_report(results, Path(report), overwrite=force):
+            say(f"written: {printable(str(written))}")
     if results.failed:
         say(f"{len(results.failed)} of the trainings failed; the same command tries them again")
         raise typer.Exit(int(ExitCode.FAILED))

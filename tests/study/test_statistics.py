@@ -1,5 +1,6 @@
 """Spreads and tests of a few seeds, against published tables and by what must hold."""
 
+import itertools
 import math
 import statistics
 
@@ -25,7 +26,7 @@ def test_critical_values_are_those_of_the_tables(degrees: int, critical: float) 
 @given(st.floats(0, 50), st.integers(1, 40))
 def test_student_is_symmetric_and_rises(t: float, degrees: int) -> None:
     assert student_p(t, degrees) == student_p(-t, degrees)
-    assert 0 <= student_within(t, degrees) <= student_within(t + 0.5, degrees) <= 1 + 1e-12
+    assert 0 <= student_within(t, degrees) <= student_within(t + 0.5, degrees) + 1e-12 <= 1 + 1e-11
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=6))
@@ -50,7 +51,8 @@ def test_pairs_are_compared_by_their_key() -> None:
     # Differences 1, 2, 3: mean 2, deviation 1, t = 2 sqrt(3) with two degrees, p = 0.0742 by the table's formula.
     found = paired({1: 12.0, 2: 3.0, 3: 7.0, 9: 0.0}, {2: 1.0, 1: 11.0, 3: 4.0})
     assert found is not None
-    assert (found.n, found.difference, found.std) == (3, 2.0, pytest.approx(1.0))
+    assert (found.n, found.difference) == (3, 2.0)
+    assert found.std == pytest.approx(1.0)
     assert found.t == pytest.approx(2 * math.sqrt(3))
     assert found.p == pytest.approx(1 - 2 * math.sqrt(3) / math.sqrt(2 + 12), abs=1e-9)
     assert found.interval == pytest.approx((2 - 4.3027 / math.sqrt(3), 2 + 4.3027 / math.sqrt(3)), abs=1e-3)
@@ -63,7 +65,7 @@ def test_a_correction_only_raises_and_keeps_the_order(values: list[float | None]
     assert [after is None for after in corrected] == [value is None for value in values]
     assert all(after is not None and before <= after <= 1 for before, after in pairs)
     ordered = sorted((before, after or 0.0) for before, after in pairs)
-    assert all(one[1] <= other[1] for one, other in zip(ordered, ordered[1:], strict=False))
+    assert all(one[1] <= other[1] for one, other in itertools.pairwise(ordered))
 
 
 def test_holm_by_hand() -> None:

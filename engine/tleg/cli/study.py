@@ -26,7 +26,9 @@ def study(
         str | None, typer.Option(help="Write report.md, report.html and results.json into this folder.", metavar="DIR")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, list the trainings; train nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Train anew what the file now says otherwise; replace a report.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train anew what the file now says otherwise; replace a report.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a grid of arms over data, seeds and depths, and compare them: docs/study-files.md describes the file.

@@ -130,15 +130,13 @@ def family(measured: Measured, data: str) -> Table | None:
                 measured.family(reference, data, "macs", with_start=True),
                 measured.family(reference, data, "bytes"),
             )
-            parts = tuple(
-                _times(value if same else None, base) for value, base in zip((macs, size), bases, strict=True)
-            )
+            parts = tuple(_times(value if same else None, base) for value, base in zip((macs, size), bases, strict=True))
         families = sum(1 for _ in measured.families(arm, data))
         rows.append((arm, ", ".join(map(str, depths[arm])), str(families), *trained, *stored, *parts))
-    header = ("arm", "depths", "n", "training MACs", "time", "parameters", "stored")
+    header: tuple[str, ...] = ("arm", "depths", "n", "training MACs", "time", "parameters", "stored")
     note = (
         "For all depths together, means over the n seeds with every depth. Training counts what a fine-tuned model started "
-        "from and the teacher's forward pass; a learngene is stored once, models a depth each."
+        "from, and is not known where a teacher computes as well; a learngene is stored once, models a depth each."
     )
     if reference is not None:
         header += (f"MACs / {reference}", f"stored / {reference}")

@@ -130,6 +130,17 @@ def test_a_training_that_fails_takes_what_needs_it_along(digits: Path, tmp_path:
     assert "1000 training images are too few for a batch of 4000" in failed["gene/digits/seed-0"]
     assert failed["further/digits/seed-0/depth-2"] == "it needs gene/digits/seed-0, which failed"
     assert [each.what for each in said].count("failed") == 3
+    assert not [each for each in said if each.what == "resumed"]  # What is refused would be refused again.
+
+
+def test_one_works_on_a_folder_at_a_time(tmp_path: Path) -> None:
+    with StudyFolder(tmp_path / "study").at_work(), pytest.raises(InputError, match="another `tleg study` is at work"):
+        study_of(document(), tmp_path / "study")
+    with StudyFolder(tmp_path / "study").at_work():  # It was let go.
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write the study's folder"):
+        study_of(document(), tmp_path / "file" / "study")
 
 
 def test_slots_are_at_least_one(tmp_path: Path) -> None:

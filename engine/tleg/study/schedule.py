@@ -4,14 +4,16 @@ A study's folder holds `study.json`, which says which run is which training, `re
 like any other: `tleg runs`, `tleg attach` and the workbench take it.
 """
 
+import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final, Literal
 
-from tleg.errors import InputError, TlegError
+from tleg.errors import ExitCode, InputError, TlegError, describe_os_error
 from tleg.files import new_file
 from tleg.launch import make_training, resume_training
 from tleg.recipes.io import from_values, to_values
@@ -69,6 +71,29 @@ class StudyFolder:
         """What was measured so far."""
         return self.path / "results.json"
 
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Be the one who trains the study: the folder is made, and held until the end, however this process ends.
+
+        Raises InputError when another process does already, and when the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / "study.lock").open("a")
+        except OSError as error:
+            reason = describe_os_error(error)
+            raise InputError(
+                f"cannot write the study's folder {self.path}: {reason}", field="output", code="system"
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"another `tleg study` is at work in {self.path}", field="output", code="wrong-state"
+                ) from None
+            yield
+
     def read(self) -> None:
         """Read which run is which. Raises FileFormatError."""
         file = self.path / "study.json"
@@ -121,19 +146,19 @@ class Scheduler:
         the trainings at work, and goes on to the caller; a second one leaves them at work. Raises InputError, before
         anything is trained, where a training of the folder has another recipe than the study now says.
         """
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        self.folder.read()
-        self._find_strays()
-        self._check_same()
-        try:
-            while self._turn():
-                time.sleep(_LOOK_SECONDS)
-        except KeyboardInterrupt:
-            self._stop()
-            raise
-        finally:
-            results = self.results()
-            write_results(self.folder.results_file, results)
+        with self.folder.at_work():
+            self.folder.read()
+            self._find_strays()
+            self._check_same()
+            try:
+                while self._turn():
+                    time.sleep(_LOOK_SECONDS)
+            except KeyboardInterrupt:
+                self._stop()
+                raise
+            finally:
+                results = self.results()
+                write_results(self.folder.results_file, results)
         return results
 
     def results(self) -> StudyResults:
@@ -243,8 +268,9 @@ class Scheduler:
             return
         self._tries[task.name] = self._tries.get(task.name, 0) + 1
         reason = state.message or f"the run is {state.state}"
-        # Somebody stopped it: it is not for the study to go on with it, until the study is started again.
-        if state.state == "stopped" or self._tries[task.name] >= _TRIES:
+        # Who stopped it wanted that, until the study is started again; what was refused would be refused again.
+        hopeless = state.state == "stopped" or state.exit_code == ExitCode.USAGE
+        if hopeless or self._tries[task.name] >= _TRIES:
             self._fail(task, folder.id, reason)
 
     def _fail(self, task: Task, run: str, reason: str) -> None:

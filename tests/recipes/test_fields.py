@@ -16,6 +16,7 @@ from tleg.cli.learngene import ImportOptions
 from tleg.cli.options import takes_options
 from tleg.cli.preview import PreviewOptions
 from tleg.cli.runs import LogsOptions
+from tleg.cli.study import StudyOptions
 from tleg.errors import InputError
 from tleg.recipes.analysis import Analysis
 from tleg.recipes.building import build_options
@@ -34,6 +35,7 @@ DEFINITIONS: dict[str, type] = {
     "preview": PreviewOptions,
     "resume": ResumeOptions,
     "stop": StopOptions,
+    "study": StudyOptions,
     "train": TrainRecipe,
 }
 # Depths have a check of their own, which also says why.

@@ -1,13 +1,15 @@
 """`tleg study`: a grid of trainings from one file, on the slots that there are."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tleg.cli.app import app
-from tleg.cli.options import JsonOption
+from tleg.cli.options import JsonOption, takes_options
 from tleg.errors import ExitCode
+from tleg.recipes.fields import check_fields, option
 from tleg.terminal import say, write, write_json
 from tleg.text import printable
 
@@ -15,13 +17,24 @@ if TYPE_CHECKING:
     from tleg.study.schedule import Progress
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOptions:
+    """How a study is trained."""
+
+    slots: int = option(1, help="Trainings at a time, each on its part of the cores.", least=1, most=1024)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 @app.command()
+@takes_options
 def study(
     file: Annotated[str, typer.Argument(help="The study: arms, data, seeds and depths (TOML).", metavar="STUDY.toml")],
+    options: StudyOptions,
     output: Annotated[
         str | None, typer.Option(help="Folder of the study. Default: the file without its ending.", metavar="DIR")
     ] = None,
-    slots: Annotated[int, typer.Option(help="Trainings at a time.", min=1)] = 1,
     report: Annotated[
         str | None, typer.Option(help="Write report.md, report.html and results.json into this folder.", metavar="DIR")
     ] = None,
@@ -53,7 +66,7 @@ def study(
     if report is not None:
         with concerning("report"):
             check_report(Path(report), overwrite=force)
-    results = run_study(path, output, slots=slots, overwrite=force, progress=_show)
+    results = run_study(path, output, slots=options.slots, overwrite=force, progress=_show)
     if as_json:
         write_json(encode(results))
     else:

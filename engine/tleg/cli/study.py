@@ -8,7 +8,7 @@ import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import JsonOption, takes_options
-from tleg.errors import ExitCode
+from tleg.errors import ExitCode, concerning
 from tleg.recipes.fields import check_fields, option
 from tleg.terminal import say, write, write_json
 from tleg.text import printable
@@ -50,7 +50,6 @@ def study(
     after a kill. What was measured is in DIR/results.json. Exits with 1 when a training failed.
     """
     from tleg.api import run_study
-    from tleg.errors import concerning
     from tleg.serialize import encode
     from tleg.study.file import read_study
     from tleg.study.grid import check_grid, list_tasks

@@ -86,11 +86,11 @@ class AuxiliaryModel(nn.Module):
             blocks = [dict(block.named_parameters()) for block in self.family.take_blocks(vit, stage)]
             for inner, first in blocks[0].items():
                 values = [block[inner].detach().clone() for block in blocks[: basis.terms_of(self.family.part_of(inner))]]
-                if first.dim() <= 1 and len(values) > 1:
-                    values = [value * weight for value, weight in zip(values, basis.one, strict=True)]
-                elif term_scale != 1 and len(values) > 1:
-                    # Stages, of which each is a block's, are no differences between layers.
-                    values = [v if weight else v * term_scale for v, weight in zip(values, basis.one, strict=True)]
+                if len(values) > 1:
+                    # Every stage of a piecewise basis is a block's, and none is what tells layers apart.
+                    vector = first.dim() <= 1
+                    factors = [weight if vector else 1.0 if weight else term_scale for weight in basis.one]
+                    values = [value * factor for value, factor in zip(values, factors, strict=True)]
                 key = self._key(stage, inner)
                 names[stage].append((key, inner))
                 terms[key] = nn.Parameter(torch.stack(values))

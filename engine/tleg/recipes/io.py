@@ -109,19 +109,26 @@ def _unknown(name: str, kind: str, options: Mapping[str, Option]) -> str:
     return f"{kind} has no option '{name}'.{did_you_mean(name, options)}"
 
 
+def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
+    """Return a file's text and its document. `what` it is is also the name of the option or argument that it is of.
+
+    Raises InputError when it cannot be read, FileFormatError when it is no TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except OSError as error:
+        raise InputError(f"cannot read the {what} {path}: {describe_os_error(error)}", field=what, code="system") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"the {what} {path} is no TOML: {error}", field=what) from error
+
+
 def read_values(path: Path, kind: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return a file's kind of training and its values, not yet checked.
 
     Raises FileFormatError when it is no TOML, and InputError when it is of another kind than asked for.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"cannot read the recipe {path}: {describe_os_error(error)}", field="recipe", code="system"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"the recipe {path} is no TOML: {error}", field="recipe") from error
+    document = read_toml(path, "recipe")[1]
     found = document.pop("kind", kind)
     if not isinstance(found, str):
         raise FileFormatError(

@@ -1,20 +1,18 @@
 """From the runs of a study to what they measured."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from tleg.errors import ArchitectureError, TlegError
+from tleg.errors import ArchitectureError
 from tleg.learngene.container import read_file
 from tleg.learngene.cost import CostModel
-from tleg.learngene.header import LearngeneHeader
 from tleg.recipes.io import from_values
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
+from tleg.references import resolve
 from tleg.runs.events import EventReader
 from tleg.runs.history import RunSnapshot, fold
 from tleg.runs.reports import EvaluationReport, StartReport
-from tleg.runs.run import LEARNGENE, MODEL, RunFolder
+from tleg.runs.run import LEARNGENE, MODEL, RunFolder, read_document
 from tleg.runs.scalars import StepReport
 from tleg.runs.spec import read_spec
 from tleg.study.grid import Task
@@ -37,14 +35,13 @@ def collect(task: Task, folder: RunFolder) -> Trained:
     size: int | None
     if isinstance(recipe, LearnRecipe):
         file = read_file(folder.exports / LEARNGENE)
-        header = file.header
+        header, parameters, size = file.header, file.parameters, file.size
         top1 = {} if header.reached is None else dict(header.reached.top1)
         images = _images(header.learned, recipe.recipe.epochs)
         depths = recipe.depths.sampled or (recipe.depths.auxiliary,)
-        parameters, size = _stored(header, folder.exports / LEARNGENE)
         cost = header.cost
     else:
-        record = _read(folder.exports / MODEL / "training.json")
+        record = read_document(folder.exports / MODEL / "training.json")
         reached = (record.get("reached") or {}).get("top1")
         top1 = {} if reached is None or task.depth is None else {task.depth: float(reached)}
         images = _images(record, recipe.recipe.epochs)
@@ -80,36 +77,20 @@ def _images(record: Mapping[str, Any], epochs: int) -> int:
     return int(steps * batch) if isinstance(steps, int) and isinstance(batch, int) else int(record["images"]) * epochs
 
 
-def _stored(header: LearngeneHeader, path: Path) -> tuple[int, int]:
-    from tleg.models.learngene import load
-
-    return sum(int(values.size) for values in load(path).tensors.values()), path.stat().st_size
-
-
 def _cost(recipe: FinetuneRecipe, folder: RunFolder) -> CostModel | None:
     """What the architecture costs; None for one whose cost is not known to be affine in its depth."""
     if recipe.learngene is not None:
-        name = RunFolder(Path(recipe.learngene))
-        path = name.exports / LEARNGENE if name.exists else Path(recipe.learngene)
-        return read_file(path).header.cost
+        return read_file(resolve(recipe.learngene).place).header.cost
     from tleg.models.architecture import describe
     from tleg.models.flops import measure
 
-    record = _read(folder.exports / MODEL / "config.json")
+    record = read_document(folder.exports / MODEL / "config.json")
     arguments = dict(record.get("model_args") or {})
     arguments.pop("depth", None)
     try:
         return measure(describe(str(record["architecture"]), arguments, int(record["num_classes"])))
     except (ArchitectureError, KeyError):
         return None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TlegError(f"cannot read {path}: {error}") from error
-    return document if isinstance(document, dict) else {}
 
 
 def _seconds(reports: Sequence[Any]) -> float | None:

@@ -4,15 +4,15 @@ All of it is checked when it is read: every recipe that the study will train is 
 """
 
 import itertools
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tleg.errors import FileFormatError, InputError, describe_os_error, did_you_mean
+from tleg.errors import InputError, did_you_mean
 from tleg.recipes import KINDS, Kind
 from tleg.recipes.fields import options_of
+from tleg.recipes.io import read_toml
 from tleg.recipes.recipes import RECIPES
 from tleg.serialize import decode
 
@@ -91,15 +91,7 @@ class Study:
 
 def read_study(path: Path) -> Study:
     """Read and check the file of a study. Raises FileFormatError for what is no TOML, InputError for what is wrong in it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
-    except OSError as error:
-        raise InputError(
-            f"cannot read the study {path}: {describe_os_error(error)}", field="study", code="system"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"the study {path} is no TOML: {error}", field="study") from error
+    text, document = read_toml(path, "study")
     return make_study(document, text)
 
 

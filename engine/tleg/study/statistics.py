@@ -55,12 +55,13 @@ def summarise(values: Sequence[float]) -> Summary:
 
 def paired(first: Mapping[Key, float], second: Mapping[Key, float]) -> Paired | None:
     """Compare two arms by the keys, such as (data, seed), that both have; None where there is none."""
-    differences = [value - second[key] for key, value in first.items() if key in second]
-    if not differences:
+    pairs = [(value, second[key]) for key, value in first.items() if key in second]
+    if not pairs:
         return None
+    differences = [one - other for one, other in pairs]
     summary = summarise(differences)
-    # Of equal differences rounding leaves a spread of about 1e-16 of their size, which means nothing.
-    if summary.std is None or summary.std <= 1e-12 * max(map(abs, differences)):
+    # Of equal differences rounding leaves a spread of about 1e-16 of the values' size, which means nothing.
+    if summary.std is None or summary.std <= 1e-12 * max(max(map(abs, pair)) for pair in pairs):
         std = None if summary.std is None else 0.0
         return Paired(summary.n, summary.mean, std, None, None, None)
     error = summary.std / math.sqrt(summary.n)

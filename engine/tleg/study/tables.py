@@ -3,12 +3,12 @@
 Their names are 'KIND/DATA', such as 'accuracy/glyphs', and 'arms', 'tests', 'tuning', 'failures' for a whole study.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from tleg.study.markup import EMPTY, Cell, Table
 from tleg.study.measured import Measured, points
-from tleg.study.results import StudyResults
+from tleg.study.results import StudyResults, Trained
 from tleg.study.statistics import SIGNIFICANT, Paired, Summary, holm, paired, summarise
 from tleg.text import format_bytes, format_count, format_duration, join_words
 
@@ -78,27 +78,10 @@ def reach(measured: Measured, data: str) -> Table | None:
     if reference is None or not measured.trainings(reference, data):
         return None
     targets = {depth: measured.accuracy(reference, data, depth) for depth in measured.depths_of(reference, data)}
-    rows = []
-    for arm in measured.arms_on(data):
-        cells = []
-        for depth, target in targets.items():
-            trained = [each for each in measured.trainings(arm, data) if depth in each.top1]
-            assert target is not None
-            firsts = [
-                next((point for point in points(each) if point.top1.get(depth, -1.0) >= target.mean), None)
-                for each in trained
-            ]
-            found = [point for point in firsts if point is not None]
-            if not trained:
-                cells.append(EMPTY)
-            elif not found:
-                cells.append(f"no (0/{len(trained)})")
-            else:
-                macs = [point.macs for point in found if point.macs is not None]
-                cost = f", {format_count(sum(macs) / len(macs))}" if len(macs) == len(found) else ""
-                epochs = sum(point.epoch for point in found) / len(found)
-                cells.append(f"{epochs:.1f}{cost} ({len(found)}/{len(trained)})")
-        rows.append((arm, *cells))
+    rows = [
+        (arm, *(_reached(measured.trainings(arm, data), depth, target) for depth, target in targets.items()))
+        for arm in measured.arms_on(data)
+    ]
     header = tuple(f"depth {depth}: {target.mean:.1f}" for depth, target in targets.items() if target is not None)
     note = (
         f"Epochs and multiply-accumulates of the training until its accuracy is first that of {reference} in the end (the "
@@ -240,6 +223,23 @@ _TEST_HEADER: Final = ("n", "difference", "95 % interval", "p", "p (Holm)")
 _TEST: Final = (
     "Two-sided paired t-test with n - 1 degrees of freedom; Holm's correction over the arms. One pair is not tested."
 )
+
+
+def _reached(trained: Sequence[Trained], depth: int, target: Summary | None) -> str:
+    """When trainings are first as good as a target: '4.0, 24.00 T (2/3)', epochs, MACs and how many of them ever are."""
+    measured = [each for each in trained if depth in each.top1]
+    if target is None or not measured:
+        return EMPTY
+    firsts = [
+        next((point for point in points(each) if point.top1.get(depth, -1.0) >= target.mean), None) for each in measured
+    ]
+    found = [point for point in firsts if point is not None]
+    share = f"({len(found)}/{len(measured)})"
+    if not found:
+        return f"no {share}"
+    macs = [point.macs for point in found if point.macs is not None]
+    cost = f", {format_count(sum(macs) / len(macs))}" if len(macs) == len(found) else ""
+    return f"{sum(point.epoch for point in found) / len(found):.1f}{cost} {share}"
 
 
 def _test_cells(result: Paired, corrected: float | None) -> tuple[str | Cell, ...]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.study.made import made, trained
 from tleg.errors import FileFormatError, InputError
-from tleg.study.markup import Heading, Listing, Table, Text, html_page, markdown_page
+from tleg.study.markup import Block, Heading, Listing, Table, Text, html_page, markdown_page
 from tleg.study.measured import Measured
 from tleg.study.plots import SERIES, make_plots
 from tleg.study.report import check_report, write_report
@@ -171,7 +171,7 @@ def test_texts_of_files_stay_texts(tmp_path: Path, text: str) -> None:
 
 
 def test_blocks_as_markdown_and_as_html() -> None:
-    blocks = [Heading("A part"), Text("a < b"), Listing("x ``` y"), Table(("a", "b"), (("c", "1"),), "A note.")]
+    blocks: list[Block] = [Heading("A part"), Text("a < b"), Listing("x ``` y"), Table(("a", "b"), (("c", "1"),), "A note.")]
     assert markdown_page("T", blocks) == (
         "# T\n\n## A part\n\na < b\n\n````\nx ``` y\n````\n\n| a | b |\n| --- | ---: |\n| c | 1 |\n\nA note.\n"
     )

@@ -131,7 +131,7 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One line without control characters: what studies hold comes from files."""
     return printable(" ".join(text.split()))
 
@@ -141,7 +141,7 @@ def _lines(text: str) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    return _SPECIAL.sub(r"\\\g<0>", _plain(text))
+    return _SPECIAL.sub(r"\\\g<0>", plain(text))
 
 
 def _markdown_cell(cell: str | Cell) -> str:
@@ -151,7 +151,7 @@ def _markdown_cell(cell: str | Cell) -> str:
 
 
 def _html_text(text: str) -> str:
-    return html.escape(_plain(text))
+    return html.escape(plain(text))
 
 
 def _html_cell(cell: str | Cell) -> str:

@@ -23,7 +23,9 @@ class Measured:
         self.results = results
         if reference is not None and reference not in self.arms:
             named = ", ".join(self.arms) or "none"
-            raise InputError(f"the study has no results of an arm {reference!r}; it has: {named}", code="unknown-name")
+            raise InputError(
+                f"the study has no results of an arm {reference!r}; it has: {named}", field="reference", code="unknown-name"
+            )
         self.reference = reference or self._default_reference()
 
     @cached_property
@@ -56,9 +58,21 @@ class Measured:
 
     def start(self, arm: str) -> str | None:
         """The arm whose results an arm starts from, where the study's file says so."""
+        start = self._named_start(arm)
+        # Results may be of any file: arms that start from each other have no start.
+        seen = {arm}
+        before = start
+        while before is not None:
+            if before in seen:
+                return None
+            seen.add(before)
+            before = self._named_start(before)
+        return start
+
+    def _named_start(self, arm: str) -> str | None:
         settings = self._settings.get(arm)
         start = settings.get("start") if isinstance(settings, dict) else None
-        return start if start in self.arms and start != arm else None
+        return start if isinstance(start, str) and start in self.arms else None
 
     def trainings(self, arm: str, data: str, seed: int | None = None) -> list[Trained]:
         """The trainings of an arm on some data, with one seed or all."""
@@ -99,6 +113,8 @@ class Measured:
     def families(self, arm: str, data: str) -> Iterator[list[Trained]]:
         """The trainings that make the whole family, of every seed that has them all: one learngene, or a model a depth."""
         wanted = set(self.depths_of(arm, data))
+        if not wanted:
+            return
         for seed in dict.fromkeys(each.seed for each in self.trainings(arm, data)):
             trained = self.trainings(arm, data, seed)
             if {depth for each in trained for depth in each.top1} >= wanted:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tleg.picture import Circle, Path, Picture, Rectangle, Shape, Words
+from tleg.study.markup import plain
 from tleg.study.measured import Measured, points
 from tleg.study.statistics import summarise
 from tleg.text import format_count
@@ -80,7 +81,7 @@ def draw_accuracy(measured: Measured, data: str) -> Picture | None:
     # Arms side by side, so that equal ones and their error bars do not hide each other.
     step = min(5.0, 0.5 * (_RIGHT - _LEFT) / (len(depths) * len(series)))
     shifts = [step * (index - (len(series) - 1) / 2) for index in range(len(series))]
-    what = f"{data}: accuracy by depth"
+    what = f"{plain(data)}: accuracy by depth"
     return _draw(what, "depth", across, [(depth, f"{depth:g}") for depth in depths], series, shifts)
 
 
@@ -101,7 +102,7 @@ def draw_compute(measured: Measured, data: str) -> Picture | None:
         across = Axis(0.0, max(values) * 1.05, _LEFT, _RIGHT)
         ticks = _round_ticks(0.0, across.high, 6)
     labels = [(tick, _short(tick)) for tick in ticks]
-    what = f"{data}: mean accuracy over depths by compute"
+    what = f"{plain(data)}: mean accuracy over depths by compute"
     return _draw(
         what, "multiply-accumulates of training, for all depths together", across, labels, series, [0.0] * len(series)
     )
@@ -141,7 +142,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _series(measured: Measured, arm: str, found: tuple[Point, ...]) -> Series:
     index = measured.arms.index(arm)
-    return Series(arm, found, SERIES[index % len(SERIES)], index // len(SERIES) % 3)
+    return Series(plain(arm), found, SERIES[index % len(SERIES)], index // len(SERIES) % 3)
 
 
 def _draw(

@@ -19,6 +19,7 @@ PUBLIC = {
         *(
             "analyze",
             "build",
+            "compare_runs",
             "describe",
             "evaluate",
             "expand",

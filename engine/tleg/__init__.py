@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tleg.versions import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tleg.api import analyze, build, evaluate, expand, load, preview, read_header, run_study, verify
+    from tleg.api import analyze, build, compare_runs, evaluate, expand, load, preview, read_header, run_study, verify
     from tleg.errors import TlegError
     from tleg.learngene.basis import Basis
     from tleg.learngene.cost import Budget
@@ -35,6 +35,7 @@ _HOME = {
     "TlegError": "errors",
     "analyze": "api",
     "build": "api",
+    "compare_runs": "api",
     "describe": "models.architecture",
     "evaluate": "api",
     "expand": "api",
@@ -57,6 +58,7 @@ __all__ = [
     "TlegError",
     "analyze",
     "build",
+    "compare_runs",
     "describe",
     "evaluate",
     "expand",

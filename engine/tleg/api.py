@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tleg.models.weights import Which
     from tleg.recipes.analysis import Analysis
     from tleg.recipes.evaluation import Evaluation
+    from tleg.study.compare import Comparison
     from tleg.study.results import StudyResults
     from tleg.study.schedule import Progress
     from tleg.training.accuracy import Score
@@ -388,3 +389,21 @@ def run_study(
     folder = StudyFolder(path.with_suffix("") if output is None else Path(output))
     scheduler = Scheduler(study, folder, slots, force=overwrite, report=progress or (lambda _: None))
     return scheduler.train()
+
+
+def compare_runs(runs: "Sequence[Name]", runs_dir: Name | None = None) -> "Comparison":
+    """Return runs side by side, finished or not: options in which they differ, accuracy by depth, what they cost.
+
+    runs      two or more, as on the command line: ids, the beginnings of them, 'last', or paths
+    runs_dir  the folder of the runs; None is the usual one
+
+    Runs that differ in their seed alone are one arm; `arms` of the result compares every other arm with the first run's, by
+    the seeds that both have, unless data differ. Files are read alone; torch is not loaded. Raises InputError for a name
+    that is none and for fewer than two runs, FileFormatError for a run that is damaged.
+    """
+    from tleg.paths import runs_folder
+    from tleg.runs.listing import resolve_run
+    from tleg.study.compare import compare_folders
+
+    place = runs_folder() if runs_dir is None else Path(runs_dir)
+    return compare_folders([resolve_run(os.fspath(run), place) for run in runs])

@@ -178,6 +178,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "analyze": "analyze",
         "study": "study",
         "runs": "runs",
+        "compare": "compare",
         "attach": "runs",
         "logs": "runs",
         "stop": "control",

@@ -19,7 +19,7 @@ from tleg.study.grid import Task
 from tleg.study.results import CurvePoint, Trained
 
 # Multiply-accumulates of a training step for those of a forward pass: the backward pass makes two products for each one.
-_FORWARD_AND_BACKWARD = 3
+FORWARD_AND_BACKWARD = 3
 
 
 def collect(task: Task, folder: RunFolder) -> Trained:
@@ -50,7 +50,7 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         size = sum(each.stat().st_size for each in (folder.exports / MODEL).glob("*.safetensors")) or None
     # A learngene draws every depth as often as the others. What a teacher computes is known where it is a model of ours.
     forward = None if cost is None else sum(cost.macs.at(depth) for depth in depths) / len(depths)
-    each = None if forward is None or recipe.teacher is not None else _FORWARD_AND_BACKWARD * forward
+    each = None if forward is None or recipe.teacher is not None else FORWARD_AND_BACKWARD * forward
     return Trained(
         task=task.name,
         arm=task.arm.name,
@@ -63,7 +63,7 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         epochs=recipe.recipe.epochs,
         images=images,
         macs=None if each is None else round(each * images),
-        seconds=_seconds(reports),
+        seconds=training_seconds(reports),
         parameters=parameters,
         bytes=size,
         top1={depth: round(value, 2) for depth, value in sorted(top1.items())},
@@ -93,7 +93,7 @@ def _cost(recipe: FinetuneRecipe, folder: RunFolder) -> CostModel | None:
         return None
 
 
-def _seconds(reports: Sequence[Any]) -> float | None:
+def training_seconds(reports: Sequence[Any]) -> float | None:
     """Time from each start to the last step before the next one: evaluations between steps are in it."""
     total, begun, last = 0.0, None, None
     for report in reports:

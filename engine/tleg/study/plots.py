@@ -79,7 +79,7 @@ def draw_accuracy(measured: Measured, data: str) -> Picture | None:
     room = max((depths[-1] - depths[0]) * 0.06, 0.5)
     across = Axis(depths[0] - room, depths[-1] + room, _LEFT, _RIGHT)
     # Arms side by side, so that equal ones and their error bars do not hide each other.
-    step = min(5.0, 0.5 * (_RIGHT - _LEFT) / (len(depths) * len(series)))
+    step = min(5.0, 24.0 / len(series), 0.5 * (_RIGHT - _LEFT) / (len(depths) * len(series)))
     shifts = [step * (index - (len(series) - 1) / 2) for index in range(len(series))]
     what = f"{plain(data)}: accuracy by depth"
     return _draw(what, "depth", across, [(depth, f"{depth:g}") for depth in depths], series, shifts)

@@ -57,7 +57,7 @@ def main() -> None:
     wait: Callable[[], None] = torch.cuda.synchronize if on_gpu else (lambda: None)
 
     def ours(teacher: Teacher | None = None, *, compiled: bool = False, one_depth: int = depth) -> Callable[[], None]:
-        student = AuxiliaryStudent(AuxiliaryModel(architecture, Basis()), depths, 0).to(placement.device).train()
+        student = AuxiliaryStudent(AuxiliaryModel(architecture, Basis()), depths, 0, STEPS).to(placement.device).train()
         recipe = Recipe(epochs=1000, batch_size=batch)
         state = TrainingState(student, recipe, placement, 100, 1.0)
         objective = Objective(recipe, Distillation(), teacher)

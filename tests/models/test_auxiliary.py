@@ -12,9 +12,9 @@ ARCHITECTURE = describe("vit_tiny_patch16_224", {"img_size": 28, "patch_size": 7
 MATRIX = "mlp/fc1/weight"
 
 
-def make(basis: str, term_scale: float = 1.0, seed: int = 0) -> AuxiliaryModel:
+def make(basis: str, term_scale: float = 1.0, matrices: str = "timm", seed: int = 0) -> AuxiliaryModel:
     torch.manual_seed(seed)
-    return AuxiliaryModel(ARCHITECTURE, parse_basis(basis), term_scale)
+    return AuxiliaryModel(ARCHITECTURE, parse_basis(basis), term_scale, matrices)
 
 
 def likeness(model: AuxiliaryModel, depth: int = 6) -> float:
@@ -52,3 +52,17 @@ def test_larger_terms_make_layers_unlike() -> None:
         expected = float(((vectors @ vectors.T).sum() - 6) / 30)
         assert measured == pytest.approx(expected, abs=0.05)
     assert alike[2] < alike[1] < 0.9
+
+
+def test_matrices_as_large_as_their_inputs_ask_for() -> None:
+    model = make("chebyshev:2", 2.0, "fan-in")
+    for key, values in model.terms.items():
+        stack = values.detach()
+        if stack.dim() <= 2:
+            continue
+        spread = stack.flatten(1).std(1) * stack.shape[-1] ** 0.5
+        assert spread.tolist() == pytest.approx([1, 2, 2], rel=0.03), key
+    plain = make("chebyshev:2", 2.0)
+    vectors = [key for key, values in plain.terms.items() if values.dim() <= 2]
+    assert vectors
+    assert all(torch.equal(plain.terms[key], model.terms[key]) for key in vectors)

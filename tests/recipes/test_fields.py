@@ -39,7 +39,7 @@ DEFINITIONS: dict[str, type] = {
     "train": TrainRecipe,
 }
 # Depths have a check of their own, which also says why.
-DEPTHS = {"depth", "auxiliary-depth"}
+DEPTHS = {"depth", "auxiliary-depth", "warmup-depth"}
 
 
 def number_options() -> Iterator[tuple[str, Any]]:

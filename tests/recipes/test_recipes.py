@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tleg.cli.train import make_recipe
 from tleg.errors import FileFormatError, InputError
+from tleg.recipes import Kind
 from tleg.recipes.fields import Option, options_of
 from tleg.recipes.io import command_words, format_recipe, from_values, parse_arguments, read_recipe, to_values
 from tleg.recipes.presets import PRESETS, preset_values, presets_of
@@ -254,3 +255,35 @@ def test_recipes_need_neither_numpy_nor_torch(run_python: Any) -> None:
         "print(sorted({'numpy', 'torch', 'timm'} & set(sys.modules)))"
     )
     assert run_python(code).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "field", "sentence"),
+    [
+        (
+            "learn",
+            {**LEARN, "depth-warmup": 0.5},
+            ("depth-warmup", "sample-depths"),
+            "needs depths that are drawn afterwards",
+        ),
+        ("learn", {**LEARN, "warmup-depth": 3}, ("warmup-depth", "sample-depths"), "needs depths that are drawn afterwards"),
+        ("learn", {**LEARN, "sample-depths": "3,6", "warmup-depth": 0}, ("warmup-depth",), "0"),
+        ("learn", {**LEARN, "sample-depths": "3,6", "depth-warmup": 1.5}, ("depth-warmup",), "1.5"),
+        (
+            "finetune",
+            {"data": "digits", "checkpoint": "folder", "initial-matrices": "fan-in"},
+            ("initial-matrices", "model"),
+            "belongs to --model",
+        ),
+        (
+            "train",
+            {"data": "digits", "model": "vit_tiny_patch16_224", "pretrained": True, "initial-matrices": "fan-in"},
+            ("initial-matrices", "pretrained"),
+            "where its weights are random",
+        ),
+    ],
+)
+def test_how_a_training_begins_is_checked(kind: Kind, values: dict[str, Any], field: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as refused:
+        from_values(kind, values)
+    assert refused.value.about["field"] == field

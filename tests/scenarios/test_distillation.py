@@ -175,7 +175,7 @@ def test_a_teacher_keeps_its_own_pooling_and_normalisation() -> None:
 def student() -> AuxiliaryStudent:
     torch.manual_seed(0)
     model = AuxiliaryModel(describe(VIT, {**ARGUMENTS, "in_chans": 3}, 10), Basis())
-    return AuxiliaryStudent(model, Depths(4, (2, 3, 4), "sandwich"), 0)
+    return AuxiliaryStudent(model, Depths(4, (2, 3, 4), "sandwich"), 0, 8)
 
 
 def losses_of(student: AuxiliaryStudent, teacher: Teacher | None, distillation: Distillation, depths: Any) -> list[Any]:

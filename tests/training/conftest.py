@@ -127,6 +127,7 @@ def learn_job(
     if depths is not None:
         sampled = ",".join(map(str, depths.sampled)) or None
         fields |= {"auxiliary_depth": depths.auxiliary, "sample_depths": sampled, "sampling": depths.sampling}
+        fields |= {"depth_warmup": depths.warmup, "warmup_depth": depths.warmup_depth}
     chosen: dict[str, Any] = {"keeping": Keeping(evaluate_every=0), "evaluate_depths": "none", **fields}
     recipe = LearnRecipe(architecture=architecture, model_arguments=arguments or ARGUMENTS, data=data.name, **chosen)
     return Job(recipe, data, epoch_images)

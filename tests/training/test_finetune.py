@@ -82,6 +82,20 @@ def test_a_timm_model_takes_channels_and_size_from_the_data(digits: Data) -> Non
     assert init_from_timm(VIT, {"depth": 1}, image_size=32)(digits).architecture.arguments["img_size"] == 32
 
 
+def test_matrices_of_a_new_model_begin_as_asked(digits: Data) -> None:
+    arguments = {"patch_size": 2, "embed_dim": 64, "num_heads": 2, "depth": 2}
+    for how, std in (("timm", 0.02), ("fan-in", 1 / 8)):
+        torch.manual_seed(0)
+        start = init_from_timm(VIT, arguments, initial_matrices=how)(digits)
+        state = start.model.state_dict()
+        assert state["blocks.1.attn.qkv.weight"].std().item() == pytest.approx(std, rel=0.03)
+        assert state["head.weight"].std().item() == pytest.approx(0.02, rel=0.1)
+        assert start.lineage.get("initial_matrices") == (None if how == "timm" else how)
+    with pytest.raises(ArchitectureError, match="resnet10t") as refused:
+        init_from_timm("resnet10t", {}, initial_matrices="fan-in")(digits)
+    assert refused.value.about["field"] == ("initial-matrices",)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

@@ -19,6 +19,7 @@ from tleg.learngene.expansion import Array, Expandable
 from tleg.learngene.header import Architecture
 from tleg.learngene.structure import Profile
 from tleg.models.architecture import build, timm_family_of
+from tleg.models.initial import draw_matrices
 
 
 class ExpandTerms(torch.autograd.Function):
@@ -62,9 +63,12 @@ class AuxiliaryModel(nn.Module):
            in a family of several stages the name tells the stage as well
     """
 
-    def __init__(self, architecture: Architecture, basis: Basis, term_scale: float = 1.0) -> None:
+    def __init__(
+        self, architecture: Architecture, basis: Basis, term_scale: float = 1.0, initial_matrices: str = "timm"
+    ) -> None:
         """Make the model with random terms.
 
+        initial_matrices  how the matrices of every term begin, before they are scaled: see `tleg.models.initial`
         term_scale  factor of the initial matrices of every term but the first. Layers that begin alike learn slowly: what
                     tells them apart, beside what they share, is this large
         """
@@ -83,7 +87,9 @@ class AuxiliaryModel(nn.Module):
         # By stage, what is called how among the terms and inside the block.
         names: list[list[tuple[str, str]]] = [[] for _ in stages]
         for stage in stages:
-            blocks = [dict(block.named_parameters()) for block in self.family.take_blocks(vit, stage)]
+            modules = self.family.take_blocks(vit, stage)
+            draw_matrices(modules, initial_matrices)
+            blocks = [dict(module.named_parameters()) for module in modules]
             for inner, first in blocks[0].items():
                 values = [block[inner].detach().clone() for block in blocks[: basis.terms_of(self.family.part_of(inner))]]
                 if len(values) > 1:

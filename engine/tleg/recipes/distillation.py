@@ -58,13 +58,18 @@ SAMPLINGS: Final = ("single", "sandwich")
 class Depths:
     """The paper's fixed depth, or depths that are drawn at every step.
 
-    sampling  'single' draws one depth a step; 'sandwich' takes the deepest, the shallowest and one in between, and the
-              deepest teaches the others (Yu and Huang, arXiv 1903.05134)
+    sampling      'single' draws one depth a step; 'sandwich' takes the deepest, the shallowest and one in between, and the
+                  deepest teaches the others (Yu and Huang, arXiv 1903.05134)
+    warmup        the first part of all steps, in 0..1, that has one depth alone: layers learn to be of use at one depth
+                  faster than at all of them (docs/study.md), and what they then know holds for the others
+    warmup_depth  that depth; None is the shallowest, which costs least
     """
 
     auxiliary: int = 12
     sampled: tuple[int, ...] = ()
     sampling: str = "single"
+    warmup: float = 0.0
+    warmup_depth: int | None = None
 
     def __post_init__(self) -> None:
         with concerning("auxiliary-depth"):
@@ -89,7 +94,25 @@ class Depths:
                 code="missing",
             )
 
+        with concerning("warmup-depth"):
+            check_depth(self.first)
+        if not self.sampled and (self.warmup or self.warmup_depth is not None):
+            raise InputError(
+                "a depth to begin with needs depths that are drawn afterwards: give sample-depths",
+                field=("depth-warmup" if self.warmup else "warmup-depth", "sample-depths"),
+                code="missing",
+            )
+
     @property
     def choices(self) -> tuple[int, ...]:
-        """The depths that a step may have."""
+        """The depths that are drawn, or the one that there is."""
         return self.sampled or (self.auxiliary,)
+
+    @property
+    def first(self) -> int:
+        """The depth of the warm-up."""
+        return min(self.choices) if self.warmup_depth is None else self.warmup_depth
+
+    def warmup_steps(self, steps: int) -> int:
+        """How many of so many steps have the first depth alone."""
+        return round(self.warmup * steps)

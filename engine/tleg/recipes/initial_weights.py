@@ -13,6 +13,8 @@ from tleg.errors import InputError, did_you_mean
 
 # The option that names what the weights come from.
 Origin = Literal["learngene", "model", "checkpoint"]
+# How the matrices of a block's linear layers begin: see `tleg.models.initial`.
+INITIAL_MATRICES: Final = ("timm", "fan-in")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from tleg.recipes import Kind as Kind
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
 from tleg.recipes.fields import check_fields, option
 from tleg.recipes.images import ImageReading
-from tleg.recipes.initial_weights import baselines
+from tleg.recipes.initial_weights import INITIAL_MATRICES, baselines
 from tleg.recipes.training import Compute, Keeping, Recipe
 
 DEFAULT_DEPTH: Final = 12
@@ -45,6 +45,11 @@ def _model_arguments() -> Any:
     return option({}, help=text, group="Model", name="model-arg", metavar="KEY=VALUE")
 
 
+def _initial_matrices() -> Any:
+    text = "How large the layers' matrices begin. timm: std 0.02; fan-in: std 1 / sqrt(inputs), more in narrow models."
+    return option("timm", help=text, group="Model", choices=INITIAL_MATRICES)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnRecipe:
     """Learning a learngene: an auxiliary model is trained, by distillation where there is a teacher.
@@ -54,9 +59,11 @@ class LearnRecipe:
     images                         how its files are read
     teacher                        the ancestry model; None learns from the labels alone
     basis, expand                  as people write them: 'polynomial:2', 'attention,mlp'
+    initial_matrices               how the matrices of layers begin, see `tleg.models.initial`
     term_scale                     how large the matrices of the terms beyond the first begin, relative to the first's
     auxiliary_depth                None is 12, or the deepest of the sampled
     sample_depths, sampling        depths drawn at every step, as in '4,6,8-12', and how
+    depth_warmup, warmup_depth     the first part of the steps, which have one depth alone, and that depth
     evaluate_depths                depths whose accuracy the learngene states: '1-16', or 'none'
     """
 
@@ -68,6 +75,7 @@ class LearnRecipe:
     model_arguments: Mapping[str, Any] = _model_arguments()
     basis: str = option("linear", help=f"{grammar()}; linear is the paper's.", group="Model")
     expand: str = option("attention,mlp,norm", help="Parts that follow the basis; the rest is shared.", group="Model")
+    initial_matrices: str = _initial_matrices()
     term_scale: float = option(
         1.0,
         help="Initial size of the terms beyond the first, relative to it: the larger, the more unlike the layers begin.",
@@ -86,6 +94,16 @@ class LearnRecipe:
         help="single: one depth a step. sandwich: deepest, shallowest and one between; the deepest teaches.",
         group="Model",
         choices=SAMPLINGS,
+    )
+    depth_warmup: float = option(
+        0.0,
+        help="First part of the training, as in 0.5, at one depth alone; then depths are drawn.",
+        group="Model",
+        least=0,
+        most=1,
+    )
+    warmup_depth: int | None = option(
+        None, help="That depth. Default: the shallowest of the sampled, which costs least.", group="Model"
     )
     evaluate_depths: str = option(
         "1-16", help="Depths whose accuracy the learngene states; none for none.", group="Checkpoints"
@@ -122,7 +140,7 @@ class LearnRecipe:
         with concerning("sample-depths"):
             sampled = parse_depths(self.sample_depths) if self.sample_depths else ()
         depth = max(sampled, default=DEFAULT_DEPTH) if self.auxiliary_depth is None else self.auxiliary_depth
-        return Depths(depth, sampled, self.sampling)
+        return Depths(depth, sampled, self.sampling, self.depth_warmup, self.warmup_depth)
 
     @property
     def evaluated(self) -> tuple[int, ...]:
@@ -138,6 +156,7 @@ class FinetuneRecipe:
     learngene, depth  start from a learngene's descendant (a learngene, or a run of `tleg learn`)
     init              with learngene: what the descendant is compared with instead of its expansion
     model             start from a timm model, with random weights or, pretrained, with those it has
+    initial_matrices  with random weights: how the matrices of layers begin, see `tleg.models.initial`
     checkpoint        start from a folder that timm loads, 'TIMM_NAME:FILE', or an earlier run
     model_arguments,
     image_size        of the model, or given anew for those of a checkpoint
@@ -174,6 +193,7 @@ class FinetuneRecipe:
         least=1,
         most=4096,
     )
+    initial_matrices: str = _initial_matrices()
     pretrained: bool = option(False, help="Start from timm's pretrained weights (download).", group="Model")
     checkpoint: str | None = option(
         None, help="Start from a timm folder, TIMM_NAME:FILE, or an earlier run.", group="Model", metavar="PATH|RUN"
@@ -228,6 +248,12 @@ class FinetuneRecipe:
             raise InputError(
                 "--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own",
                 field=("model-arg", "image-size") if self.model_arguments else "image-size",
+                code="conflict",
+            )
+        if (self.model is None or self.pretrained) and self.initial_matrices != "timm":
+            raise InputError(
+                "--initial-matrices belongs to --model, where its weights are random",
+                field=("initial-matrices", "pretrained" if self.pretrained else "model"),
                 code="conflict",
             )
         if self.checkpoint is None and self.weights is not None:

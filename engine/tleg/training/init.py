@@ -15,8 +15,9 @@ from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.origin import earlier_lineage
 from tleg.learngene.expansion import choose_head, new_head
 from tleg.learngene.header import Architecture, Preprocessing
-from tleg.models.architecture import normalise_name
+from tleg.models.architecture import describe, normalise_name, timm_family_of
 from tleg.models.classes import class_order, same_classes
+from tleg.models.initial import draw_matrices
 from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
 from tleg.models.timm_folder import for_channels, input_size_of, preprocessing_of, read_timm_folder
@@ -127,10 +128,16 @@ def init_from_learngene(
 
 @concerning("model")
 def init_from_timm(
-    name: str, arguments: Mapping[str, Any], *, pretrained: bool = False, image_size: int | None = None
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    pretrained: bool = False,
+    image_size: int | None = None,
+    initial_matrices: str = "timm",
 ) -> Callable[[Data], InitialModel]:
     """Return what makes a timm model, with random weights or its pretrained ones (downloaded).
 
+    initial_matrices  of random weights: see `tleg.models.initial`. For architectures that can be expanded alone
     image_size  height and width of its inputs; None is what the arguments, the data or the name say
 
     Raises ArchitectureError.
@@ -168,7 +175,13 @@ def init_from_timm(
             # The name without its tag implies another size.
             complete = {"img_size": list(size[1:]), **complete}
         architecture = Architecture(base, complete, len(data.classes), (channels, size[1], size[2]))
-        lineage = {"model": name, "pretrained": pretrained}
+        lineage: dict[str, Any] = {"model": name, "pretrained": pretrained}
+        if initial_matrices != "timm":
+            with concerning("initial-matrices"):
+                family = timm_family_of(describe(base, complete, len(data.classes)))
+            for stage in range(len(family.stages)):
+                draw_matrices(family.blocks(model, stage), initial_matrices)
+            lineage["initial_matrices"] = initial_matrices
         return InitialModel(model, architecture, depth, preprocessing, lineage)
 
     return make
@@ -235,7 +248,13 @@ def _of_learngene(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
 
 def _of_timm(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
     assert recipe.model is not None
-    return init_from_timm(recipe.model, recipe.model_arguments, pretrained=recipe.pretrained, image_size=recipe.image_size)
+    return init_from_timm(
+        recipe.model,
+        recipe.model_arguments,
+        pretrained=recipe.pretrained,
+        image_size=recipe.image_size,
+        initial_matrices=recipe.initial_matrices,
+    )
 
 
 def _of_checkpoint(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:

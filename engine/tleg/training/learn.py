@@ -69,6 +69,10 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         learned["sampling"] = recipe.sampling
     if recipe.term_scale != 1:
         learned["term_scale"] = recipe.term_scale
+    if recipe.initial_matrices != "timm":
+        learned["initial_matrices"] = recipe.initial_matrices
+    if recipe.depth_warmup:
+        learned["depth_warmup"] = {"part": recipe.depth_warmup, "depth": recipe.depths.first}
     if teacher is not None:
         learned["ancestry"] = encode(teacher.report)
         learned["distillation"] = encode(recipe.distillation)
@@ -100,8 +104,8 @@ def learn(
     prepared, recipe = prepare(job, placement, observer), job.recipe.recipe
     header, teacher = prepared.header, prepared.teacher
     seed_everything(recipe.seed, "initial weights")
-    auxiliary = AuxiliaryModel(header.architecture, header.basis, job.recipe.term_scale)
-    student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed)
+    auxiliary = AuxiliaryModel(header.architecture, header.basis, job.recipe.term_scale, job.recipe.initial_matrices)
+    student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed, job.steps)
     if recipe.gradient_checkpointing:
         student.set_gradient_checkpointing()
     if teacher is not None and job.recipe.distillation.method == "feature":

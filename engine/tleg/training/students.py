@@ -67,18 +67,24 @@ class Student(nn.Module):
 
 
 class AuxiliaryStudent(Student):
-    """An auxiliary model, at the paper's fixed depth or at depths drawn for (seed, step)."""
+    """An auxiliary model, at the paper's fixed depth or at depths drawn for (seed, step).
 
-    def __init__(self, model: AuxiliaryModel, depths: Depths, seed: int) -> None:
+    steps  of the whole training, of which the first part may have one depth alone
+    """
+
+    def __init__(self, model: AuxiliaryModel, depths: Depths, seed: int, steps: int) -> None:
         super().__init__()
         self.model: AuxiliaryModel = model
         self.width = int(model.vit.num_features)
         self._depths = depths
         self._seed = seed
+        self._warmup_steps = depths.warmup_steps(steps)
         self._coefficients: dict[tuple[int, torch.device], Tensor] = {}
 
     def depths(self, step: int) -> tuple[int, ...]:
         """The depths of a step."""
+        if step < self._warmup_steps:
+            return (self._depths.first,)
         return depths_of_step(self._depths, self._seed, step)
 
     def shown_depths(self) -> tuple[int, ...]:
@@ -88,7 +94,8 @@ class AuxiliaryStudent(Student):
 
     def make_ready(self) -> tuple[int, ...]:
         """Coefficients that are made while a forward pass is compiled would have it compiled again."""
-        depths = tuple(sorted({*self._depths.choices, *self.shown_depths()}))
+        first = {self._depths.first} if self._warmup_steps else set[int]()
+        depths = tuple(sorted({*self._depths.choices, *self.shown_depths(), *first}))
         for depth in depths:
             self._at(depth)
         return depths
@@ -187,7 +194,7 @@ _SANDWICH: Final = "sandwich"
 
 
 def depths_of_step(depths: Depths, seed: int, step: int) -> tuple[int, ...]:
-    """The depths of the auxiliary model at a step: the fixed one, or drawn for (seed, step).
+    """The depths of the auxiliary model at a step after the warm-up: the fixed one, or drawn for (seed, step).
 
     A sandwich is the deepest, the shallowest and one in between, which may be missing (Yu and Huang, arXiv 1903.05134).
     """

@@ -102,7 +102,7 @@ def test_nothing_is_wrong_with_what_is_complete() -> None:
         ("learn", {"devices": 2, "nodes": 2, "batch-size": 12, "mixup": 1.0}, ("batch-size",), "out-of-range"),
         ("learn", {"device": "cuda:1", "devices": 2}, ("device", "devices"), "conflict"),
         ("learn", {"distillation": "hard"}, ("distillation", "teacher"), "missing"),
-        ("learn", {"sampling": "sandwich"}, ("sampling", "sample-depths"), "missing"),
+        ("learn", {"sampling": "sandwich", "sample-depths": "none"}, ("sampling", "sample-depths"), "missing"),
         ("learn", {"sample-depths": "4,6", "auxiliary-depth": 12}, ("auxiliary-depth", "sample-depths"), "conflict"),
         ("learn", {"result": "best", "evaluate-every": 0}, ("evaluate-every", "result"), "conflict"),
         ("train", {"checkpoint": "c"}, ("model", "checkpoint"), "conflict"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tleg.cli.train import make_recipe
 from tleg.errors import FileFormatError, InputError
 from tleg.recipes import Kind
+from tleg.recipes.distillation import Depths
 from tleg.recipes.fields import Option, options_of
 from tleg.recipes.io import command_words, format_recipe, from_values, parse_arguments, read_recipe, to_values
 from tleg.recipes.presets import PRESETS, preset_values, presets_of
@@ -115,7 +116,7 @@ def test_a_recipe_is_its_command_line(pair: tuple[str, dict[str, Any]]) -> None:
         ("learn", {**LEARN, "device": "cuda:1", "devices": 2}, "device cuda:1 is one device, and 2 were asked for"),
         ("learn", {**LEARN, "device": "gpu"}, "unknown device 'gpu': choose auto, cpu, cuda or cuda:N"),
         ("learn", {**LEARN, "distillation": "hard"}, "hard distillation needs a teacher"),
-        ("learn", {**LEARN, "sampling": "sandwich"}, "sandwich sampling needs two or more depths"),
+        ("learn", {**LEARN, "sampling": "sandwich", "sample-depths": "none"}, "sandwich sampling needs two or more depths"),
         ("learn", {**LEARN, "sample-depths": "4,6", "auxiliary-depth": 12}, "so it is never trained"),
         ("learn", {**LEARN, "evaluate-depths": "0-3"}, "depth 0 is out of range"),
         ("learn", {**LEARN, "result": "best", "evaluate-every": 0}, "the best weights are known when they are evaluated"),
@@ -262,11 +263,16 @@ def test_recipes_need_neither_numpy_nor_torch(run_python: Any) -> None:
     [
         (
             "learn",
-            {**LEARN, "depth-warmup": 0.5},
+            {**LEARN, "sample-depths": "none", "depth-warmup": 0.5},
             ("depth-warmup", "sample-depths"),
             "needs depths that are drawn afterwards",
         ),
-        ("learn", {**LEARN, "warmup-depth": 3}, ("warmup-depth", "sample-depths"), "needs depths that are drawn afterwards"),
+        (
+            "learn",
+            {**LEARN, "auxiliary-depth": 6, "warmup-depth": 3},
+            ("warmup-depth", "sample-depths"),
+            "needs depths that are drawn afterwards",
+        ),
         ("learn", {**LEARN, "sample-depths": "3,6", "warmup-depth": 0}, ("warmup-depth",), "0"),
         ("learn", {**LEARN, "sample-depths": "3,6", "depth-warmup": 1.5}, ("depth-warmup",), "1.5"),
         (
@@ -287,3 +293,21 @@ def test_how_a_training_begins_is_checked(kind: Kind, values: dict[str, Any], fi
     with pytest.raises(InputError, match=sentence) as refused:
         from_values(kind, values)
     assert refused.value.about["field"] == field
+
+
+def test_depths_are_drawn_unless_something_else_is_asked_for() -> None:
+    def depths(**values: Any) -> Depths:
+        recipe = from_values("learn", {**LEARN, **{name.replace("_", "-"): value for name, value in values.items()}})
+        assert isinstance(recipe, LearnRecipe)
+        return recipe.depths
+
+    assert depths() == Depths(12, tuple(range(3, 13)), warmup=0.5)
+    assert depths().warmup_steps(101) == 50
+    assert depths().first == 3
+    assert depths(auxiliary_depth=6) == Depths(6)
+    assert depths(sample_depths="none") == Depths(12)
+    assert depths(sample_depths="2,4") == Depths(4, (2, 4), warmup=0.5)
+    assert depths(sample_depths="2,4", depth_warmup=0.0, warmup_depth=3).first == 3
+    paper = from_values("learn", {**preset_values("paper-aux-s", "learn"), "data": "folder"})
+    assert isinstance(paper, LearnRecipe)
+    assert (paper.depths, paper.initial_matrices, paper.basis, paper.term_scale) == (Depths(12), "timm", "linear", 1.0)

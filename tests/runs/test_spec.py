@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tleg.errors import ExportError, FileFormatError, InputError
 from tleg.recipes import KINDS
-from tleg.recipes.recipes import RECIPES
+from tleg.recipes.distillation import Depths
+from tleg.recipes.io import from_values, to_values
+from tleg.recipes.recipes import RECIPES, LearnRecipe
 from tleg.runs.run import RunFolder
 from tleg.runs.spec import Launch, RunSpec, read_spec, write_spec
 
@@ -124,3 +126,21 @@ def test_launches_that_make_no_sense(wrong: dict[str, Any]) -> None:
 
 def test_every_kind_of_run_has_a_recipe() -> None:
     assert tuple(RECIPES) == KINDS
+
+
+@pytest.mark.parametrize("given", [{}, {"sample-depths": "2,4"}, {"auxiliary-depth": 6}])
+def test_a_learning_of_before_depths_were_drawn_by_default_goes_on_as_it_began(
+    run: RunFolder, given: dict[str, Any]
+) -> None:
+    recipe = {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist", "exif": True, **given}
+    write_spec(run, replace(read_spec(run), kind="learn", recipe=recipe))
+    read = from_values("learn", read_spec(run).recipe)
+    assert isinstance(read, LearnRecipe)
+    assert read.initial_matrices == "timm"
+    assert read.depths == Depths(
+        6 if given.get("auxiliary-depth") else 4 if given else 12, (2, 4) if "sample-depths" in given else ()
+    )
+    # What is written now says all of it, and means what it says.
+    now = to_values(from_values("learn", {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist"}))
+    write_spec(run, replace(read_spec(run), recipe=now))
+    assert read_spec(run).recipe == now

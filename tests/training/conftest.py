@@ -125,7 +125,7 @@ def learn_job(
 ) -> LearnJob:
     """A job on data that is open: learn_job(digits, depths=Depths(3), recipe=recipe()). Nothing is evaluated on the way."""
     if depths is not None:
-        sampled = ",".join(map(str, depths.sampled)) or None
+        sampled = ",".join(map(str, depths.sampled)) or "none"
         fields |= {"auxiliary_depth": depths.auxiliary, "sample_depths": sampled, "sampling": depths.sampling}
         fields |= {"depth_warmup": depths.warmup, "warmup_depth": depths.warmup_depth}
     chosen: dict[str, Any] = {"keeping": Keeping(evaluate_every=0), "evaluate_depths": "none", **fields}

@@ -140,10 +140,12 @@ def test_the_size_of_the_terms_at_the_start_is_in_the_header(digits: Data, place
 
 def test_how_it_began_is_in_the_header(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
     warmed = Depths(4, (2, 3, 4), warmup=0.5)
-    learned = learn(learn_job(digits, depths=warmed, recipe=recipe(epochs=1), initial_matrices="fan-in"), placement)
+    learned = learn(learn_job(digits, depths=warmed, recipe=recipe(epochs=1)), placement)
     assert learned.header.learned["depth_warmup"] == {"part": 0.5, "depth": 2}
     assert learned.header.learned["initial_matrices"] == "fan-in"
-    plain = learn(learn_job(digits, depths=Depths(4, (2, 3, 4)), recipe=recipe(epochs=1)), placement)
+    plain = learn(
+        learn_job(digits, depths=Depths(4, (2, 3, 4)), recipe=recipe(epochs=1), initial_matrices="timm"), placement
+    )
     assert not {"depth_warmup", "initial_matrices"} & {*plain.header.learned}
 
 

@@ -43,7 +43,9 @@ _AUXILIARY: Final[Mapping[str, Any]] = MappingProxyType(
     {
         **_PAPER,
         "basis": "linear",
+        "initial-matrices": "timm",
         "auxiliary-depth": 12,
+        "sample-depths": "none",
         "teacher": "levit_384",
         "distillation": "soft",
         "distillation-weight": 1.0,

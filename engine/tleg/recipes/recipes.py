@@ -17,6 +17,11 @@ from tleg.recipes.initial_weights import INITIAL_MATRICES, baselines
 from tleg.recipes.training import Compute, Keeping, Recipe
 
 DEFAULT_DEPTH: Final = 12
+_AUTO: Final = "auto"
+_NONE: Final = "none"
+# The depths that are drawn where nothing is said, and the part of the training that has the shallowest alone: docs/study.md.
+SAMPLED: Final = "3-12"
+DEPTH_WARMUP: Final = 0.5
 WEIGHTS: Final = ("model", "ema")
 WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as well. Default: the average, as timm takes."
 
@@ -45,9 +50,9 @@ def _model_arguments() -> Any:
     return option({}, help=text, group="Model", name="model-arg", metavar="KEY=VALUE")
 
 
-def _initial_matrices() -> Any:
+def _initial_matrices(default: str) -> Any:
     text = "How large the layers' matrices begin. timm: std 0.02; fan-in: std 1 / sqrt(inputs), more in narrow models."
-    return option("timm", help=text, group="Model", choices=INITIAL_MATRICES)
+    return option(default, help=text, group="Model", choices=INITIAL_MATRICES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +80,7 @@ class LearnRecipe:
     model_arguments: Mapping[str, Any] = _model_arguments()
     basis: str = option("linear", help=f"{grammar()}; linear is the paper's.", group="Model")
     expand: str = option("attention,mlp,norm", help="Parts that follow the basis; the rest is shared.", group="Model")
-    initial_matrices: str = _initial_matrices()
+    initial_matrices: str = _initial_matrices("fan-in")
     term_scale: float = option(
         1.0,
         help="Initial size of the terms beyond the first, relative to it: the larger, the more unlike the layers begin.",
@@ -86,8 +91,10 @@ class LearnRecipe:
     auxiliary_depth: int | None = option(
         None, help="Depth of the auxiliary model. Default: 12, or the deepest of the sampled.", group="Model"
     )
-    sample_depths: str | None = option(
-        None, help="Draw a depth at every step, as in 4,6,8-12. Default: the auxiliary depth.", group="Model"
+    sample_depths: str = option(
+        _AUTO,
+        help="Draw a depth at every step, as in 4,6,8-12; none: one depth. auto: 3-12, or the auxiliary depth where given.",
+        group="Model",
     )
     sampling: str = option(
         "single",
@@ -95,9 +102,9 @@ class LearnRecipe:
         group="Model",
         choices=SAMPLINGS,
     )
-    depth_warmup: float = option(
-        0.0,
-        help="First part of the training, as in 0.5, at one depth alone; then depths are drawn.",
+    depth_warmup: float | None = option(
+        None,
+        help="First part of the training that has one depth alone. Default: 0.5 where depths are drawn.",
         group="Model",
         least=0,
         most=1,
@@ -137,16 +144,20 @@ class LearnRecipe:
     @property
     def depths(self) -> Depths:
         """At which depths the auxiliary model is trained."""
+        text = self.sample_depths
+        if text == _AUTO:
+            text = SAMPLED if self.auxiliary_depth is None else _NONE
         with concerning("sample-depths"):
-            sampled = parse_depths(self.sample_depths) if self.sample_depths else ()
+            sampled = () if text == _NONE else parse_depths(text)
         depth = max(sampled, default=DEFAULT_DEPTH) if self.auxiliary_depth is None else self.auxiliary_depth
-        return Depths(depth, sampled, self.sampling, self.depth_warmup, self.warmup_depth)
+        warmup = (DEPTH_WARMUP if sampled else 0.0) if self.depth_warmup is None else self.depth_warmup
+        return Depths(depth, sampled, self.sampling, warmup, self.warmup_depth)
 
     @property
     def evaluated(self) -> tuple[int, ...]:
         """Depths whose accuracy is measured at the end."""
         with concerning("evaluate-depths"):
-            return () if self.evaluate_depths == "none" else parse_depths(self.evaluate_depths)
+            return () if self.evaluate_depths == _NONE else parse_depths(self.evaluate_depths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +204,7 @@ class FinetuneRecipe:
         least=1,
         most=4096,
     )
-    initial_matrices: str = _initial_matrices()
+    initial_matrices: str = _initial_matrices("timm")
     pretrained: bool = option(False, help="Start from timm's pretrained weights (download).", group="Model")
     checkpoint: str | None = option(
         None, help="Start from a timm folder, TIMM_NAME:FILE, or an earlier run.", group="Model", metavar="PATH|RUN"

@@ -102,10 +102,13 @@ def read_spec(folder: RunFolder) -> RunSpec:
 
 
 def _as_it_was_meant(spec: RunSpec) -> RunSpec:
-    """A run of before these options were stored goes on with the images that it began with."""
-    if "exif" in spec.recipe or "data" not in spec.recipe:
-        return spec
-    return replace(spec, recipe={"exif": False, "pixel-range": "0,65535", **spec.recipe})
+    """A run of before some options were stored goes on as it began: with those images, those matrices and those depths."""
+    meant: dict[str, Any] = {}
+    if "data" in spec.recipe and "exif" not in spec.recipe:
+        meant |= {"exif": False, "pixel-range": "0,65535"}
+    if spec.kind == "learn" and "architecture" in spec.recipe and "initial-matrices" not in spec.recipe:
+        meant |= {"initial-matrices": "timm", "sample-depths": "none", "depth-warmup": 0.0}
+    return replace(spec, recipe={**meant, **spec.recipe}) if meant else spec
 
 
 def spec_text(spec: RunSpec) -> str:

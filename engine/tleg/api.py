@@ -380,7 +380,7 @@ def run_study(
     saves and stops the trainings at work.
     """
     from tleg.study.file import read_study
-    from tleg.study.grid import check_grid
+    from tleg.study.plan import check_grid
     from tleg.study.schedule import Scheduler, StudyFolder
 
     path = Path(file)

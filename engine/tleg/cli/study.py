@@ -11,7 +11,7 @@ from tleg.cli.options import JsonOption, takes_options
 from tleg.errors import ExitCode, concerning
 from tleg.recipes.fields import check_fields, option
 from tleg.terminal import say, write, write_json
-from tleg.text import printable
+from tleg.text import format_count, printable
 
 if TYPE_CHECKING:
     from tleg.study.schedule import Progress
@@ -51,16 +51,11 @@ def study(
     """
     from tleg.api import run_study
     from tleg.serialize import encode
-    from tleg.study.file import read_study
-    from tleg.study.grid import check_grid, list_tasks
     from tleg.study.report import check_report, write_report
 
     path = Path(file)
     if dry_run:
-        planned = read_study(path)
-        check_grid(planned)
-        for task in list_tasks(planned):
-            write(printable(task.name))
+        _list(path)
         return
     if report is not None:
         with concerning("report"):
@@ -77,6 +72,21 @@ def study(
     if results.failed:
         say(f"{len(results.failed)} of the trainings failed; the same command tries them again")
         raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _list(file: Path) -> None:
+    """Write each training of a study with its epochs and, where they can be known, its multiply-accumulates."""
+    from tleg.study.file import read_study
+    from tleg.study.plan import Plan, check_grid
+
+    study = read_study(file)
+    plan = Plan(study)
+    for planned in check_grid(study, plan):
+        epochs, macs = planned.epochs, plan.macs(planned)
+        words = [planned.task.name]
+        words.append("as many epochs as time allows" if epochs is None else f"{epochs} epoch{'' if epochs == 1 else 's'}")
+        words += [] if macs is None else [f"{format_count(macs)} MACs"]
+        write(printable("  ".join(words)))
 
 
 def _show(progress: "Progress") -> None:

@@ -24,9 +24,10 @@ from tleg.runs.run import RunFolder, read_document
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, observe
 from tleg.serialize import decode, to_json
-from tleg.study.collect import collect
+from tleg.study.collect import collect, epoch_seconds
 from tleg.study.file import Arm, Study
-from tleg.study.grid import Task, seed_tasks, trying_tasks
+from tleg.study.grid import Task, seed_tasks, speed_tasks, trying_tasks
+from tleg.study.plan import Plan
 from tleg.study.results import Failed, StudyResults, Trained, Tried, write_results
 from tleg.threads import available_cores
 from tleg.versions import versions
@@ -133,6 +134,8 @@ class Scheduler:
             raise InputError(f"a study needs at least 1 slot, not {slots}", field="slots", code="out-of-range")
         self.study, self.folder, self.slots, self._report, self._force = study, folder, slots, report, force
         self._threads = max(1, available_cores() // slots)
+        self._plan = Plan(study, self._seconds)
+        self._epoch: dict[str, float | None] = {}
         self._trained: dict[str, Trained] = {}
         self._failed: dict[str, Failed] = {}
         self._tries: dict[str, int] = {}
@@ -174,7 +177,7 @@ class Scheduler:
             arms={name: arm.about or name for name, arm in study.arms.items()},
             depths=study.depths,
             seeds=study.seeds,
-            budget={"epochs": study.epochs},
+            budget=study.budget_document,
             versions=versions("tleg", "torch", "timm"),
             machine=f"{available_cores()} processor cores; {self.slots} trainings at a time",
             complete=complete,
@@ -200,6 +203,7 @@ class Scheduler:
         """All trainings that are known by now: those of an arm's seeds once its values are chosen."""
         for arm in self.study.arms.values():
             for data in self.study.data:
+                yield from speed_tasks(self.study, arm, data)
                 yield from trying_tasks(self.study, arm, data)
         yield from self._reported()
 
@@ -219,10 +223,11 @@ class Scheduler:
         for task in self._tasks():
             if task.name in self._trained or task.name in self._failed or task.name in self._working:
                 continue
-            if lost := next((each for each in task.needs.values() if each in self._failed), None):
+            before = (*task.needs.values(), *task.waits)
+            if lost := next((each for each in before if each in self._failed), None):
                 self._failed[task.name] = Failed(task=task.name, run="", reason=f"it needs {lost}, which failed")
                 self._say("failed", task.name, f"it needs {lost}, which failed")
-            elif all(each in self._trained for each in task.needs.values()):
+            elif all(each in self._trained for each in before):
                 yield task
 
     def _start(self, task: Task) -> None:
@@ -278,11 +283,20 @@ class Scheduler:
         self._say("failed", task.name, reason)
 
     def _recipe(self, task: Task) -> Any:
-        recipe = task.recipe(self.study, self._folders(task))
+        recipe = self._plan.recipe(task, self._folders(task))
         values = to_values(recipe)
         if recipe.compute.threads == "auto":
             values["threads"] = str(self._threads)
         return from_values(recipe.kind, values)
+
+    def _seconds(self, task: str) -> float | None:
+        """The time of an epoch that a training measured, the same whenever it is asked for; None while it is at work."""
+        if task not in self._epoch:
+            folder = self.folder.run_of(task)
+            if folder is None or observe(folder).state != "finished":
+                return None
+            self._epoch[task] = epoch_seconds(folder)
+        return self._epoch[task]
 
     def _folders(self, task: Task) -> dict[str, Path]:
         return {
@@ -349,7 +363,8 @@ class Scheduler:
     def _check_same(self) -> None:
         for task in self._tasks():
             folder = self.folder.run_of(task.name)
-            if folder is None:
+            # How long a training is may not be measured yet; it is compared when it comes to its turn.
+            if folder is None or self._plan.epochs(task) is None:
                 continue
             changed = self._change(task, folder)
             if changed is not None and not self._force:

@@ -380,14 +380,16 @@ def run_study(
     saves and stops the trainings at work.
     """
     from tleg.study.file import read_study
+    from tleg.study.folder import StudyFolder
     from tleg.study.plan import check_grid
-    from tleg.study.schedule import Scheduler, StudyFolder
+    from tleg.study.schedule import Scheduler
+    from tleg.study.slots import Here
 
     path = Path(file)
     study = read_study(path)
-    check_grid(study)
     folder = StudyFolder(path.with_suffix("") if output is None else Path(output))
-    scheduler = Scheduler(study, folder, slots, force=overwrite, report=progress or (lambda _: None))
+    scheduler = Scheduler(study, folder, Here(slots), force=overwrite, report=progress or (lambda _: None))
+    check_grid(study, scheduler.plan)
     return scheduler.train()
 
 

@@ -17,3 +17,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             images.image(index).save(folder / f"{index}.png")
     return root
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    """A folder of runs of its own."""
+    return tmp_path / "runs"

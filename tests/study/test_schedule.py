@@ -19,15 +19,17 @@ from tleg.runs.listing import list_runs
 from tleg.study.collect import epoch_seconds
 from tleg.study.compute import count_model
 from tleg.study.file import make_study
+from tleg.study.folder import StudyFolder
 from tleg.study.plan import Plan, check_grid
 from tleg.study.results import StudyResults, read_results
-from tleg.study.schedule import Progress, Scheduler, StudyFolder
+from tleg.study.schedule import Progress, Scheduler
+from tleg.study.slots import Here
 from tleg.text import format_count
 
 
 def study_of(values: dict[str, Any], folder: Path, slots: int = 2, **given: Any) -> tuple[StudyResults, list[Progress]]:
     said: list[Progress] = []
-    scheduler = Scheduler(make_study(values), StudyFolder(folder), slots, report=said.append, **given)
+    scheduler = Scheduler(make_study(values), StudyFolder(folder), Here(slots), report=said.append, **given)
     return scheduler.train(), said
 
 
@@ -132,11 +134,6 @@ def test_one_works_on_a_folder_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write the study's folder"):
         study_of(document(), tmp_path / "file" / "study")
-
-
-def test_slots_are_at_least_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="at least 1 slot"):
-        Scheduler(make_study(document()), StudyFolder(tmp_path), 0)
 
 
 def test_the_command_checks_and_lists(run_cli: Any, tmp_path: Path) -> None:
@@ -246,10 +243,9 @@ def test_a_sandwich_and_a_teacher_are_counted(digits: Path, tmp_path: Path) -> N
 def test_a_study_that_was_ended_goes_on(digits: Path, tmp_path: Path, child_environment: Any, number: int) -> None:
     file, folder = tmp_path / "s.py", tmp_path / "study"
     values = document(digits, epochs=40)
-    file.write_text(
-        f"from tleg.study.file import make_study\nfrom tleg.study.schedule import *\n"
-        f"Scheduler(make_study({values!r}), StudyFolder(__import__('pathlib').Path({str(folder)!r})), 2).train()\n"
-    )
+    modules = ("tleg.study.folder", "tleg.study.schedule", "tleg.study.slots", "tleg.study.file", "pathlib")
+    imports = "".join(f"from {module} import *\n" for module in modules)
+    file.write_text(f"{imports}Scheduler(make_study({values!r}), StudyFolder(Path({str(folder)!r})), Here(2)).train()\n")
     with subprocess.Popen([sys.executable, file], env=child_environment(), start_new_session=True) as child:
         end = time.monotonic() + 60
         while time.monotonic() < end and not list((folder / "runs").glob("*/checkpoints/step-*")):

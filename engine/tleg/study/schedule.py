@@ -4,32 +4,28 @@ A study's folder holds `study.json`, which says which run is which training, `re
 like any other: `tleg runs`, `tleg attach` and the workbench take it.
 """
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Final, Literal
 
-from tleg.errors import ExitCode, InputError, TlegError, describe_os_error
-from tleg.files import new_file
-from tleg.launch import make_training, resume_training
-from tleg.recipes.io import from_values, to_values
+from tleg.errors import ExitCode, InputError, TlegError
+from tleg.recipes.io import to_values
+from tleg.recipes.recipes import TrainingRecipe
 from tleg.runs.control import request_stop
-from tleg.runs.launch import launch
 from tleg.runs.listing import list_runs
-from tleg.runs.run import RunFolder, read_document
+from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, observe
-from tleg.serialize import decode, to_json
 from tleg.study.collect import collect, epoch_seconds
-from tleg.study.file import Arm, Study
+from tleg.study.file import Study
+from tleg.study.folder import StudyFolder
 from tleg.study.grid import Task, seed_tasks, speed_tasks, trying_tasks
 from tleg.study.plan import Plan
-from tleg.study.results import Failed, StudyResults, Trained, Tried, write_results
-from tleg.threads import available_cores
+from tleg.study.results import Failed, StudyResults, Trained, write_results
+from tleg.study.slots import Here, Place
+from tleg.study.tuning import choose, tried
 from tleg.versions import versions
 
 _LOOK_SECONDS: Final = 0.3
@@ -55,86 +51,27 @@ class Progress:
     text: str = ""
 
 
-@dataclass(slots=True)
-class StudyFolder:
-    """The files of a study, and which run is which training."""
-
-    path: Path
-    runs: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def runs_dir(self) -> Path:
-        """The folder of its runs."""
-        return self.path / "runs"
-
-    @property
-    def results_file(self) -> Path:
-        """What was measured so far."""
-        return self.path / "results.json"
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Be the one who trains the study: the folder is made, and held until the end, however this process ends.
-
-        Raises InputError when another process does already, and when the folder cannot be written.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / "study.lock").open("a")
-        except OSError as error:
-            reason = describe_os_error(error)
-            raise InputError(
-                f"cannot write the study's folder {self.path}: {reason}", field="output", code="system"
-            ) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"another `tleg study` is at work in {self.path}", field="output", code="wrong-state"
-                ) from None
-            yield
-
-    def read(self) -> None:
-        """Read which run is which. Raises FileFormatError."""
-        file = self.path / "study.json"
-        if file.exists():
-            self.runs = decode(dict[str, str], read_document(file), str(file))
-
-    def note(self, task: str, run: str) -> None:
-        """Note a run, in one step. Raises TlegError."""
-        self.runs[task] = run
-        with new_file(self.path / "study.json", overwrite=True) as target:
-            target.write_text(to_json(self.runs) + "\n", encoding="utf-8")
-
-    def run_of(self, task: str) -> RunFolder | None:
-        """Return the run of a training, while it is there."""
-        name = self.runs.get(task)
-        folder = None if name is None else RunFolder(self.runs_dir / name)
-        return folder if folder is not None and folder.exists else None
-
-
 class Scheduler:
     """Trains what a study asks for.
 
-    slots     trainings at a time
-    report    told of all that happens
+    place   where trainings are; None is this machine, one at a time
+    force   train anew what the study says otherwise than when it was trained
+    report  told of all that happens
+    plan    how long each training is
     """
 
     def __init__(
         self,
         study: Study,
         folder: StudyFolder,
-        slots: int = 1,
+        place: Place | None = None,
         *,
         force: bool = False,
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        if slots < 1:
-            raise InputError(f"a study needs at least 1 slot, not {slots}", field="slots", code="out-of-range")
-        self.study, self.folder, self.slots, self._report, self._force = study, folder, slots, report, force
-        self._threads = max(1, available_cores() // slots)
-        self._plan = Plan(study, self._seconds)
+        self.study, self.folder, self._report, self._force = study, folder, report, force
+        self._place = place or Here()
+        self.plan = Plan(study, self._seconds)
         self._epoch: dict[str, float | None] = {}
         self._trained: dict[str, Trained] = {}
         self._failed: dict[str, Failed] = {}
@@ -169,7 +106,9 @@ class Scheduler:
         study = self.study
         reported = [task.name for task in self._reported()]
         complete = all(name in self._trained for name in reported) and all(
-            self._choice(arm, data) is not None for arm in study.arms.values() for data in study.data
+            choose(self.study, arm, data, self._trained, self._failed) is not None
+            for arm in study.arms.values()
+            for data in study.data
         )
         return StudyResults(
             title=study.title,
@@ -179,10 +118,15 @@ class Scheduler:
             seeds=study.seeds,
             budget=study.budget_document,
             versions=versions("tleg", "torch", "timm"),
-            machine=f"{available_cores()} processor cores; {self.slots} trainings at a time",
+            machine=self._place.machine,
             complete=complete,
             trained=tuple(self._trained[name] for name in reported if name in self._trained),
-            tried=tuple(self._all_tried()),
+            tried=tuple(
+                each
+                for arm in study.arms.values()
+                for data in (study.data if arm.tune else ())
+                for each in tried(study, arm, data, self._trained, self._failed)
+            ),
             failed=tuple(self._failed.values()),
         )
 
@@ -194,7 +138,7 @@ class Scheduler:
                 del self._working[name]
                 self._ended(task, folder, state)
         for task in self._ready():
-            if len(self._working) >= self.slots:
+            if self._place.limit is not None and len(self._working) >= self._place.limit:
                 break
             self._start(task)
         return bool(self._working) or next(self._ready(), None) is not None
@@ -213,7 +157,7 @@ class Scheduler:
             list(seed_tasks(self.study, arm, data, choice))
             for arm in self.study.arms.values()
             for data in self.study.data
-            if (choice := self._choice(arm, data)) is not None
+            if (choice := choose(self.study, arm, data, self._trained, self._failed)) is not None
         ]
         for seed in self.study.seeds:
             for tasks in chosen:
@@ -240,9 +184,9 @@ class Scheduler:
                     raise InputError(changed, field="study", code="changed")
                 folder = None
             if folder is None:
-                folder = make_training(self._recipe(task), self.folder.runs_dir)
+                folder = self._place.make(self._recipe(task), self.folder.runs_dir, self._at_work())
                 self.folder.note(task.name, folder.id)
-                launch(folder)
+                self._place.start(folder, ())
                 self._say("started", task.name, folder.id)
             else:
                 state = observe(folder)
@@ -250,15 +194,18 @@ class Scheduler:
                     self._ended(task, folder, state)
                     return
                 if state.state == "queued":
-                    launch(folder)
+                    self._place.start(folder, ())
                     self._say("started", task.name, folder.id)
                 elif state.ended:
-                    resume_training(folder)
+                    self._place.resume(folder, (), self._at_work())
                     self._say("resumed", task.name, folder.id)
         except TlegError as error:
             self._fail(task, "" if folder is None else folder.id, str(error))
             return
         self._working[task.name] = task, folder
+
+    def _at_work(self) -> list[RunFolder]:
+        return [folder for _, folder in self._working.values()]
 
     def _ended(self, task: Task, folder: RunFolder, state: RunState) -> None:
         if state.state == "finished":
@@ -282,12 +229,8 @@ class Scheduler:
         self._failed[task.name] = Failed(task=task.name, run=run, reason=reason)
         self._say("failed", task.name, reason)
 
-    def _recipe(self, task: Task) -> Any:
-        recipe = self._plan.recipe(task, self._folders(task))
-        values = to_values(recipe)
-        if recipe.compute.threads == "auto":
-            values["threads"] = str(self._threads)
-        return from_values(recipe.kind, values)
+    def _recipe(self, task: Task) -> TrainingRecipe:
+        return self.plan.recipe(task, self._folders(task))
 
     def _seconds(self, task: str) -> float | None:
         """The time of an epoch that a training measured, the same whenever it is asked for; None while it is at work."""
@@ -302,45 +245,6 @@ class Scheduler:
         return {
             name: (self.folder.runs_dir / self.folder.runs.get(name, "later")).absolute() for name in task.needs.values()
         }
-
-    def _choice(self, arm: Arm, data: str) -> Mapping[str, Any] | None:
-        """The values of what is tuned: the best by the mean over depths and seeds; None while that is not known."""
-        if not arm.tune:
-            return {}
-        tried = list(self._tried(arm, data))
-        known = [each for each in tried if each.chosen]
-        return known[0].values if known else None
-
-    def _tried(self, arm: Arm, data: str) -> Iterator[Tried]:
-        """Every combination of an arm's values that was tried; one is chosen once all were."""
-        scores: list[tuple[dict[str, Any], float | None, bool]] = []
-        tasks = list(trying_tasks(self.study, arm, data))
-        for choice in arm.choices():
-            mine = [task for task in tasks if task.choice == choice]
-            found = [self._trained[task.name] for task in mine if task.name in self._trained]
-            whole = len(found) == len(mine)
-            score = (
-                fmean(fmean(each.top1.values()) for each in found) if whole and all(each.top1 for each in found) else None
-            )
-            scores.append((choice, score, whole or any(task.name in self._failed for task in mine)))
-        over = all(done for *_, done in scores)
-        best = max((score for _, score, _ in scores if score is not None), default=None)
-        chosen = next((n for n, (_, score, _) in enumerate(scores) if over and best is not None and score == best), None)
-        for number, (choice, score, done) in enumerate(scores):
-            if done:
-                yield Tried(
-                    arm=arm.name,
-                    data=data,
-                    values=choice,
-                    top1=None if score is None else round(score, 2),
-                    seeds=self.study.tuning_seeds,
-                    chosen=number == chosen,
-                )
-
-    def _all_tried(self) -> Iterator[Tried]:
-        for arm in self.study.arms.values():
-            for data in self.study.data if arm.tune else ():
-                yield from self._tried(arm, data)
 
     def _find_strays(self) -> None:
         """Find the runs that were made and not noted, because something ended in between."""
@@ -364,7 +268,7 @@ class Scheduler:
         for task in self._tasks():
             folder = self.folder.run_of(task.name)
             # How long a training is may not be measured yet; it is compared when it comes to its turn.
-            if folder is None or self._plan.epochs(task) is None:
+            if folder is None or self.plan.epochs(task) is None:
                 continue
             changed = self._change(task, folder)
             if changed is not None and not self._force:

@@ -1,19 +1,20 @@
 """`tleg study`: a grid of trainings from one file, on the slots that there are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tleg.cli.app import app
-from tleg.cli.options import JsonOption, takes_options
-from tleg.errors import ExitCode, concerning
+from tleg.cli.options import BatchOptions, JsonOption, takes_options
+from tleg.errors import ExitCode, InputError, concerning
 from tleg.recipes.fields import check_fields, option
 from tleg.terminal import say, write, write_json
 from tleg.text import format_count, printable
 
 if TYPE_CHECKING:
+    from tleg.runs.slurm import SlurmOptions
     from tleg.study.schedule import Progress
 
 
@@ -21,10 +22,28 @@ if TYPE_CHECKING:
 class StudyOptions:
     """How a study is trained."""
 
-    slots: int = option(1, help="Trainings at a time, each on its part of the cores.", least=1, most=1024)
+    slots: int | None = option(
+        None,
+        help="Trainings at a time, each on its part of the cores. Default: 1; with --slurm as many as there are.",
+        least=1,
+        most=1024,
+    )
+    slurm: bool = option(False, help="Submit every training as a batch job.", group="SLURM")
+    submit_only: bool = option(
+        False, help="Submit what can be submitted by now, and return; the same command goes on.", group="SLURM"
+    )
+    batch: BatchOptions = field(default_factory=BatchOptions)
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.submit_only and not self.slurm:
+            raise InputError("--submit-only belongs to --slurm", field=("submit-only", "slurm"), code="conflict")
+        _ = self.job
+
+    @property
+    def job(self) -> "SlurmOptions | None":
+        """What each batch job asks for; None without --slurm."""
+        return self.batch.job(self.slurm)
 
 
 @app.command()
@@ -47,7 +66,8 @@ def study(
     """Train a grid of arms over data, seeds and depths, and compare them: docs/study-files.md describes the file.
 
     Each training is a run in DIR/runs. Ctrl-C saves and stops those at work; the same command goes on where it stood, also
-    after a kill. What was measured is in DIR/results.json. Exits with 1 when a training failed.
+    after a kill. What was measured is in DIR/results.json. Exits with 1 when a training failed. With --slurm each
+    training is a job, behind those whose results it takes.
     """
     from tleg.api import run_study
     from tleg.serialize import encode
@@ -60,7 +80,15 @@ def study(
     if report is not None:
         with concerning("report"):
             check_report(Path(report), overwrite=force)
-    results = run_study(path, output, slots=options.slots, overwrite=force, progress=_show)
+    results = run_study(
+        path,
+        output,
+        slots=options.slots,
+        slurm=options.job,
+        wait=not options.submit_only,
+        overwrite=force,
+        progress=_show,
+    )
     if as_json:
         write_json(encode(results))
     else:
@@ -90,4 +118,7 @@ def _list(file: Path) -> None:
 
 
 def _show(progress: "Progress") -> None:
+    if progress.what == "left":
+        say(printable(progress.text))
+        return
     say(printable(f"{progress.done}/{progress.total} {progress.what} {progress.task}: {progress.text}"))

@@ -6,6 +6,7 @@ like any other: `tleg runs`, `tleg attach` and the workbench take it.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,15 +14,15 @@ from typing import Any, Final, Literal
 from tleg.errors import ExitCode, InputError, TlegError
 from tleg.recipes.io import to_values
 from tleg.recipes.recipes import TrainingRecipe
-from tleg.runs.control import request_stop
 from tleg.runs.listing import list_runs
-from tleg.runs.run import RunFolder
+from tleg.runs.run import LEARNGENE, MODEL, RunFolder
+from tleg.runs.slurm import stop
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, observe
 from tleg.study.collect import collect, epoch_seconds
 from tleg.study.file import Study
 from tleg.study.folder import StudyFolder
-from tleg.study.grid import Task, seed_tasks, speed_tasks, trying_tasks
+from tleg.study.grid import Task, list_tasks, seed_tasks, speed_tasks, trying_tasks
 from tleg.study.plan import Plan
 from tleg.study.results import Failed, StudyResults, Trained, write_results
 from tleg.study.slots import Here, Place
@@ -34,7 +35,8 @@ _TRIES: Final = 2
 # What a training may be computed with without being another one.
 _HOW: Final = frozenset({"threads", "workers", "device", "devices"})
 
-Happening = Literal["started", "resumed", "finished", "failed"]
+# 'left': what is at work goes on by itself, and nobody waits for it.
+Happening = Literal["started", "resumed", "finished", "failed", "left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +80,28 @@ class Scheduler:
         self._tries: dict[str, int] = {}
         self._strays: dict[str, dict[str, Any]] = {}
         self._working: dict[str, tuple[Task, RunFolder]] = {}
+        # Whose jobs SLURM dropped: they wait here, not there, until what they need is finished.
+        self._dropped: set[str] = set()
 
-    def train(self) -> StudyResults:
+    def train(self, *, wait: bool = True) -> StudyResults:
         """Train all that is not trained yet, and return what was measured, which is written as it grows.
 
         A training that fails is tried once more, then left out with all that needs it. KeyboardInterrupt saves and stops
         the trainings at work, and goes on to the caller; a second one leaves them at work. Raises InputError, before
         anything is trained, where a training of the folder has another recipe than the study now says.
+
+        wait  until all is trained; else what can start by now is started, and left to itself
         """
         with self.folder.at_work():
             self.folder.read()
             self._find_strays()
             self._check_same()
             try:
-                while self._turn():
-                    time.sleep(_LOOK_SECONDS)
+                if wait:
+                    while self._turn():
+                        time.sleep(_LOOK_SECONDS)
+                else:
+                    self._leave()
             except KeyboardInterrupt:
                 self._stop()
                 raise
@@ -100,6 +109,16 @@ class Scheduler:
                 results = self.results()
                 write_results(self.folder.results_file, results)
         return results
+
+    def _leave(self) -> None:
+        """Start what can start, until that changes nothing any more."""
+        known = -1
+        while known != (known := len(self._working) + len(self._trained) + len(self._failed)):
+            self._turn()
+        total, done = len(list_tasks(self.study)), len(self._trained) + len(self._failed)
+        left = total - done - len(self._working)
+        text = f"{done} of {total} trainings ended, {len(self._working)} are at work or in the queue"
+        self._report(Progress("left", "", done, total, f"{text}, {left} remain for the same command to go on with"))
 
     def results(self) -> StudyResults:
         """Return what was measured so far."""
@@ -132,16 +151,46 @@ class Scheduler:
 
     def _turn(self) -> bool:
         """Look at what is at work, start what can start; return whether there is something left to wait for."""
+        waiting = []
         for name, (task, folder) in list(self._working.items()):
+            if name not in self._working:  # What it needs did not end well, just now.
+                continue
             state = observe(folder)
-            if state.ended:
+            if state.state == "queued":
+                waiting.append(folder)
+            # SLURM may start a job again whose machine was lost.
+            elif state.ended and not (state.state == "lost" and self._place.chains and self._place.queued(folder)):
                 del self._working[name]
                 self._ended(task, folder, state)
+        for folder in self._place.gone(waiting):
+            self._drop(folder)
+        for task in self._ready():
+            self._follow(task)
         for task in self._ready():
             if self._place.limit is not None and len(self._working) >= self._place.limit:
                 break
             self._start(task)
         return bool(self._working) or next(self._ready(), None) is not None
+
+    def _drop(self, folder: RunFolder) -> None:
+        """Let go of a run whose job left the queue without having begun: what it needs failed, or somebody took it out."""
+        name, task = next((name, task) for name, (task, each) in self._working.items() if each == folder)
+        del self._working[name]
+        self._dropped.add(name)
+        self._take_out(folder)
+        if all(each in self._trained for each in task.needs.values()):
+            self._ended(task, folder, RunState(state="lost", message="its job left SLURM's queue without having begun"))
+
+    def _release(self, name: str) -> None:
+        """Take out of the queue what was put behind a training that did not end well."""
+        for other, (task, folder) in list(self._working.items()):
+            if name in task.needs.values() and observe(folder).state == "queued":
+                del self._working[other]
+                self._take_out(folder)
+
+    def _take_out(self, folder: RunFolder) -> None:
+        with suppress(TlegError):  # What SLURM does not take out fails there, for want of what it needs.
+            stop(folder)
 
     def _tasks(self) -> Iterator[Task]:
         """All trainings that are known by now: those of an arm's seeds once its values are chosen."""
@@ -171,38 +220,72 @@ class Scheduler:
             if lost := next((each for each in before if each in self._failed), None):
                 self._failed[task.name] = Failed(task=task.name, run="", reason=f"it needs {lost}, which failed")
                 self._say("failed", task.name, f"it needs {lost}, which failed")
-            elif all(each in self._trained for each in before):
+            elif all(each in self._trained or (each not in task.waits and self._goes_behind(task, each)) for each in before):
                 yield task
+
+    def _goes_behind(self, task: Task, name: str) -> bool:
+        """Whether a training may be put behind one that has not ended: both are jobs."""
+        if not self._place.chains or task.name in self._dropped or name not in self._working:
+            return False
+        return read_spec(self._working[name][1]).launch.job_id is not None
+
+    def _follow(self, task: Task) -> None:
+        """Take over a training that ended, is at work or is in the queue, whoever started it: it needs no slot."""
+        folder = self.folder.run_of(task.name)
+        if folder is None:
+            return
+        state = observe(folder)
+        if state.state != "finished" and not state.at_work and not (state.state == "queued" and self._place.queued(folder)):
+            return
+        try:
+            self._check_changed(task, folder)
+        except TlegError as error:
+            self._fail(task, folder.id, str(error))
+            return
+        if self.folder.run_of(task.name) is None:  # It is trained anew.
+            return
+        if state.state == "finished":
+            self._ended(task, folder, state)
+        else:
+            self._working[task.name] = task, folder
 
     def _start(self, task: Task) -> None:
         folder = self.folder.run_of(task.name)
+        after = [self._working[each][1] for each in task.needs.values() if each in self._working]
         try:
             folder = folder or self._adopt(task)
             # A training whose values were chosen on the way was not compared when the study began.
-            if folder is not None and (changed := self._change(task, folder)) is not None:
-                if not self._force:
-                    raise InputError(changed, field="study", code="changed")
-                folder = None
+            if folder is not None:
+                self._check_changed(task, folder)
+                folder = self.folder.run_of(task.name)
             if folder is None:
-                folder = self._place.make(self._recipe(task), self.folder.runs_dir, self._at_work())
+                later = tuple(task.needs) if self._place.chains else ()
+                folder = self._place.make(self._recipe(task), self.folder.runs_dir, self._at_work(), later)
                 self.folder.note(task.name, folder.id)
-                self._place.start(folder, ())
+                self._place.start(folder, after)
                 self._say("started", task.name, folder.id)
             else:
                 state = observe(folder)
                 if state.state == "finished":
                     self._ended(task, folder, state)
                     return
-                if state.state == "queued":
-                    self._place.start(folder, ())
-                    self._say("started", task.name, folder.id)
-                elif state.ended:
-                    self._place.resume(folder, (), self._at_work())
-                    self._say("resumed", task.name, folder.id)
+                if not state.at_work:
+                    if state.state == "queued" and read_spec(folder).launch.job_id is not None:
+                        stop(folder)
+                    self._place.resume(folder, after, self._at_work())
+                    self._say("started" if state.state == "queued" else "resumed", task.name, folder.id)
         except TlegError as error:
             self._fail(task, "" if folder is None else folder.id, str(error))
             return
         self._working[task.name] = task, folder
+
+    def _check_changed(self, task: Task, folder: RunFolder) -> None:
+        """Refuse a run of another recipe, or forget it with `force`. Raises InputError."""
+        changed = self._change(task, folder)
+        if changed is not None and not self._force:
+            raise InputError(changed, field="study", code="changed")
+        if changed is not None:
+            del self.folder.runs[task.name]
 
     def _at_work(self) -> list[RunFolder]:
         return [folder for _, folder in self._working.values()]
@@ -224,6 +307,7 @@ class Scheduler:
         hopeless = state.state == "stopped" or state.exit_code == ExitCode.USAGE
         if hopeless or self._tries[task.name] >= _TRIES:
             self._fail(task, folder.id, reason)
+        self._release(task.name)
 
     def _fail(self, task: Task, run: str, reason: str) -> None:
         self._failed[task.name] = Failed(task=task.name, run=run, reason=reason)
@@ -242,9 +326,13 @@ class Scheduler:
         return self._epoch[task]
 
     def _folders(self, task: Task) -> dict[str, Path]:
-        return {
-            name: (self.folder.runs_dir / self.folder.runs.get(name, "later")).absolute() for name in task.needs.values()
-        }
+        """What a training needs: runs, or for a job their results, which are there only once the runs are finished."""
+        places = {}
+        for option, name in task.needs.items():
+            run = RunFolder((self.folder.runs_dir / self.folder.runs.get(name, "later")).absolute())
+            result = run.exports / (LEARNGENE if option == "learngene" else MODEL)
+            places[name] = result if self._place.chains else run.path
+        return places
 
     def _find_strays(self) -> None:
         """Find the runs that were made and not noted, because something ended in between."""
@@ -270,11 +358,7 @@ class Scheduler:
             # How long a training is may not be measured yet; it is compared when it comes to its turn.
             if folder is None or self.plan.epochs(task) is None:
                 continue
-            changed = self._change(task, folder)
-            if changed is not None and not self._force:
-                raise InputError(changed, field="study", code="changed")
-            if changed is not None:
-                del self.folder.runs[task.name]
+            self._check_changed(task, folder)
 
     def _change(self, task: Task, folder: RunFolder) -> str | None:
         """What a training's run was trained with that the study now says otherwise, in a sentence."""
@@ -291,8 +375,8 @@ class Scheduler:
 
     def _stop(self) -> None:
         """Save and stop what is at work, and wait for that."""
-        for _, folder in self._working.values():
-            request_stop(folder)
+        for folder in self._at_work():
+            self._take_out(folder)
         end = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < end and not all(observe(folder).ended for _, folder in self._working.values()):
             time.sleep(_LOOK_SECONDS)

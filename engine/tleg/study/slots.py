@@ -13,6 +13,7 @@ from tleg.launch import make_training, resume_training
 from tleg.recipes.io import from_values, to_values
 from tleg.recipes.recipes import TrainingRecipe
 from tleg.runs.launch import launch
+from tleg.runs.processes import jobs_in_queue
 from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg.threads import AUTO, available_cores
@@ -40,8 +41,14 @@ class Place(ABC):
         """Where it is, in words."""
 
     @abstractmethod
-    def make(self, recipe: TrainingRecipe, runs_dir: Path, working: Sequence[RunFolder]) -> RunFolder:
-        """Make the run of a training. `working` are those at work. Raises TlegError."""
+    def make(
+        self, recipe: TrainingRecipe, runs_dir: Path, working: Sequence[RunFolder], later: Sequence[str] = ()
+    ) -> RunFolder:
+        """Make the run of a training. Raises TlegError.
+
+        working  the runs at work
+        later    options that name a result which is not there yet
+        """
 
     @abstractmethod
     def start(self, folder: RunFolder, after: Sequence[RunFolder]) -> None:
@@ -49,7 +56,15 @@ class Place(ABC):
 
     @abstractmethod
     def resume(self, folder: RunFolder, after: Sequence[RunFolder], working: Sequence[RunFolder]) -> None:
-        """Start a run that ended again, behind others. Raises TlegError."""
+        """Start a run again that ended, or that waits for nobody, behind others. Raises TlegError."""
+
+    @abstractmethod
+    def queued(self, folder: RunFolder) -> bool:
+        """Whether a run waits for its turn as a job of SLURM."""
+
+    def gone(self, waiting: Sequence[RunFolder]) -> list[RunFolder]:
+        """Return those of the runs in the state 'queued' that nobody will start."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +95,15 @@ class Here(Place):
         gpus = f", {self.devices} GPUs" if self._shares else ""
         return f"{available_cores()} processor cores{gpus}; {self.slots} training{'s' * (self.slots > 1)} at a time"
 
-    def make(self, recipe: TrainingRecipe, runs_dir: Path, working: Sequence[RunFolder]) -> RunFolder:
+    def make(
+        self, recipe: TrainingRecipe, runs_dir: Path, working: Sequence[RunFolder], later: Sequence[str] = ()
+    ) -> RunFolder:
         """Make the run of a training, with its part of the cores and the GPU that has the fewest at work."""
         values = to_values(recipe)
         if recipe.compute.threads == AUTO:
             values["threads"] = str(max(1, available_cores() // self.slots))
         values |= self._device(recipe.compute.device, recipe.compute.processes, working)
-        return make_training(from_values(recipe.kind, values), runs_dir)
+        return make_training(from_values(recipe.kind, values), runs_dir, later=later)
 
     def start(self, folder: RunFolder, after: Sequence[RunFolder]) -> None:
         """Start a run. Here none is put behind others."""
@@ -97,6 +114,11 @@ class Here(Place):
         values = read_spec(folder).recipe
         changes = self._device(str(values.get("device", AUTO)), values.get("devices") or 1, working, again=True)
         resume_training(folder, changes, "here")
+
+    def queued(self, folder: RunFolder) -> bool:
+        """Whether a run of a study that was begun with SLURM is still a job there."""
+        job = read_spec(folder).launch.job_id
+        return job is not None and job in (jobs_in_queue() or ())
 
     @property
     def _shares(self) -> bool:

@@ -365,7 +365,7 @@ def run_study(
     file: Name,
     output: Name | None = None,
     *,
-    slots: int | None = None,
+    slots: "int | Literal['auto'] | None" = None,
     slurm: "SlurmOptions | None" = None,
     wait: bool = True,
     overwrite: bool = False,
@@ -374,8 +374,8 @@ def run_study(
     """Train what a study's file asks for and is not trained yet, and return what was measured.
 
     output     the study's folder; None is the file without its ending
-    slots      trainings at a time, each with its part of the processor's cores; None is one. Jobs in SLURM's queue at a
-               time; None is as many as there are
+    slots      trainings at a time, each with its part of the processor's cores; None is one, 'auto' one for each GPU. Jobs
+               in SLURM's queue at a time; None is as many as there are
     slurm      every training is a batch job that asks for this
     wait       until all is trained; False, with `slurm` alone, submits what can be submitted by now
     overwrite  train anew what the file now says otherwise than when it was trained
@@ -391,8 +391,10 @@ def run_study(
     from tleg.study.folder import StudyFolder
     from tleg.study.plan import check_grid
     from tleg.study.schedule import Scheduler
-    from tleg.study.slots import Here
+    from tleg.study.slots import Here, count_devices
 
+    if slots == "auto":
+        slots = max(1, count_devices())
     if slurm is None and not wait:
         raise InputError("only jobs of SLURM go on without who waits for them", field=("wait", "slurm"), code="conflict")
     path = Path(file)

@@ -117,6 +117,27 @@ def test_at_most_so_many_jobs_are_in_the_queue(held: Cluster, tmp_path: Path) ->
     assert len(held.commands()) == 6
 
 
+def test_jobs_are_found_again_whichever_arm_comes_first(held: Cluster, tmp_path: Path) -> None:
+    values = document(arms={name: ARMS[name] for name in ("further", "gene")})
+    submit(values, tmp_path / "study")
+    submit(values, tmp_path / "study")
+    assert len(held.commands()) == 3
+    assert not held.ended()
+
+
+def test_what_is_trained_anew_leaves_the_queue(held: Cluster, tmp_path: Path) -> None:
+    values = document(arms={"gene": ARMS["gene"]})
+    submit(values, tmp_path / "study")
+    values["arms"] = {"gene": {"kind": "learn", "lr": 1e-2}}
+    said: list[Progress] = []
+    study, folder = make_study(values), StudyFolder(tmp_path / "study")
+    with pytest.raises(InputError, match="was trained with another lr"):
+        Scheduler(study, folder, Batch(SlurmOptions())).train(wait=False)
+    Scheduler(study, folder, Batch(SlurmOptions()), force=True, report=said.append).train(wait=False)
+    assert [each.what for each in said] == ["started", "left"]
+    assert (list(held.commands()), held.ended()) == (["100", "101"], {"100": "cancelled"})
+
+
 def test_a_job_that_left_the_queue_is_submitted_again(held: Cluster, tmp_path: Path) -> None:
     folder, values = tmp_path / "study", document(arms={name: ARMS[name] for name in ("gene", "further")})
     submit(values, folder)
@@ -267,7 +288,9 @@ def test_the_options_of_the_command(held: Cluster, run_cli: Any, tmp_path: Path)
     for words, says in (
         (("--submit-only",), "--submit-only belongs to --slurm"),
         (("--partition", "gpu"), "belong to --slurm"),
-        (("--slurm", "--slots", "0"), "slots"),
+        (("--slurm", "--slots", "0"), "slots are 1 to 1024, not 0"),
+        (("--slots", "many"), "slots are a number or auto, not 'many'"),
+        (("--slurm", "--slots", "auto"), "--slots auto counts GPUs here"),
     ):
         done: CommandResult = run_cli("study", file, *words)
         assert (done.code, says in done.stderr) == (2, True), done.stderr

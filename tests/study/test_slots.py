@@ -92,6 +92,19 @@ def test_devices_are_counted_for_several_slots_alone(monkeypatch: pytest.MonkeyP
     assert caught.value.field == "slots"
 
 
+def test_auto_is_a_slot_for_each_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tleg
+
+    file = tmp_path / "study.toml"
+    file.write_text('depths = [2]\n[data.d]\ndata = "digits"\n[arms.a]\nkind = "train"\nmodel = "vit_tiny_patch16_224"\n')
+    seen = []
+    monkeypatch.setattr("tleg.study.schedule.Scheduler.train", lambda self, wait: seen.append(self._place))
+    for count in (0, 3):
+        monkeypatch.setattr(slots, "count_devices", lambda count=count: count)
+        tleg.run_study(file, slots="auto")
+    assert seen == [Here(1, 0), Here(3, 3)]
+
+
 def test_without_a_driver_torch_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import sys; from tleg.study import slots; slots._DRIVERS = ('/dev/nothing',); "

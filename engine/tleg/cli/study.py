@@ -1,8 +1,9 @@
 """`tleg study`: a grid of trainings from one file, on the slots that there are."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -18,15 +19,17 @@ if TYPE_CHECKING:
     from tleg.study.schedule import Progress
 
 
+_MOST_SLOTS: Final = 1024
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyOptions:
     """How a study is trained."""
 
-    slots: int | None = option(
+    slots: str | None = option(
         None,
-        help="Trainings at a time, each on its part of the cores. Default: 1; with --slurm as many as there are.",
-        least=1,
-        most=1024,
+        help="Trainings at a time, each on its part of the cores; auto: one a GPU. Default: 1; with --slurm all there are.",
+        metavar="N|auto",
     )
     slurm: bool = option(False, help="Submit every training as a batch job.", group="SLURM")
     submit_only: bool = option(
@@ -36,9 +39,25 @@ class StudyOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        _ = self.trainings
         if self.submit_only and not self.slurm:
             raise InputError("--submit-only belongs to --slurm", field=("submit-only", "slurm"), code="conflict")
         _ = self.job
+
+    @property
+    def trainings(self) -> int | Literal["auto"] | None:
+        """The trainings at a time; 'auto' is as many as there are GPUs here."""
+        if self.slots is None:
+            return None
+        if self.slots == "auto":
+            if self.slurm:
+                raise InputError("--slots auto counts GPUs here, and jobs run elsewhere", field="slots", code="conflict")
+            return "auto"
+        if not re.fullmatch(r"\d{1,6}", self.slots, re.ASCII):
+            raise InputError(f"slots are a number or auto, not '{self.slots}'", field="slots", code="malformed")
+        if not 1 <= int(self.slots) <= _MOST_SLOTS:
+            raise InputError(f"slots are 1 to {_MOST_SLOTS}, not {self.slots}", field="slots", code="out-of-range")
+        return int(self.slots)
 
     @property
     def job(self) -> "SlurmOptions | None":
@@ -83,7 +102,7 @@ def study(
     results = run_study(
         path,
         output,
-        slots=options.slots,
+        slots=options.trainings,
         slurm=options.job,
         wait=not options.submit_only,
         overwrite=force,

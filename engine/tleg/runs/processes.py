@@ -145,7 +145,7 @@ def job_waits(job_id: str | None) -> bool:
 def jobs_in_queue() -> frozenset[str] | None:
     """Return the numbers of this user's jobs in SLURM's queue, running or not; None where SLURM does not say."""
     with suppress(TlegError):
-        return frozenset(run_program(["squeue", "--noheader", "--format=%A", f"--user={os.getuid()}"]).split())
+        return frozenset(run_program(["squeue", "--all", "--noheader", "--format=%A", f"--user={os.getuid()}"]).split())
     return None
 
 

@@ -99,7 +99,7 @@ class Plan:
             recipe = self._sketch(task)
             try:
                 self._macs[key] = training_macs(self._forward(task), self._teacher(task, recipe))
-            except TlegError as error:
+            except (TlegError, OSError) as error:
                 raise InputError(
                     f"what the arm '{task.arm.name}' computes is not known ({error}); give it epochs of its own",
                     field="study",

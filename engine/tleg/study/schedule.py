@@ -164,8 +164,9 @@ class Scheduler:
                 self._ended(task, folder, state)
         for folder in self._place.gone(waiting):
             self._drop(folder)
-        for task in self._ready():
-            self._follow(task)
+        # Whoever comes first in the file: what is behind another is known once that one is.
+        while [task for task in self._ready() if self._follow(task)]:
+            pass
         for task in self._ready():
             if self._place.limit is not None and len(self._working) >= self._place.limit:
                 break
@@ -229,25 +230,26 @@ class Scheduler:
             return False
         return read_spec(self._working[name][1]).launch.job_id is not None
 
-    def _follow(self, task: Task) -> None:
+    def _follow(self, task: Task) -> bool:
         """Take over a training that ended, is at work or is in the queue, whoever started it: it needs no slot."""
         folder = self.folder.run_of(task.name)
         if folder is None:
-            return
+            return False
         state = observe(folder)
         if state.state != "finished" and not state.at_work and not (state.state == "queued" and self._place.queued(folder)):
-            return
+            return False
         try:
             self._check_changed(task, folder)
         except TlegError as error:
             self._fail(task, folder.id, str(error))
-            return
+            return True
         if self.folder.run_of(task.name) is None:  # It is trained anew.
-            return
+            return True
         if state.state == "finished":
             self._ended(task, folder, state)
         else:
             self._working[task.name] = task, folder
+        return True
 
     def _start(self, task: Task) -> None:
         folder = self.folder.run_of(task.name)
@@ -285,6 +287,8 @@ class Scheduler:
         if changed is not None and not self._force:
             raise InputError(changed, field="study", code="changed")
         if changed is not None:
+            if not observe(folder).ended:
+                self._take_out(folder)
             del self.folder.runs[task.name]
 
     def _at_work(self) -> list[RunFolder]:

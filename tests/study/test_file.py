@@ -113,7 +113,12 @@ def test_a_file_that_is_no_study(tmp_path: Path) -> None:
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
         lambda inner: (
             st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["arms", "data", "common", "seeds", "depths", "kind", "tune", "lr"]), inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["arms", "data", "common", "seeds", "depths", "kind", "tune", "lr", "budget", "macs", "epochs", "of"]
+                ),
+                inner,
+            )
         ),
         max_leaves=12,
     )

@@ -185,6 +185,30 @@ def test_what_waits_for_a_training_that_fails_is_taken_out(
     assert held.ended() == {"100": "1", "103": "1", **dict.fromkeys(("101", "102", "104", "105"), "cancelled")}
 
 
+def test_what_is_behind_a_job_that_vanished_waits_here_until_that_is_done(
+    held: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_LOOK_SECONDS", 0.0)
+    folder, values = tmp_path / "study", document(arms={name: ARMS[name] for name in ("gene", "further")}, depths=[2])
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            held.end("101", "cancelled")
+        if looks == 5:
+            # Not put behind the same job again, which somebody or SLURM did not want.
+            assert list(held.commands()) == ["100", "101"]
+            gene = run_of(folder, "gene/digits/seed-0")
+            write_state(gene, replace(read_state(gene), state="failed", message="refused", exit_code=2))
+
+    at_each_look(monkeypatch, look)
+    results = scheduler_of(values, folder, []).train()
+    assert [each.reason for each in results.failed] == ["refused", "it needs gene/digits/seed-0, which failed"]
+    assert list(held.commands()) == ["100", "101"]
+
+
 def test_a_job_that_vanishes_while_it_is_waited_for(held: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_LOOK_SECONDS", 0.0)
     at_each_look(monkeypatch, lambda: end_all(held))
@@ -318,7 +342,7 @@ def test_a_study_is_trained_by_jobs(digits: Path, tmp_path: Path) -> None:
     results = scheduler_of(values, folder, said, most=2).train()
     assert results.complete, results.failed
     assert len(results.trained) == 5
-    assert results.machine.startswith("jobs of SLURM from ")
+    assert results.machine == "jobs of SLURM, partition gpu, 2 at a time"
     gene = next(each for each in results.trained if each.arm == "gene")
     for each in results.trained:
         if each.arm == "further":

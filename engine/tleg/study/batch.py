@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from tleg.errors import InputError, TlegError
 from tleg.launch import make_training, resume_training, submit_training
 from tleg.recipes.recipes import TrainingRecipe
-from tleg.runs.processes import find_program, hostname, jobs_in_queue
+from tleg.runs.processes import find_program, jobs_in_queue
 from tleg.runs.run import RunFolder
 from tleg.runs.slurm import SlurmOptions
 from tleg.runs.spec import read_spec
@@ -50,10 +50,10 @@ class Batch(Place):
 
     @property
     def machine(self) -> str:
-        """The cluster, as far as it has a name."""
+        """What is known of it here."""
         most = "" if self.most is None else f", {self.most} at a time"
         partition = "" if self.options.partition is None else f", partition {self.options.partition}"
-        return f"jobs of SLURM from {hostname()}{partition}{most}"
+        return f"jobs of SLURM{partition}{most}"
 
     def make(
         self, recipe: TrainingRecipe, runs_dir: Path, working: Sequence[RunFolder], later: Sequence[str] = ()

@@ -175,7 +175,10 @@ class Scheduler:
 
     def _drop(self, folder: RunFolder) -> None:
         """Let go of a run whose job left the queue without having begun: what it needs failed, or somebody took it out."""
-        name, task = next((name, task) for name, (task, each) in self._working.items() if each == folder)
+        found = next(((name, task) for name, (task, each) in self._working.items() if each == folder), None)
+        if found is None:  # It was taken out a moment ago.
+            return
+        name, task = found
         del self._working[name]
         self._dropped.add(name)
         self._take_out(folder)

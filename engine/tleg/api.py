@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tleg.models.weights import Which
     from tleg.recipes.analysis import Analysis
     from tleg.recipes.evaluation import Evaluation
+    from tleg.runs.slurm import SlurmOptions
     from tleg.study.compare import Comparison
     from tleg.study.results import StudyResults
     from tleg.study.schedule import Progress
@@ -364,31 +365,45 @@ def run_study(
     file: Name,
     output: Name | None = None,
     *,
-    slots: int = 1,
+    slots: "int | Literal['auto'] | None" = None,
+    slurm: "SlurmOptions | None" = None,
+    wait: bool = True,
     overwrite: bool = False,
     progress: "Callable[[Progress], None] | None" = None,
 ) -> "StudyResults":
     """Train what a study's file asks for and is not trained yet, and return what was measured.
 
     output     the study's folder; None is the file without its ending
-    slots      trainings at a time, each with its part of the processor's cores
+    slots      trainings at a time, each with its part of the processor's cores; None is one, 'auto' one for each GPU. Jobs
+               in SLURM's queue at a time; None is as many as there are
+    slurm      every training is a batch job that asks for this
+    wait       until all is trained; False, with `slurm` alone, submits what can be submitted by now
     overwrite  train anew what the file now says otherwise than when it was trained
     progress   called with all that happens
 
     The results are in `results.json` of the folder as well, as far as they are known, at any moment. Raises InputError
     before the first training for what is wrong in the file; a training that fails is in the results. KeyboardInterrupt
-    saves and stops the trainings at work.
+    saves and stops the trainings at work, and takes waiting jobs out of the queue.
     """
+    from tleg.errors import InputError
+    from tleg.study.batch import Batch
     from tleg.study.file import read_study
-    from tleg.study.grid import check_grid
-    from tleg.study.schedule import Scheduler, StudyFolder
+    from tleg.study.folder import StudyFolder
+    from tleg.study.plan import check_grid
+    from tleg.study.schedule import Scheduler
+    from tleg.study.slots import Here, count_devices
 
+    if slots == "auto":
+        slots = max(1, count_devices())
+    if slurm is None and not wait:
+        raise InputError("only jobs of SLURM go on without who waits for them", field=("wait", "slurm"), code="conflict")
     path = Path(file)
     study = read_study(path)
-    check_grid(study)
     folder = StudyFolder(path.with_suffix("") if output is None else Path(output))
-    scheduler = Scheduler(study, folder, slots, force=overwrite, report=progress or (lambda _: None))
-    return scheduler.train()
+    place = Here(1 if slots is None else slots) if slurm is None else Batch(slurm, slots)
+    scheduler = Scheduler(study, folder, place, force=overwrite, report=progress or (lambda _: None))
+    check_grid(study, scheduler.plan)
+    return scheduler.train(wait=wait)
 
 
 def compare_runs(runs: "Sequence[Name]", runs_dir: Name | None = None) -> "Comparison":

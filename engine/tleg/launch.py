@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -57,8 +57,11 @@ def make_training(
     output: str | None = None,
     overwrite: bool = False,
     slurm: SlurmOptions | None = None,
+    later: Collection[str] = (),
 ) -> RunFolder:
     """Make the run of a recipe, in the state 'queued': `tleg.runs.launch.launch` or `tleg.runs.slurm.submit` starts it.
+
+    later  options of the recipe that name a path where nothing is yet, and something will be when the run starts
 
     Runs that the recipe names by id become paths. Raises InputError, before anything is made, when the output cannot be
     written, and TlegError when the operating system refuses.
@@ -66,7 +69,7 @@ def make_training(
     if output is not None:
         check_output(recipe, Path(output), overwrite=overwrite)
     _check_restarts(recipe.compute.max_restarts, slurm)
-    recipe = with_paths(recipe, runs_dir)
+    recipe = with_paths(recipe, runs_dir, later)
     compute = recipe.compute
     name, ending = _name(recipe)
     return create_run(
@@ -89,13 +92,15 @@ def training_command(recipe: TrainingRecipe, output: str | None = None) -> tuple
     return words if output is None else (*words, "--output", output)
 
 
-def submit_training(folder: RunFolder) -> str:
+def submit_training(folder: RunFolder, after: Sequence[str] = ()) -> str:
     """Put a run that was just made into SLURM's queue and return the number of its job; one that is not taken is removed.
+
+    after  jobs that must end well before this one starts
 
     Raises what `tleg.runs.slurm.submit` raises.
     """
     try:
-        return submit(folder)
+        return submit(folder, after)
     except TlegError:
         if not folder.job_file.exists():  # Else there is a job, which could not be noted.
             remove_run(folder)
@@ -109,15 +114,17 @@ def resume_training(
     *,
     overwrite: bool = False,
     accept_changed: bool = False,
+    after: Sequence[str] = (),
 ) -> str | None:
     """Start a run again from its last checkpoint; return the number of its batch job, or None where it runs by itself.
 
     A run on several machines gets ready alone: `tleg.runs.launch.node_command` is what a person starts on each.
 
-    changes    option name -> value, of what may change on the way: epochs, devices, accumulate, workers, threads,
+    changes    option name -> value, of what may change on the way: epochs, device, devices, accumulate, workers, threads,
                max-restarts; noted in spec.json as an amendment
     place      a batch job with these options, or 'here', on this machine; None is where it ran before
     overwrite  replace what is at the output, also where this run did not put it there
+    after      jobs that must end well before its batch job starts
     accept_changed  go on although images, or weights that the run names, are others than when it began
 
     Raises InputError for a run that is at work, that has nothing left to do, or whose output may not be replaced, for a
@@ -164,7 +171,7 @@ def resume_training(
         if amended != spec:
             write_spec(folder, amended)
         if slurm is not None:
-            return submit(folder)
+            return submit(folder, after)
         if amended.launch.nodes > 1:
             make_ready(folder)
         else:
@@ -251,8 +258,10 @@ def _settled(folder: RunFolder) -> RunState:
     return state
 
 
-def with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:
+def with_paths(recipe: TrainingRecipe, runs_dir: Path, later: Collection[str] = ()) -> TrainingRecipe:
     """Look at the models that the recipe names; runs among them become paths: an id is one in one folder of runs alone.
+
+    later  options whose path the trainer alone looks at
 
     Raises InputError for a name that means nothing, several things, or something else than is needed there. What is in a
     file is looked at by the trainer, and so is whether timm knows a name.
@@ -260,7 +269,7 @@ def with_paths(recipe: TrainingRecipe, runs_dir: Path) -> TrainingRecipe:
     changes: dict[str, Any] = {}
     for name, kinds in _MODELS.items():
         text = getattr(recipe, name, None)
-        if text is None:
+        if text is None or name in later:
             continue
         with concerning(name):
             reference = expect(resolve(text, runs_dir, download="timm" in kinds), *kinds)

@@ -117,6 +117,16 @@ def test_a_result_says_what_is_stored_and_what_training_took(runs_dir: Path, lea
     assert run.macs == 3 * 300 * sum(header.cost.macs.at(depth) for depth in depths) // 2
 
 
+def test_a_sandwich_computes_three_depths_a_step(runs_dir: Path, learngene_file: Path) -> None:
+    macs = tleg.read_header(learngene_file).cost.macs
+    for name in ("a", "b"):
+        folder = make(runs_dir, name, {3: 50.0}, sample_depths="3,4,6,8", sampling="sandwich", seed=ord(name))
+        folder.exports.mkdir(exist_ok=True)
+        shutil.copy(learngene_file, folder.exports / "learngene.safetensors")
+    run = tleg.compare_runs(["run-a", "run-b"], runs_dir).runs[0]
+    assert run.macs == 3 * 300 * (macs.at(8) + macs.at(3) + (macs.at(4) + macs.at(6)) // 2)
+
+
 def test_a_descendant_counts_by_its_learngene(runs_dir: Path, learngene_file: Path) -> None:
     import numpy as np
     from safetensors.numpy import save_file

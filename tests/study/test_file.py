@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.study.documents import document
 from tleg.errors import FileFormatError, InputError
 from tleg.study.file import make_study, read_study
-from tleg.study.grid import check_grid, list_tasks
+from tleg.study.grid import list_tasks
+from tleg.study.plan import check_grid
 
 PAGE = Path(__file__).parents[2] / "docs" / "study-files.md"
 
@@ -29,7 +30,7 @@ def test_a_grid_has_every_arm_seed_and_depth() -> None:
         "further/digits/seed-5/depth-2",
         "further/digits/seed-5/depth-3",
     ]
-    assert check_grid(study) == 8
+    assert len(check_grid(study)) == 8
 
 
 def test_options_of_the_arm_go_before_those_of_its_kind_and_of_all() -> None:
@@ -112,7 +113,12 @@ def test_a_file_that_is_no_study(tmp_path: Path) -> None:
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
         lambda inner: (
             st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["arms", "data", "common", "seeds", "depths", "kind", "tune", "lr"]), inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["arms", "data", "common", "seeds", "depths", "kind", "tune", "lr", "budget", "macs", "epochs", "of"]
+                ),
+                inner,
+            )
         ),
         max_leaves=12,
     )
@@ -127,4 +133,4 @@ def test_the_example_of_the_documentation_is_a_study() -> None:
     text = PAGE.read_text().split("```toml\n")[1].split("```")[0]
     study = make_study(tomllib.loads(text), text)
     # Two rates for two learngenes and, at four depths, for models alone; then three seeds.
-    assert check_grid(study) == 2 * 2 + 2 * 4 + 3 * (1 + 1 + 4 + 4)
+    assert len(check_grid(study)) == 2 * 2 + 2 * 4 + 3 * (1 + 1 + 4 + 4)

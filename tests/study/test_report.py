@@ -243,3 +243,28 @@ def test_more_arms_than_colours_have_other_marks(tmp_path: Path) -> None:
     ElementTree.fromstring(svg)
     assert svg.count("an arm with a rather") == 20
     assert svg.count('width="8" height="8"') == 8 * (3 + 1)
+
+
+@pytest.mark.parametrize(
+    ("budget", "says"),
+    [
+        ({"epochs": 1}, "1 epoch"),
+        ({"epochs": {"linear": 5, "free": 5}}, "5 epochs"),
+        ({"epochs": {"linear": 5, "free": 5, "fine": 1, "new": None}}, "5 epochs (fine: 1 epoch)"),
+        ({"epochs": {"linear": 1, "free": 3}}, "3 epochs (linear: 1 epoch)"),
+        ({"images": 360000, "of": "family"}, "360,000 images for all depths of an arm together"),
+        (
+            {"minutes": 1.5, "of": "training", "own": {"fine": 1, "free": 2}},
+            "1.5 minutes (fine: 1 epoch and free: 2 epochs)",
+        ),
+        ({"macs": 1.2e15, "of": "training"}, "1200.00 T MACs"),
+    ],
+)
+def test_a_budget_in_words(tmp_path: Path, budget: dict[str, Any], says: str) -> None:
+    write_report(replace(made(), budget=budget), tmp_path / "report")
+    assert f", each on a budget of {says}." in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_without_known_epochs_no_budget_is_told(tmp_path: Path) -> None:
+    write_report(replace(made(), budget={"epochs": {"linear": None}}), tmp_path / "report")
+    assert "budget" not in (tmp_path / "report" / "report.md").read_text().split("```")[0]

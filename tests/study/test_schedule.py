@@ -12,31 +12,24 @@ from typing import Any
 import pytest
 
 from tests.conftest import CommandResult
-from tests.study.documents import document
-from tests.training.conftest import load_digits_data
+from tests.study.documents import MODEL, document
 from tleg.errors import InputError
 from tleg.learngene.container import read_file
 from tleg.runs.listing import list_runs
+from tleg.study.collect import epoch_seconds
+from tleg.study.compute import count_model
 from tleg.study.file import make_study
+from tleg.study.folder import StudyFolder
+from tleg.study.plan import Plan, check_grid
 from tleg.study.results import StudyResults, read_results
-from tleg.study.schedule import Progress, Scheduler, StudyFolder
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1,000 training and 200 validation images as a folder."""
-    root, data = tmp_path_factory.mktemp("digits"), load_digits_data()
-    for split, images, most in (("train", data.train, 1000), ("val", data.validation, 200)):
-        for index in range(most):
-            folder = root / split / str(images.label(index))
-            folder.mkdir(parents=True, exist_ok=True)
-            images.image(index).save(folder / f"{index}.png")
-    return root
+from tleg.study.schedule import Progress, Scheduler
+from tleg.study.slots import Here
+from tleg.text import format_count
 
 
 def study_of(values: dict[str, Any], folder: Path, slots: int = 2, **given: Any) -> tuple[StudyResults, list[Progress]]:
     said: list[Progress] = []
-    scheduler = Scheduler(make_study(values), StudyFolder(folder), slots, report=said.append, **given)
+    scheduler = Scheduler(make_study(values), StudyFolder(folder), Here(slots), report=said.append, **given)
     return scheduler.train(), said
 
 
@@ -143,18 +136,13 @@ def test_one_works_on_a_folder_at_a_time(tmp_path: Path) -> None:
         study_of(document(), tmp_path / "file" / "study")
 
 
-def test_slots_are_at_least_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="at least 1 slot"):
-        Scheduler(make_study(document()), StudyFolder(tmp_path), 0)
-
-
 def test_the_command_checks_and_lists(run_cli: Any, tmp_path: Path) -> None:
     file = tmp_path / "study.toml"
     file.write_text(
         'seeds = [0]\ndepths = [2]\n[data.d]\ndata = "digits"\n[arms.a]\nkind = "train"\nmodel = "vit_tiny_patch16_224"\n'
     )
     done: CommandResult = run_cli("study", file, "--dry-run")
-    assert (done.code, done.stdout) == (0, "a/d/seed-0/depth-2\n")
+    assert (done.code, done.stdout) == (0, "a/d/seed-0/depth-2  10 epochs\n")
     file.write_text("seeds = 3")
     done = run_cli("study", file)
     assert done.code == 2
@@ -162,15 +150,102 @@ def test_the_command_checks_and_lists(run_cli: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "study").exists()
 
 
+def test_a_dry_run_shows_epochs_and_computing(run_cli: Any, digits: Path, tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    text = (
+        f'seeds = [0]\ndepths = [2, 3]\nbudget = {{ images = 4000, of = "family" }}\n[data.d]\ndata = "{digits}"\n'
+        '[arms.a]\nkind = "train"\nmodel = "vit_tiny_patch16_224"\n'
+        "model-arg = { img_size = 8, patch_size = 2, embed_dim = 32, num_heads = 2 }\n"
+    )
+    file.write_text(text)
+    macs = [
+        format_count(3 * 2 * 1000 * count_model("vit_tiny_patch16_224", {**MODEL, "depth": depth}, 10, (3, 8, 8)).macs)
+        for depth in (2, 3)
+    ]
+    done: CommandResult = run_cli("study", file, "--dry-run")
+    assert done.stdout.splitlines() == [
+        f"a/d/seed-0/depth-2  2 epochs  {macs[0]} MACs",
+        f"a/d/seed-0/depth-3  2 epochs  {macs[1]} MACs",
+    ]
+    file.write_text(text.replace("images = 4000", "minutes = 4"))
+    done = run_cli("study", file, "--dry-run")
+    assert [line.split("  ")[:2] for line in done.stdout.splitlines()] == [
+        ["a/d/speed/depth-2", "1 epoch"],
+        ["a/d/speed/depth-3", "1 epoch"],
+        ["a/d/seed-0/depth-2", "as many epochs as time allows"],
+        ["a/d/seed-0/depth-3", "as many epochs as time allows"],
+    ]
+
+
+@pytest.mark.slow
+def test_a_budget_of_time_is_measured_first_and_again_the_same(digits: Path, tmp_path: Path) -> None:
+    arms = {"free": {"kind": "train", "lr": 1e-3}, "other": {"kind": "train", "lr": 1e-3, "epochs": 1}}
+    values = {**document(digits, arms=arms, depths=[2]), "budget": {"minutes": 1e-9}}
+    del values["epochs"]
+    results, said = study_of(values, tmp_path / "study")
+    assert next(each.task for each in said if each.what == "started") == "free/digits/speed/depth-2"
+    # What it is enough for is known once an epoch was measured; the training fails with that, and no other does.
+    (failed,) = results.failed
+    assert failed.task == "free/digits/seed-0/depth-2"
+    assert "a budget of 1e-09 minutes is less than half an epoch" in failed.reason
+    assert [each.task for each in results.trained] == ["other/digits/seed-0/depth-2"]
+    runs = StudyFolder(tmp_path / "study")
+    runs.read()
+    speed = runs.run_of("free/digits/speed/depth-2")
+    assert speed is not None
+    seconds = epoch_seconds(speed)
+    assert seconds is not None
+    assert 0 < seconds < 60
+    # Time for two epochs, as that one run says: also when the study goes on.
+    values["budget"] = {"minutes": 2 * seconds / 60}
+    for _ in range(2):
+        results, said = study_of(values, tmp_path / "study")
+        assert results.complete
+        assert [each.epochs for each in results.trained] == [2, 1]
+    assert not [each for each in said if each.what == "started"]
+    assert results.budget == {"minutes": 2 * seconds / 60, "of": "training", "own": {"other": 1}}
+
+
+@pytest.mark.slow
+def test_a_sandwich_and_a_teacher_are_counted(digits: Path, tmp_path: Path) -> None:
+    arms = {
+        "big": {"kind": "train", "lr": 3e-3, "epochs": 8},
+        "gene": {"kind": "learn", "lr": 1e-3, "sampling": "sandwich", "teacher": "arm:big", "teacher-depth": 3},
+        "labels": {
+            "kind": "finetune",
+            "start": "gene",
+            "teacher": "arm:big",
+            "teacher-depth": 3,
+            "distillation-weight": 0.0,
+        },
+    }
+    values = document(digits, arms=arms, depths=[2, 3], epochs=1)
+    plan = Plan(make_study(values))
+    planned = {each.task.name: plan.macs(each) for each in check_grid(make_study(values), plan)}
+    results, _ = study_of(values, tmp_path / "study")
+    assert results.complete, results.failed
+    macs = {each.task.removeprefix(f"{each.arm}/digits/seed-0"): each.macs for each in results.trained if each.arm == "big"}
+    (gene,) = (each for each in results.trained if each.arm == "gene")
+    header = read_file(tmp_path / "study" / "runs" / gene.run / "exports" / "learngene.safetensors").header
+    deep, shallow = (header.cost.macs.at(depth) for depth in (3, 2))
+    # timm's ViT has a class token, a learngene's has none.
+    teacher = (macs["/depth-3"] or 0) / (3 * 8000)
+    assert teacher > deep
+    assert gene.macs == 1000 * (3 * (deep + shallow) + teacher)
+    labels = [each.macs for each in results.trained if each.arm == "labels"]
+    assert labels == [3 * 1000 * shallow, 3 * 1000 * deep]
+    # What is measured is what was planned.
+    assert planned == {each.task: each.macs for each in results.trained}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_study_that_was_ended_goes_on(digits: Path, tmp_path: Path, child_environment: Any, number: int) -> None:
     file, folder = tmp_path / "s.py", tmp_path / "study"
     values = document(digits, epochs=40)
-    file.write_text(
-        f"from tleg.study.file import make_study\nfrom tleg.study.schedule import *\n"
-        f"Scheduler(make_study({values!r}), StudyFolder(__import__('pathlib').Path({str(folder)!r})), 2).train()\n"
-    )
+    modules = ("tleg.study.folder", "tleg.study.schedule", "tleg.study.slots", "tleg.study.file", "pathlib")
+    imports = "".join(f"from {module} import *\n" for module in modules)
+    file.write_text(f"{imports}Scheduler(make_study({values!r}), StudyFolder(Path({str(folder)!r})), Here(2)).train()\n")
     with subprocess.Popen([sys.executable, file], env=child_environment(), start_new_session=True) as child:
         end = time.monotonic() + 60
         while time.monotonic() < end and not list((folder / "runs").glob("*/checkpoints/step-*")):

@@ -142,6 +142,13 @@ def job_waits(job_id: str | None) -> bool:
     return False
 
 
+def jobs_in_queue() -> frozenset[str] | None:
+    """Return the numbers of this user's jobs in SLURM's queue, running or not; None where SLURM does not say."""
+    with suppress(TlegError):
+        return frozenset(run_program(["squeue", "--all", "--noheader", "--format=%A", f"--user={os.getuid()}"]).split())
+    return None
+
+
 def job_cancelled(job_id: str) -> bool:
     """Whether somebody took a job back with scancel; False where SLURM does not say."""
     if not NUMBER.fullmatch(job_id):

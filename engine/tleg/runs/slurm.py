@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -140,8 +141,10 @@ exit "$code"
 """
 
 
-def submit(folder: RunFolder) -> str:
+def submit(folder: RunFolder, after: Sequence[str] = ()) -> str:
     """Put the run into SLURM's queue and return the number of its job, which is stored in spec.json.
+
+    after  jobs that must end well before this one starts; when one does not, SLURM takes this one out of its queue
 
     An earlier request to stop is taken back. Raises InputError when the run is at work or waits already, and TlegError when
     sbatch is missing or refuses.
@@ -155,7 +158,8 @@ def submit(folder: RunFolder) -> str:
         with new_file(folder.job_file, overwrite=True) as temporary:
             temporary.write_text(script, "utf-8")
         save_state(folder, going_on(observe(folder)))
-        answer = run_program(["sbatch", "--parsable", str(folder.job_file.absolute())])
+        behind = [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []
+        answer = run_program(["sbatch", "--parsable", *behind, str(folder.job_file.absolute())])
         job_id = answer.strip().partition(";")[0]  # Behind it may be the name of the cluster.
         if not NUMBER.fullmatch(job_id):
             raise TlegError(f"sbatch did not say which job it made: {answer.strip()!r}", code="system")

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tleg.errors import ArchitectureError
+from tleg.errors import InputError
 from tleg.learngene.container import read_file
-from tleg.learngene.cost import CostModel
 from tleg.recipes.io import from_values
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
 from tleg.references import resolve
@@ -15,11 +14,9 @@ from tleg.runs.reports import EvaluationReport, StartReport
 from tleg.runs.run import LEARNGENE, MODEL, RunFolder, read_document
 from tleg.runs.scalars import StepReport
 from tleg.runs.spec import read_spec
+from tleg.study.compute import Counted, count_folder, count_teacher, forward_at_depths, training_macs
 from tleg.study.grid import Task
 from tleg.study.results import CurvePoint, Trained
-
-# Multiply-accumulates of a training step for those of a forward pass: the backward pass makes two products for each one.
-FORWARD_AND_BACKWARD = 3
 
 
 def collect(task: Task, folder: RunFolder) -> Trained:
@@ -28,9 +25,9 @@ def collect(task: Task, folder: RunFolder) -> Trained:
     recipe = from_values(spec.kind, spec.recipe)
     events = EventReader(folder).read()
     snapshot = fold(RunSnapshot(), events)
-    reports = [report for event in events if (report := event.read()) is not None]
+    seconds = training_seconds([report for event in events if (report := event.read()) is not None])
     steps = snapshot.start.steps if snapshot.start is not None else None
-    cost: CostModel | None
+    forward: float | None
     parameters: int | None
     size: int | None
     if isinstance(recipe, LearnRecipe):
@@ -38,19 +35,17 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         header, parameters, size = file.header, file.parameters, file.size
         top1 = {} if header.reached is None else dict(header.reached.top1)
         images = _images(header.learned, recipe.recipe.epochs)
-        depths = recipe.depths.sampled or (recipe.depths.auxiliary,)
-        cost = header.cost
+        forward = forward_at_depths(header.cost.macs.at, recipe.depths)
     else:
         record = read_document(folder.exports / MODEL / "training.json")
         reached = (record.get("reached") or {}).get("top1")
         top1 = {} if reached is None or task.depth is None else {task.depth: float(reached)}
         images = _images(record, recipe.recipe.epochs)
-        cost, depths = _cost(recipe, folder), (task.depth or 0,)
-        parameters = None if cost is None else cost.parameters.at(depths[0])
+        model = _count(recipe, folder)
+        forward, parameters = (None, None) if model is None else (model.macs, model.parameters)
         size = sum(each.stat().st_size for each in (folder.exports / MODEL).glob("*.safetensors")) or None
-    # A learngene draws every depth as often as the others. What a teacher computes is known where it is a model of ours.
-    forward = None if cost is None else sum(cost.macs.at(depth) for depth in depths) / len(depths)
-    each = None if forward is None or recipe.teacher is not None else FORWARD_AND_BACKWARD * forward
+    teacher = count_teacher(recipe)
+    each = None if forward is None or teacher is None else training_macs(forward, teacher)
     return Trained(
         task=task.name,
         arm=task.arm.name,
@@ -63,7 +58,7 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         epochs=recipe.recipe.epochs,
         images=images,
         macs=None if each is None else round(each * images),
-        seconds=training_seconds(reports),
+        seconds=seconds and (round(seconds, 1) or None),
         parameters=parameters,
         bytes=size,
         top1={depth: round(value, 2) for depth, value in sorted(top1.items())},
@@ -77,24 +72,30 @@ def _images(record: Mapping[str, Any], epochs: int) -> int:
     return int(steps * batch) if isinstance(steps, int) and isinstance(batch, int) else int(record["images"]) * epochs
 
 
-def _cost(recipe: FinetuneRecipe, folder: RunFolder) -> CostModel | None:
-    """What the architecture costs; None for one whose cost is not known to be affine in its depth."""
-    if recipe.learngene is not None:
-        return read_file(resolve(recipe.learngene).place).header.cost
-    from tleg.models.architecture import describe
-    from tleg.models.flops import measure
-
-    record = read_document(folder.exports / MODEL / "config.json")
-    arguments = dict(record.get("model_args") or {})
-    arguments.pop("depth", None)
+def _count(recipe: FinetuneRecipe, folder: RunFolder) -> Counted | None:
+    """What the trained model is; None for one whose operations cannot be counted."""
+    if recipe.learngene is not None and recipe.depth is not None:
+        cost = read_file(resolve(recipe.learngene).place).header.cost
+        return Counted(cost.parameters.at(recipe.depth), cost.macs.at(recipe.depth))
     try:
-        return measure(describe(str(record["architecture"]), arguments, int(record["num_classes"])))
-    except (ArchitectureError, KeyError):
+        return count_folder(read_document(folder.exports / MODEL / "config.json"))
+    except (InputError, KeyError, TypeError, ValueError):
         return None
 
 
+def epoch_seconds(folder: RunFolder) -> float | None:
+    """Return the time of an epoch of a run that ended, which trained one or more; None where it is not known."""
+    events = EventReader(folder).read()
+    reports = [report for event in events if (report := event.read()) is not None]
+    seconds, start = training_seconds(reports), fold(RunSnapshot(), events).start
+    last = max((report.step for report in reports if isinstance(report, StepReport)), default=0)
+    if seconds is None or start is None or not start.steps or not start.epochs or not last:
+        return None
+    return seconds * start.steps / last / start.epochs
+
+
 def training_seconds(reports: Sequence[Any]) -> float | None:
-    """Time from each start to the last step before the next one: evaluations between steps are in it."""
+    """Return the time from each start to the last step before the next one: evaluations between steps are in it."""
     total, begun, last = 0.0, None, None
     for report in reports:
         if isinstance(report, StartReport):
@@ -103,7 +104,7 @@ def training_seconds(reports: Sequence[Any]) -> float | None:
         elif isinstance(report, StepReport):
             last = report.t
     total += 0.0 if begun is None or last is None else last - begun
-    return round(total, 1) or None
+    return total or None
 
 
 def _curve(snapshot: RunSnapshot, task: Task, steps: int | None, macs: float | None, epochs: int) -> tuple[CurvePoint, ...]:

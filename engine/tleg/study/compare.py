@@ -15,6 +15,7 @@ from tleg.errors import InputError, TlegError
 from tleg.learngene.container import read_file
 from tleg.learngene.cost import BYTES_PER_VALUE, CostModel
 from tleg.recipes import Kind
+from tleg.recipes.distillation import Depths
 from tleg.recipes.fields import options_of
 from tleg.recipes.io import default_of
 from tleg.recipes.recipes import RECIPES
@@ -24,7 +25,8 @@ from tleg.runs.reports import EvaluationReport
 from tleg.runs.run import LEARNGENE, MODEL, RunFolder
 from tleg.runs.spec import RunSpec, read_spec
 from tleg.runs.state import RunState, observe
-from tleg.study.collect import FORWARD_AND_BACKWARD, training_seconds
+from tleg.study.collect import training_seconds
+from tleg.study.compute import forward_at_depths, training_macs
 from tleg.study.statistics import Paired, holm, paired
 from tleg.text import join_words
 
@@ -151,7 +153,8 @@ def _read(folder: RunFolder) -> _Read:
     spec, state = read_spec(folder), observe(folder)
     events = EventReader(folder).read()
     reports = [report for event in events if (report := event.read()) is not None]
-    return _Read(folder, spec, state, fold(RunSnapshot(), events), training_seconds(reports), spec.recipe)
+    seconds = training_seconds(reports)
+    return _Read(folder, spec, state, fold(RunSnapshot(), events), seconds and (round(seconds, 1) or None), spec.recipe)
 
 
 def _differing(read: Sequence[_Read]) -> tuple[str, ...]:
@@ -255,25 +258,23 @@ def _macs(spec: RunSpec, cost: CostModel | None, images: int | None) -> int | No
     if cost is None or images is None or spec.recipe.get("teacher") is not None:
         return None
     depths = _trained_depths(spec)
-    if not depths:
-        return None
-    return round(FORWARD_AND_BACKWARD * images * sum(map(cost.macs.at, depths)) / len(depths))
+    return None if depths is None else round(training_macs(forward_at_depths(cost.macs.at, depths)) * images)
 
 
-def _trained_depths(spec: RunSpec) -> tuple[int, ...]:
-    """The depths of which a training draws one at every step."""
+def _trained_depths(spec: RunSpec) -> Depths | None:
+    """The depths of a training, and how they are drawn; None where its recipe does not say them."""
     if spec.kind != "learn":
         depth = _depth_of(spec)
-        return () if depth is None else (depth,)
+        return None if depth is None else Depths(depth)
     from tleg.recipes.io import from_values
     from tleg.recipes.recipes import LearnRecipe
 
     try:
         recipe = from_values(spec.kind, spec.recipe)
     except InputError:  # Of another version of tleg.
-        return ()
+        return None
     assert isinstance(recipe, LearnRecipe)
-    return tuple(recipe.depths.sampled or (recipe.depths.auxiliary,))
+    return recipe.depths
 
 
 def _notes(runs: Sequence[ComparedRun]) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from typing import Any, Final
 from tleg.errors import InputError, did_you_mean
 from tleg.recipes import KINDS, Kind
 from tleg.recipes.fields import options_of
-from tleg.recipes.io import read_toml
+from tleg.recipes.io import default_of, read_toml
 from tleg.recipes.recipes import RECIPES
 from tleg.serialize import decode
+from tleg.study.budget import Budget, read_budget
 
 # What an option names to mean the result of another arm.
 ARM: Final = "arm:"
-_KEYS: Final = ("title", "seeds", "depths", "epochs", "data", "common", "arms", "tuning-seeds")
+_KEYS: Final = ("title", "seeds", "depths", "epochs", "budget", "data", "common", "arms", "tuning-seeds")
 _ARM_KEYS: Final = ("kind", "about", "start", "teacher-depth", "tune")
 # What the study decides for every training.
 _DECIDED: Final = ("seed", "depth", "learngene", "evaluate-depths")
@@ -73,6 +74,7 @@ class Study:
     tuning_seeds  of those that choose among values, none of `seeds`: what is reported was not selected by
     depths        at which every arm is measured
     data          name -> options about the images
+    budget        of every arm that has no epochs of its own; None is what the arms' options say
     """
 
     title: str
@@ -82,11 +84,25 @@ class Study:
     depths: tuple[int, ...]
     data: Mapping[str, Mapping[str, Any]]
     arms: Mapping[str, Arm]
+    budget: Budget | None = None
 
     @property
     def epochs(self) -> dict[str, Any]:
-        """The epochs of each arm."""
-        return {name: arm.values.get("epochs") for name, arm in self.arms.items()}
+        """The epochs of each arm; with a budget, of those that have epochs of their own."""
+        default = {
+            kind: default_of(each, kind) for kind in KINDS for each in options_of(RECIPES[kind]) if each.name == "epochs"
+        }
+        given = {
+            name: arm.values.get("epochs", None if self.budget else default[arm.kind]) for name, arm in self.arms.items()
+        }
+        return {name: epochs for name, epochs in given.items() if epochs is not None}
+
+    @property
+    def budget_document(self) -> dict[str, Any]:
+        """The budget as results say it: {"epochs": {ARM: N}}, or {"images": 360000, "of": "family"} and "own" epochs."""
+        if self.budget is None:
+            return {"epochs": self.epochs}
+        return {**self.budget.document, **({"own": self.epochs} if self.epochs else {})}
 
 
 def read_study(path: Path) -> Study:
@@ -108,6 +124,9 @@ def make_study(document: Mapping[str, Any], text: str = "") -> Study:
     common = _table(document, "common")
     of_kinds = {kind: _table(common, kind) for kind in KINDS if kind in common}
     shared = {name: value for name, value in common.items() if name not in of_kinds}
+    budget = read_budget(_table(document, "budget")) if "budget" in document else None
+    if budget is not None and {"epochs"} & {*document, *shared}:
+        raise InputError("give epochs or a [budget], not both", field="study", code="conflict")
     if "epochs" in document:
         shared["epochs"] = document["epochs"]
     known = {each.name for kind in KINDS for each in options_of(RECIPES[kind])}
@@ -120,7 +139,14 @@ def make_study(document: Mapping[str, Any], text: str = "") -> Study:
     if not arms or not data:
         raise _wrong("arms" if not arms else "data", "a study needs at least one, as in [arms.NAME] and [data.NAME]")
     study = Study(
-        title=title, text=text, seeds=seeds, tuning_seeds=tuning, depths=tuple(sorted(depths)), data=data, arms=arms
+        title=title,
+        text=text,
+        seeds=seeds,
+        tuning_seeds=tuning,
+        depths=tuple(sorted(depths)),
+        data=data,
+        arms=arms,
+        budget=budget,
     )
     _check_needs(study)
     return study

@@ -13,7 +13,7 @@ from tleg.study.measured import Measured
 from tleg.study.plots import make_plots
 from tleg.study.results import StudyResults, write_results
 from tleg.study.tables import format_value, make_tables
-from tleg.text import join_words
+from tleg.text import format_count, join_words
 
 REPORT_FILES: Final = ("report.md", "report.html", "results.json")
 
@@ -90,7 +90,30 @@ def _question(measured: Measured, arms: Table) -> Iterator[Block]:
 
 
 def _budget(budget: Mapping[str, Any]) -> str:
-    return join_words([f"{format_value(value)} {name}" for name, value in budget.items()])
+    """A budget in words: '5 epochs (further: 1 epoch)', '360,000 images for all depths of an arm together'."""
+    own: Mapping[str, Any] = budget.get("own") or {}
+    parts = {name: value for name, value in budget.items() if name not in ("of", "own")}
+    epochs = parts.get("epochs")
+    if isinstance(epochs, Mapping):
+        known = [each for each in epochs.values() if each is not None]
+        if not known:
+            return ""
+        # Of equally many the larger, which has most of the compute.
+        usual = max(set(known), key=lambda each: (known.count(each), each))
+        own = {name: each for name, each in epochs.items() if each not in (None, usual)}
+        parts["epochs"] = usual
+    text = join_words([_amount(name, value) for name, value in parts.items()])
+    if budget.get("of") == "family":
+        text += " for all depths of an arm together"
+    others = join_words([f"{name}: {_amount('epochs', value)}" for name, value in own.items()])
+    return f"{text} ({others})" if others else text
+
+
+def _amount(name: str, value: Any) -> str:
+    if name == "macs":
+        return f"{format_count(value)} MACs"
+    number = f"{value:,.15g}" if isinstance(value, int | float) else format_value(value)
+    return f"{number} {name.removesuffix('s') if value == 1 else name}"
 
 
 def _found(tables: Mapping[str, Table], name: str, title: str | None = None, level: int = 3) -> Iterator[Block]:

@@ -45,7 +45,8 @@ class Trained:
     run         the id of the run
     epochs      trained
     images      seen in training
-    macs        multiply-accumulates of training: three times the forward pass; None with a teacher, whose part is not known
+    macs        multiply-accumulates of training: three times the forward pass, and the teacher's; None where a model's are
+                not known
     seconds     of wall time in training, restarts left out
     parameters  of the result that is stored: a learngene's terms, or the model
     bytes       of its file in float32
@@ -103,6 +104,7 @@ class StudyResults:
 
     study     the text of its file
     arms      name -> what it is, in words
+    budget    {"epochs": {ARM: N}}, or {"images": 360000, "of": "family", "own": {ARM: N}}, of arms with epochs of their own
     versions  of tleg and its libraries
     machine   processors, accelerators, slots: in words
     complete  whether every training of the grid is among `trained`

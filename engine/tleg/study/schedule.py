@@ -4,31 +4,29 @@ A study's folder holds `study.json`, which says which run is which training, `re
 like any other: `tleg runs`, `tleg attach` and the workbench take it.
 """
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Final, Literal
 
-from tleg.errors import ExitCode, InputError, TlegError, describe_os_error
-from tleg.files import new_file
-from tleg.launch import make_training, resume_training
-from tleg.recipes.io import from_values, to_values
-from tleg.runs.control import request_stop
-from tleg.runs.launch import launch
+from tleg.errors import ExitCode, InputError, TlegError
+from tleg.recipes.io import to_values
+from tleg.recipes.recipes import TrainingRecipe
 from tleg.runs.listing import list_runs
-from tleg.runs.run import RunFolder, read_document
+from tleg.runs.run import LEARNGENE, MODEL, RunFolder
+from tleg.runs.slurm import stop
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, observe
-from tleg.serialize import decode, to_json
-from tleg.study.collect import collect
-from tleg.study.file import Arm, Study
-from tleg.study.grid import Task, seed_tasks, trying_tasks
-from tleg.study.results import Failed, StudyResults, Trained, Tried, write_results
-from tleg.threads import available_cores
+from tleg.study.collect import collect, epoch_seconds
+from tleg.study.file import Study
+from tleg.study.folder import StudyFolder
+from tleg.study.grid import Task, list_tasks, seed_tasks, speed_tasks, trying_tasks
+from tleg.study.plan import Plan
+from tleg.study.results import Failed, StudyResults, Trained, write_results
+from tleg.study.slots import Here, Place
+from tleg.study.tuning import choose, tried
 from tleg.versions import versions
 
 _LOOK_SECONDS: Final = 0.3
@@ -37,7 +35,8 @@ _TRIES: Final = 2
 # What a training may be computed with without being another one.
 _HOW: Final = frozenset({"threads", "workers", "device", "devices"})
 
-Happening = Literal["started", "resumed", "finished", "failed"]
+# 'left': what is at work goes on by itself, and nobody waits for it.
+Happening = Literal["started", "resumed", "finished", "failed", "left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,105 +53,55 @@ class Progress:
     text: str = ""
 
 
-@dataclass(slots=True)
-class StudyFolder:
-    """The files of a study, and which run is which training."""
-
-    path: Path
-    runs: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def runs_dir(self) -> Path:
-        """The folder of its runs."""
-        return self.path / "runs"
-
-    @property
-    def results_file(self) -> Path:
-        """What was measured so far."""
-        return self.path / "results.json"
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Be the one who trains the study: the folder is made, and held until the end, however this process ends.
-
-        Raises InputError when another process does already, and when the folder cannot be written.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / "study.lock").open("a")
-        except OSError as error:
-            reason = describe_os_error(error)
-            raise InputError(
-                f"cannot write the study's folder {self.path}: {reason}", field="output", code="system"
-            ) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"another `tleg study` is at work in {self.path}", field="output", code="wrong-state"
-                ) from None
-            yield
-
-    def read(self) -> None:
-        """Read which run is which. Raises FileFormatError."""
-        file = self.path / "study.json"
-        if file.exists():
-            self.runs = decode(dict[str, str], read_document(file), str(file))
-
-    def note(self, task: str, run: str) -> None:
-        """Note a run, in one step. Raises TlegError."""
-        self.runs[task] = run
-        with new_file(self.path / "study.json", overwrite=True) as target:
-            target.write_text(to_json(self.runs) + "\n", encoding="utf-8")
-
-    def run_of(self, task: str) -> RunFolder | None:
-        """Return the run of a training, while it is there."""
-        name = self.runs.get(task)
-        folder = None if name is None else RunFolder(self.runs_dir / name)
-        return folder if folder is not None and folder.exists else None
-
-
 class Scheduler:
     """Trains what a study asks for.
 
-    slots     trainings at a time
-    report    told of all that happens
+    place   where trainings are; None is this machine, one at a time
+    force   train anew what the study says otherwise than when it was trained
+    report  told of all that happens
+    plan    how long each training is
     """
 
     def __init__(
         self,
         study: Study,
         folder: StudyFolder,
-        slots: int = 1,
+        place: Place | None = None,
         *,
         force: bool = False,
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        if slots < 1:
-            raise InputError(f"a study needs at least 1 slot, not {slots}", field="slots", code="out-of-range")
-        self.study, self.folder, self.slots, self._report, self._force = study, folder, slots, report, force
-        self._threads = max(1, available_cores() // slots)
+        self.study, self.folder, self._report, self._force = study, folder, report, force
+        self._place = place or Here()
+        self.plan = Plan(study, self._seconds)
+        self._epoch: dict[str, float | None] = {}
         self._trained: dict[str, Trained] = {}
         self._failed: dict[str, Failed] = {}
         self._tries: dict[str, int] = {}
         self._strays: dict[str, dict[str, Any]] = {}
         self._working: dict[str, tuple[Task, RunFolder]] = {}
+        # Whose jobs SLURM dropped: they wait here, not there, until what they need is finished.
+        self._dropped: set[str] = set()
 
-    def train(self) -> StudyResults:
+    def train(self, *, wait: bool = True) -> StudyResults:
         """Train all that is not trained yet, and return what was measured, which is written as it grows.
 
         A training that fails is tried once more, then left out with all that needs it. KeyboardInterrupt saves and stops
         the trainings at work, and goes on to the caller; a second one leaves them at work. Raises InputError, before
         anything is trained, where a training of the folder has another recipe than the study now says.
+
+        wait  until all is trained; else what can start by now is started, and left to itself
         """
         with self.folder.at_work():
             self.folder.read()
             self._find_strays()
             self._check_same()
             try:
-                while self._turn():
-                    time.sleep(_LOOK_SECONDS)
+                if wait:
+                    while self._turn():
+                        time.sleep(_LOOK_SECONDS)
+                else:
+                    self._leave()
             except KeyboardInterrupt:
                 self._stop()
                 raise
@@ -161,12 +110,24 @@ class Scheduler:
                 write_results(self.folder.results_file, results)
         return results
 
+    def _leave(self) -> None:
+        """Start what can start, until that changes nothing any more."""
+        known = -1
+        while known != (known := len(self._working) + len(self._trained) + len(self._failed)):
+            self._turn()
+        total, done = len(list_tasks(self.study)), len(self._trained) + len(self._failed)
+        left = total - done - len(self._working)
+        text = f"{done} of {total} trainings ended, {len(self._working)} are at work or in the queue"
+        self._report(Progress("left", "", done, total, f"{text}, {left} remain for the same command to go on with"))
+
     def results(self) -> StudyResults:
         """Return what was measured so far."""
         study = self.study
         reported = [task.name for task in self._reported()]
         complete = all(name in self._trained for name in reported) and all(
-            self._choice(arm, data) is not None for arm in study.arms.values() for data in study.data
+            choose(self.study, arm, data, self._trained, self._failed) is not None
+            for arm in study.arms.values()
+            for data in study.data
         )
         return StudyResults(
             title=study.title,
@@ -174,32 +135,72 @@ class Scheduler:
             arms={name: arm.about or name for name, arm in study.arms.items()},
             depths=study.depths,
             seeds=study.seeds,
-            budget={"epochs": study.epochs},
+            budget=study.budget_document,
             versions=versions("tleg", "torch", "timm"),
-            machine=f"{available_cores()} processor cores; {self.slots} trainings at a time",
+            machine=self._place.machine,
             complete=complete,
             trained=tuple(self._trained[name] for name in reported if name in self._trained),
-            tried=tuple(self._all_tried()),
+            tried=tuple(
+                each
+                for arm in study.arms.values()
+                for data in (study.data if arm.tune else ())
+                for each in tried(study, arm, data, self._trained, self._failed)
+            ),
             failed=tuple(self._failed.values()),
         )
 
     def _turn(self) -> bool:
         """Look at what is at work, start what can start; return whether there is something left to wait for."""
+        waiting = []
         for name, (task, folder) in list(self._working.items()):
+            if name not in self._working:  # What it needs did not end well, just now.
+                continue
             state = observe(folder)
-            if state.ended:
+            if state.state == "queued":
+                waiting.append(folder)
+            # SLURM may start a job again whose machine was lost.
+            elif state.ended and not (state.state == "lost" and self._place.chains and self._place.queued(folder)):
                 del self._working[name]
                 self._ended(task, folder, state)
+        for folder in self._place.gone(waiting):
+            self._drop(folder)
+        # Whoever comes first in the file: what is behind another is known once that one is.
+        while [task for task in self._ready() if self._follow(task)]:
+            pass
         for task in self._ready():
-            if len(self._working) >= self.slots:
+            if self._place.limit is not None and len(self._working) >= self._place.limit:
                 break
             self._start(task)
         return bool(self._working) or next(self._ready(), None) is not None
+
+    def _drop(self, folder: RunFolder) -> None:
+        """Let go of a run whose job left the queue without having begun: what it needs failed, or somebody took it out."""
+        found = next(((name, task) for name, (task, each) in self._working.items() if each == folder), None)
+        if found is None:  # It was taken out a moment ago.
+            return
+        name, task = found
+        del self._working[name]
+        self._dropped.add(name)
+        self._take_out(folder)
+        if all(each in self._trained for each in task.needs.values()):
+            self._ended(task, folder, RunState(state="lost", message="its job left SLURM's queue without having begun"))
+
+    def _release(self, name: str) -> None:
+        """Take out of the queue what was put behind a training that did not end well."""
+        for other, (task, folder) in list(self._working.items()):
+            if name in task.needs.values() and observe(folder).state == "queued":
+                del self._working[other]
+                self._take_out(folder)
+
+    def _take_out(self, folder: RunFolder) -> None:
+        with suppress(TlegError):  # What SLURM does not take out fails there, for want of what it needs.
+            stop(folder)
 
     def _tasks(self) -> Iterator[Task]:
         """All trainings that are known by now: those of an arm's seeds once its values are chosen."""
         for arm in self.study.arms.values():
             for data in self.study.data:
+                yield from speed_tasks(self.study, arm, data)
                 yield from trying_tasks(self.study, arm, data)
         yield from self._reported()
 
@@ -209,7 +210,7 @@ class Scheduler:
             list(seed_tasks(self.study, arm, data, choice))
             for arm in self.study.arms.values()
             for data in self.study.data
-            if (choice := self._choice(arm, data)) is not None
+            if (choice := choose(self.study, arm, data, self._trained, self._failed)) is not None
         ]
         for seed in self.study.seeds:
             for tasks in chosen:
@@ -219,41 +220,82 @@ class Scheduler:
         for task in self._tasks():
             if task.name in self._trained or task.name in self._failed or task.name in self._working:
                 continue
-            if lost := next((each for each in task.needs.values() if each in self._failed), None):
+            before = (*task.needs.values(), *task.waits)
+            if lost := next((each for each in before if each in self._failed), None):
                 self._failed[task.name] = Failed(task=task.name, run="", reason=f"it needs {lost}, which failed")
                 self._say("failed", task.name, f"it needs {lost}, which failed")
-            elif all(each in self._trained for each in task.needs.values()):
+            elif all(each in self._trained or (each not in task.waits and self._goes_behind(task, each)) for each in before):
                 yield task
+
+    def _goes_behind(self, task: Task, name: str) -> bool:
+        """Whether a training may be put behind one that has not ended: both are jobs."""
+        if not self._place.chains or task.name in self._dropped or name not in self._working:
+            return False
+        return read_spec(self._working[name][1]).launch.job_id is not None
+
+    def _follow(self, task: Task) -> bool:
+        """Take over a training that ended, is at work or is in the queue, whoever started it: it needs no slot."""
+        folder = self.folder.run_of(task.name)
+        if folder is None:
+            return False
+        state = observe(folder)
+        if state.state != "finished" and not state.at_work and not (state.state == "queued" and self._place.queued(folder)):
+            return False
+        try:
+            self._check_changed(task, folder)
+        except TlegError as error:
+            self._fail(task, folder.id, str(error))
+            return True
+        if self.folder.run_of(task.name) is None:  # It is trained anew.
+            return True
+        if state.state == "finished":
+            self._ended(task, folder, state)
+        else:
+            self._working[task.name] = task, folder
+        return True
 
     def _start(self, task: Task) -> None:
         folder = self.folder.run_of(task.name)
+        after = [self._working[each][1] for each in task.needs.values() if each in self._working]
         try:
             folder = folder or self._adopt(task)
             # A training whose values were chosen on the way was not compared when the study began.
-            if folder is not None and (changed := self._change(task, folder)) is not None:
-                if not self._force:
-                    raise InputError(changed, field="study", code="changed")
-                folder = None
+            if folder is not None:
+                self._check_changed(task, folder)
+                folder = self.folder.run_of(task.name)
             if folder is None:
-                folder = make_training(self._recipe(task), self.folder.runs_dir)
+                later = tuple(task.needs) if self._place.chains else ()
+                folder = self._place.make(self._recipe(task), self.folder.runs_dir, self._at_work(), later)
                 self.folder.note(task.name, folder.id)
-                launch(folder)
+                self._place.start(folder, after)
                 self._say("started", task.name, folder.id)
             else:
                 state = observe(folder)
                 if state.state == "finished":
                     self._ended(task, folder, state)
                     return
-                if state.state == "queued":
-                    launch(folder)
-                    self._say("started", task.name, folder.id)
-                elif state.ended:
-                    resume_training(folder)
-                    self._say("resumed", task.name, folder.id)
+                if not state.at_work:
+                    if state.state == "queued" and read_spec(folder).launch.job_id is not None:
+                        stop(folder)
+                    self._place.resume(folder, after, self._at_work())
+                    self._say("started" if state.state == "queued" else "resumed", task.name, folder.id)
         except TlegError as error:
             self._fail(task, "" if folder is None else folder.id, str(error))
             return
         self._working[task.name] = task, folder
+
+    def _check_changed(self, task: Task, folder: RunFolder) -> None:
+        """Refuse a run of another recipe, or forget it with `force`. Raises InputError."""
+        changed = self._change(task, folder)
+        if changed is not None and not self._force:
+            raise InputError(changed, field="study", code="changed")
+        if changed is not None:
+            if not observe(folder).ended:
+                self._take_out(folder)
+            del self.folder.runs[task.name]
+
+    def _at_work(self) -> list[RunFolder]:
+        return [folder for _, folder in self._working.values()]
 
     def _ended(self, task: Task, folder: RunFolder, state: RunState) -> None:
         if state.state == "finished":
@@ -272,61 +314,32 @@ class Scheduler:
         hopeless = state.state == "stopped" or state.exit_code == ExitCode.USAGE
         if hopeless or self._tries[task.name] >= _TRIES:
             self._fail(task, folder.id, reason)
+        self._release(task.name)
 
     def _fail(self, task: Task, run: str, reason: str) -> None:
         self._failed[task.name] = Failed(task=task.name, run=run, reason=reason)
         self._say("failed", task.name, reason)
 
-    def _recipe(self, task: Task) -> Any:
-        recipe = task.recipe(self.study, self._folders(task))
-        values = to_values(recipe)
-        if recipe.compute.threads == "auto":
-            values["threads"] = str(self._threads)
-        return from_values(recipe.kind, values)
+    def _recipe(self, task: Task) -> TrainingRecipe:
+        return self.plan.recipe(task, self._folders(task))
+
+    def _seconds(self, task: str) -> float | None:
+        """The time of an epoch that a training measured, the same whenever it is asked for; None while it is at work."""
+        if task not in self._epoch:
+            folder = self.folder.run_of(task)
+            if folder is None or observe(folder).state != "finished":
+                return None
+            self._epoch[task] = epoch_seconds(folder)
+        return self._epoch[task]
 
     def _folders(self, task: Task) -> dict[str, Path]:
-        return {
-            name: (self.folder.runs_dir / self.folder.runs.get(name, "later")).absolute() for name in task.needs.values()
-        }
-
-    def _choice(self, arm: Arm, data: str) -> Mapping[str, Any] | None:
-        """The values of what is tuned: the best by the mean over depths and seeds; None while that is not known."""
-        if not arm.tune:
-            return {}
-        tried = list(self._tried(arm, data))
-        known = [each for each in tried if each.chosen]
-        return known[0].values if known else None
-
-    def _tried(self, arm: Arm, data: str) -> Iterator[Tried]:
-        """Every combination of an arm's values that was tried; one is chosen once all were."""
-        scores: list[tuple[dict[str, Any], float | None, bool]] = []
-        tasks = list(trying_tasks(self.study, arm, data))
-        for choice in arm.choices():
-            mine = [task for task in tasks if task.choice == choice]
-            found = [self._trained[task.name] for task in mine if task.name in self._trained]
-            whole = len(found) == len(mine)
-            score = (
-                fmean(fmean(each.top1.values()) for each in found) if whole and all(each.top1 for each in found) else None
-            )
-            scores.append((choice, score, whole or any(task.name in self._failed for task in mine)))
-        over = all(done for *_, done in scores)
-        best = max((score for _, score, _ in scores if score is not None), default=None)
-        chosen = next((n for n, (_, score, _) in enumerate(scores) if over and best is not None and score == best), None)
-        for number, (choice, score, done) in enumerate(scores):
-            if done:
-                yield Tried(
-                    arm=arm.name,
-                    data=data,
-                    values=choice,
-                    top1=None if score is None else round(score, 2),
-                    seeds=self.study.tuning_seeds,
-                    chosen=number == chosen,
-                )
-
-    def _all_tried(self) -> Iterator[Tried]:
-        for arm in self.study.arms.values():
-            for data in self.study.data if arm.tune else ():
-                yield from self._tried(arm, data)
+        """What a training needs: runs, or for a job their results, which are there only once the runs are finished."""
+        places = {}
+        for option, name in task.needs.items():
+            run = RunFolder((self.folder.runs_dir / self.folder.runs.get(name, "later")).absolute())
+            result = run.exports / (LEARNGENE if option == "learngene" else MODEL)
+            places[name] = result if self._place.chains else run.path
+        return places
 
     def _find_strays(self) -> None:
         """Find the runs that were made and not noted, because something ended in between."""
@@ -349,13 +362,10 @@ class Scheduler:
     def _check_same(self) -> None:
         for task in self._tasks():
             folder = self.folder.run_of(task.name)
-            if folder is None:
+            # How long a training is may not be measured yet; it is compared when it comes to its turn.
+            if folder is None or self.plan.epochs(task) is None:
                 continue
-            changed = self._change(task, folder)
-            if changed is not None and not self._force:
-                raise InputError(changed, field="study", code="changed")
-            if changed is not None:
-                del self.folder.runs[task.name]
+            self._check_changed(task, folder)
 
     def _change(self, task: Task, folder: RunFolder) -> str | None:
         """What a training's run was trained with that the study now says otherwise, in a sentence."""
@@ -372,8 +382,8 @@ class Scheduler:
 
     def _stop(self) -> None:
         """Save and stop what is at work, and wait for that."""
-        for _, folder in self._working.values():
-            request_stop(folder)
+        for folder in self._at_work():
+            self._take_out(folder)
         end = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < end and not all(observe(folder).ended for _, folder in self._working.values()):
             time.sleep(_LOOK_SECONDS)

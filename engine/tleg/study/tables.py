@@ -119,7 +119,7 @@ def family(measured: Measured, data: str) -> Table | None:
     header: tuple[str, ...] = ("arm", "depths", "n", "training MACs", "time", "parameters", "stored")
     note = (
         "For all depths together, means over the n seeds with every depth. Training counts what a fine-tuned model started "
-        "from, and is not known where a teacher computes as well; a learngene is stored once, models a depth each."
+        "from, and a teacher's forward pass; a learngene is stored once, models a depth each."
     )
     if reference is not None:
         header += (f"MACs / {reference}", f"stored / {reference}")

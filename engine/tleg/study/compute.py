@@ -1,0 +1,164 @@
+"""What trainings compute: multiply-accumulates of models, of learngenes at the depths of a step, and of teachers.
+
+Torch and timm are loaded where a model has to be counted, and no model needs its weights for that.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from tleg.errors import InputError, TlegError
+from tleg.recipes.distillation import Depths
+from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
+
+if TYPE_CHECKING:
+    from tleg.data.datasets import Data
+    from tleg.learngene.cost import CostModel
+
+# Multiply-accumulates of a training step for those of a forward pass: the backward pass makes two products for each one.
+FORWARD_AND_BACKWARD: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a model is: its parameters, and the multiply-accumulates of its forward pass for one image."""
+
+    parameters: int
+    macs: int
+
+
+def forward_at_depths(macs_at: Callable[[int], int], depths: Depths) -> float:
+    """Return the multiply-accumulates of all forward passes of a step for one image, the mean over steps.
+
+    A step computes one depth, drawn evenly; a sandwich the deepest, the shallowest and one of those in between.
+    """
+    if depths.sampling == "sandwich":
+        shallowest, *between, deepest = sorted(set(depths.choices))
+        mean = sum(map(macs_at, between)) / len(between) if between else 0.0
+        return macs_at(deepest) + macs_at(shallowest) + mean
+    return sum(map(macs_at, depths.choices)) / len(depths.choices)
+
+
+def training_macs(forward: float, teacher: float = 0.0) -> float:
+    """Return the multiply-accumulates of training for one image, from those of the student's and teacher's forward pass."""
+    return FORWARD_AND_BACKWARD * forward + teacher
+
+
+def count_model(name: str, arguments: Mapping[str, Any], num_classes: int, input_size: tuple[int, int, int]) -> Counted:
+    """Return what a model of timm is, which is made for that without weights worth anything. Asked again, it is known.
+
+    arguments   of `timm.create_model`
+    input_size  (channels, height, width)
+
+    Raises InputError for a model that timm cannot build, or whose operations cannot be counted.
+    """
+    return _count_model(name, json.dumps(dict(arguments), sort_keys=True), num_classes, input_size)
+
+
+@lru_cache(maxsize=256)
+def _count_model(name: str, arguments: str, num_classes: int, input_size: tuple[int, int, int]) -> Counted:
+    import timm
+
+    given = {"num_classes": num_classes, **json.loads(arguments)}
+    try:
+        return count_made(timm.create_model(name, **given), input_size)
+    except Exception as error:  # timm reports what does not fit in many ways, and so does what traces a model.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"cannot count what '{name}' computes: {reason}", field="model", code="unsupported") from error
+
+
+def count_made(model: Any, input_size: tuple[int, int, int]) -> Counted:
+    """Return what a module is that was made. Raises what the libraries raise that trace it."""
+    import torch
+
+    from tleg.models.flops import count_macs
+
+    macs = count_macs(model.eval(), torch.zeros(1, *input_size))[""]
+    return Counted(sum(each.numel() for each in model.parameters()), macs)
+
+
+def count_folder(config: Mapping[str, Any]) -> Counted:
+    """Return what the model of a folder that timm loads is, by its config.json. Raises InputError, and KeyError."""
+    pretrained = config.get("pretrained_cfg", config)
+    arguments = dict(config.get("model_args") or {})
+    count = arguments.pop("num_classes", None) or config.get("num_classes", pretrained.get("num_classes"))
+    channels, height, width = pretrained.get("input_size") or (3, 224, 224)
+    return count_model(str(config["architecture"]), arguments, int(count), (channels, height, width))
+
+
+def count_teacher(recipe: TrainingRecipe) -> int | None:
+    """Return the multiply-accumulates of the teacher's forward pass for one image, which sees images of its own size.
+
+    0 without one, and for one that is not asked; None where it cannot be counted.
+    """
+    if recipe.teacher is None or not recipe.distillation.weight:
+        return 0
+    try:
+        return _count_named(recipe.teacher)
+    except (TlegError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _count_named(text: str) -> int:
+    """Of a model as `--teacher` names it. Raises InputError, and what a damaged folder makes others raise."""
+    from tleg.models.timm_folder import input_size_of, read_timm_folder
+    from tleg.training.names import resolve_model
+
+    reference = resolve_model(text, "folder", "weights", "timm")
+    if reference.kind == "folder":
+        return count_folder(read_timm_folder(reference.place).config).macs
+    if reference.kind == "weights":
+        return _count_weights(text, reference.place.stat().st_mtime_ns)
+    import timm
+
+    config = timm.get_pretrained_cfg(reference.name, allow_unregistered=True)
+    if config is None:
+        raise InputError(f"timm says nothing of '{reference.name}'", field="teacher", code="unsupported")
+    known = config.to_dict()
+    return count_model(reference.name.partition(".")[0], {}, int(config.num_classes), input_size_of(known, {})).macs
+
+
+@lru_cache(maxsize=16)
+def _count_weights(text: str, changed: int) -> int:  # Of a file that changed, another one is counted.
+    """What follows from a file of weights is known once it is opened. Raises InputError."""
+    from tleg.training.models import open_model
+    from tleg.training.names import resolve_model
+
+    opened = open_model(resolve_model(text, "weights"))
+    return count_made(opened.model, opened.input_size).macs
+
+
+def learngene_cost(recipe: LearnRecipe, data: "Data") -> "CostModel":
+    """Return what descendants of a learngene cost that is not learned yet. Raises ArchitectureError."""
+    from tleg.models.architecture import describe
+    from tleg.models.flops import measure
+    from tleg.training.init import model_arguments
+
+    arguments = model_arguments(data, recipe.model_arguments, sized=True)
+    return measure(describe(recipe.architecture, arguments, len(data.classes)))
+
+
+def count_start(recipe: FinetuneRecipe, data: "Data") -> Counted:
+    """Return what a model is that a recipe starts from, of timm's or from a file. Raises InputError."""
+    from tleg.training.init import initial_model_of
+
+    if recipe.model is not None and recipe.pretrained:  # Its weights would be downloaded.
+        import timm
+
+        from tleg.models.timm_folder import input_size_of
+
+        config = timm.get_pretrained_cfg(recipe.model, allow_unregistered=True)
+        arguments, known = dict(recipe.model_arguments), {} if config is None else config.to_dict()
+        if recipe.image_size is not None and known.get("fixed_input_size"):
+            arguments["img_size"] = recipe.image_size
+        channels, height, width = input_size_of(known, arguments)
+        size = (channels, recipe.image_size or height, recipe.image_size or width)
+        return count_model(recipe.model.partition(".")[0], arguments, len(data.classes), size)
+    made = initial_model_of(recipe)(data)
+    try:
+        return count_made(made.model, made.architecture.input_size)
+    except Exception as error:  # What traces a model reports what it cannot in many ways.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"cannot count what the model computes: {reason}", field="model", code="unsupported") from error

@@ -19,7 +19,12 @@ def document(data: Path | str = "digits", **changes: Any) -> dict[str, Any]:
             "workers": 0,
             "auto-augment": "none",
             "random-erasing": 0.0,
-            "learn": {"architecture": "vit_tiny_patch16_224", "model-arg": MODEL, "sample-depths": [2, 3]},
+            "learn": {
+                "architecture": "vit_tiny_patch16_224",
+                "model-arg": MODEL,
+                "sample-depths": [2, 3],
+                "depth-warmup": 0.0,
+            },
             "train": {"model": "vit_tiny_patch16_224", "model-arg": MODEL},
         },
         "arms": {

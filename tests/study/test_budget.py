@@ -214,3 +214,19 @@ def test_a_fixed_depth_and_a_teacher() -> None:
 def test_a_model_that_cannot_be_counted_is_refused() -> None:
     with pytest.raises(InputError, match="cannot count what 'nothing' computes"):
         count_model("nothing", {}, 10, (3, 32, 32))
+
+
+@given(st.floats(0, 1), st.floats(0.01, 1), st.integers(1, 24))
+def test_a_warmup_computes_its_depth_alone(warmup: float, part: float, first: int) -> None:
+    depths = Depths(6, (2, 4, 6), warmup=warmup, warmup_depth=first)
+    found = forward_at_depths(lambda depth: 10 * depth, depths, part)
+    # Step by step: what comes before the end of the warm-up has its depth, and all else the mean of those drawn.
+    steps = 2000
+    parts = [10 * first if (step + 0.5) / steps * part < warmup else 40 for step in range(steps)]
+    assert found == pytest.approx(sum(parts) / steps, abs=0.2)
+
+
+def test_half_of_a_training_is_not_half_of_its_work() -> None:
+    depths = Depths(12, (3, 6, 9, 12), warmup=0.5)
+    whole, half = (forward_at_depths(lambda depth: depth, depths, part) * part for part in (1.0, 0.5))
+    assert (whole, half) == (0.5 * 3 + 0.5 * 7.5, 1.5)

@@ -1,6 +1,7 @@
 """From the runs of a study to what they measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tleg.errors import InputError
@@ -27,7 +28,7 @@ def collect(task: Task, folder: RunFolder) -> Trained:
     snapshot = fold(RunSnapshot(), events)
     seconds = training_seconds([report for event in events if (report := event.read()) is not None])
     steps = snapshot.start.steps if snapshot.start is not None else None
-    forward: float | None
+    forward_until: Callable[[float], float] | None
     parameters: int | None
     size: int | None
     if isinstance(recipe, LearnRecipe):
@@ -35,17 +36,20 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         header, parameters, size = file.header, file.parameters, file.size
         top1 = {} if header.reached is None else dict(header.reached.top1)
         images = _images(header.learned, recipe.recipe.epochs)
-        forward = forward_at_depths(header.cost.macs.at, recipe.depths)
+        forward_until = partial(forward_at_depths, header.cost.macs.at, recipe.depths)
     else:
         record = read_document(folder.exports / MODEL / "training.json")
         reached = (record.get("reached") or {}).get("top1")
         top1 = {} if reached is None or task.depth is None else {task.depth: float(reached)}
         images = _images(record, recipe.recipe.epochs)
         model = _count(recipe, folder)
-        forward, parameters = (None, None) if model is None else (model.macs, model.parameters)
+        parameters = None if model is None else model.parameters
+        forward_until = None if model is None else partial(_always, model.macs)
         size = sum(each.stat().st_size for each in (folder.exports / MODEL).glob("*.safetensors")) or None
     teacher = count_teacher(recipe)
-    each = None if forward is None or teacher is None else training_macs(forward, teacher)
+    macs_until: Callable[[float], int] | None = None
+    if forward_until is not None and teacher is not None:
+        macs_until = partial(_macs_until, forward_until, teacher, images)
     return Trained(
         task=task.name,
         arm=task.arm.name,
@@ -57,13 +61,23 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         run=folder.id,
         epochs=recipe.recipe.epochs,
         images=images,
-        macs=None if each is None else round(each * images),
+        macs=None if macs_until is None else macs_until(1.0),
         seconds=seconds and (round(seconds, 1) or None),
         parameters=parameters,
         bytes=size,
         top1={depth: round(value, 2) for depth, value in sorted(top1.items())},
-        curve=_curve(snapshot, task, steps, None if each is None else each * images, recipe.recipe.epochs),
+        curve=_curve(snapshot, task, steps, macs_until, recipe.recipe.epochs),
     )
+
+
+def _always(macs: int, _part: float) -> float:
+    """The forward pass of a model of one depth, whatever the part of the training."""
+    return macs
+
+
+def _macs_until(forward_until: Callable[[float], float], teacher: int, images: int, part: float) -> int:
+    """The multiply-accumulates of the first part of a training that sees so many images in all."""
+    return round(training_macs(forward_until(part), teacher) * images * part)
 
 
 def _images(record: Mapping[str, Any], epochs: int) -> int:
@@ -107,16 +121,21 @@ def training_seconds(reports: Sequence[Any]) -> float | None:
     return total or None
 
 
-def _curve(snapshot: RunSnapshot, task: Task, steps: int | None, macs: float | None, epochs: int) -> tuple[CurvePoint, ...]:
+def _curve(
+    snapshot: RunSnapshot, task: Task, steps: int | None, macs_until: Callable[[float], int] | None, epochs: int
+) -> tuple[CurvePoint, ...]:
     points = []
     for each in snapshot.evaluations:
         top1 = _scores(each, task.depth)
-        if not top1 or not steps:
+        if not top1 or not steps or not each.step:
             continue
         part = each.step / steps
         points.append(
             CurvePoint(
-                epoch=round(part * epochs, 3), macs=None if macs is None else round(macs * part), seconds=None, top1=top1
+                epoch=round(part * epochs, 3),
+                macs=None if macs_until is None else macs_until(part),
+                seconds=None,
+                top1=top1,
             )
         )
     return tuple(points)

@@ -29,11 +29,19 @@ class Counted:
     macs: int
 
 
-def forward_at_depths(macs_at: Callable[[int], int], depths: Depths) -> float:
+def forward_at_depths(macs_at: Callable[[int], int], depths: Depths, part: float = 1.0) -> float:
     """Return the multiply-accumulates of all forward passes of a step for one image, the mean over steps.
 
-    A step computes one depth, drawn evenly; a sandwich the deepest, the shallowest and one of those in between.
+    A step of the warm-up computes its depth. Others compute one depth, drawn evenly; a sandwich the deepest, the shallowest
+    and one of those in between.
+
+    part  the mean is over the steps of the training's first so much, above 0
     """
+    warmup = min(depths.warmup, part)
+    return (warmup * macs_at(depths.first) + (part - warmup) * _forward_of_drawn(macs_at, depths)) / part
+
+
+def _forward_of_drawn(macs_at: Callable[[int], int], depths: Depths) -> float:
     if depths.sampling == "sandwich":
         shallowest, *between, deepest = sorted(set(depths.choices))
         mean = sum(map(macs_at, between)) / len(between) if between else 0.0

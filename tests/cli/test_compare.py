@@ -114,7 +114,13 @@ def test_a_result_says_what_is_stored_and_what_training_took(runs_dir: Path, lea
     run = tleg.compare_runs(["run-a", "run-b"], runs_dir).runs[0]
     assert run.parameters == tleg.load(learngene_file).parameters
     assert run.bytes == 4 * run.parameters
-    assert run.macs == 3 * 300 * sum(header.cost.macs.at(depth) for depth in depths) // 2
+    # Half of the steps are the warm-up, at the shallowest depth.
+    drawn = sum(header.cost.macs.at(depth) for depth in depths) / 2
+    assert run.macs == 3 * 300 * (header.cost.macs.at(3) + drawn) / 2
+    folder = make(runs_dir, "half", {3: 40.0}, step=15, sample_depths="3,6", seed=3)
+    shutil.copy(learngene_file, folder.exports / "learngene.safetensors")
+    half = tleg.compare_runs(["run-half", "run-b"], runs_dir).runs[0]
+    assert (half.images, half.macs) == (150, 3 * 150 * header.cost.macs.at(3))
 
 
 def test_a_sandwich_computes_three_depths_a_step(runs_dir: Path, learngene_file: Path) -> None:
@@ -124,7 +130,7 @@ def test_a_sandwich_computes_three_depths_a_step(runs_dir: Path, learngene_file:
         folder.exports.mkdir(exist_ok=True)
         shutil.copy(learngene_file, folder.exports / "learngene.safetensors")
     run = tleg.compare_runs(["run-a", "run-b"], runs_dir).runs[0]
-    assert run.macs == 3 * 300 * (macs.at(8) + macs.at(3) + (macs.at(4) + macs.at(6)) // 2)
+    assert run.macs == 3 * 150 * (macs.at(3) + macs.at(8) + macs.at(3) + (macs.at(4) + macs.at(6)) // 2)
 
 
 def test_a_descendant_counts_by_its_learngene(runs_dir: Path, learngene_file: Path) -> None:

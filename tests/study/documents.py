@@ -23,6 +23,7 @@ def document(data: Path | str = "digits", **changes: Any) -> dict[str, Any]:
                 "architecture": "vit_tiny_patch16_224",
                 "model-arg": MODEL,
                 "sample-depths": [2, 3],
+                "initial-matrices": "timm",
                 "depth-warmup": 0.0,
             },
             "train": {"model": "vit_tiny_patch16_224", "model-arg": MODEL},

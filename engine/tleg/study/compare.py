@@ -203,7 +203,7 @@ def _describe(read: _Read, options: Iterable[str]) -> ComparedRun:
         epochs=round(part * epochs_in_all, 2) if part is not None and isinstance(epochs_in_all, int) else None,
         epochs_in_all=epochs_in_all if isinstance(epochs_in_all, int) else None,
         images=images,
-        macs=_macs(spec, cost, images),
+        macs=_macs(spec, cost, images, part),
         seconds=read.seconds,
         parameters=parameters,
         bytes=None if parameters is None else BYTES_PER_VALUE["float32"] * parameters,
@@ -254,11 +254,12 @@ def _stored(folder: RunFolder, spec: RunSpec) -> tuple[int | None, CostModel | N
     return parameters, cost
 
 
-def _macs(spec: RunSpec, cost: CostModel | None, images: int | None) -> int | None:
-    if cost is None or images is None or spec.recipe.get("teacher") is not None:
+def _macs(spec: RunSpec, cost: CostModel | None, images: int | None, part: float | None) -> int | None:
+    """Of the images seen, which are a part of all, in (0, 1]."""
+    if cost is None or not images or not part or spec.recipe.get("teacher") is not None:
         return None
     depths = _trained_depths(spec)
-    return None if depths is None else round(training_macs(forward_at_depths(cost.macs.at, depths)) * images)
+    return None if depths is None else round(training_macs(forward_at_depths(cost.macs.at, depths, part)) * images)
 
 
 def _trained_depths(spec: RunSpec) -> Depths | None:

@@ -37,11 +37,11 @@ _BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("learngene", "depth", "init", "drop-path"), ("learngene",)),
     **dict.fromkeys(("checkpoint", "weights"), ("checkpoint",)),
     **dict.fromkeys(("model-arg", "image-size"), ("checkpoint", "model")),
-    **dict.fromkeys(("model", "pretrained"), ("model",)),
+    **dict.fromkeys(("model", "pretrained", "initial-matrices"), ("model",)),
 }
 # Options whose texts have a grammar of their own, which the recipe reads.
 _OWN_GRAMMAR: Final = (
-    *("basis", "expand", "auxiliary-depth", "sample-depths", "evaluate-depths"),
+    *("basis", "expand", "auxiliary-depth", "sample-depths", "warmup-depth", "evaluate-depths"),
     *("device", "freeze", "depth", "pixel-range"),
 )
 # The least that a recipe must have, with names that nothing has.

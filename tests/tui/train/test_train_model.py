@@ -134,8 +134,11 @@ def test_the_example_is_a_complete_form() -> None:
         ("learn", {"batch-size": "12", "devices": "2", "nodes": "2", "mixup": "1"}, "batch-size", "a multiple of 8"),
         ("learn", {"device": "cuda:1", "devices": "2"}, "device", "is one device, and 2 were asked for"),
         ("learn", {"distillation": "hard"}, "distillation", "hard distillation needs a teacher"),
-        ("learn", {"sampling": "sandwich"}, "sampling", "needs two or more depths"),
+        ("learn", {"sampling": "sandwich", "sample-depths": "none"}, "sampling", "needs two or more depths"),
         ("learn", {"sample-depths": "4,6", "auxiliary-depth": "12"}, "auxiliary-depth", "so it is never trained"),
+        ("learn", {"depth-warmup": "0.5", "auxiliary-depth": "6"}, "depth-warmup", "needs depths that are drawn"),
+        ("learn", {"depth-warmup": "2"}, "depth-warmup", "must be from 0 to 1"),
+        ("learn", {"warmup-depth": "0"}, "warmup-depth", "depth 0 is out of range"),
         ("learn", {"result": "best", "evaluate-every": "0"}, "evaluate-every", "the best weights are known when"),
         ("finetune", {"depth": "0"}, "depth", "depth 0 is out of range"),
         ("finetune", {"freeze": "blocks:x"}, "freeze", "freeze takes stem, blocks, blocks:N or head"),
@@ -153,7 +156,9 @@ def test_a_problem_is_said_at_its_field(kind: Kind, texts: dict[str, str], field
 
 
 def test_every_contradiction_is_found() -> None:
-    reading = read_form("learn", {**LEARN, "warmup-epochs": "99", "distillation": "hard", "sampling": "sandwich"})
+    reading = read_form(
+        "learn", {**LEARN, "warmup-epochs": "99", "distillation": "hard", "sampling": "sandwich", "sample-depths": "none"}
+    )
     assert set(reading.problems) == {"warmup-epochs", "distillation", "sampling"}
 
 

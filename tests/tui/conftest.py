@@ -33,6 +33,8 @@ LEARN: Mapping[str, Any] = {
     "batch-size": 40,
     "workers": 0,
     "lr": 2e-3,
+    "initial-matrices": "timm",  # In so few steps these learn something.
+    "depth-warmup": 0.0,
     "device": "cpu",
 }
 

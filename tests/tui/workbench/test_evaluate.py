@@ -32,7 +32,7 @@ async def test_what_is_wrong_is_said_before_anything_is_measured(start: Start) -
         await pilot.press("enter")
         await eventually(pilot, lambda: told(pilot))
         assert "8-4" in told(pilot)
-        assert pilot.app.screen.focused is pilot.app.screen.query_one("#depths")
+        assert await eventually(pilot, lambda: pilot.app.screen.focused is pilot.app.screen.query_one("#depths"))
         pilot.app.screen.query_one("#depths", Input).value = "4"
         pilot.app.screen.query_one("#data", Input).value = "nowhere/at-all"
         assert await eventually(
@@ -40,7 +40,7 @@ async def test_what_is_wrong_is_said_before_anything_is_measured(start: Start) -
         )
         await pilot.press("enter")
         await eventually(pilot, lambda: "nowhere/at-all" in told(pilot))
-        assert pilot.app.screen.focused is pilot.app.screen.query_one("#data")
+        assert await eventually(pilot, lambda: pilot.app.screen.focused is pilot.app.screen.query_one("#data"))
         await pilot.press("escape")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
 

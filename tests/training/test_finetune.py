@@ -91,9 +91,9 @@ def test_matrices_of_a_new_model_begin_as_asked(digits: Data) -> None:
         assert state["blocks.1.attn.qkv.weight"].std().item() == pytest.approx(std, rel=0.03)
         assert state["head.weight"].std().item() == pytest.approx(0.02, rel=0.1)
         assert start.lineage.get("initial_matrices") == (None if how == "timm" else how)
-    with pytest.raises(ArchitectureError, match="resnet10t") as refused:
+    with pytest.raises(ArchitectureError, match="can be expanded, and 'resnet10t' is none") as refused:
         init_from_timm("resnet10t", {}, initial_matrices="fan-in")(digits)
-    assert refused.value.about["field"] == ("initial-matrices",)
+    assert (refused.value.field, refused.value.code) == ("initial-matrices", "unsupported")
 
 
 @pytest.mark.parametrize(

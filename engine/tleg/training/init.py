@@ -177,8 +177,14 @@ def init_from_timm(
         architecture = Architecture(base, complete, len(data.classes), (channels, size[1], size[2]))
         lineage: dict[str, Any] = {"model": name, "pretrained": pretrained}
         if initial_matrices != "timm":
-            with concerning("initial-matrices"):
+            try:
                 family = timm_family_of(describe(base, complete, len(data.classes)))
+            except ArchitectureError as error:
+                raise ArchitectureError(
+                    f"--initial-matrices is for architectures that can be expanded, and '{name}' is none; leave it out",
+                    field="initial-matrices",
+                    code="unsupported",
+                ) from error
             for stage in range(len(family.stages)):
                 draw_matrices(family.blocks(model, stage), initial_matrices)
             lineage["initial_matrices"] = initial_matrices

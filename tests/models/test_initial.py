@@ -28,6 +28,7 @@ def test_blocks_of_narrow_models_hardly_act_with_the_matrices_of_timm() -> None:
     """The figures of docs/study.md."""
     assert changes(64, "timm")[0] == pytest.approx(0.05, abs=0.01)
     assert changes(384, "timm")[0] == pytest.approx(0.30, abs=0.03)
+    assert changes(768, "timm")[0] == pytest.approx(0.64, abs=0.03)
     assert changes(64, "timm")[-1] < 0.07
 
 

@@ -143,6 +143,8 @@ def test_how_it_began_is_in_the_header(digits: Data, placement: Placement, recip
     learned = learn(learn_job(digits, depths=warmed, recipe=recipe(epochs=1)), placement)
     assert learned.header.learned["depth_warmup"] == {"part": 0.5, "depth": 2}
     assert learned.header.learned["initial_matrices"] == "fan-in"
+    default = learn(learn_job(digits, recipe=recipe(epochs=1), sample_depths="2,3"), placement)
+    assert default.header.learned["depth_warmup"] == {"part": 0.5, "depth": 2}
     plain = learn(
         learn_job(digits, depths=Depths(4, (2, 3, 4)), recipe=recipe(epochs=1), initial_matrices="timm"), placement
     )

@@ -100,8 +100,9 @@ def train(recipe: TrainingRecipe, wishes: LaunchOptions) -> None:
 def learn(recipe: TrainingRecipe, wishes: LaunchOptions) -> None:
     """Learn a learngene: distil an ancestry model into an auxiliary model whose layers are made from a few terms.
 
-    With --sample-depths every step draws its depth, so that descendants of any depth work without fine-tuning. The training
-    is a run: a process of its own that outlives the terminal. `tleg attach` shows it again, `tleg stop` saves and ends it.
+    Every step draws its depth, so that descendants of any depth work without fine-tuning; the first half of the training has
+    the shallowest alone. The training is a run: a process of its own that outlives the terminal. `tleg attach` shows it
+    again, `tleg stop` saves and ends it.
     """
     from tleg.cli.launch import start
 

@@ -71,8 +71,8 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         learned["term_scale"] = recipe.term_scale
     if recipe.initial_matrices != "timm":
         learned["initial_matrices"] = recipe.initial_matrices
-    if recipe.depth_warmup:
-        learned["depth_warmup"] = {"part": recipe.depth_warmup, "depth": recipe.depths.first}
+    if recipe.depths.warmup:
+        learned["depth_warmup"] = {"part": recipe.depths.warmup, "depth": recipe.depths.first}
     if teacher is not None:
         learned["ancestry"] = encode(teacher.report)
         learned["distillation"] = encode(recipe.distillation)

@@ -311,6 +311,11 @@ _KNOWN: Final = (
 )
 
 
+def first_line(error: BaseException) -> str:
+    """What somebody else's error says, up to its first line's end; its kind, where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def explain(error: BaseException) -> str | None:
     """Return what an error of somebody else's means and what to do next, in one line; None when it is not known."""
     text = last_words(error)

@@ -14,7 +14,7 @@ from tleg.recipes.io import from_values, to_values
 from tleg.runs.events import EventWriter
 from tleg.runs.launch import create_run
 from tleg.runs.run import RunFolder
-from tleg.runs.state import RunState, write_state
+from tleg.runs.state import RunState, StateName, write_state
 
 RunCli = Callable[..., Any]
 RECIPES: Mapping[str, Mapping[str, Any]] = {
@@ -48,8 +48,8 @@ def make(
             writer.write("evaluation", {"step": place, "epoch": place // 10, "weights": "model", "scores": scores})
         if step == 30:
             writer.write("finished", {"state": "finished", "reason": "done", "exit_code": 0, "step": 30})
-    state = "finished" if step == 30 else "stopped"
-    write_state(folder, RunState(state=state, step=step, steps=30, epochs=3))  # type: ignore[arg-type]
+    state: StateName = "finished" if step == 30 else "stopped"
+    write_state(folder, RunState(state=state, step=step, steps=30, epochs=3))
     return folder
 
 

@@ -11,7 +11,7 @@ from tleg.data.deep_images import PixelRanges, RangedImages, given_ranges, is_de
 from tleg.data.splits import Split, split_of
 from tleg.data.tar import Archive, Member, archive_of, classes_of, read_archive
 from tleg.data.tar_images import TarImages
-from tleg.errors import DataError, did_you_mean
+from tleg.errors import DataError, did_you_mean, first_line
 from tleg.files import readable_name, readable_path
 from tleg.paths import data_folder
 
@@ -144,7 +144,7 @@ class TimmImages(RangedImages):
             if isinstance(source, Image.Image):
                 source.load()
         except Exception as error:  # Readers raise many kinds.
-            raise UnreadableImageError(f"cannot read {name}: {_first_line(error)}", DAMAGED) from error
+            raise UnreadableImageError(f"cannot read {name}: {first_line(error)}", DAMAGED) from error
         image = source if isinstance(source, Image.Image) else decode_image(source, name, self._max_pixels)
         return eight_bits(image, name, self.ranges) if is_deep(image) else image
 
@@ -234,11 +234,11 @@ def _create(name: str, root: Path, split: str, *, local: bool) -> Any:
     except AssertionError as error:
         names = [f"torch/{each}" for each in ("cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "imagenet")]
         raise DataError(
-            f"timm knows no data set '{name}' ({_first_line(error)}).{did_you_mean(name, names)}", code="unknown-name"
+            f"timm knows no data set '{name}' ({first_line(error)}).{did_you_mean(name, names)}", code="unknown-name"
         ) from error
     except Exception as error:  # Downloads, archives and readers raise many kinds.
         hint = f"; when offline, give its folder: --data {name}:FOLDER"
-        raise DataError(f"cannot open {name} in {root}: {_first_line(error)}{hint}") from error
+        raise DataError(f"cannot open {name} in {root}: {first_line(error)}{hint}") from error
 
 
 def _classes(dataset: Any) -> tuple[str, ...]:
@@ -255,7 +255,3 @@ def _classes(dataset: Any) -> tuple[str, ...]:
     if names:
         return tuple(map(str, names))
     return tuple(str(label) for label in range(max(TimmImages(dataset)._labels()) + 1))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -82,6 +82,17 @@ def is_foreign(path: Path) -> bool:
     return not isinstance(metadata, dict) or metadata.get("format") != FORMAT_NAME
 
 
+def count_values(path: Path) -> int:
+    """Return the number of values in any safetensors file, by its header alone. Raises InputError or FileFormatError."""
+    with open_binary(path) as file:
+        document, _ = _read_json(file, os.fstat(file.fileno()).st_size)
+    document.pop("__metadata__", None)
+    shapes = [entry.get("shape") if isinstance(entry, dict) else None for entry in document.values()]
+    if not all(map(_whole_numbers, shapes)):
+        raise FileFormatError(f"{path} is no safetensors file: a tensor has no shape")
+    return sum(math.prod(shape) for shape in shapes if shape is not None)
+
+
 def open_binary(path: Path) -> BinaryIO:
     """Open a regular file for reading, or raise InputError with the reason in words."""
     try:

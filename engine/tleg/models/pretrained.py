@@ -15,7 +15,7 @@ import timm
 import torch
 from torch import Tensor
 
-from tleg.errors import ArchitectureError, FileFormatError, InputError
+from tleg.errors import ArchitectureError, FileFormatError, InputError, first_line
 from tleg.learngene.header import RESERVED_ARGUMENTS, Preprocessing
 from tleg.models.architecture import known_name, normalise_name
 from tleg.models.timm_folder import TimmFolder, input_size_of, load_timm_folder, preprocessing_of, read_timm_folder
@@ -180,7 +180,7 @@ def _template(name: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
             with torch.device(device):
                 return dict(timm.create_model(name, **arguments).state_dict())
         except Exception as error:  # timm reports what does not fit in many ways.
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
     raise ArchitectureError(f"timm cannot build '{name}': {reason}")
 
 

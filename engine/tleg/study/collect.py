@@ -1,6 +1,6 @@
 """From the runs of a study to what they measured."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ from tleg.learngene.container import read_file
 from tleg.recipes.io import from_values
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
 from tleg.references import resolve
-from tleg.runs.events import EventReader
+from tleg.runs.events import Event, EventReader
 from tleg.runs.history import RunSnapshot, fold
 from tleg.runs.reports import EvaluationReport, StartReport
 from tleg.runs.run import LEARNGENE, MODEL, RunFolder, read_document
@@ -26,7 +26,7 @@ def collect(task: Task, folder: RunFolder) -> Trained:
     recipe = from_values(spec.kind, spec.recipe)
     events = EventReader(folder).read()
     snapshot = fold(RunSnapshot(), events)
-    seconds = training_seconds([report for event in events if (report := event.read()) is not None])
+    seconds = training_seconds(events)
     steps = snapshot.start.steps if snapshot.start is not None else None
     forward_until: Callable[[float], float] | None
     parameters: int | None
@@ -100,18 +100,24 @@ def _count(recipe: FinetuneRecipe, folder: RunFolder) -> Counted | None:
 def epoch_seconds(folder: RunFolder) -> float | None:
     """Return the time of an epoch of a run that ended, which trained one or more; None where it is not known."""
     events = EventReader(folder).read()
-    reports = [report for event in events if (report := event.read()) is not None]
-    seconds, start = training_seconds(reports), fold(RunSnapshot(), events).start
-    last = max((report.step for report in reports if isinstance(report, StepReport)), default=0)
+    seconds, snapshot = training_seconds(events), fold(RunSnapshot(), events)
+    start, last = (
+        snapshot.start,
+        max((report.step for report in _reports(events) if isinstance(report, StepReport)), default=0),
+    )
     if seconds is None or start is None or not start.steps or not start.epochs or not last:
         return None
     return seconds * start.steps / last / start.epochs
 
 
-def training_seconds(reports: Sequence[Any]) -> float | None:
+def _reports(events: Sequence[Event]) -> Iterator[Any]:
+    return (report for event in events if (report := event.read()) is not None)
+
+
+def training_seconds(events: Sequence[Event]) -> float | None:
     """Return the time from each start to the last step before the next one: evaluations between steps are in it."""
     total, begun, last = 0.0, None, None
-    for report in reports:
+    for report in _reports(events):
         if isinstance(report, StartReport):
             total += 0.0 if begun is None or last is None else last - begun
             begun, last = report.t, None

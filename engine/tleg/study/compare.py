@@ -4,21 +4,21 @@ Runs whose recipes differ in their seed alone are the seeds of one arm; arms are
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
 from tleg.errors import InputError, TlegError
-from tleg.learngene.container import read_file
+from tleg.learngene.container import count_values, read_file
 from tleg.learngene.cost import BYTES_PER_VALUE, CostModel
 from tleg.recipes import Kind
 from tleg.recipes.distillation import Depths
 from tleg.recipes.fields import options_of
-from tleg.recipes.io import default_of
-from tleg.recipes.recipes import RECIPES
+from tleg.recipes.io import default_of, from_values
+from tleg.recipes.recipes import RECIPES, LearnRecipe
+from tleg.references import resolve
 from tleg.runs.events import EventReader
 from tleg.runs.history import RunSnapshot, fold
 from tleg.runs.reports import EvaluationReport
@@ -30,8 +30,6 @@ from tleg.study.compute import forward_at_depths, training_macs
 from tleg.study.statistics import Paired, holm, paired
 from tleg.text import join_words
 
-# Of a safetensors file: what says more is damaged.
-_LONGEST_HEADER: Final = 100_000_000
 # Where and how a run computes, and what it keeps: runs that differ in these are still seeds of one arm.
 _NO_PART_OF_AN_ARM: Final = frozenset(
     {
@@ -118,7 +116,11 @@ class _Read:
     state: RunState
     snapshot: RunSnapshot
     seconds: float | None
-    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The options of its recipe."""
+        return self.spec.recipe
 
 
 def compare_folders(folders: Sequence[RunFolder]) -> Comparison:
@@ -152,9 +154,8 @@ def _by_depth(depth: int | None) -> tuple[bool, int]:
 def _read(folder: RunFolder) -> _Read:
     spec, state = read_spec(folder), observe(folder)
     events = EventReader(folder).read()
-    reports = [report for event in events if (report := event.read()) is not None]
-    seconds = training_seconds(reports)
-    return _Read(folder, spec, state, fold(RunSnapshot(), events), seconds and (round(seconds, 1) or None), spec.recipe)
+    seconds = training_seconds(events)
+    return _Read(folder, spec, state, fold(RunSnapshot(), events), seconds and (round(seconds, 1) or None))
 
 
 def _differing(read: Sequence[_Read]) -> tuple[str, ...]:
@@ -238,19 +239,15 @@ def _stored(folder: RunFolder, spec: RunSpec) -> tuple[int | None, CostModel | N
     """The parameters of a result, and what its architecture costs, as far as files say so. Never raises."""
     parameters, cost = None, None
     # There is none yet, or it is damaged, which other commands say.
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, TlegError):
+    with suppress(OSError, TlegError):
         if spec.kind == "learn":
             file = read_file(folder.exports / LEARNGENE)
             return file.parameters, file.header.cost
-        with (folder.exports / MODEL / "model.safetensors").open("rb") as weights:
-            size = int.from_bytes(weights.read(8), "little")
-            header = json.loads(weights.read(min(size, _LONGEST_HEADER)))
-        parameters = sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+        parameters = count_values(folder.exports / MODEL / "model.safetensors")
     learngene = spec.recipe.get("learngene")
     if isinstance(learngene, str):
-        path = Path(spec.folder, learngene)
         with suppress(OSError, TlegError):  # It was moved, or is another name.
-            cost = read_file(RunFolder(path).exports / LEARNGENE if RunFolder(path).exists else path).header.cost
+            cost = read_file(resolve(Path(spec.folder, learngene)).place).header.cost
     return parameters, cost
 
 
@@ -267,9 +264,6 @@ def _trained_depths(spec: RunSpec) -> Depths | None:
     if spec.kind != "learn":
         depth = _depth_of(spec)
         return None if depth is None else Depths(depth)
-    from tleg.recipes.io import from_values
-    from tleg.recipes.recipes import LearnRecipe
-
     try:
         recipe = from_values(spec.kind, spec.recipe)
     except InputError:  # Of another version of tleg.

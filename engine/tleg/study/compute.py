@@ -4,12 +4,13 @@ Torch and timm are loaded where a model has to be counted, and no model needs it
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from tleg.errors import InputError, TlegError
+from tleg.errors import InputError, TlegError, first_line
 from tleg.recipes.distillation import Depths
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
 
@@ -65,16 +66,24 @@ def count_model(name: str, arguments: Mapping[str, Any], num_classes: int, input
     return _count_model(name, json.dumps(dict(arguments), sort_keys=True), num_classes, input_size)
 
 
+@contextmanager
+def _counting(what: str) -> Iterator[None]:
+    """timm reports what does not fit in many ways, and so does what traces a model: all become an InputError."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            f"cannot count what {what} computes: {first_line(error)}", field="model", code="unsupported"
+        ) from error
+
+
 @lru_cache(maxsize=256)
 def _count_model(name: str, arguments: str, num_classes: int, input_size: tuple[int, int, int]) -> Counted:
     import timm
 
     given = {"num_classes": num_classes, **json.loads(arguments)}
-    try:
+    with _counting(f"'{name}'"):
         return count_made(timm.create_model(name, **given), input_size)
-    except Exception as error:  # timm reports what does not fit in many ways, and so does what traces a model.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot count what '{name}' computes: {reason}", field="model", code="unsupported") from error
 
 
 def count_made(model: Any, input_size: tuple[int, int, int]) -> Counted:
@@ -165,8 +174,5 @@ def count_start(recipe: FinetuneRecipe, data: "Data") -> Counted:
         size = (channels, recipe.image_size or height, recipe.image_size or width)
         return count_model(recipe.model.partition(".")[0], arguments, len(data.classes), size)
     made = initial_model_of(recipe)(data)
-    try:
+    with _counting("the model"):
         return count_made(made.model, made.architecture.input_size)
-    except Exception as error:  # What traces a model reports what it cannot in many ways.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot count what the model computes: {reason}", field="model", code="unsupported") from error

@@ -51,7 +51,7 @@ class Task:
         epochs   those of the budget; the file's own go before them, except where an epoch is measured
         """
         values = {**self.arm.values, **study.data[self.data], **self.choice, "seed": self.seed}
-        if epochs is not None and (study.budget is not None and "epochs" not in values):
+        if epochs is not None and study.budget is not None and "epochs" not in values:
             values["epochs"] = epochs
         values |= {option: str(results[task]) for option, task in self.needs.items()}
         if self.arm.kind == "learn":

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tleg.data.sampler import READABLE, EvaluationImages
 from tleg.data.transforms import Normaliser, evaluation_transform
-from tleg.errors import ArchitectureError, DataError, InputError, concerning, last_words
+from tleg.errors import ArchitectureError, DataError, InputError, concerning, first_line, last_words
 from tleg.export.origin import training_record
 from tleg.learngene.header import Preprocessing
 from tleg.models.architecture import known_name
@@ -214,7 +214,7 @@ def _from_timm(name: str, options: Analysis) -> _Opened:
         try:
             model: Any = timm.create_model(name, pretrained=options.pretrained, **options.model_arguments).eval()
         except Exception as error:  # timm and the hub client report what does not fit in many ways.
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             hint = f"; when offline, give its weights as {name}:FILE" if options.pretrained else ""
             raise ArchitectureError(
                 f"timm cannot build '{name}': {reason}{hint}", code="not-found" if options.pretrained else None

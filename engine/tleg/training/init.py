@@ -11,7 +11,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from tleg.data.datasets import Data
-from tleg.errors import ArchitectureError, InputError, concerning
+from tleg.errors import ArchitectureError, InputError, concerning, first_line
 from tleg.export.origin import earlier_lineage
 from tleg.learngene.expansion import choose_head, new_head
 from tleg.learngene.header import Architecture, Preprocessing
@@ -156,7 +156,7 @@ def init_from_timm(
         try:
             model = timm.create_model(name, pretrained=pretrained, num_classes=len(data.classes), **complete)
         except Exception as error:  # timm and the hub client report what does not fit in many ways.
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             hint = f"; when offline, use --checkpoint {name}:FILE" if pretrained else ""
             raise ArchitectureError(f"timm cannot build '{name}': {reason}{hint}") from error
         known: dict[str, Any] = dict(cast(Any, model.pretrained_cfg))

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tleg.data.datasets import Data
 from tleg.data.transforms import Normaliser
-from tleg.errors import InputError, TeacherError, TlegError, last_words
+from tleg.errors import InputError, TeacherError, TlegError, first_line, last_words
 from tleg.files import hash_file
 from tleg.learngene.header import Preprocessing
 from tleg.models.architecture import known_name
@@ -231,7 +231,7 @@ def _downloaded(make: type[T], name: str, classes: tuple[str, ...]) -> T:
     except TlegError as error:
         raise TeacherError(f"no folder and no timm model is called '{name}'. {error}", code="not-found") from error
     except Exception as error:  # timm and the hub client raise many kinds when a download fails.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise TeacherError(
             f"cannot download the teacher '{name}' ({reason}); when offline, give its weights as '{name}:FILE', "
             "or a folder that tleg train or timm.models.save_for_hf wrote",

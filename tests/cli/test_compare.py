@@ -123,6 +123,23 @@ def test_a_result_says_what_is_stored_and_what_training_took(runs_dir: Path, lea
     assert (half.images, half.macs) == (150, 3 * 150 * header.cost.macs.at(3))
 
 
+def test_what_was_measured_at_the_end_alone_is_shown(runs_dir: Path, learngene_file: Path) -> None:
+    reached = tleg.read_header(learngene_file).reached
+    assert reached is not None
+    learned, tuned = make(runs_dir, "learned", {}), make(runs_dir, "tuned", {}, kind="finetune", depth=4)
+    learned.exports.mkdir(exist_ok=True)
+    shutil.copy(learngene_file, learned.exports / "learngene.safetensors")
+    (tuned.exports / "model").mkdir(parents=True)
+    (tuned.exports / "model" / "training.json").write_text(json.dumps({"reached": {"top1": 61.5}}))
+    runs = tleg.compare_runs(["run-learned", "run-tuned"], runs_dir).runs
+    assert dict(runs[0].top1) == dict(reached.top1)
+    assert dict(runs[1].top1) == {4: 61.5}
+    # What was measured on the way goes before, and a result that is damaged says nothing.
+    make(runs_dir, "both", {3: 40.0})
+    (tuned.exports / "model" / "training.json").write_text("{")
+    assert [dict(run.top1) for run in tleg.compare_runs(["run-both", "run-tuned"], runs_dir).runs] == [{3: 40.0}, {}]
+
+
 def test_a_sandwich_computes_three_depths_a_step(runs_dir: Path, learngene_file: Path) -> None:
     macs = tleg.read_header(learngene_file).cost.macs
     for name in ("a", "b"):

@@ -22,7 +22,7 @@ from tleg.references import resolve
 from tleg.runs.events import EventReader
 from tleg.runs.history import RunSnapshot, fold
 from tleg.runs.reports import EvaluationReport
-from tleg.runs.run import LEARNGENE, MODEL, RunFolder
+from tleg.runs.run import LEARNGENE, MODEL, RunFolder, read_document
 from tleg.runs.spec import RunSpec, read_spec
 from tleg.runs.state import RunState, observe
 from tleg.study.collect import training_seconds
@@ -52,8 +52,8 @@ class ComparedRun:
     seconds     of training, evaluations included
     parameters  of the result, once there is one
     bytes       of them in float32
-    top1        percent by depth, of the latest evaluation, or of the best one where the run keeps that; None is the depth of
-                a model of which it is not known
+    top1        percent by depth, of the latest evaluation, or of the best one where the run keeps that, or what its result
+                states where it was not evaluated on the way; None is the depth of a model of which it is not known
     """
 
     id: str
@@ -208,7 +208,7 @@ def _describe(read: _Read, options: Iterable[str]) -> ComparedRun:
         seconds=read.seconds,
         parameters=parameters,
         bytes=None if parameters is None else BYTES_PER_VALUE["float32"] * parameters,
-        top1=_accuracies(read),
+        top1=_accuracies(read) or _reached(read),
     )
 
 
@@ -226,6 +226,17 @@ def _accuracies(read: _Read) -> dict[int | None, float]:
         for score in kept.scores
         if score.top1 is not None
     }
+
+
+def _reached(read: _Read) -> dict[int | None, float]:
+    """What the result states, which was measured once the training had ended; nothing without a result."""
+    with suppress(OSError, TlegError):
+        if read.spec.kind == "learn":
+            reached = read_file(read.folder.exports / LEARNGENE).header.reached
+            return {} if reached is None else dict(sorted(reached.top1.items()))
+        top1 = (read_document(read.folder.exports / MODEL / "training.json").get("reached") or {}).get("top1")
+        return {} if top1 is None else {_depth_of(read.spec): float(top1)}
+    return {}
 
 
 def _depth_of(spec: RunSpec) -> int | None:

@@ -45,12 +45,11 @@ def inspect(
 
 def _document(file: "LearngeneFile") -> dict[str, Any]:
     from tleg.learngene.container import header_values
-    from tleg.learngene.header import FORMAT_VERSION
 
     return {
         "path": str(file.path),
         "bytes": file.size,
-        "format_version": FORMAT_VERSION,
+        "format_version": file.header.version,
         "parameters": file.parameters,
         **header_values(file.header),
         "formula": file.header.basis.formula,

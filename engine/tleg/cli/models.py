@@ -48,7 +48,7 @@ def known_models(pattern: str | None = None) -> Iterator[ModelName]:
     """Yield the models whose names match, in timm's order; a pattern without a star is a part of a name."""
     import timm
 
-    from tleg.learngene.structure import families
+    from tleg.learngene.families import families
 
     if pattern and not set("*?[") & set(pattern):
         pattern = f"*{pattern}*"

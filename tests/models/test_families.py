@@ -36,14 +36,14 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "beit": ("beit_base_patch16_224", SMALL),
     "vit-relpos": ("vit_relpos_small_patch16_224", SMALL),
     "cait": ("cait_xxs24_224", SMALL),
-    "naflexvit": ("naflexvit_base_patch16_gap", {key: SMALL[key] for key in ("patch_size", "embed_dim", "num_heads")}),
+    "naflexvit": ("naflexvit_base_patch16_gap", SMALL),
     "vision-encoder": ("qwen3_vit_88m", {"img_size": 64, "embed_dim": 48, "num_heads": 3}),
     "swin": (
         "swin_tiny_patch4_window7_224",
         {"img_size": 32, "patch_size": 2, "window_size": 4, "embed_dim": 12, "num_heads": [1, 2, 2, 4]},
     ),
     "convnext": ("convnext_atto", {"img_size": 32, "dims": [8, 12, 16, 24]}),
-    "pvt-v2": ("pvt_v2_b0", {"img_size": 32, "embed_dims": [8, 12, 16, 24], "num_heads": [1, 2, 4, 4]}),
+    "pvt-v2": ("pvt_v2_b0", {"img_size": 64, "embed_dims": [8, 12, 16, 24], "num_heads": [1, 2, 4, 4]}),
     "davit": (
         "davit_tiny",
         {"img_size": 32, "embed_dims": [8, 12, 16, 24], "num_heads": [1, 2, 4, 4], "window_size": 4, "depths": [1, 1, 3, 1]},
@@ -57,6 +57,8 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 CLASSES = 5
+# Tracing takes seconds: a family of one stage and one of several, whose blocks alternate, stand for the others.
+TRACED_HERE = ("vit", "eva", "swin", "levels")
 
 
 def test_every_family_has_an_example_here() -> None:
@@ -276,6 +278,11 @@ def test_mimetic_weights_are_for_plain_vits(family: TimmFamily) -> None:
         assert float((query[:16].T @ key[:16]).diagonal().mean()) > 0.1
 
 
+@pytest.mark.parametrize(
+    "family",
+    [name if name in TRACED_HERE else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES],
+    indirect=True,
+)
 def test_exports_compute_what_the_descendant_computes(family: TimmFamily, tmp_path: Path) -> None:
     path = tmp_path / "it.safetensors"
     learngene = a_learngene(family)

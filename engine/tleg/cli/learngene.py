@@ -99,7 +99,8 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
 def _structure(file: "LearngeneFile") -> list[str]:
     structure = file.header.architecture.structure
     if structure is None:
-        return ["not a plain ViT: timm builds it"]
+        stages = file.header.architecture.stages_text
+        return ["not a plain ViT: timm builds it", *([f"stages of {stages} blocks, N the depth"] if stages else [])]
     patch = f"{structure.patch_size[0]} x {structure.patch_size[1]}"
     extras = [
         f"{'a' if structure.class_token else 'no'} class token",

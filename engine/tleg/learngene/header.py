@@ -135,6 +135,12 @@ class Architecture:
         """The blocks of each stage in a descendant of a depth."""
         return (depth,) if not self.stages else (*self.stages[: self.elastic], depth, *self.stages[self.elastic + 1 :])
 
+    @property
+    def stages_text(self) -> str:
+        """The blocks of each stage, for people: '2-2-N-2', where N is the depth; empty where there is one stage."""
+        texts = ["N" if index == self.elastic else str(blocks) for index, blocks in enumerate(self.stages)]
+        return "-".join(texts)
+
     def in_layout(self, layout: Layout) -> "Architecture":
         """The architecture that a layout's descendants have.
 

@@ -38,6 +38,9 @@ class Swin(Staged):
     sized = True
     attention_modules = frozenset({"attn"})
 
+    def covers(self, timm_name: str) -> bool:
+        return super().covers(timm_name) and "_cr_" not in timm_name  # Those have other names, and blocks that differ.
+
 
 class ConvNext(Staged):
     """ConvNeXt (arXiv 2201.03545) and ConvNeXt V2 (arXiv 2301.00808)."""

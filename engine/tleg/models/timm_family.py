@@ -43,6 +43,8 @@ class TimmFamily(Family):
         """
         self.check_blocks(model, architecture.name, architecture.profile(2))
         known: Any = getattr(model, "pretrained_cfg", None) or {}
+        # Where timm's models take images of any size, the arguments still say for which one costs and exports are.
+        known = {**known, "fixed_input_size": True}
         return replace(architecture, input_size=input_size_of(known, architecture.arguments))
 
     def counted(self, model: nn.Module) -> Profile:

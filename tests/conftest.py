@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, settings
 
 from tleg.learngene.basis import Basis
 from tleg.learngene.cost import CostModel
+from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing, Reached
-from tleg.learngene.structure import family_of
 from tleg.models.learngene import Learngene
 
 settings.register_profile(

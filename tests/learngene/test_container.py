@@ -143,7 +143,7 @@ def test_deep_nesting_is_refused(target: Path, learngene_file: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"version": "2"}, "format version 2; this tleg reads version 1"),
+        ({"version": "3"}, "format version 3; this tleg reads versions 1 to 2"),
         ({"version": "x"}, "states no format version"),
         ({"version": None}, "states no format version"),
         ({"version": "9" * 5000}, "states no format version"),

@@ -1,7 +1,7 @@
 """Two families that are none of tleg's; `registered` makes them known for a while.
 
 Levels are two stages of other widths and depths, whose blocks have other names than a ViT's; the model is registered with
-timm, as any timm model is. ConvNeXt is timm's own.
+timm, as any timm model is. Sequencer is timm's own.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,10 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from tleg.learngene.basis import Part
-from tleg.learngene.structure import Profile, Stage, register, unregister
-from tleg.models.architecture import TimmFamily
+from tleg.learngene.families import register, unregister
+from tleg.learngene.header import Profile
+from tleg.learngene.structure import Stage
+from tleg.models.timm_family import TimmFamily
 
 NAME = "levels_tiny"
 default_cfgs = generate_default_cfgs(
@@ -86,7 +87,7 @@ register_model(levels_tiny)
 
 
 class LevelsFamily(TimmFamily):
-    """A descendant of depth d has d blocks in the first level and 2d in the second."""
+    """The second level has more blocks, so that it is the elastic one."""
 
     name = "levels"
     patterns = ("levels_*",)
@@ -95,36 +96,30 @@ class LevelsFamily(TimmFamily):
     classifier = "logits"
     head = ("last_norm", "logits")
 
-    def profile(self, depth: int) -> Profile:
-        return depth, 2 * depth
-
     def depth_arguments(self, profile: Profile) -> dict[str, Any]:
         return {"depths": list(profile)}
 
 
-class ConvNext(TimmFamily):
-    """ConvNeXt (arXiv 2201.03545): four stages, of equal depth here."""
+class Sequencer(TimmFamily):
+    """Sequencer (arXiv 2205.01972): four stages, and LSTMs in place of attention."""
 
-    name = "convnext"
-    patterns = ("convnext_*",)
-    modules = ("convnext",)
+    name = "sequencer"
+    patterns = ("sequencer2d_*",)
+    modules = ("sequencer",)
     stages = tuple(Stage(f"stages.{index}.blocks.") for index in range(4))
-    classifier = "head.fc"
-    first_conv = "stem.0"
-    head = ("norm_pre", "head")
+    classifier, first_conv = "head.fc", "stem.proj"
+    # What mixes positions stands where attention does in a ViT.
+    attention_modules = frozenset({"rnn_tokens"})
+    mlp_modules = frozenset({"mlp_channels"})
 
     def depth_arguments(self, profile: Profile) -> dict[str, Any]:
-        return {"depths": list(profile)}
-
-    def part_of(self, inner: str) -> Part:
-        """What mixes positions stands where attention does in a ViT."""
-        return "attention" if inner.startswith("conv_dw.") else super().part_of(inner)
+        return {"layers": list(profile)}
 
 
 @contextmanager
 def registered() -> Iterator[None]:
     """Within it the families are known."""
-    others = (LevelsFamily(), ConvNext())
+    others = (LevelsFamily(), Sequencer())
     for family in others:
         register(family)
     try:

@@ -16,9 +16,19 @@ from tleg.models.architecture import build, describe
     ("name", "arguments", "reason"),
     [
         ("deit_tiny_distilled_patch16_224", {}, "cannot be expanded as timm's plain ViTs can"),
-        ("swin_tiny_patch4_window7_224", {}, "cannot be expanded as timm's plain ViTs can"),
+        ("caformer_s18", {}, "cannot be expanded as timm's plain ViTs can"),
+        (
+            "vit_small_patch16_rope_mixed_224",
+            {},
+            "depends on the number of layers",
+        ),
+        ("swin_tiny_patch4_window7_224", {"num_classes": 5}, "num_classes is chosen when a descendant is built"),
+        ("swin_tiny_patch4_window7_224", {"depths": [2, 0, 2, 2]}, "stage 1 has no blocks"),
+        ("swin_tiny_patch4_window7_224", {"windows": 3}, "timm cannot build 'swin_tiny_patch4_window7_224'"),
+        ("convnext_atto", {"depths": [2, 2]}, "timm cannot build 'convnext_atto'"),
+        ("swinv2_cr_tiny_224", {}, "cannot be expanded"),
         ("resnet18", {}, "cannot be expanded"),
-        ("eva02_tiny_patch14_224", {}, "it takes no 'fc_norm'"),
+        ("eva02_tiny_patch14_224", {"depth": 3}, "depth and num_classes are chosen"),
         ("deit_tiny_patch16_225", {}, "Did you mean 'deit_tiny_patch16_224'"),
         ("nothing like it", {}, "timm has no model"),
         ("deit_tiny_patch16_224", {"emb_dim": 3}, "takes no argument 'emb_dim'. Did you mean 'embed_dim'?"),
@@ -88,3 +98,53 @@ def test_describing_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
     describe("deit_tiny_patch16_224")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_longest_stage_is_elastic_and_the_others_keep_their_depths() -> None:
+    swin = describe("swin_tiny_patch4_window7_224", {"img_size": 56, "window_size": 7})
+    assert (swin.stages, swin.elastic) == ((2, 2, 6, 2), 2)
+    assert swin.stages_text == "2-2-N-2"
+    assert swin.profile(9) == (2, 2, 9, 2)
+    assert describe("deit_tiny_patch16_224").profile(9) == (9,)
+    chosen = describe("convnext_atto", {"depths": [1, 3, 3, 2]})
+    assert (chosen.stages, chosen.elastic) == ((1, 3, 3, 2), 1)
+    assert "depths" not in chosen.arguments
+    assert [len(stage.blocks) for stage in build(chosen, 5, device="meta").stages] == [1, 5, 3, 2]  # type: ignore[union-attr]
+
+
+def test_models_of_any_size_say_for_which_they_are() -> None:
+    small = describe("convnext_atto", {"img_size": 64, "in_chans": 1})
+    assert small.input_size == (1, 64, 64)
+    assert build(small, 1, device="meta")(torch.zeros(1, 1, 64, 64, device="meta")).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "beit_base_patch16_224", "vit_small_patch16_dinov3"])
+def test_masks_and_tables_have_values_where_parameters_have_none(name: str) -> None:
+    arguments = {"img_size": 56} if name.startswith("swin") else {"img_size": 32, "patch_size": 8}
+    architecture = describe(name, arguments, 3)
+    before = torch.get_rng_state()
+    without, real = build(architecture, 4, device="meta"), build(architecture, 4)
+    assert all(value.is_meta for value in without.parameters())
+    expected = dict(real.named_buffers(remove_duplicate=False))
+    assert expected, "timm keeps some"
+    for key, value in without.named_buffers(remove_duplicate=False):
+        assert torch.equal(value, expected.pop(key)), key
+    assert not expected
+    torch.set_rng_state(before)
+    build(architecture, 2, device="meta")
+    assert torch.equal(torch.get_rng_state(), before), "nothing random is drawn"
+
+
+def test_models_have_no_stochastic_depth_of_their_own() -> None:
+    model = build(describe("swin_tiny_patch4_window7_224", {"img_size": 56}), 3, device="meta")
+    assert not [module for module in model.modules() if getattr(module, "drop_prob", 0)]
+    model = build(describe("swin_tiny_patch4_window7_224", {"img_size": 56}), 3, device="meta", drop_path=0.2)
+    assert [module for module in model.modules() if getattr(module, "drop_prob", 0)]
+
+
+def test_a_file_says_its_stages() -> None:
+    architecture = describe("deit_tiny_patch16_224")
+    with pytest.raises(FileFormatError, match="no stage 2"):
+        replace(architecture, stages=(1, 1), elastic=2)
+    with pytest.raises(FileFormatError, match="stages of 1 to 1024 blocks"):
+        replace(architecture, stages=(1, 0))

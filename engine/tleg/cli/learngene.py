@@ -45,12 +45,11 @@ def inspect(
 
 def _document(file: "LearngeneFile") -> dict[str, Any]:
     from tleg.learngene.container import header_values
-    from tleg.learngene.header import FORMAT_VERSION
 
     return {
         "path": str(file.path),
         "bytes": file.size,
-        "format_version": FORMAT_VERSION,
+        "format_version": file.header.version,
         "parameters": file.parameters,
         **header_values(file.header),
         "formula": file.header.basis.formula,
@@ -100,7 +99,8 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
 def _structure(file: "LearngeneFile") -> list[str]:
     structure = file.header.architecture.structure
     if structure is None:
-        return ["not a plain ViT: timm builds it"]
+        stages = file.header.architecture.stages_text
+        return ["not a plain ViT: timm builds it", *([f"stages of {stages} blocks, N the depth"] if stages else [])]
     patch = f"{structure.patch_size[0]} x {structure.patch_size[1]}"
     extras = [
         f"{'a' if structure.class_token else 'no'} class token",

@@ -1,4 +1,4 @@
-"""`tleg models`: the names that timm knows, and which of them are ViTs whose layers can follow a line."""
+"""`tleg models`: the names that timm knows, and which of them have layers that can follow a line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def models(
         str | None, typer.Argument(help="Part of a name, or a pattern such as 'deit*'.", show_default=False)
     ] = None,
     expandable: Annotated[
-        bool, typer.Option("--expandable", help="Only the ViTs that `tleg learn --architecture` takes.")
+        bool, typer.Option("--expandable", help="Only the models that `tleg learn --architecture` takes.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -48,7 +48,7 @@ def known_models(pattern: str | None = None) -> Iterator[ModelName]:
     """Yield the models whose names match, in timm's order; a pattern without a star is a part of a name."""
     import timm
 
-    from tleg.learngene.structure import families
+    from tleg.learngene.families import families
 
     if pattern and not set("*?[") & set(pattern):
         pattern = f"*{pattern}*"

@@ -161,7 +161,9 @@ def _print_table(file: "LearngeneFile", result: "Preview") -> None:
     header = file.header
     height, width = header.architecture.input_size[1:]
     images = "1 image" if result.batch == 1 else f"{result.batch} images"
-    say(printable(f"{file.path.name}: {header.architecture.name} on {height} x {width} pixels, {header.basis.name} basis"))
+    stages = f", stages of {text} blocks" if (text := header.architecture.stages_text) else ""
+    about = f"{header.architecture.name} on {height} x {width} pixels{stages}, {header.basis.name} basis"
+    say(printable(f"{file.path.name}: {about}"))
     rows: list[tuple[str, ...]] = [("depth", "params", "GMACs", "size", "inference", "training", "top-1", "")]
     rows += [_cells(row, result) for row in result.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

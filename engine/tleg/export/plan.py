@@ -14,8 +14,8 @@ from tleg.files import require_utf8
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.expansion import Head, choose_head
+from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader
-from tleg.learngene.structure import family_of
 from tleg.models.timm_folder import TimmFolder, read_timm_folder
 from tleg.references import find
 from tleg.runs.run import name_of

@@ -17,15 +17,9 @@ from tleg.export.manifest import FolderRecord, Lineage
 from tleg.export.origin import TRAINING_RECORD
 from tleg.export.plan import BuildPlan, FolderPlan, PlannedExport
 from tleg.learngene.expansion import expand_tensors, new_head
+from tleg.learngene.families import family_of
 from tleg.learngene.header import Layout, Structure
-from tleg.learngene.structure import (
-    auxiliary_layout_name,
-    family_of,
-    inner_name,
-    is_block,
-    layer_name,
-    parameter_shapes,
-)
+from tleg.learngene.structure import auxiliary_layout_name, inner_name, is_block, layer_name, parameter_shapes
 from tleg.models.float16 import check_range, to_float16
 from tleg.models.learngene import Learngene, read_tensors
 from tleg.models.timm_folder import CONFIG, WEIGHTS, save_timm_folder
@@ -216,7 +210,7 @@ def plain_vit(model: "nn.Module") -> tuple[Structure, Layout] | None:
     from timm.models.vision_transformer import VisionTransformer
     from torch import nn
 
-    from tleg.models.architecture import plain_structure
+    from tleg.models.plain_vit import plain_structure
 
     if type(model) is not VisionTransformer or not len(model.blocks):
         return None

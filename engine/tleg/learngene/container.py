@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from tleg.errors import FileFormatError, InputError, describe_os_error
-from tleg.learngene.header import FORMAT_NAME, FORMAT_VERSION, LearngeneHeader
+from tleg.learngene.header import FORMAT_NAME, FORMAT_VERSIONS, LearngeneHeader
 from tleg.serialize import decode, encode
 
 MAX_HEADER_BYTES: Final = 16 * 2**20
@@ -180,10 +180,11 @@ def _decode_metadata(metadata: object) -> LearngeneHeader:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT_NAME:
         raise FileFormatError("it is a safetensors file without a learngene's header")
     version = metadata.get("version")
-    if version != str(FORMAT_VERSION):
+    if version not in [str(each) for each in FORMAT_VERSIONS]:
         if isinstance(version, str) and version.isascii() and version.isdigit() and len(version) < 9:
             raise FileFormatError(
-                f"it has format version {version}; this tleg reads version {FORMAT_VERSION}. A newer tleg may read it"
+                f"it has format version {version}; this tleg reads versions {FORMAT_VERSIONS[0]} to {FORMAT_VERSIONS[-1]}. "
+                "A newer tleg may read it"
             )
         raise FileFormatError("it states no format version")
     document: dict[str, Any] = {}
@@ -215,7 +216,7 @@ def encode_metadata(header: LearngeneHeader) -> dict[str, str]:
             document[name] = json.dumps(value, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise FileFormatError(f"the header field '{name}' cannot be written as JSON: {error}") from error
-    return {"format": FORMAT_NAME, "version": str(FORMAT_VERSION), **document}
+    return {"format": FORMAT_NAME, "version": str(header.version), **document}
 
 
 def header_values(header: LearngeneHeader) -> dict[str, Any]:
@@ -224,6 +225,8 @@ def header_values(header: LearngeneHeader) -> dict[str, Any]:
     # What goes without saying is left out: a tleg that knows one set of figures, in float32, reads the file as well.
     if not header.further:
         del values["further"]
+    if not header.architecture.stages:
+        del values["architecture"]["stages"], values["architecture"]["elastic"]
     for reached in (values["reached"], *values.get("further", ())):
         if reached is not None and reached["precision"] == "float32":
             del reached["precision"]

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import InputError
+from tleg.learngene.basis import check_depth
+from tleg.learngene.families import family_of
 from tleg.learngene.header import LearngeneHeader
-from tleg.learngene.structure import PLAIN_VIT, family_of
+from tleg.learngene.structure import PLAIN_VIT
 
 Array = NDArray[np.float32]
 
@@ -93,7 +95,7 @@ def expand_tensors(tensors: Mapping[str, Array], header: LearngeneHeader, depth:
     the stem and head are the learngene's own arrays, not copies. Raises DepthError.
     """
     family = family_of(header.architecture)
-    coefficients = [header.basis.coefficients(layers) for layers in family.profile(depth)]
+    coefficients = [header.basis.coefficients(layers) for layers in header.architecture.profile(check_depth(depth))]
     places = {name: place for name in tensors if (place := family.place(name)) is not None}
     # One block of memory for all layers: the system hands out a large one many times faster than many small ones.
     sizes = {name: len(coefficients[place.stage]) * tensors[name][0].size for name, place in places.items()}

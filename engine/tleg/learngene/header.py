@@ -14,11 +14,15 @@ from tleg.learngene.cost import CostModel
 from tleg.serialize import ABSENT_IS_FALSE
 
 FORMAT_NAME: Final = "tleg.learngene"
-FORMAT_VERSION: Final = 1
+# 2 has architectures of several stages; what has one is written as 1, which every tleg reads.
+FORMAT_VERSIONS: Final = (1, 2)
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Layout = Literal["auxiliary", "official"]
 LAYOUTS: Final[tuple[Layout, ...]] = ("auxiliary", "official")
+# The number of blocks in each stage.
+Profile = tuple[int, ...]
+MAX_STAGES: Final = 16
 MAX_WIDTH: Final = 65_536
 MAX_CLASSES: Final = 10_000_000
 TIMM_EPS: Final = 1e-6  # Of the LayerNorms of timm's ViTs.
@@ -96,6 +100,9 @@ class Architecture:
 
     eps        of every LayerNorm, where it differs from what timm's name implies; None otherwise
     structure  what it computes, when it is a plain ViT; None when only timm can build it
+    stages     the blocks of each stage in the auxiliary model, of which those of the elastic one count for nothing; empty
+               where there is one stage
+    elastic    the index of the stage that gets the depth which is asked for
     """
 
     name: str
@@ -104,6 +111,8 @@ class Architecture:
     input_size: tuple[int, int, int]
     eps: float | None = None
     structure: Structure | None = None
+    stages: Profile = ()
+    elastic: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_classes <= MAX_CLASSES:
@@ -117,6 +126,20 @@ class Architecture:
         reserved = RESERVED_ARGUMENTS & set(self.arguments)
         if reserved:
             raise FileFormatError(f"'{min(reserved)}' is not an argument of an architecture")
+        if len(self.stages) > MAX_STAGES or not all(1 <= blocks <= MAX_DEPTH for blocks in self.stages):
+            raise FileFormatError(f"an architecture has at most {MAX_STAGES} stages of 1 to {MAX_DEPTH} blocks")
+        if not 0 <= self.elastic < max(1, len(self.stages)):
+            raise FileFormatError(f"there is no stage {self.elastic} that could be elastic")
+
+    def profile(self, depth: int) -> Profile:
+        """The blocks of each stage in a descendant of a depth."""
+        return (depth,) if not self.stages else (*self.stages[: self.elastic], depth, *self.stages[self.elastic + 1 :])
+
+    @property
+    def stages_text(self) -> str:
+        """The blocks of each stage, for people: '2-2-N-2', where N is the depth; empty where there is one stage."""
+        texts = ["N" if index == self.elastic else str(blocks) for index, blocks in enumerate(self.stages)]
+        return "-".join(texts)
 
     def in_layout(self, layout: Layout) -> "Architecture":
         """The architecture that a layout's descendants have.
@@ -228,6 +251,11 @@ class LearngeneHeader:
         places = [each.where for each in self.measured]
         if len(set(places)) != len(places):
             raise FileFormatError("two sets of accuracies are of the same images in the same precision")
+
+    @property
+    def version(self) -> int:
+        """The version of the file format that says it."""
+        return FORMAT_VERSIONS[1] if self.architecture.stages else FORMAT_VERSIONS[0]
 
     @property
     def measured(self) -> tuple[Reached, ...]:

@@ -1,13 +1,13 @@
-"""Families of architectures: their stages, the names and the shapes of their parameters. What is known without timm.
+"""What a family of architectures is: its stages, the names and the shapes of its parameters. What is known without timm.
 
-A family is one object, found by the name of a timm model. What is here needs the standard library alone, so that headers are
-read and previewed without torch; `tleg.models.architecture` registers the same families together with how timm builds them.
-The plain ViT is the family of one stage.
+A family is one object; `tleg.learngene.families` finds it by the name of a timm model. What is here needs the standard
+library alone, so that headers are read and previewed without torch. The plain ViT is the family of one stage.
 
 A learngene's name of a block's parameter is timm's without the number of the block: 'blocks.norm1.bias' holds the terms of
 'blocks.0.norm1.bias', 'blocks.1.norm1.bias' and so on.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import takewhile
@@ -15,11 +15,9 @@ from typing import Any, ClassVar, Final
 
 from tleg.errors import ArchitectureError, ExportError
 from tleg.learngene.basis import Part
-from tleg.learngene.header import TIMM_EPS, Architecture, Layout, Structure
+from tleg.learngene.header import TIMM_EPS, Architecture, Layout, Profile, Structure
 
 Shape = tuple[int, ...]
-# The number of blocks in each stage.
-Profile = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +27,12 @@ class Stage:
     prefix          of timm's names, before the number of a block: 'blocks.' of 'blocks.3.norm1.bias', 'layers.2.blocks.' in
                     a Swin. Everything that has no stage's prefix is stored once: stem, what lies between stages, head
     depth_argument  of `timm.create_model` that says how many blocks it has
+    period          after how many blocks what is no parameter repeats: 2 where every other block shifts its windows
     """
 
     prefix: str
     depth_argument: str = "depth"
+    period: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Family:
     classifier  the module that gives the logits, by timm's name
     first_conv  the module that takes the image
     head        modules that follow the last block, as far as a model has them
+    sized       whether timm makes a model for one size of images, `img_size`
 
     What most families of timm have in common is how it is here; a family says what is otherwise.
     """
@@ -64,25 +65,29 @@ class Family:
     classifier: ClassVar[str] = "head"
     first_conv: ClassVar[str] = "patch_embed.proj"
     head: ClassVar[tuple[str, ...]] = ("norm", "attn_pool", "fc_norm", "head")
-
-    def profile(self, depth: int) -> Profile:
-        """The blocks of each stage in a descendant of a depth."""
-        return (depth,) * len(self.stages)
+    sized: ClassVar[bool] = True
+    # Of a block: what mixes the places of an image, and what works at each place; everything else counts as norm.
+    attention_modules: ClassVar[frozenset[str]] = frozenset({"attn", "ls1"})
+    mlp_modules: ClassVar[frozenset[str]] = frozenset({"mlp", "ls2"})
 
     def depth_arguments(self, profile: Profile) -> dict[str, Any]:
         """The arguments of `timm.create_model` that make so many blocks."""
         return {stage.depth_argument: blocks for stage, blocks in zip(self.stages, profile, strict=True)}
+
+    def timm_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """An architecture's arguments as far as `timm.create_model` takes them: without a size where a model has none."""
+        return {name: value for name, value in arguments.items() if self.sized or name != "img_size"}
 
     def part_of(self, inner: str) -> Part:
         """The part of a block that a parameter belongs to, by its name inside the block.
 
         Layer scale goes with what it scales, the norms inside attention with attention.
         """
-        if inner.startswith(("attn.", "ls1.")):
+        # Blocks of blocks have numbers before: '0.attn.qkv.weight'.
+        module = next((piece for piece in inner.split(".") if not piece.isdigit()), "")
+        if module in self.attention_modules:
             return "attention"
-        if inner.startswith(("mlp.", "ls2.")):
-            return "mlp"
-        return "norm"
+        return "mlp" if module in self.mlp_modules else "norm"
 
     def covers(self, timm_name: str) -> bool:
         """Whether a timm model is taken for one of this family. What it really is shows when timm has built it."""
@@ -154,46 +159,7 @@ class Family:
         """The timm name and arguments that say the architecture in JSON, LayerNorm's eps included. Raises ExportError."""
         if architecture.eps is not None:
             raise ExportError(f"timm's config cannot state a LayerNorm eps of {architecture.eps}; export to ONNX instead")
-        return architecture.name, dict(architecture.arguments)
-
-
-_FAMILIES: Final[dict[str, Family]] = {}
-
-
-def register(family: Family) -> None:
-    """Make a family known, or put the same family with more that is known of it in its place.
-
-    Raises ArchitectureError when another family has the name.
-    """
-    known = _FAMILIES.get(family.name)
-    if known is not None and not isinstance(family, type(known)):
-        raise ArchitectureError(f"there is a family '{family.name}' already")
-    _FAMILIES[family.name] = family
-
-
-def unregister(name: str) -> None:
-    """Forget a family. Raises ArchitectureError when there is none of that name."""
-    if name not in _FAMILIES:
-        raise ArchitectureError(f"there is no family '{name}'")
-    del _FAMILIES[name]
-
-
-def families() -> tuple[Family, ...]:
-    """All families, in the order in which they were registered."""
-    return tuple(_FAMILIES.values())
-
-
-def family_covering(timm_name: str) -> Family:
-    """Return the family of a timm model, by its name. Raises ArchitectureError when no family covers it."""
-    for family in reversed(_FAMILIES.values()):
-        if family.covers(timm_name):
-            return family
-    raise ArchitectureError(f"no family of architectures covers '{timm_name}'")
-
-
-def family_of(architecture: Architecture) -> Family:
-    """Return the family of an architecture. Raises ArchitectureError."""
-    return family_covering(architecture.name)
+        return architecture.name, self.timm_arguments(architecture.arguments)
 
 
 class PlainVit(Family):
@@ -304,7 +270,6 @@ class PlainVit(Family):
 
 
 PLAIN_VIT: Final = PlainVit()
-register(PLAIN_VIT)
 
 
 # The names of a plain ViT, for those who write its graph themselves.

@@ -5,7 +5,8 @@ the next, and recomputing a block (gradient checkpointing) gives the same weight
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from itertools import chain
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from tleg.learngene.basis import Basis
+from tleg.learngene.basis import Basis, check_depth
 from tleg.learngene.expansion import Array, Expandable
-from tleg.learngene.header import Architecture
-from tleg.learngene.structure import Profile
+from tleg.learngene.header import Architecture, Profile
 from tleg.models.architecture import build, timm_family_of
 from tleg.models.initial import draw_matrices
+
+# What names of blocks' buffers begin with: a buffer takes no dots.
+_BUFFERS: Final = "block buffers/"
 
 
 class ExpandTerms(torch.autograd.Function):
@@ -61,6 +64,9 @@ class AuxiliaryModel(nn.Module):
     vit    timm's model without blocks: stem, final norm and head
     terms  stacks of terms by parameter name inside a block, with '.' as '/': shape (K, *parameter) or (1, *parameter);
            in a family of several stages the name tells the stage as well
+
+    Blocks of a period (Swin: with and without shifted windows) have one set of terms, and masks and indices of their own:
+    buffers of the model.
     """
 
     def __init__(
@@ -82,13 +88,16 @@ class AuxiliaryModel(nn.Module):
         # Every term starts with matrices of a block of its own. Vectors (biases, norms) are such that each layer's are a
         # block's: by the paper's basis those of term 0, and zeros in the further terms, which tell the layers apart.
         stages = range(len(self.family.stages))
-        vit = build(architecture, (basis.terms,) * len(stages))
+        vit = build(architecture, tuple(max(basis.terms, stage.period) for stage in self.family.stages))
         terms = {}
         # By stage, what is called how among the terms and inside the block.
         names: list[list[tuple[str, str]]] = [[] for _ in stages]
         for stage in stages:
             modules = self.family.take_blocks(vit, stage)
             draw_matrices(modules, initial_matrices)
+            for phase in range(self.family.stages[stage].period):
+                for name, value in modules[phase].named_buffers():
+                    self.register_buffer(f"{_BUFFERS}{stage}/{phase}/{name.replace('.', '/')}", value, persistent=False)
             blocks = [dict(module.named_parameters()) for module in modules]
             for inner, first in blocks[0].items():
                 values = [block[inner].detach().clone() for block in blocks[: basis.terms_of(self.family.part_of(inner))]]
@@ -102,9 +111,9 @@ class AuxiliaryModel(nn.Module):
                 terms[key] = nn.Parameter(torch.stack(values))
         self.terms = nn.ParameterDict(terms)
         self._names = tuple(tuple(sorted(each)) for each in names)
-        # The code of each stage's block, with its parameters put in at every call. In a tuple, so that it is no submodule.
-        whole = build(architecture, (1,) * len(stages), device="meta")
-        self._template = tuple(self.family.blocks(whole, stage)[0] for stage in stages)
+        # The code of each stage's blocks: parameters and buffers are put in at every call. In tuples, and so no submodules.
+        whole = build(architecture, tuple(stage.period for stage in self.family.stages), device="meta")
+        self._template = tuple(tuple(self.family.blocks(whole, stage)) for stage in stages)
         self.vit: VisionTransformer = vit
 
     @classmethod
@@ -132,16 +141,20 @@ class AuxiliaryModel(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set training mode, that of the template blocks included."""
         super().train(mode)
-        for template in self._template:
+        for template in chain.from_iterable(self._template):
             template.train(mode)
         return self
+
+    def profile(self, depth: int) -> Profile:
+        """The blocks of each stage at a depth."""
+        return self.architecture.profile(depth)
 
     def coefficients(self, depth: int) -> Tensor:
         """The coefficients of a depth on the model's device, float32, shape (depth, K). Raises DepthError.
 
-        Of several stages the rows follow one another, as many for each as `family.profile(depth)` says.
+        Of several stages the rows follow one another, as many for each as `profile(depth)` says.
         """
-        rows = [row for layers in self.family.profile(depth) for row in self.basis.coefficients(layers)]
+        rows = [row for layers in self.profile(check_depth(depth)) for row in self.basis.coefficients(layers)]
         return torch.tensor(rows, dtype=torch.float32, device=self.device)
 
     @property
@@ -171,13 +184,15 @@ class AuxiliaryModel(nn.Module):
         """
         rows = coefficients.split(profile or (len(coefficients),))
 
-        def run(stage: int, x: Tensor) -> Tensor:
-            template = self._template[stage]
-            for weights in self.expand(rows[stage], stage):
+        def run(stage: int, x: Tensor, *given: Any, **named: Any) -> Tensor:
+            templates, buffers = self._template[stage], self._buffers_of(stage)
+            for layer, weights in enumerate(self.expand(rows[stage], stage)):
+                phase = layer % len(templates)
+                state = {**weights, **buffers[phase]}
                 if self.gradient_checkpointing and torch.is_grad_enabled():
-                    x = checkpoint(functional_call, template, weights, (x,), use_reentrant=False)
+                    x = checkpoint(functional_call, templates[phase], state, (x, *given), named, use_reentrant=False)
                 else:
-                    x = functional_call(template, weights, (x,))
+                    x = functional_call(templates[phase], state, (x, *given), named)
             return x
 
         return self.family.features(self.vit, images, run)
@@ -186,6 +201,14 @@ class AuxiliaryModel(nn.Module):
         """images (N, C, H, W), coefficients (L, K) -> logits (N, classes). For `profile` see `forward_features`."""
         logits: Tensor = self.vit.forward_head(self.forward_features(images, coefficients, profile))
         return logits
+
+    def _buffers_of(self, stage: int) -> list[dict[str, Tensor]]:
+        """The buffers of each block of a stage's period, by name inside the block."""
+        result: list[dict[str, Tensor]] = []
+        for phase, template in enumerate(self._template[stage]):
+            prefix = f"{_BUFFERS}{stage}/{phase}/"
+            result.append({name: getattr(self, prefix + name.replace(".", "/")) for name, _ in template.named_buffers()})
+        return result
 
     def _key(self, stage: int, inner: str) -> str:
         """The key of a parameter among the terms: a ParameterDict takes no dots."""
@@ -205,7 +228,7 @@ class ElasticViT(AuxiliaryModel):
 
     def forward(self, images: Tensor, depth: int) -> Tensor:  # type: ignore[override]  # a depth stands for its coefficients
         """images (N, C, H, W) and a depth -> logits (N, classes). Raises DepthError."""
-        return super().forward(images, self.coefficients(depth), self.family.profile(depth))
+        return super().forward(images, self.coefficients(depth), self.profile(depth))
 
 
 def _array(values: Tensor) -> Array:

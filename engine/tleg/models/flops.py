@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from tleg.errors import ArchitectureError
 from tleg.learngene.cost import CostModel, PartCosts
 from tleg.learngene.header import Architecture
-from tleg.models.architecture import TimmFamily, build, timm_family_of
+from tleg.models.architecture import build, timm_family_of
+from tleg.models.timm_family import TimmFamily
 
 ATTENTION_OPERATOR = "aten::scaled_dot_product_attention"
 
@@ -29,8 +30,8 @@ def measure(architecture: Architecture) -> CostModel:
     family = timm_family_of(architecture)
     models = [build(architecture, depth).eval() for depth in (1, 2)]
     images = torch.zeros(1, *architecture.input_size)
-    macs = _split(family, [count_macs(model, images) for model in models])
-    parameters = _split(family, [_count_parameters(model) for model in models])
+    macs = _split(family, architecture, [count_macs(model, images) for model in models])
+    parameters = _split(family, architecture, [_count_parameters(model) for model in models])
     saved = [_saved_bytes(model, images) for model in models]
     return CostModel(
         parameters=parameters,
@@ -72,23 +73,24 @@ def _count_parameters(model: VisionTransformer) -> dict[str, int]:
     return counts
 
 
-def _split(family: TimmFamily, counts: list[dict[str, int]]) -> PartCosts:
+def _split(family: TimmFamily, architecture: Architecture, counts: list[dict[str, int]]) -> PartCosts:
     one, two = counts
     layer = two[""] - one[""]
-    attention, mlp = (_of_blocks(family, part, one) for part in ("attention", "mlp"))
+    attention, mlp = (_of_blocks(family, architecture, part, one) for part in ("attention", "mlp"))
     head = sum(one.get(name, 0) for name in family.head)
     if attention + mlp > layer or head + layer > one[""]:
         raise ArchitectureError("the cost of a layer is not the sum of its parts, so it cannot be extrapolated")
     return PartCosts(attention, mlp, layer - attention - mlp, one[""] - layer - head, head)
 
 
-def _of_blocks(family: TimmFamily, part: str, counts: Mapping[str, int]) -> int:
+def _of_blocks(family: TimmFamily, architecture: Architecture, part: str, counts: Mapping[str, int]) -> int:
     """What the modules of a part count in the blocks that one more of depth adds, each as the first of its stage."""
     total = 0
-    for stage, (one, two) in enumerate(zip(family.profile(1), family.profile(2), strict=True)):
+    for stage, (one, two) in enumerate(zip(architecture.profile(1), architecture.profile(2), strict=True)):
         block = family.layer_name(stage, 0, "")
         modules = (name.removeprefix(block) for name in counts if name.startswith(block))
-        ours = (each for each in modules if "." not in each and family.part_of(f"{each}.") == part)
+        # The outermost that belong to the part: a block may be several blocks, '0.attn' and '1.attn'.
+        ours = (each for each in modules if family.part_of(each) == part and family.part_of(each.rpartition(".")[0]) != part)
         total += (two - one) * sum(counts[f"{block}{each}"] for each in ours)
     return total
 

@@ -16,8 +16,8 @@ from tleg.learngene import container
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import LearngeneFile, encode_start, hash_tensors, open_binary
 from tleg.learngene.expansion import Array, expand_tensors
+from tleg.learngene.families import family_of
 from tleg.learngene.header import Layout, LearngeneHeader
-from tleg.learngene.structure import family_of
 from tleg.references import find
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _shape_problems(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...
             found_shape = shapes[name][1:] if name in parts else shapes[name]
             if found_shape != promised[name]:
                 problems.append(f"'{name}' has shape {list(found_shape)} instead of {list(promised[name])}")
-        blocks = family.profile(1)
+        blocks = header.architecture.profile(1)
         places = {name: family.place(name) for name in promised}
         counted = sum(
             math.prod(shape) * (1 if (place := places[name]) is None else blocks[place.stage])

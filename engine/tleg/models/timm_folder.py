@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.files import require_utf8
+from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture, Layout, Preprocessing
-from tleg.learngene.structure import family_of
 from tleg.serialize import decode, encode
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def timm_config(
     name, arguments = family.spelled_out(architecture)
     arguments |= family.layout_arguments(layout)
     if depth is not None:
-        arguments |= family.depth_arguments(family.profile(depth))
+        arguments |= family.depth_arguments(architecture.profile(depth))
     pretrained = {
         "input_size": list(architecture.input_size),
         # Where it is true, timm passes input_size to the model as img_size, which only models of one size take.

@@ -59,7 +59,7 @@ def _initial_matrices(default: str) -> Any:
 class LearnRecipe:
     """Learning a learngene: an auxiliary model is trained, by distillation where there is a teacher.
 
-    architecture, model_arguments  timm's name and arguments of the ViT
+    architecture, model_arguments  timm's name and arguments of the model
     data, validation_split         a data set, and which part of its training images is kept for validation
     images                         how its files are read
     teacher                        the ancestry model; None learns from the labels alone
@@ -72,7 +72,9 @@ class LearnRecipe:
     evaluate_depths                depths whose accuracy the learngene states: '1-16', or 'none'
     """
 
-    architecture: str = option(help="The ViT, by timm's name.", group="Model", metavar="TIMM_NAME")
+    architecture: str = option(
+        help="The model, by timm's name; `tleg models --expandable` lists them.", group="Model", metavar="TIMM_NAME"
+    )
     data: str = data_option(group="Data")
     validation_split: float | None = validation_split_option()
     images: ImageReading = field(default_factory=ImageReading)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tleg.data.sampler import derive_seed
 from tleg.errors import InputError
+from tleg.learngene.header import Profile
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.recipes.distillation import Depths
 
@@ -102,7 +103,7 @@ class AuxiliaryStudent(Student):
 
     def forward(self, images: Tensor, depth: int | None, features: bool = False) -> Output:
         """Images at a depth -> Output."""
-        tokens = self.model.forward_features(images, self._at(depth))
+        tokens = self.model.forward_features(images, *self._at(depth))
         logits: Tensor = self.model.vit.forward_head(tokens)
         if not features or self.projection is None:
             return Output(logits)
@@ -110,21 +111,22 @@ class AuxiliaryStudent(Student):
 
     def predict(self, model: nn.Module, images: Tensor, depth: int | None) -> Tensor:
         """Logits at a depth."""
-        logits: Tensor = model(images, self._at(depth))
+        logits: Tensor = model(images, *self._at(depth))
         return logits
 
     def set_gradient_checkpointing(self) -> None:
         """Blocks are made from the same weights in both passes, because the coefficients are an argument."""
         self.model.gradient_checkpointing = True
 
-    def _at(self, depth: int | None) -> Tensor:
+    def _at(self, depth: int | None) -> tuple[Tensor, Profile]:
+        """Coefficients of a depth, and the blocks of each stage."""
         assert depth is not None
         key = (depth, self.model.device)
         if key not in self._coefficients:
             # Kept for later steps, so it must not be one of inference mode's.
             with torch.inference_mode(False):
                 self._coefficients[key] = self.model.coefficients(depth)
-        return self._coefficients[key]
+        return self._coefficients[key], self.model.profile(depth)
 
 
 class PlainStudent(Student):

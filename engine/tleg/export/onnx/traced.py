@@ -35,7 +35,7 @@ def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], 
     example = torch.zeros(2, *input_size, dtype=parameter.dtype, device=parameter.device)
     check_size(sum(value.nbytes for value in model.state_dict().values()))
     try:
-        with _quietly():
+        with _quietly(), _plain_attention(model):
             program = torch.onnx.export(
                 model,
                 (example,),
@@ -68,6 +68,23 @@ def _name_batch(model: onnx.ModelProto) -> None:
     """Call the first axis of the output as that of the input, whatever the tracer made of it."""
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+@contextlib.contextmanager
+def _plain_attention(model: nn.Module) -> Iterator[None]:
+    """Have timm's attention compute its products by themselves.
+
+    torch takes its fused operator apart for ONNX, and gives the result of one with a mask (BEiT, relative positions) other
+    strides than timm's next line expects.
+    """
+    fused = [module for module in model.modules() if getattr(module, "fused_attn", False) is True]
+    for module in fused:
+        module.fused_attn = False  # type: ignore[assignment]  # a flag of timm's, which torch's types do not know
+    try:
+        yield
+    finally:
+        for module in fused:
+            module.fused_attn = True  # type: ignore[assignment]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,87 @@
+"""Transformers of one stage that are not timm's plain VisionTransformer.
+
+Their blocks are equal, and get more than the tokens: rotary tables, a bias by relative position, which timm gives to all of
+them alike.
+"""
+
+from typing import Any, ClassVar, Final
+
+from tleg.learngene.header import Profile
+from tleg.learngene.structure import Family, Stage
+
+
+class SingleStage(Family):
+    """One stage of equal blocks under 'blocks.'."""
+
+    stages = (Stage("blocks."),)
+    # Of timm's names, where they do not show: those whose models keep something for each layer outside of the layers.
+    unlisted: ClassVar[tuple[str, ...]] = ()
+
+    def lists(self, timm_name: str) -> bool:
+        return self.covers(timm_name) and not any(part in timm_name for part in self.unlisted)
+
+
+class Eva(SingleStage):
+    """EVA and EVA-02 (arXiv 2303.11331), and what timm builds as such: DINOv3, rotary ViTs, Perception Encoder."""
+
+    name = "eva"
+    patterns = ("eva_*", "eva02_*", "vit_*dinov3*", "vit_*_rope_*", "vit_pe_*", "vit_*lingbot*")
+    modules = ("eva",)
+    unlisted = ("_rope_mixed_",)
+    attention_modules = frozenset({"attn", "gamma_1", "ls1"})
+    mlp_modules = frozenset({"mlp", "gamma_2", "ls2"})
+
+
+class Beit(SingleStage):
+    """BEiT and BEiT v2 (arXiv 2106.08254): a bias by relative position in every block."""
+
+    name = "beit"
+    patterns = ("beit_*", "beitv2_*")
+    modules = ("beit",)
+    attention_modules = frozenset({"attn", "gamma_1"})
+    mlp_modules = frozenset({"mlp", "gamma_2"})
+
+
+class RelativePositionVit(SingleStage):
+    """timm's ViTs with relative positions, in every block or for all of them."""
+
+    name = "vit-relpos"
+    patterns = ("vit_relpos_*", "vit_srelpos_*", "test_vit_relpos")
+    modules = ("vision_transformer_relpos",)
+
+
+class Cait(SingleStage):
+    """CaiT (arXiv 2103.17239): equal blocks without a class token; two class-attention blocks after them are stored once."""
+
+    name = "cait"
+    patterns = ("cait_*",)
+    modules = ("cait",)
+    head = ("blocks_token_only", "norm", "head")
+    attention_modules = frozenset({"attn", "gamma_1"})
+    mlp_modules = frozenset({"mlp", "gamma_2"})
+
+
+class NaFlexVit(SingleStage):
+    """NaFlexViT: timm's ViT for images of any shape, here of one."""
+
+    name = "naflexvit"
+    patterns = ("naflexvit_*",)
+    modules = ("naflexvit",)
+    first_conv = "embeds.proj"
+
+
+class EncodedVit(SingleStage):
+    """The vision encoders of Qwen3-VL and DeepSeek-OCR as timm's classifiers: blocks inside of an encoder."""
+
+    name = "vision-encoder"
+    patterns = ("qwen3_vit_*", "deepseek_vit_*")
+    modules = ("qwen3_vit", "deepseek_vit")
+    stages = (Stage("encoder.blocks."),)
+    first_conv = "encoder.patch_embed.proj"
+    unlisted = ("_enc",)
+
+    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
+        return {"depth": profile[0]}
+
+
+SINGLE_STAGE: Final[tuple[Family, ...]] = (*(Eva(), Beit(), RelativePositionVit(), Cait(), NaFlexVit(), EncodedVit()),)

@@ -1,0 +1,110 @@
+"""Backbones whose blocks repeat within stages: Swin, ConvNeXt and others.
+
+A stage has a width of its own, and so terms of its own; what changes the width between two stages is stored once. A profile
+says how many blocks each stage has. One stage is elastic: it gets the depth that is asked for, the others keep theirs.
+"""
+
+from typing import Any, ClassVar, Final
+
+from tleg.learngene.header import Profile
+from tleg.learngene.structure import Family, Stage
+
+STAGES: Final = 4
+
+
+def stages_called(prefix: str, count: int = STAGES, period: int = 1) -> tuple[Stage, ...]:
+    """Stages whose names differ in a number: 'layers.{}.blocks.'."""
+    return tuple(Stage(prefix.format(index), "depths", period) for index in range(count))
+
+
+class Staged(Family):
+    """Stages whose depths timm takes as one argument, `depths`."""
+
+    classifier: ClassVar[str] = "head.fc"
+    head: ClassVar[tuple[str, ...]] = ("norm", "head")
+    sized = False
+
+    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
+        return {"depths": list(profile)}
+
+
+class Swin(Staged):
+    """Swin (arXiv 2103.14030) and Swin V2 (arXiv 2111.09883): every other block shifts its windows."""
+
+    name = "swin"
+    patterns = ("swin_*", "swinv2_*")
+    modules = ("swin_transformer", "swin_transformer_v2")
+    stages = stages_called("layers.{}.blocks.", period=2)
+    sized = True
+    attention_modules = frozenset({"attn"})
+
+    def covers(self, timm_name: str) -> bool:
+        return super().covers(timm_name) and "_cr_" not in timm_name  # Those have other names, and blocks that differ.
+
+
+class ConvNext(Staged):
+    """ConvNeXt (arXiv 2201.03545) and ConvNeXt V2 (arXiv 2301.00808)."""
+
+    name = "convnext"
+    patterns = ("convnext_*", "convnextv2_*", "test_convnext*")
+    modules = ("convnext",)
+    stages = stages_called("stages.{}.blocks.")
+    first_conv = "stem.0"
+    head = ("norm_pre", "head")
+    attention_modules = frozenset({"conv_dw"})
+
+
+class PyramidVit(Staged):
+    """PVT v2 (arXiv 2106.13797): attention over reduced maps."""
+
+    name = "pvt-v2"
+    patterns = ("pvt_v2_*",)
+    modules = ("pvt_v2",)
+    stages = stages_called("stages.{}.blocks.")
+    classifier = "head"
+
+
+class DaVit(Staged):
+    """DaViT (arXiv 2204.03645): a block is one of windows and one of channels."""
+
+    name = "davit"
+    patterns = ("davit_*",)
+    modules = ("davit",)
+    stages = stages_called("stages.{}.blocks.")
+    first_conv = "stem.conv"
+    head = ("norm_pre", "head")
+    attention_modules = frozenset({"attn", "cpe1"})
+    mlp_modules = frozenset({"mlp", "cpe2"})
+
+
+class MambaOut(Staged):
+    """MambaOut (arXiv 2405.07992): gated convolutions."""
+
+    name = "mambaout"
+    patterns = ("mambaout_*", "test_mambaout")
+    modules = ("mambaout",)
+    stages = stages_called("stages.{}.blocks.")
+    first_conv = "stem.conv1"
+    attention_modules = frozenset({"conv"})
+    mlp_modules = frozenset({"fc1", "fc2"})
+
+
+class PoolingVit(Staged):
+    """PiT (arXiv 2103.16302): plain blocks in three stages, with pooling between."""
+
+    name = "pit"
+    patterns = ("pit_*",)
+    modules = ("pit",)
+    stages = stages_called("transformers.{}.blocks.", count=3)
+    first_conv = "patch_embed.conv"
+    classifier = "head"
+    sized = True
+
+    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
+        return {"depth": list(profile)}
+
+    def covers(self, timm_name: str) -> bool:
+        return super().covers(timm_name) and "distilled" not in timm_name  # Those have two heads.
+
+
+STAGED: Final[tuple[Family, ...]] = (*(Swin(), ConvNext(), PyramidVit(), DaVit(), MambaOut(), PoolingVit()),)

@@ -1,0 +1,140 @@
+"""How timm builds the models of a family: as its own modules, whose blocks can be taken out and stood in for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tleg.errors import ArchitectureError
+from tleg.learngene.header import Architecture, Profile
+from tleg.learngene.structure import Family
+from tleg.models.timm_folder import input_size_of
+
+# Runs the blocks of a stage, by its index, on what comes into it and what timm gives to each block beside that.
+RunStage = Callable[..., Tensor]
+
+
+class _Run(nn.Module):
+    """Stands for the blocks of a stage."""
+
+    def __init__(self, run: RunStage, stage: int) -> None:
+        super().__init__()
+        self._run, self._stage = run, stage
+
+    def forward(self, x: Tensor, *given: Any, **named: Any) -> Tensor:
+        return self._run(self._stage, x, *given, **named)
+
+
+class TimmFamily(Family):
+    """A family with how timm builds it. Models are timm's own modules."""
+
+    def auxiliary_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of an auxiliary model: what the family's have, and what was given, which wins."""
+        return dict(given)
+
+    def examine(self, model: nn.Module, architecture: Architecture) -> Architecture:
+        """Return the architecture of a model with its input size, and its structure where there is one.
+
+        model  on 'meta', of depth 2
+
+        Raises ArchitectureError, with the reason, when it cannot be expanded.
+        """
+        self.check_blocks(model, architecture.name, architecture.profile(2))
+        known: Any = getattr(model, "pretrained_cfg", None) or {}
+        # Where timm's models take images of any size, the arguments still say for which one costs and exports are.
+        known = {**known, "fixed_input_size": True}
+        return replace(architecture, input_size=input_size_of(known, architecture.arguments))
+
+    def counted(self, model: nn.Module) -> Profile:
+        """The blocks of each stage of a model. Raises ArchitectureError where it has no such stages."""
+        try:
+            return tuple(len(self.blocks(model, stage)) for stage in range(len(self.stages)))
+        except AttributeError as error:
+            raise ArchitectureError(f"this model has no stages as those of the family '{self.name}'") from error
+
+    def refusal(self, architecture: Architecture, reason: str) -> str:
+        """Why timm did not build a model, in one line: because of what was asked for, or because it is of no such kind."""
+        return f"timm cannot build '{architecture.name}' with these arguments: {reason}"
+
+    def features(self, model: Any, images: Tensor, run: RunStage) -> Tensor:
+        """images (N, C, H, W) -> what `model.forward_head` takes, with `run` in place of each stage.
+
+        By timm's own forward pass, whose empty stages are stood in for while it runs.
+        """
+        try:
+            for stage in range(len(self.stages)):
+                self._put(model, stage, nn.Sequential(_Run(run, stage)))
+            features: Tensor = model.forward_features(images)
+        finally:
+            for stage in range(len(self.stages)):
+                self._put(model, stage, nn.Sequential())
+        return features
+
+    def inference_bytes(self, model: Any, input_size: tuple[int, int, int]) -> int:
+        """The largest set of float32 activations that are alive at once in a forward pass of one image.
+
+        An estimate: what a block is given, beside the largest input and output of a module inside of it.
+        """
+        largest = {"block": 0, "module": 0}
+
+        def measure(module: nn.Module, given: tuple[Any, ...], result: Any) -> None:
+            values = given if module in blocks else (*given, result)
+            kind = "block" if module in blocks else "module"
+            largest[kind] = max(largest[kind], sum(value.numel() for value in values if isinstance(value, Tensor)))
+
+        blocks = [self.blocks(model, stage)[0] for stage in range(len(self.stages))]
+        leaves = [module for block in blocks for module in block.modules() if not any(True for _ in module.children())]
+        hooks = [module.register_forward_hook(measure) for module in (*blocks, *leaves)]
+        try:
+            with torch.inference_mode():
+                model(torch.zeros(1, *input_size))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return 4 * sum(largest.values())
+
+    def options(self, architecture: Architecture) -> dict[str, Any]:
+        """Arguments of `timm.create_model` for what an architecture says outside of its arguments."""
+        return {}
+
+    def blocks(self, model: nn.Module, stage: int) -> list[nn.Module]:
+        """The blocks of a stage of a model."""
+        return list(model.get_submodule(self.stages[stage].prefix.rstrip(".")).children())
+
+    def take_blocks(self, model: nn.Module, stage: int) -> list[nn.Module]:
+        """Take the blocks of a stage out of a model, which has none there afterwards."""
+        blocks = self.blocks(model, stage)
+        self._put(model, stage, nn.Sequential())
+        return blocks
+
+    def _put(self, model: nn.Module, stage: int, module: nn.Module) -> None:
+        """Put a module in the place of a stage's blocks."""
+        holder, _, name = self.stages[stage].prefix.rstrip(".").rpartition(".")
+        setattr(model.get_submodule(holder), name, module)
+
+    def check_blocks(self, model: nn.Module, name: str, profile: Profile) -> None:
+        """Refuse stages of another number of blocks, and blocks that differ or keep more than parameters.
+
+        Masks and indices that timm computes are no part of a model's state; the statistics of a batch norm are.
+
+        Raises ArchitectureError.
+        """
+        for stage, count in enumerate(profile):
+            blocks = self.blocks(model, stage)
+            if len(blocks) != count:
+                raise ArchitectureError(f"'{name}' ignores its depth argument, so it cannot be expanded")
+            shapes = [{key: value.shape for key, value in block.state_dict().items()} for block in blocks]
+            for index, each in enumerate(shapes):
+                if each != shapes[0]:
+                    where = f"{self.stages[stage].prefix}{index}"
+                    raise ArchitectureError(
+                        f"the blocks of '{name}' differ from each other, so one rule cannot expand them: {where} is not as "
+                        "the first"
+                    )
+            parameters = {key for key, _ in blocks[0].named_parameters()}
+            if kept := sorted(shapes[0].keys() - parameters):
+                raise ArchitectureError(
+                    f"the blocks of '{name}' keep '{kept[0]}', which is no parameter and has no rule to expand it"
+                )

@@ -62,6 +62,7 @@ def _facts(header: LearngeneHeader) -> list[tuple[str, str]]:
     if structure is not None:
         known.append(("", f"width {structure.width}, {structure.heads} heads, {structure.tokens} tokens"))
     known += [
+        *([("stages", f"{stages} blocks, N the depth")] if (stages := header.architecture.stages_text) else []),
         ("input", f"{height} x {width} pixels, {channels} channel{'s' if channels > 1 else ''}"),
         ("classes", _classes(header)),
         ("lineage", describe_lineage(header)),
@@ -218,7 +219,8 @@ def _exceeds(shown: Descendant) -> Content:
 def _rule(header: LearngeneHeader, depth: int) -> str:
     basis = header.basis
     if basis.is_line:
-        rule = f"every layer is θB + l/{depth} · θA"
+        within = f"l/{depth}" if not header.architecture.stages else "l/L of its stage"
+        rule = f"every layer is θB + {within} · θA"
     else:
         rule = f"every layer is a sum of {basis.terms} terms, {basis.name} basis"
     shared = [part for part in ("attention", "mlp", "norm") if part not in basis.expanded]
@@ -226,7 +228,22 @@ def _rule(header: LearngeneHeader, depth: int) -> str:
 
 
 def _layers(header: LearngeneHeader, depth: int, width: int) -> list[Content]:
-    """The layers as points: on the line from theta_B to theta_B + theta_A, or with another basis one after the other."""
+    """The layers as points; of several stages a line each, with numbers where it is the elastic one."""
+    architecture = header.architecture
+    if not architecture.stages:
+        return _stage(header, depth, width)
+    lines: list[Content] = []
+    for index, blocks in enumerate(architecture.profile(depth)):
+        label = f"stage {index + 1} "
+        points, numbers = _stage(header, blocks, width - len(label))
+        lines.append(Content.assemble((label, "$foreground-muted"), points))
+        if index == architecture.elastic:
+            lines.append(Content.assemble(" " * len(label), numbers))
+    return lines
+
+
+def _stage(header: LearngeneHeader, depth: int, width: int) -> list[Content]:
+    """Layers on the line from theta_B to theta_B + theta_A, or with another basis one after the other; numbers below."""
     linear = header.basis.is_line
     left, right = ("θB ├", "┤ θB+θA") if linear else ("1 ├", f"┤ {depth}")
     room = max(width - len(left) - len(right), depth if depth < width else 8)

@@ -1,0 +1,43 @@
+"""What the workbench shows of one depth: its layers, in one stage or in several."""
+
+from dataclasses import replace
+
+import pytest
+
+from tleg.learngene.container import read_header
+from tleg.learngene.header import LearngeneHeader
+from tleg.learngene.preview import preview
+from tleg.references import shipped
+from tleg_tui.workbench import descendant
+
+
+@pytest.fixture
+def header() -> LearngeneHeader:
+    return read_header(shipped()["fashion-mnist"])
+
+
+def staged(header: LearngeneHeader) -> LearngeneHeader:
+    """The same, as if it had four stages."""
+    return replace(header, architecture=replace(header.architecture, stages=(2, 2, 6, 2), elastic=2))
+
+
+def test_the_layers_of_one_stage_are_one_line_with_numbers(header: LearngeneHeader) -> None:
+    points, numbers = [line.plain for line in descendant._layers(header, 5, 60)]
+    assert points.count("●") == 5
+    assert numbers.split() == ["1", "2", "3", "4", "5"]
+
+
+def test_stages_are_a_line_each_and_the_elastic_one_has_the_depth(header: LearngeneHeader) -> None:
+    lines = [line.plain for line in descendant._layers(staged(header), 5, 60)]
+    assert [line.count("●") for line in lines] == [2, 2, 5, 0, 2]
+    assert [line[:8] for line in lines] == ["stage 1 ", "stage 2 ", "stage 3 ", " " * 8, "stage 4 "]
+    assert lines[3].split() == ["1", "2", "3", "4", "5"]
+    assert all(len(line) <= 60 for line in lines)
+
+
+def test_the_facts_and_the_rule_speak_of_stages(header: LearngeneHeader) -> None:
+    assert ("stages", "2-2-N-2 blocks, N the depth") in descendant._facts(staged(header))
+    assert "stages" not in dict(descendant._facts(header))
+    assert "l/L of its stage" in descendant._rule(staged(header), 5)
+    assert "l/5" in descendant._rule(header, 5)
+    assert preview(staged(header), [5]).rows[0].depth == 5

@@ -147,7 +147,7 @@ def test_an_architecture_may_be_named(tmp_path: Path) -> None:
     assert learngene.header.architecture.name == "vit_small_patch16_224"
     with pytest.raises(InputError, match="Did you mean 'vit_small_patch16_224'"):
         import_official(CHECKPOINT, heads=3, architecture="vit_smal_patch16_224")
-    with pytest.raises(InputError, match="cannot be expanded"):
+    with pytest.raises(InputError, match="'swin_tiny_patch4_window7_224' is not a plain ViT"):
         import_official(CHECKPOINT, heads=3, architecture="swin_tiny_patch4_window7_224")
 
 

@@ -28,7 +28,12 @@ def test_the_wheel_works_from_any_folder(distributions: Path, tmp_path: Path) ->
         names = archive.namelist()
         archive.extractall(site)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"tleg", "tleg_tui"}
-    assert {"tleg/py.typed", "tleg_tui/py.typed", "tleg/assets/fashion-mnist.safetensors"} <= set(names)
+    assert {
+        "tleg/py.typed",
+        "tleg_tui/py.typed",
+        "tleg/assets/characters.safetensors",
+        "tleg/assets/fashion-mnist.safetensors",
+    } <= set(names)
     code = (
         "import tleg, tleg.references; print(tleg.__file__); print(tleg.references.shipped()['fashion-mnist']); "
         "print(len(tleg.load('fashion-mnist').expand(5).blocks))"
@@ -59,6 +64,7 @@ def test_the_source_distribution_holds_what_the_wheel_is_built_from(distribution
         "README.md",
         "CHANGELOG.md",
         "pyproject.toml",
+        "assets/characters.safetensors",
         "assets/fashion-mnist.safetensors",
         "engine/tleg/models/learngene.py",
         "tleg_tui/__main__.py",

@@ -73,7 +73,10 @@ def test_without_a_terminal_it_is_one_line_and_2(child_environment: Callable[...
     ("arguments", "expected"),
     [
         (["nowhere.safetensors"], "there is no file nowhere.safetensors"),
-        (["no-such-run"], "there is no file, no shipped learngene and no run 'no-such-run'. Shipped: fashion-mnist.\n"),
+        (
+            ["no-such-run"],
+            "there is no file, no shipped learngene and no run 'no-such-run'. Shipped: characters, fashion-mnist.\n",
+        ),
         (["fashion-minst"], "shipped learngene and no run 'fashion-minst'. Did you mean 'fashion-mnist'?\n"),
         (["261124-learn-digits"], "run '261124-learn-digits'. Did you mean '261124-053016-learn-digits'?\n"),
         (["2611"], "'2611' could be 261124-053016-learn-digits, 261124-053015-learn-digits; type more of the id"),

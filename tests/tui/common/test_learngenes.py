@@ -24,14 +24,15 @@ def test_each_file_is_offered_once_and_in_order(finished_runs: Path) -> None:
     found = Learngenes().find([str(Path("b.safetensors").absolute()), "gone.safetensors"], Path.cwd(), runs)
     assert [(entry.name, entry.origin) for entry in found] == [
         ("fashion-mnist", "shipped"),
+        ("characters", "shipped"),
         ("b.safetensors", "opened"),
         ("gone.safetensors", "opened"),
         ("a.safetensors", "folder"),
         (runs.rows[0].id[14:], "run"),
     ]
-    assert found[2].file is None
-    assert "cannot read gone.safetensors" in str(found[2].error)
-    assert found[3].argument == "a.safetensors"
+    assert found[3].file is None
+    assert "cannot read gone.safetensors" in str(found[3].error)
+    assert found[4].argument == "a.safetensors"
     assert found[0].argument == "fashion-mnist"
 
 

@@ -18,9 +18,9 @@ from tleg.recipes.io import from_values
 from tleg.recipes.presets import preset_values
 from tleg.runs.control import kill_run
 from tleg.runs.follower import RunFollower
-from tleg.runs.state import ENDED
 from tleg.runs.launch import launch
 from tleg.runs.run import RunFolder
+from tleg.runs.state import ENDED
 from tleg_tui.app import Workbench
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"

@@ -91,7 +91,7 @@ def test_a_recipe_is_its_command_line(pair: tuple[str, dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        ("learn", {"data": "x"}, "learn needs --architecture: The ViT, by timm's name"),
+        ("learn", {"data": "x"}, "learn needs --architecture: The model, by timm's name"),
         ("learn", {**LEARN, "epocs": 3}, "learn has no option 'epocs'. Did you mean 'epochs'"),
         ("learn", {**LEARN, "depth": 3}, "depth is an option of finetune, not of learn"),
         ("finetune", {**TUNE, "sample-depths": "3"}, "sample-depths is an option of learn, not of finetune"),

@@ -72,9 +72,7 @@ class LearnRecipe:
     evaluate_depths                depths whose accuracy the learngene states: '1-16', or 'none'
     """
 
-    architecture: str = option(
-        help="The model, by timm's name; `tleg models --expandable` lists them.", group="Model", metavar="TIMM_NAME"
-    )
+    architecture: str = option(help="The model, by timm's name.", group="Model", metavar="TIMM_NAME")
     data: str = data_option(group="Data")
     validation_split: float | None = validation_split_option()
     images: ImageReading = field(default_factory=ImageReading)

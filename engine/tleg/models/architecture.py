@@ -14,7 +14,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from tleg.errors import ArchitectureError, closest_name, did_you_mean
+from tleg.errors import ArchitectureError, closest_name, did_you_mean, first_line
 from tleg.learngene.basis import check_depth
 from tleg.learngene.families import family_covering, register
 from tleg.learngene.header import Architecture, Layout, Profile
@@ -76,10 +76,11 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
                 raise ArchitectureError(f"stage {stages.index(0)} has no blocks", field="model-arg", code="out-of-range")
             architecture = replace(architecture, stages=stages, elastic=stages.index(max(stages)))
         model = _create(family, architecture, family.depth_arguments(architecture.profile(2)))
-        if architecture.structure is None:
+        found = family.examine(model, architecture)
+        if found.structure is None:
             deeper = _create(family, architecture, family.depth_arguments(architecture.profile(3)))
             _check_rest(family, name, model, deeper)
-    return family.examine(model, architecture)
+    return found
 
 
 def _check_rest(family: Family, name: str, *models: nn.Module) -> None:
@@ -195,8 +196,7 @@ def _create(
     try:
         model = timm.create_model(architecture.name, num_classes=architecture.num_classes, **arguments)
     except Exception as error:  # timm reports what does not fit in many ways: TypeError, assertions, RuntimeError.
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ArchitectureError(family.refusal(architecture, reason)) from error
+        raise ArchitectureError(family.refusal(architecture, first_line(error))) from error
     # The class that all families of today are built as.
     return cast(VisionTransformer, model)
 

@@ -92,12 +92,16 @@ class AuxiliaryModel(nn.Module):
         terms = {}
         # By stage, what is called how among the terms and inside the block.
         names: list[list[tuple[str, str]]] = [[] for _ in stages]
+        # By stage and block of its period, what is called how among the buffers and inside the block.
+        buffers: list[list[list[tuple[str, str]]]] = [[[] for _ in range(stage.period)] for stage in self.family.stages]
         for stage in stages:
             modules = self.family.take_blocks(vit, stage)
             draw_matrices(modules, initial_matrices)
             for phase in range(self.family.stages[stage].period):
                 for name, value in modules[phase].named_buffers():
-                    self.register_buffer(f"{_BUFFERS}{stage}/{phase}/{name.replace('.', '/')}", value, persistent=False)
+                    key = f"{_BUFFERS}{stage}/{phase}/{name.replace('.', '/')}"
+                    self.register_buffer(key, value, persistent=False)
+                    buffers[stage][phase].append((key, name))
             blocks = [dict(module.named_parameters()) for module in modules]
             for inner, first in blocks[0].items():
                 values = [block[inner].detach().clone() for block in blocks[: basis.terms_of(self.family.part_of(inner))]]
@@ -111,6 +115,7 @@ class AuxiliaryModel(nn.Module):
                 terms[key] = nn.Parameter(torch.stack(values))
         self.terms = nn.ParameterDict(terms)
         self._names = tuple(tuple(sorted(each)) for each in names)
+        self._buffer_names = buffers
         # The code of each stage's blocks: parameters and buffers are put in at every call. In tuples, and so no submodules.
         whole = build(architecture, tuple(stage.period for stage in self.family.stages), device="meta")
         self._template = tuple(tuple(self.family.blocks(whole, stage)) for stage in stages)
@@ -204,11 +209,7 @@ class AuxiliaryModel(nn.Module):
 
     def _buffers_of(self, stage: int) -> list[dict[str, Tensor]]:
         """The buffers of each block of a stage's period, by name inside the block."""
-        result: list[dict[str, Tensor]] = []
-        for phase, template in enumerate(self._template[stage]):
-            prefix = f"{_BUFFERS}{stage}/{phase}/"
-            result.append({name: getattr(self, prefix + name.replace(".", "/")) for name, _ in template.named_buffers()})
-        return result
+        return [{name: getattr(self, key) for key, name in names} for names in self._buffer_names[stage]]
 
     def _key(self, stage: int, inner: str) -> str:
         """The key of a parameter among the terms: a ParameterDict takes no dots."""

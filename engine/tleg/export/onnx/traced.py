@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -77,14 +78,14 @@ def _plain_attention(model: nn.Module) -> Iterator[None]:
     torch takes its fused operator apart for ONNX, and gives the result of one with a mask (BEiT, relative positions) other
     strides than timm's next line expects.
     """
-    fused = [module for module in model.modules() if getattr(module, "fused_attn", False) is True]
+    fused: list[Any] = [module for module in model.modules() if getattr(module, "fused_attn", False) is True]
     for module in fused:
-        module.fused_attn = False  # type: ignore[assignment]  # a flag of timm's, which torch's types do not know
+        module.fused_attn = False
     try:
         yield
     finally:
         for module in fused:
-            module.fused_attn = True  # type: ignore[assignment]
+            module.fused_attn = True
 
 
 @contextlib.contextmanager

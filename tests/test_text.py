@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from tleg.errors import DepthError, InputError
 from tleg.learngene.basis import MAX_DEPTH, parse_depths
-from tleg.text import format_bytes, format_count, join_words, parse_bytes, parse_count
+from tleg.text import (
+    MAX_IMAGE_SIDE,
+    format_bytes,
+    format_count,
+    format_image_size,
+    join_words,
+    parse_bytes,
+    parse_count,
+    parse_image_size,
+    read_image_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +62,29 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
             parse(text)
 
 
+@given(st.tuples(*[st.integers(1, MAX_IMAGE_SIDE)] * 2))
+def test_image_sizes_are_read_as_they_are_written(size: tuple[int, int]) -> None:
+    assert parse_image_size(format_image_size(size)) == size
+    assert read_image_size(size) == size
+
+
+@pytest.mark.parametrize(
+    ("given", "size"), [("160", (160, 160)), (" 128x256 ", (128, 256)), ("128 × 256", (128, 256)), (32, (32, 32)), (None, None)]
+)
+def test_image_sizes(given: str | int | None, size: tuple[int, int] | None) -> None:
+    assert read_image_size(given) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "160x", "160x160x3", "1.5", "-160", "0", "0x8", "4097", "8x99999", "160px"])
+def test_what_is_no_image_size_is_refused(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_image_size(text)
+    assert caught.value.field == "image-size"
+
+
 @given(st.text(max_size=20))
 def test_anything_is_a_quantity_or_an_error(text: str) -> None:
-    for parse in (parse_count, parse_bytes, parse_depths):
+    for parse in (parse_count, parse_bytes, parse_depths, parse_image_size):
         with contextlib.suppress(InputError):
             parse(text)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from tleg.errors import concerning
 from tleg.learngene.basis import check_depth
 from tleg.references import DEFAULT_LEARNGENE, Kind
+from tleg.text import format_image_size, read_image_size
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from tleg.training.evaluate import Subject
 
 Name = str | os.PathLike[str]
+ImageSize = int | str | tuple[int, int]  # 160, '160', '128x256', (128, 256)
 
 
 def path_of(text: Name, *kinds: Kind, field: str = "learngene") -> Path:
@@ -50,6 +52,11 @@ def path_of(text: Name, *kinds: Kind, field: str = "learngene") -> Path:
 
     with concerning(field):
         return resolve_model(os.fspath(text), *kinds).place
+
+
+def _text_of(image_size: ImageSize | None) -> str | None:
+    size = read_image_size(image_size)
+    return None if size is None else format_image_size(size)
 
 
 def read_header(path_or_name: Name) -> "LearngeneHeader":
@@ -79,6 +86,7 @@ def preview(
     *,
     budget: "Budget | None" = None,
     batch: int = 1,
+    image_sizes: "Sequence[ImageSize]" = (),
 ) -> "Preview":
     """Return what descendants of some depths cost and reach, by the header alone.
 
@@ -86,9 +94,12 @@ def preview(
     budget   upper limits: counts for parameters and MACs, bytes for size and memory; each row says what it exceeds
     batch    images, for the estimates of memory
 
+    image_sizes  of the inputs in pixels, one number or (height, width) each; for others than the learngene's torch is
+                 loaded, and what descendants cost there is measured
+
     `rows` of the result have the parameters, the multiply-accumulates for one image, the bytes of float32 weights, of
-    inference and of training, and the accuracy in percent where it was measured; `deepest` is the deepest within the budget.
-    Raises InputError (DepthError).
+    inference and of training, and the accuracy in percent where it was measured; `deepest` is the deepest within the budget,
+    `choice` the best within it where there are several sizes. Raises InputError (DepthError, ArchitectureError).
     """
     from tleg.learngene.header import LearngeneHeader
     from tleg.learngene.preview import preview as make_preview
@@ -97,7 +108,21 @@ def preview(
         header = read_header(learngene)
     else:
         header = learngene if isinstance(learngene, LearngeneHeader) else learngene.header
-    return make_preview(header, (check_depth(depth) for depth in depths), budget, batch)
+    return make_preview(headers_at(header, image_sizes), (check_depth(depth) for depth in depths), budget, batch)
+
+
+def headers_at(header: "LearngeneHeader", image_sizes: "Sequence[ImageSize]") -> "list[LearngeneHeader]":
+    """Return the header with inputs of each size, each once; without any, as it is. Raises InputError, ArchitectureError."""
+    sizes = [size for each in image_sizes if (size := read_image_size(each)) is not None] or [header.image_size]
+    headers = []
+    for size in dict.fromkeys(sizes):
+        if size == header.image_size:
+            headers.append(header)
+            continue
+        from tleg.models.image_size import resize_header
+
+        headers.append(resize_header(header, size))
+    return headers
 
 
 def expand(
@@ -108,6 +133,7 @@ def expand(
     num_classes: int | None = None,
     dtype: Literal["float32", "float16"] = "float32",
     drop_path: float = 0.0,
+    image_size: ImageSize | None = None,
     seed: int = 0,
 ) -> "VisionTransformer":
     """Return the descendant of a depth: a plain timm model in eval mode, whose parameters can be trained.
@@ -116,6 +142,7 @@ def expand(
     num_classes  another number than the learngene's gives a new head: weights normal with std 0.01, drawn with `seed`,
                  bias zero
     drop_path    timm's rate of stochastic depth, for fine-tuning
+    image_size   of the inputs in pixels, one number or (height, width), where it shall be another than the learngene's
 
     It takes images (N, C, H, W), normalised as the learngene's `header.preprocessing` says, and gives logits (N, classes).
     Raises DepthError, ArchitectureError, ExportError for values beyond the range of float16, and what `load` raises.
@@ -123,6 +150,8 @@ def expand(
     from tleg.models.descendant import expand as expand_loaded
 
     loaded = load(learngene) if isinstance(learngene, str | os.PathLike) else learngene
+    if (size := read_image_size(image_size)) is not None:
+        loaded = loaded.at_image_size(size)
     return expand_loaded(loaded, depth, layout=layout, num_classes=num_classes, dtype=dtype, drop_path=drop_path, seed=seed)
 
 
@@ -135,6 +164,7 @@ def build(
     dtype: str = "float32",
     layout: str | None = None,
     num_classes: int | None = None,
+    image_size: ImageSize | None = None,
     seed: int = 0,
     verify: bool = True,
     overwrite: bool = False,
@@ -148,6 +178,8 @@ def build(
     dtype        'float32' or 'float16'
     layout       'auxiliary' (the default) or 'official', see `expand`
     num_classes  another number than the learngene's gives a new head, drawn with `seed`, and drops the class names
+    image_size   of the inputs in pixels, one number or (height, width); None is that of the learngene or folder, else its
+                 weights are resampled
     verify       run each export and compare it with what it was made from, before it is kept
     overwrite    replace exports that exist
     progress     called at every stage
@@ -168,6 +200,7 @@ def build(
         precision=parse_precision(dtype),
         layout=None if layout is None else parse_layout(layout),
         num_classes=num_classes,
+        image_size=read_image_size(image_size),
         seed=seed,
         overwrite=overwrite,
         verify=verify,
@@ -204,6 +237,7 @@ def evaluate(
     workers: int = 0,
     device: str = "auto",
     precision: str = "float32",
+    image_size: ImageSize | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> "dict[int | None, Score]":
     """Measure accuracies of a learngene, a folder, 'TIMM_NAME:FILE', a run or an ONNX export, all depths in one pass.
@@ -215,6 +249,7 @@ def evaluate(
     device    'auto', 'cpu', 'cuda' or 'cuda:N'
     progress  called with (images done, images in all)
 
+    image_size        of the inputs in pixels, one number or (height, width), of what is no export; its weights are resampled
     validation_split  evaluate on this part of the training images, drawn with `seed` as a training with it does
 
     Returns {depth: Score}, with the key None for a model of a depth that is not known. `top1` and `top5` are percentages;
@@ -235,6 +270,7 @@ def evaluate(
         workers=workers,
         device=device,
         precision=precision,
+        image_size=_text_of(image_size),
     )
     return prepare_evaluation(path_or_name, options).run(progress)
 
@@ -284,7 +320,7 @@ def prepare_evaluation(path: Name, options: "Evaluation") -> PreparedEvaluation:
         placement,
         options.chosen_depths,
         model_arguments=options.model_arguments,
-        image_size=options.image_size,
+        image_size=options.pixels,
         weights=cast("Which | None", options.weights),
     )
     subject = reading_as(subject, options.images.exif)
@@ -317,7 +353,7 @@ def analyze(
     images: int = 16,
     pretrained: bool = False,
     model_arguments: Mapping[str, Any] | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     weights: "Which | None" = None,
     seed: int = 0,
 ) -> "LayerAnalysis":
@@ -343,7 +379,7 @@ def analyze(
         depth=depth,
         pretrained=pretrained,
         model_arguments=dict(model_arguments or {}),
-        image_size=image_size,
+        image_size=_text_of(image_size),
         weights=weights,
         bases=tuple(bases),
         shuffles=shuffles,

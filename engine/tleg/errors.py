@@ -312,8 +312,12 @@ _KNOWN: Final = (
 
 
 def first_line(error: BaseException) -> str:
-    """What somebody else's error says, up to its first line's end; its kind, where it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What somebody else's error says, up to its first line's end; its kind, where it says nothing.
+
+    A line that only announces the next one ("Error(s) in loading state_dict:") is not all that it says.
+    """
+    first, *others = str(error).splitlines() or [type(error).__name__]
+    return f"{first} {others[0].strip()}" if first.endswith(":") and others else first
 
 
 def explain(error: BaseException) -> str | None:

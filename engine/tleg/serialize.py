@@ -19,13 +19,17 @@ T = TypeVar("T")
 # Metadata of a field that documents of before it lack, and that means another thing there than its default.
 _ABSENT: Final = "absent"
 ABSENT_IS_FALSE: Final = types.MappingProxyType({_ABSENT: False})
+# Metadata of a field that is written where it says something alone, so that what says nothing stays as it was.
+_SPARE: Final = "spare"
+LEFT_OUT_WHEN_NONE: Final = types.MappingProxyType({_SPARE: True})
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 def encode(value: Any) -> Any:
     """Return dataclasses, tuples and mappings as JSON values. Keys of mappings become strings."""
     if is_dataclass(value):
-        return {item.name: encode(getattr(value, item.name)) for item in fields(value)}
+        values = {item: getattr(value, item.name) for item in fields(value)}
+        return {item.name: encode(each) for item, each in values.items() if each is not None or _SPARE not in item.metadata}
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

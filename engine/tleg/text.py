@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 
 COUNT_UNITS: Final[Mapping[str, int]] = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 BYTE_UNITS: Final[Mapping[str, int]] = {
@@ -31,6 +31,8 @@ COLOURS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 MEAN: Final = "⌀"  # Stands before an accuracy that is a mean over depths.
+MAX_IMAGE_SIDE: Final = 4096
+_IMAGE_SIZE = re.compile(r"(\d{1,9})(?: ?[x×] ?(\d{1,9}))?", re.ASCII)
 _NUMBER = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))? ?([a-z]*)", re.ASCII)
 
 
@@ -48,6 +50,36 @@ def parse_bytes(text: str) -> int:
     Fractions of one are cut off. Raises InputError.
     """
     return _parse(text, BYTE_UNITS, "a size such as 800kB, 50MB or 1.5GiB")
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Read the height and width of images: '160' is (160, 160), '128x256' 128 high, 256 wide. Raises InputError."""
+    match = _IMAGE_SIZE.fullmatch(text.strip().lower())
+    if match is None:
+        raise InputError(f"{text!r} is no size of images such as 160 or 128x256 (height x width)", code="malformed")
+    height, width = int(match[1]), int(match[2] or match[1])
+    if not 1 <= min(height, width) <= max(height, width) <= MAX_IMAGE_SIDE:
+        raise InputError(f"an image has 1 to {MAX_IMAGE_SIDE} rows and columns, not {text.strip()}", code="out-of-range")
+    return height, width
+
+
+def read_image_size(size: str | int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the height and width that somebody gave: a text, one number for a square, both; None where nothing was given.
+
+    Raises InputError about the option image-size.
+    """
+    with concerning("image-size"):
+        if size is None:
+            return None
+        if isinstance(size, str):
+            return parse_image_size(size)
+        return parse_image_size(str(size) if isinstance(size, int) else "x".join(map(str, size)))
+
+
+def format_image_size(size: tuple[int, int]) -> str:
+    """Write the height and width of images as they are typed: '160', '128x256'."""
+    height, width = size
+    return str(height) if height == width else f"{height}x{width}"
 
 
 def format_bytes(value: float) -> str:

@@ -230,7 +230,7 @@ def test_a_model_of_outputs_that_are_not_finite_has_no_accuracy(
         (["finetune", "--learngene", "g", "--depth", "0", "--data", "X", "--output", "o"], "depth 0 is out of range"),
         (
             ["finetune", "--learngene", "g", "--depth", "2", "--model-arg", "a=1", "--data", "X", "--output", "o"],
-            "--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own",
+            "--model-arg belongs to --model and --checkpoint; a learngene has its own",
         ),
         (["finetune", "--checkpoint", "c", "--pretrained", "--data", "X", "--output", "o"], "belongs to --model"),
         (["finetune", "--model", "m", "--weights", "ema", "--data", "X", "--output", "o"], "belongs to --checkpoint"),
@@ -240,7 +240,7 @@ def test_a_model_of_outputs_that_are_not_finite_has_no_accuracy(
         ),
         (
             ["finetune", "--model", "resnet18", "--image-size", "0", "--data", "X", "--output", "o"],
-            "image-size must be from 1 to 4096",
+            "an image has 1 to 4096 rows and columns, not 0",
         ),
         (["finetune", "--model", "resnet18", "--epochs", "0", "--data", "X", "--output", "o"], "epochs must be from 1"),
         (

@@ -33,6 +33,27 @@ def test_other_images_and_precisions_stand_beside(header: LearngeneHeader) -> No
     assert more.further == (SPLIT, replace(HALF, top1={3: 87.61, 4: 88.1}))
 
 
+def test_figures_at_another_size_are_shown_at_that_size_alone(header: LearngeneHeader) -> None:
+    small = Reached("fashion-mnist validation", 10_000, {3: 80.0}, image_size=(16, 16))
+    assert header.version == 1
+    found = header.with_measured(small)
+    assert (found.reached, found.further, found.version) == (None, (small,), 2)
+    assert [row.top1 for row in preview(found, (3,)).rows] == [None]
+    both = found.with_measured(FULL)
+    assert (both.reached, both.further) == (FULL, (small,))
+    height, width = header.image_size
+    own = replace(FULL, image_size=(height, width))
+    architecture = replace(header.architecture, structure=None, input_size=(header.architecture.input_size[0], 16, 16))
+    there = both.at_image_size(architecture, header.cost)
+    assert (there.reached, there.further) == (replace(small, image_size=None), (own,))
+    assert there.at_image_size(header.architecture, header.cost) == both
+    # Side by side, figures on the same images alone.
+    assert [row.top1 for row in preview([both, there], (3, 4)).rows] == [87.55, 88.0, 80.0, None]
+    elsewhere = replace(there, reached=replace(small, image_size=None, images=500))
+    assert [row.top1 for row in preview([both, elsewhere], (3, 4)).rows] == [87.55, 88.0, None, None]
+    assert str(small) == "10,000 images of fashion-mnist validation at 16 pixels"
+
+
 def test_what_is_shown_is_what_was_measured_first_in_float32(header: LearngeneHeader) -> None:
     assert header.with_measured(HALF).reached == HALF
     assert header.with_measured(HALF).with_measured(SPLIT).measured == (SPLIT, HALF)
@@ -51,7 +72,7 @@ def test_figures_that_differ_are_replaced_when_that_is_wanted_alone(header: Lear
 
 
 def test_they_are_read_as_they_were_written(header: LearngeneHeader, learngene_file: Path, tmp_path: Path) -> None:
-    found = header.with_measured(FULL).with_measured(SPLIT).with_measured(HALF)
+    found = header.with_measured(FULL).with_measured(SPLIT).with_measured(replace(HALF, image_size=(8, 16)))
     document, rest = split(learngene_file.read_bytes())
     path = tmp_path / "it.safetensors"
     path.write_bytes(join({**document, "__metadata__": encode_metadata(found)}, rest))
@@ -83,7 +104,7 @@ def test_what_makes_no_sense_is_refused(header: LearngeneHeader, changes: dict[s
 def test_inspect_and_preview_name_the_images(
     run_cli: Any, header: LearngeneHeader, learngene_file: Path, tmp_path: Path
 ) -> None:
-    found = header.with_measured(FULL).with_measured(SPLIT).with_measured(HALF)
+    found = header.with_measured(FULL).with_measured(SPLIT).with_measured(replace(HALF, image_size=(8, 16)))
     document, rest = split(learngene_file.read_bytes())
     path = tmp_path / "it.safetensors"
     path.write_bytes(join({**document, "__metadata__": encode_metadata(found)}, rest))
@@ -91,7 +112,7 @@ def test_inspect_and_preview_name_the_images(
     for text in (
         "on 10,000 images of fashion-mnist validation\n",
         "on 600 images of fashion-mnist (split 0.01) validation\n",
-        "on 10,000 images of fashion-mnist validation, in bfloat16\n",
+        "on 10,000 images of fashion-mnist validation at 8x16 pixels, in bfloat16\n",
         "3: 91.33%",
         "3: 87.61%",
     ):

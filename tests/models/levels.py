@@ -52,7 +52,7 @@ class Levels(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes, self.num_features = num_classes, 32
-        self.patch_embed = PatchEmbed(32, 8, in_chans, 24)
+        self.patch_embed = PatchEmbed(32, 8, in_chans, 24, strict_img_size=False)
         self.levels: Any = nn.ModuleList(
             [Level(24, 24, 2, depths[0], drop_path_rate), Level(24, 32, 4, depths[1], drop_path_rate)]
         )
@@ -60,7 +60,7 @@ class Levels(nn.Module):
         self.logits = nn.Linear(32, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """images (N, C, 32, 32) -> tokens (N, 16, 32)."""
+        """images (N, C, H, W) -> tokens (N, H * W / 64, 32)."""
         x = self.patch_embed(images)
         for level in self.levels:
             x = level.layer(level.change(x))
@@ -68,13 +68,13 @@ class Levels(nn.Module):
         return tokens
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """tokens (N, 16, 32) -> logits (N, classes), or their mean (N, 32)."""
+        """tokens (N, tokens, 32) -> logits (N, classes), or their mean (N, 32)."""
         pooled = x.mean(dim=1)
         logits: Tensor = pooled if pre_logits else self.logits(pooled)
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
-        """images (N, C, 32, 32) -> logits (N, classes)."""
+        """images (N, C, H, W) -> logits (N, classes)."""
         return self.forward_head(self.forward_features(images))
 
 
@@ -93,6 +93,7 @@ class LevelsFamily(TimmFamily):
     patterns = ("levels_*",)
     modules = (__name__.rpartition(".")[2],)
     stages = (Stage("levels.0.layer."), Stage("levels.1.layer."))
+    sized = False
     classifier = "logits"
     head = ("last_norm", "logits")
 

@@ -287,7 +287,7 @@ def test_names_of_another_code_base_are_converted_by_timm(tmp_path: Path) -> Non
 
 def test_other_sizes_are_resampled_by_timm_when_somebody_asks(vit: Any, tmp_path: Path) -> None:
     torch.save(vit.state_dict(), tmp_path / "w.pth")
-    opened = open_weights(VIT, tmp_path / "w.pth", image_size=96)
+    opened = open_weights(VIT, tmp_path / "w.pth", image_size=(96, 96))
     overlay = {"state_dict": dict(vit.state_dict()), "num_classes": 4}
     expected = timm.create_model(VIT, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=4, img_size=96).eval()
     assert (opened.input_size, opened.arguments["img_size"]) == ((3, 96, 96), 96)
@@ -295,7 +295,7 @@ def test_other_sizes_are_resampled_by_timm_when_somebody_asks(vit: Any, tmp_path
     assert opened.notes == (f"pos_embed of {tmp_path / 'w.pth'} resampled for images of 96 x 96 pixels",)
     with pytest.raises(FileFormatError, match=r"images of another size than 'vit_tiny_patch16_384'.*--image-size 224 takes"):
         open_weights("vit_tiny_patch16_384", tmp_path / "w.pth")
-    assert same(open_weights("vit_tiny_patch16_384", tmp_path / "w.pth", image_size=224), vit, 224)
+    assert same(open_weights("vit_tiny_patch16_384", tmp_path / "w.pth", image_size=(224, 224)), vit, 224)
     with pytest.raises(FileFormatError, match=r"patch_embed.proj.weight.*--model-arg patch_size"):
         open_weights("vit_tiny_patch16_224", small_patches(tmp_path))
     with pytest.raises(FileFormatError, match="does not fit 'vit_small_patch16_224'"):
@@ -502,13 +502,13 @@ def test_a_backbone_is_fine_tuned_with_a_new_head_and_says_so(
 
 
 def test_a_folder_takes_other_arguments_and_another_size(folder: Path, digits: Data, placement: Placement) -> None:
-    start = init_from_checkpoint(str(folder), {"drop_path_rate": 0.2}, image_size=12)(digits)
+    start = init_from_checkpoint(str(folder), {"drop_path_rate": 0.2}, image_size=(12, 12))(digits)
     assert start.architecture.input_size == (1, 12, 12)
     assert start.architecture.arguments["drop_path_rate"] == 0.2
     assert start.model.patch_embed.img_size == (12, 12)  # type: ignore[union-attr]
-    subject = open_subject(str(folder), placement, None, image_size=12)
+    subject = open_subject(str(folder), placement, None, image_size=(12, 12))
     assert subject.input_size == (1, 12, 12)
     with pytest.raises(InputError, match="--weights chooses among the weights of a file"):
         open_subject(str(folder), placement, None, weights="ema")
-    with pytest.raises(InputError, match="--image-size is for folders that timm loads"):
-        open_subject("fashion-mnist", placement, None, image_size=12)
+    with pytest.raises(InputError, match="--model-arg is for folders that timm loads"):
+        open_subject("fashion-mnist", placement, None, model_arguments={"depth": 3})

@@ -109,8 +109,9 @@ def test_nothing_is_wrong_with_what_is_complete() -> None:
         ("train", {"weights": "ema"}, ("weights", "checkpoint"), "conflict"),
         ("finetune", {"model": "resnet18"}, ("learngene", "model", "checkpoint"), "conflict"),
         ("finetune", {"pretrained": True}, ("pretrained", "model"), "conflict"),
-        ("finetune", {"image-size": 32}, ("image-size",), "conflict"),
-        ("finetune", {"model-arg": {"a": 1}}, ("model-arg", "image-size"), "conflict"),
+        ("finetune", {"image-size": "32x"}, ("image-size",), "malformed"),
+        ("finetune", {"image-size": 5000}, ("image-size",), "out-of-range"),
+        ("finetune", {"model-arg": {"a": 1}}, ("model-arg", "learngene"), "conflict"),
         ("finetune", {"teacher": "t", "distillation": "token"}, ("distillation", "model"), "unsupported"),
     ],
 )

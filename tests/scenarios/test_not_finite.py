@@ -65,7 +65,7 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
         return model
 
     monkeypatch.setattr(module, "train", broken)
-    start = init_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
+    start = init_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=(8, 8))
     output = tmp_path / "result"
     with pytest.raises(TlegError, match=rf"the model, which is in {output}, are not finite .* 397 of 397 images, so it has"):
         finetune(finetune_job(digits, start, recipe=recipe(epochs=1)), placement, output)
@@ -76,7 +76,7 @@ def test_a_result_that_gives_no_numbers_fails_and_says_where_it_is(
 def test_weights_that_are_no_numbers_are_no_start(
     digits: Data, placement: Placement, recipe: Any, tmp_path: Path, name: str
 ) -> None:
-    whole = init_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=8)
+    whole = init_from_timm("resnet10t", {"in_chans": 1, "channels": [16, 16, 32, 32], "stem_width": 16}, image_size=(8, 8))
 
     def start(data: Data) -> Any:
         made = whole(data)

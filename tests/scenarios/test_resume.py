@@ -92,7 +92,7 @@ def test_a_stopped_fine_tuning_goes_on_as_if_nothing_had_been(
     learngene.save(tmp_path / "gene.safetensors")
     starts = {
         "vit": init_from_learngene(str(tmp_path / "gene.safetensors"), 3, 0.3),
-        "resnet": init_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8),
+        "resnet": init_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=(8, 8)),
     }
     for name, start in starts.items():
         job = finetune_job(few, start, recipe=recipe(**{"batch_size": 32, **options}), keeping=Keeping(checkpoint_steps=2))

@@ -77,9 +77,9 @@ def test_a_timm_model_takes_channels_and_size_from_the_data(digits: Data) -> Non
     resnet = init_from_timm("resnet10t", {})(digits)
     assert resnet.architecture.input_size == (1, 8, 8)
     assert "img_size" not in resnet.architecture.arguments
-    larger = init_from_timm("resnet10t", {}, image_size=32)(digits)
+    larger = init_from_timm("resnet10t", {}, image_size=(32, 32))(digits)
     assert larger.architecture.input_size == (1, 32, 32)
-    assert init_from_timm(VIT, {"depth": 1}, image_size=32)(digits).architecture.arguments["img_size"] == 32
+    assert init_from_timm(VIT, {"depth": 1}, image_size=(32, 32))(digits).architecture.arguments["img_size"] == 32
 
 
 def test_matrices_of_a_new_model_begin_as_asked(digits: Data) -> None:

@@ -94,7 +94,7 @@ def test_the_model_and_its_average_are_made_ready_for_every_evaluation(
 
     monkeypatch.setattr(trainer, "in_eval_mode", remember)
     few = first_images(digits.train, 64)
-    start = init_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=8)
+    start = init_from_timm("resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=(8, 8))
     data = replace(digits, train=few, validation=few)
     job = finetune_job(data, start, recipe=recipe(epochs=2, batch_size=32, ema=0.9), keeping=Keeping(evaluate_every=1))
     finetune(job, placement, tmp_path / "m", observer=Recorder())

@@ -36,13 +36,13 @@ PLACES: Final = ("data", "teacher", "learngene", "checkpoint", OUTPUT)
 _BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("learngene", "depth", "init", "drop-path"), ("learngene",)),
     **dict.fromkeys(("checkpoint", "weights"), ("checkpoint",)),
-    **dict.fromkeys(("model-arg", "image-size"), ("checkpoint", "model")),
+    "model-arg": ("checkpoint", "model"),
     **dict.fromkeys(("model", "pretrained", "initial-matrices"), ("model",)),
 }
 # Options whose texts have a grammar of their own, which the recipe reads.
 _OWN_GRAMMAR: Final = (
     *("basis", "expand", "auxiliary-depth", "sample-depths", "warmup-depth", "evaluate-depths"),
-    *("device", "freeze", "depth", "pixel-range"),
+    *("device", "freeze", "depth", "pixel-range", "image-size"),
 )
 # The least that a recipe must have, with names that nothing has.
 _LEAST: Final[Mapping[str, Mapping[str, Any]]] = {

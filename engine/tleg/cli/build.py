@@ -16,7 +16,7 @@ from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.serialize import to_plain
 from tleg.terminal import is_interactive, say, write, write_json
-from tleg.text import format_bytes, printable
+from tleg.text import format_bytes, printable, read_image_size
 
 if TYPE_CHECKING:
     from tleg.export.build import BuildStep, BuiltExport
@@ -40,6 +40,9 @@ class BuildOptions:
     layout: str | None = option(
         None, help="auxiliary (normalise, then pool) or official (pool, then normalise). Without it: auxiliary."
     )
+    image_size: str | None = option(
+        None, help="Pixels of the inputs. Default: the learngene's, or the folder's.", metavar="N|HxW"
+    )
     num_classes: int | None = option(
         None,
         help="Another number of classes than the learngene's: a new head.",
@@ -59,6 +62,9 @@ class BuildOptions:
 
     A folder, such as a fine-tuned descendant, is exported with its weights as they are: --export onnx, without --depth,
     --layout or --num-classes.
+
+    With --image-size, position embeddings and tables of relative positions are resampled as timm does it; --dtype, --layout
+    and the size stand in the names of files where they are not the default.
     """
 )
 @takes_options
@@ -92,6 +98,7 @@ def build(
         dtype=options.dtype,
         layout=options.layout,
         num_classes=options.num_classes,
+        image_size=read_image_size(options.image_size),
         overwrite=force,
         verify=not no_verify,
         progress=_tell_jsonl if as_jsonl else _tell if is_interactive(sys.stderr) else None,

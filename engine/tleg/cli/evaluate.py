@@ -32,7 +32,8 @@ def evaluate(
     """Measure top-1 accuracy on the validation images, every image once; all depths of a learngene in one pass.
 
     Fails, with the figures of the other depths, where a model's outputs are not finite. --record keeps the figures in the
-    learngene's header, by data, images and precision; those of the same that differ are replaced with --force alone.
+    learngene's header, by data, images, precision and size of the inputs; those of the same that differ are replaced with
+    --force alone. With --image-size, what depends on the size is resampled as timm does it.
     """
     from tleg.threads import choose_threads, use_threads
 
@@ -63,6 +64,7 @@ def evaluate(
                 "part": opened.part,
                 "measured_on": measured_on(opened),
                 "precision": placement.precision,
+                "image_size": list(subject.input_size[1:]),
                 "notes": list(prepared.notes),
                 "left_out": dict(opened.left_out),
                 "classes": list(opened.classes),
@@ -80,11 +82,17 @@ def evaluate(
         say(f"{first.images_per_second:.0f} images/s{missing}")
     require_finite(scores, printable(path))
     if options.record:
-        _record(path, opened, scores, placement.precision, overwrite=options.force)
+        _record(path, opened, scores, placement.precision, options.pixels, overwrite=options.force)
 
 
 def _record(
-    path: str, data: "Data", scores: "Mapping[int | None, Score]", precision: "Precision", *, overwrite: bool
+    path: str,
+    data: "Data",
+    scores: "Mapping[int | None, Score]",
+    precision: "Precision",
+    image_size: tuple[int, int] | None,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write the figures into the learngene, and say what became of those that were there."""
     from tleg.models.learngene import load
@@ -92,7 +100,7 @@ def _record(
 
     learngene = load(path)
     try:
-        recorded = record_scores(learngene, data, scores, precision, overwrite=overwrite)
+        recorded = record_scores(learngene, data, scores, precision, image_size=image_size, overwrite=overwrite)
     except InputError as error:
         raise InputError(f"{path} keeps its figures: {error.message}", **error.about, advice=error.advice) from error
     before = {each.where: each.top1 for each in learngene.header.measured}

@@ -13,11 +13,12 @@ from tleg.cli.options import takes_options
 from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.terminal import is_interactive, say, write, write_json
-from tleg.text import format_bytes, format_count, printable
+from tleg.text import format_bytes, format_count, format_image_size, join_words, printable
 
 if TYPE_CHECKING:
     from tleg.learngene.container import LearngeneFile
     from tleg.learngene.cost import Budget
+    from tleg.learngene.header import LearngeneHeader
     from tleg.learngene.preview import Preview, PreviewRow
 
 _LIMITS = {
@@ -49,7 +50,12 @@ class PreviewOptions:
         most=1_000_000,
         rule="a batch has at least 1 image and at most 1,000,000",
     )
-    pick: bool = option(False, help="Print only the deepest depth that fits; fail if none does.")
+    image_size: str | None = option(
+        None, help="Pixels of the inputs; several with commas, as in 128,160,192x256.", metavar="N|HxW"
+    )
+    pick: bool = option(
+        False, help="Print only the deepest depth that fits, of several sizes the best and its size; fail if none does."
+    )
 
 
 @app.command()
@@ -68,8 +74,11 @@ def preview(
     "FLOPs". Size is that of the float32 weights. Memory is an estimate for a batch: weights and activations, and for
     fine-tuning (training) gradients and AdamW's two moments; frameworks and drivers add their own. Top-1 is the accuracy
     without any fine-tuning, where it was measured.
+
+    With --image-size costs are those of inputs of that size. Of several sizes the budget picks the most accurate depth and
+    size that was measured (tleg evaluate --image-size N --record), and the largest where none was.
     """
-    from tleg.api import path_of
+    from tleg.api import headers_at, path_of
     from tleg.errors import InputError, TlegError, concerning
     from tleg.learngene.basis import parse_depths
     from tleg.learngene.container import read_file
@@ -84,16 +93,18 @@ def preview(
         )
     with concerning("learngene"):
         file = read_file(path_of(learngene, "learngene"))
-    result = make_preview(file.header, chosen, budget, options.batch)
+        headers = headers_at(file.header, (options.image_size or "").split(",") if options.image_size is not None else ())
+    result = make_preview(headers, chosen, budget, options.batch)
     if options.pick:
-        if result.deepest is None:
+        if result.choice is None:
             over = (_LIMITS[name][0].removeprefix("--") for name in result.rows[0].exceeds)
             raise TlegError(_none_fits(result), field=tuple(over), code="out-of-range")
-        write(str(result.deepest.depth))
+        sized = f" {format_image_size(result.choice.image_size)}" if result.sized else ""
+        write(f"{result.choice.depth}{sized}")
     elif as_json:
-        write_json(_document(file, result))
+        write_json(_document(file, headers, result))
     else:
-        _print_table(file, result)
+        _print_table(file, headers, result)
 
 
 def _read_budget(options: PreviewOptions) -> "Budget":
@@ -116,16 +127,23 @@ def _read_budget(options: PreviewOptions) -> "Budget":
 
 
 def _none_fits(result: "Preview") -> str:
-    shallowest = result.rows[0]
+    shallowest = min(result.rows, key=lambda row: row.cost.macs) if result.sized else result.rows[0]
     reasons = []
     for name in shallowest.exceeds:
         option, form = _LIMITS[name]
         reasons.append(f"{form(getattr(shallowest.cost, name))} against {option} {form(getattr(result.budget, name))}")
-    return f"no depth fits: depth {shallowest.depth} takes {', '.join(reasons)}"
+    return f"no depth fits: {_place(shallowest, result)} takes {', '.join(reasons)}"
 
 
-def _document(file: "LearngeneFile", result: "Preview") -> dict[str, Any]:
-    header = file.header
+def _place(row: "PreviewRow", result: "Preview") -> str:
+    """What a row is of: its depth, and its size where there are several."""
+    return f"depth {row.depth}" + (f" at {format_image_size(row.image_size)} pixels" if result.sized else "")
+
+
+def _document(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", result: "Preview") -> dict[str, Any]:
+    from tleg.learngene.preview import measured_for
+
+    header, reached, choice = file.header, measured_for(headers), result.choice
     limits = {name: getattr(result.budget, name) for name in _LIMITS if getattr(result.budget, name) is not None}
     return {
         "learngene": str(file.path),
@@ -133,14 +151,16 @@ def _document(file: "LearngeneFile", result: "Preview") -> dict[str, Any]:
         "basis": header.basis.name,
         "auxiliary_depth": header.auxiliary.depth,
         "top1_on": None
-        if header.reached is None
-        else {"data": header.reached.data, "images": header.reached.images, "precision": header.reached.precision},
+        if reached is None
+        else {"data": reached.data, "images": reached.images, "precision": reached.precision},
         "batch": result.batch,
         "budget": limits or None,
         "deepest": result.deepest.depth if result.deepest else None,
+        "choice": None if choice is None else {"depth": choice.depth, "image_size": list(choice.image_size)},
         "depths": [
             {
                 "depth": row.depth,
+                "image_size": list(row.image_size),
                 "parameters": row.cost.parameters,
                 "macs": row.cost.macs,
                 "size": row.cost.size,
@@ -157,33 +177,49 @@ def _document(file: "LearngeneFile", result: "Preview") -> dict[str, Any]:
     }
 
 
-def _print_table(file: "LearngeneFile", result: "Preview") -> None:
-    header = file.header
-    height, width = header.architecture.input_size[1:]
+def _print_table(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", result: "Preview") -> None:
+    from tleg.learngene.preview import measured_for
+
+    header, reached = file.header, measured_for(headers)
     images = "1 image" if result.batch == 1 else f"{result.batch} images"
     stages = f", stages of {text} blocks" if (text := header.architecture.stages_text) else ""
-    about = f"{header.architecture.name} on {height} x {width} pixels{stages}, {header.basis.name} basis"
+    pixels = join_words([f"{height} x {width}" for height, width in (each.image_size for each in headers)])
+    about = f"{header.architecture.name} on {pixels} pixels{stages}, {header.basis.name} basis"
     say(printable(f"{file.path.name}: {about}"))
-    rows: list[tuple[str, ...]] = [("depth", "params", "GMACs", "size", "inference", "training", "top-1", "")]
+    sized = ("pixels",) if result.sized else ()
+    rows: list[tuple[str, ...]] = [(*sized, "depth", "params", "GMACs", "size", "inference", "training", "top-1", "")]
     rows += [_cells(row, result) for row in result.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for index, cells in enumerate(rows):
-        deepest = index > 0 and result.rows[index - 1] is result.deepest
+        chosen = index > 0 and result.rows[index - 1] is result.choice
         over = index > 0 and not result.rows[index - 1].fits
-        write(_styled(_line(cells, widths), _BOLD if index == 0 or deepest else _DIM if over else ""))
+        write(_styled(_line(cells, widths), _BOLD if index == 0 or chosen else _DIM if over else ""))
     say(f"inference and training: memory for a batch of {images}, estimated")
     if any(row.top1 is not None for row in result.rows):
-        say(printable(f"top-1: on {header.reached}"))
+        say(printable(f"top-1: on {reached}"))
     if result.budget.limited:
-        say(f"deepest that fits: {result.deepest.depth}" if result.deepest else _none_fits(result))
+        say(_chosen(result))
+
+
+def _chosen(result: "Preview") -> str:
+    """What the budget picks, and why of several sizes."""
+    choice = result.choice
+    if choice is None:
+        return _none_fits(result)
+    if not result.sized:
+        return f"deepest that fits: {choice.depth}"
+    why = "the largest, because no accuracy is known" if choice.top1 is None else f"{choice.top1:.2f} %"
+    return f"best that fits: {_place(choice, result)} ({why})"
 
 
 def _cells(row: "PreviewRow", result: "Preview") -> tuple[str, ...]:
     notes = ["auxiliary"] if row.auxiliary else []
     if result.budget.limited:
-        notes.append("over" if not row.fits else "deepest" if row is result.deepest else "fits")
+        best = "best" if result.sized else "deepest"
+        notes.append("over" if not row.fits else best if row is result.choice else "fits")
     cost = row.cost
     return (
+        *((format_image_size(row.image_size),) if result.sized else ()),
         str(row.depth),
         format_count(cost.parameters),
         f"{cost.macs / 1e9:.{result.gmacs_decimals}f}",

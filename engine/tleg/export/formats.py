@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeVar
 
 from tleg.errors import FileFormatError, InputError, did_you_mean
 from tleg.learngene.header import LAYOUTS, Layout
+from tleg.text import format_image_size
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16")
@@ -71,11 +72,19 @@ class Format:
             fields = ("export", "dtype") if source in self.dtypes else ("export",)
             raise InputError(reason.format(name=self.name, path=path), field=fields, code="unsupported")
 
-    def file_name(self, stem: str, depth: int | None, precision: Precision = "float32", layout: Layout | None = None) -> str:
+    def file_name(
+        self,
+        stem: str,
+        depth: int | None,
+        precision: Precision = "float32",
+        layout: Layout | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> str:
         """The name of an export: 'fashion-mnist-depth8.onnx', 'fashion-mnist.elastic.onnx'.
 
         stem   the name of the learngene or the folder
         depth  None for every depth, and for a folder's model as it is
+        image_size  height and width of the inputs, where they are others than the learngene's
 
         What is not the default is part of the name, so that variants lie side by side.
         """
@@ -83,6 +92,7 @@ class Format:
             stem,
             f"depth{depth}" if depth is not None else "",
             "official" if layout == "official" else "",
+            f"{format_image_size(image_size)}px" if image_size is not None else "",
             precision if precision != "float32" else "",
         ]
         return "-".join(filter(None, parts)) + self.suffix

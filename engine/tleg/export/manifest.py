@@ -21,7 +21,7 @@ from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import HeadPolicy
 from tleg.learngene.header import Layout, Preprocessing
 from tleg.references import MANIFEST_SUFFIX
-from tleg.serialize import decode, encode
+from tleg.serialize import LEFT_OUT_WHEN_NONE, decode, encode
 
 FORMAT_NAME: Final = "tleg.export"
 FORMAT_VERSION: Final = 1
@@ -56,6 +56,7 @@ class DescendantRecord:
     rule       how a layer's weights follow from the terms, for people; `basis` says it exactly
     head       'kept' from the learngene, or 'new'
     head_seed  of a new head's weights
+    image_size  height and width of the inputs, where the learngene was resampled for others than its own
     """
 
     depth: int | None
@@ -66,6 +67,7 @@ class DescendantRecord:
     head_seed: int | None
     basis: Basis
     rule: str
+    image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class FolderRecord:
     dtype         of the export
     sha256        of the folder's model.safetensors
     training      how it was trained, as its training.json says; None when it holds none
+    image_size    height and width of the inputs, where the weights were resampled for others than the folder's
     """
 
     name: str
@@ -87,6 +90,7 @@ class FolderRecord:
     num_classes: int
     sha256: str
     training: Mapping[str, Any] | None
+    image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
 
 @dataclass(frozen=True, slots=True)

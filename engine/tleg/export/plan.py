@@ -32,6 +32,7 @@ class BuildRequest:
     output       the folder for the exports; made when it is missing
     layout       None is the auxiliary one
     num_classes  None keeps the head; another number than the learngene's gives a new head, and drops the class names
+    image_size   height and width of the inputs; None is the learngene's, else its weights are resampled
     seed         of a new head's weights
     overwrite    replace existing exports
     verify       check every export before it is kept
@@ -44,6 +45,7 @@ class BuildRequest:
     precision: Precision = "float32"
     layout: Layout | None = None
     num_classes: int | None = None
+    image_size: tuple[int, int] | None = None
     seed: int = 0
     overwrite: bool = False
     verify: bool = True
@@ -65,17 +67,21 @@ class PlannedExport:
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """A checked request: the learngene's header, what becomes of the head, and the exports in the order asked for."""
+    """A checked request: what becomes of the learngene's head, and the exports in the order asked for.
+
+    header  of the learngene, with inputs of the size asked for
+    """
 
     request: BuildRequest
     file: LearngeneFile
+    header: LearngeneHeader
     head: Head
     exports: tuple[PlannedExport, ...]
 
     @property
-    def header(self) -> LearngeneHeader:
-        """The learngene's header."""
-        return self.file.header
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of the inputs, where they are others than the learngene's."""
+        return _other_size(self.request, self.file.header)
 
     @property
     def name(self) -> str:
@@ -102,7 +108,7 @@ class BuildPlan:
         return LearngeneRecord(
             name=self.name,
             file=self.file.path.name,
-            sha256=self.header.sha256,
+            sha256=self.file.header.sha256,
             auxiliary_depth=self.header.auxiliary.depth,
             learned=self.header.learned,
         )
@@ -118,11 +124,14 @@ class BuildPlan:
             head_seed=self.request.seed if self.head.policy == "new" else None,
             basis=self.header.basis,
             rule=self.header.basis.formula,
+            image_size=self.image_size,
         )
 
 
 def plan_build(request: BuildRequest) -> BuildPlan:
     """Check a request for a learngene against its header and the output folder. Reads no tensor, writes nothing.
+
+    torch is loaded where another size of images is asked for, whose costs are measured.
 
     Raises InputError (DepthError, ArchitectureError, FileFormatError) for what cannot be built, and ExportError for a file
     that its format cannot hold.
@@ -139,15 +148,22 @@ def plan_build(request: BuildRequest) -> BuildPlan:
         )
     with concerning("learngene"):
         file = read_file(find(request.learngene, "learngene"))
-    header = file.header
+    header, size = file.header, _other_size(request, file.header)
+    if size is not None:
+        from tleg.models.image_size import resize_header
+
+        header = resize_header(header, size)
     family_of(header.architecture).check_layout(header.architecture, request.layout or "auxiliary")
     for each in formats:
         each.check_source("learngene", request.precision, file.path)
     plan = BuildPlan(
         request,
         file,
+        header,
         choose_head(header.architecture.num_classes, request.num_classes),
-        tuple(_planned(request, name_of(file.path), each, depth) for each in formats for depth in each.depths_of(depths)),
+        tuple(
+            _planned(request, name_of(file.path), each, depth, size) for each in formats for depth in each.depths_of(depths)
+        ),
     )
     for export in plan.exports:
         _check_export(plan, export)
@@ -170,8 +186,15 @@ def check_targets(request: BuildRequest, exports: Iterable[PlannedExport]) -> No
         _check_target(export, overwrite=request.overwrite)
 
 
-def _planned(request: BuildRequest, stem: str, entry: Format, depth: int | None) -> PlannedExport:
-    return PlannedExport(entry, depth, request.output / entry.file_name(stem, depth, request.precision, request.layout))
+def _other_size(request: BuildRequest, header: LearngeneHeader) -> tuple[int, int] | None:
+    return None if request.image_size == header.image_size else request.image_size
+
+
+def _planned(
+    request: BuildRequest, stem: str, entry: Format, depth: int | None, image_size: tuple[int, int] | None = None
+) -> PlannedExport:
+    name = entry.file_name(stem, depth, request.precision, request.layout, image_size)
+    return PlannedExport(entry, depth, request.output / name)
 
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
@@ -254,7 +277,7 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
         each.check_source("folder", request.precision, path)
     sha256 = hash_weights(folder.weights)
     training = read_training(path)
-    exports = tuple(_planned(request, name_of(path), each, None) for each in formats)
+    exports = tuple(_planned(request, name_of(path), each, None, request.image_size) for each in formats)
     check_targets(request, exports)
     return FolderPlan(request, path, folder, sha256, training, learngene_of(folder, sha256, training), exports)
 

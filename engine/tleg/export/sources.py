@@ -22,7 +22,7 @@ from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import auxiliary_layout_name, inner_name, is_block, layer_name, parameter_shapes
 from tleg.models.float16 import check_range, to_float16
 from tleg.models.learngene import Learngene, read_tensors
-from tleg.models.timm_folder import CONFIG, WEIGHTS, save_timm_folder
+from tleg.models.timm_folder import CONFIG, WEIGHTS, config_at_size, save_timm_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +42,7 @@ class LearngeneSource(Source):
         """Read and check the learngene's tensors. Raises FileFormatError or VerificationError."""
         return cls(
             plan=plan,
-            learngene=read_tensors(plan.file),
+            learngene=_at_size(read_tensors(plan.file), plan),
             structure=plan.architecture.structure,
             layout=plan.layout,
             precision=plan.request.precision,
@@ -110,6 +110,10 @@ class LearngeneSource(Source):
         )
 
 
+def _at_size(learngene: Learngene, plan: BuildPlan) -> Learngene:
+    return learngene if plan.image_size is None else learngene.at_image_size(plan.image_size)
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FolderSource(Source):
     """The model of a folder that timm loads, in float32 and eval mode: a fine-tuned descendant, or any other."""
@@ -122,7 +126,7 @@ class FolderSource(Source):
         """Load and check a folder's model. Raises InputError or FileFormatError."""
         from tleg.models.pretrained import open_folder
 
-        opened = open_folder(plan.path)
+        opened = open_folder(plan.path, image_size=plan.request.image_size)
         model = opened.model.float()
         if opened.num_classes < 1:
             raise InputError(
@@ -156,6 +160,7 @@ class FolderSource(Source):
             num_classes=self.num_classes,
             sha256=self.plan.sha256,
             training=self.plan.training,
+            image_size=self.plan.request.image_size,
         )
         return Lineage(self.plan.learngene, folder=folder)
 
@@ -187,7 +192,10 @@ class FolderSource(Source):
         from safetensors.numpy import save_file
 
         save_file(dict(self.state(depth)), path / WEIGHTS, metadata={"format": "pt"})
-        (path / CONFIG).write_text(json.dumps(self.plan.folder.config, indent=2) + "\n")
+        config = self.plan.folder.config
+        if self.plan.request.image_size is not None:
+            config = config_at_size(config, self.input_size)
+        (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         if self.plan.training is not None:
             shutil.copyfile(self.plan.path / TRAINING_RECORD, path / TRAINING_RECORD)
 
@@ -200,7 +208,7 @@ def folder_reference(path: Path, record: FolderRecord) -> Reference:
     """What an export of a folder must compute. Raises InputError or FileFormatError."""
     from tleg.models.pretrained import open_folder
 
-    opened = open_folder(path)
+    opened = open_folder(path, image_size=record.image_size)
     model = opened.model.float()
     return model_reference(model, _input_size(opened.input_size, plain_vit(model)), record)
 

@@ -63,6 +63,8 @@ def _learngene_reference(
     if learngene is None:
         where = "beside it, in the working folder or among the shipped ones; --learngene names it"
         return f"no learngene with the hash {record.sha256[:12]}… ({record.file}) is {where}"
+    if descendant.image_size is not None:
+        learngene = learngene.at_image_size(descendant.image_size)
     elastic = tuple(sorted({1, record.auxiliary_depth or 1}))
     return learngene_reference(learngene, descendant, elastic if descendant.depth is None else (descendant.depth,))
 

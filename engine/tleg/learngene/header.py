@@ -4,17 +4,19 @@ A learngene file is one .safetensors whose metadata holds JSON texts, one for ea
 defines those fields; `tleg.learngene.container` reads them from a file. Standard library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from tleg.errors import FileFormatError, InputError
 from tleg.learngene.basis import MAX_DEPTH, Basis
 from tleg.learngene.cost import CostModel
-from tleg.serialize import ABSENT_IS_FALSE
+from tleg.serialize import ABSENT_IS_FALSE, LEFT_OUT_WHEN_NONE
+from tleg.text import format_image_size
 
 FORMAT_NAME: Final = "tleg.learngene"
-# 2 has architectures of several stages; what has one is written as 1, which every tleg reads.
+# 2 has architectures of several stages, and accuracies at further sizes of images; what has none of these is written as 1,
+# which every tleg reads.
 FORMAT_VERSIONS: Final = (1, 2)
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -198,25 +200,29 @@ class Reached:
     images     how many
     top1       accuracy in percent by depth
     precision  in which they were computed; float32 is what exported models compute in
+    image_size  height and width of the inputs where they are others than the architecture's
     """
 
     data: str
     images: int
     top1: Mapping[int, float]
     precision: Precision = "float32"
+    image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
     def __post_init__(self) -> None:
         if not all(1 <= depth <= MAX_DEPTH and 0 <= value <= 100 for depth, value in self.top1.items()):
             raise FileFormatError("accuracies are percentages of known depths")
 
     @property
-    def where(self) -> tuple[str, int, str]:
-        """What tells it from other figures: data, images, precision."""
-        return self.data, self.images, self.precision
+    def where(self) -> tuple[str, int, str, tuple[int, int] | None]:
+        """What tells it from other figures: data, images, precision, size of the inputs."""
+        return self.data, self.images, self.precision, self.image_size
 
     def __str__(self) -> str:
         """'10,000 images of fashion-mnist validation, in bfloat16': what was measured; float32 goes without saying."""
-        return f"{self.images:,} images of {self.data}" + ("" if self.precision == "float32" else f", in {self.precision}")
+        sized = "" if self.image_size is None else f" at {format_image_size(self.image_size)} pixels"
+        precise = "" if self.precision == "float32" else f", in {self.precision}"
+        return f"{self.images:,} images of {self.data}{sized}{precise}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +232,7 @@ class LearngeneHeader:
     classes   names in the order of the head's outputs; empty when unknown
     learned   how it came to be: ancestry model, data, epochs, distillation, versions (free-form, for people and manifests)
     reached   what was measured first, as a rule when it was learned, in float32 where there is such: what is shown
-    further   what was measured on other data, on a split, or in another precision
+    further   what was measured on other data, on a split, in another precision, or with inputs of another size
     sha256    of the tensors: their names, types, shapes and bytes
     """
 
@@ -246,8 +252,10 @@ class LearngeneHeader:
             raise FileFormatError(f"there are {len(self.classes)} class names for {self.architecture.num_classes} classes")
         if len(self.preprocessing.mean) != self.architecture.input_size[0]:
             raise FileFormatError("preprocessing and architecture differ in the number of channels")
-        if self.further and self.reached is None:
+        if self.reached is None and any(each.image_size is None for each in self.further):
             raise FileFormatError("there are further accuracies and no first ones")
+        if self.reached is not None and self.reached.image_size is not None:
+            raise FileFormatError("the first accuracies are those with inputs of the architecture's size")
         places = [each.where for each in self.measured]
         if len(set(places)) != len(places):
             raise FileFormatError("two sets of accuracies are of the same images in the same precision")
@@ -255,12 +263,31 @@ class LearngeneHeader:
     @property
     def version(self) -> int:
         """The version of the file format that says it."""
-        return FORMAT_VERSIONS[1] if self.architecture.stages else FORMAT_VERSIONS[0]
+        newer = self.architecture.stages or any(each.image_size for each in self.further)
+        return FORMAT_VERSIONS[1] if newer else FORMAT_VERSIONS[0]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the inputs."""
+        return self.architecture.input_size[1:]
+
+    def at_image_size(self, architecture: Architecture, cost: CostModel) -> "LearngeneHeader":
+        """Return the header of the same learngene with inputs of another size: its architecture there, and what that costs.
+
+        Accuracies that were measured with inputs of that size are those that are shown.
+        """
+        own, size = self.image_size, architecture.input_size[1:]
+        measured = []
+        for each in self.measured:
+            found = own if each.image_size is None else each.image_size
+            measured.append(replace(each, image_size=None if found == size else found))
+        first, further = _in_order(measured)
+        return replace(self, architecture=architecture, cost=cost, reached=first, further=further)
 
     @property
     def measured(self) -> tuple[Reached, ...]:
         """All accuracies, those that are shown first."""
-        return () if self.reached is None else (self.reached, *self.further)
+        return (*(() if self.reached is None else (self.reached,)), *self.further)
 
     def with_measured(self, found: Reached, *, replace_others: bool = False) -> "LearngeneHeader":
         """Return the header with figures added, beside those of other images and precisions.
@@ -283,6 +310,14 @@ class LearngeneHeader:
                 )
             found = replace(found, top1=dict(sorted({**earlier.top1, **found.top1}.items())))
         measured[found.where] = found
-        # What is shown does not change with what was measured last, but for a first one in float32.
-        first, *others = sorted(measured.values(), key=lambda each: each.precision != "float32")
-        return replace(self, reached=first, further=tuple(others))
+        first, further = _in_order(measured.values())
+        return replace(self, reached=first, further=further)
+
+
+def _in_order(measured: Iterable[Reached]) -> tuple[Reached | None, tuple[Reached, ...]]:
+    """The accuracies that are shown, and the others."""
+    # What is shown does not change with what was measured last, but for a first one in float32.
+    ordered = sorted(measured, key=lambda each: (each.image_size is not None, each.precision != "float32"))
+    if ordered and ordered[0].image_size is None:
+        return ordered[0], tuple(ordered[1:])
+    return None, tuple(ordered)

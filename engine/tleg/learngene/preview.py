@@ -1,18 +1,19 @@
 """What a family of descendants costs and reaches, depth by depth, from a learngene's header alone. No numpy, no torch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tleg.errors import InputError
 from tleg.learngene.cost import Budget, DepthCost
-from tleg.learngene.header import LearngeneHeader
+from tleg.learngene.header import LearngeneHeader, Reached
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewRow:
-    """One depth.
+    """One depth with inputs of one size.
 
+    image_size height and width of the inputs
     cost       parameters, MACs, bytes
     top1       accuracy without fine-tuning in percent, where it was measured
     auxiliary  whether it is the depth of the auxiliary model
@@ -20,6 +21,7 @@ class PreviewRow:
     exceeds    the limits of the budget that it exceeds, by their names in `Budget`
     """
 
+    image_size: tuple[int, int]
     cost: DepthCost
     top1: float | None
     auxiliary: bool
@@ -39,7 +41,10 @@ class PreviewRow:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Depths of one learngene, rising, with memory for a batch of so many images, judged by a budget."""
+    """Depths of one learngene, rising, with memory for a batch of so many images, judged by a budget.
+
+    With inputs of several sizes, all depths of the first come first.
+    """
 
     rows: tuple[PreviewRow, ...]
     budget: Budget
@@ -53,14 +58,38 @@ class Preview:
         return max((row for row in self.rows if row.fits), key=lambda row: row.depth, default=None)
 
     @property
+    def sized(self) -> bool:
+        """Whether there are inputs of several sizes."""
+        return len({row.image_size for row in self.rows}) > 1
+
+    @property
+    def choice(self) -> PreviewRow | None:
+        """What the budget allows that is best; None when there is no budget, or nothing fits.
+
+        With inputs of one size it is the deepest. With several it is the most accurate of those that were measured, and the
+        one that computes most where none of them was.
+        """
+        if not self.sized:
+            return self.deepest
+        fitting = [row for row in self.rows if row.fits] if self.budget.limited else []
+        return max(fitting, key=lambda row: (-1 if row.top1 is None else row.top1, row.cost.macs), default=None)
+
+    @property
     def gmacs_decimals(self) -> int:
         """Decimals with which GMACs are written, the same for all rows: three digits of the smallest say something."""
         smallest = min(row.cost.macs for row in self.rows) / 1e9
         return min(9, max(2, 2 - math.floor(math.log10(smallest)))) if smallest > 0 else 3
 
 
-def preview(header: LearngeneHeader, depths: Iterable[int], budget: Budget | None = None, batch: int = 1) -> Preview:
+def preview(
+    header: LearngeneHeader | Sequence[LearngeneHeader],
+    depths: Iterable[int],
+    budget: Budget | None = None,
+    batch: int = 1,
+) -> Preview:
     """Return what descendants of these depths cost and reach.
+
+    header  of the learngene; with inputs of several sizes, its header at each
 
     Raises DepthError for a depth out of range, InputError when there are no depths or the batch is smaller than 1.
     """
@@ -68,10 +97,32 @@ def preview(header: LearngeneHeader, depths: Iterable[int], budget: Budget | Non
     chosen = sorted(set(depths))
     if not chosen:
         raise InputError("name at least one depth", field="depths", code="missing")
-    trained = {header.auxiliary.depth, *header.auxiliary.sampled_depths}
+    headers = [header] if isinstance(header, LearngeneHeader) else list(header)
     rows = []
-    for depth in chosen:
-        cost = header.cost.at(depth, batch)
-        top1 = header.reached.top1.get(depth) if header.reached else None
-        rows.append(PreviewRow(cost, top1, depth == header.auxiliary.depth, depth in trained, budget.exceeded_by(cost)))
+    for each in headers:
+        auxiliary, top1 = each.auxiliary, _comparable(each, headers)
+        trained = {auxiliary.depth, *auxiliary.sampled_depths}
+        for depth in chosen:
+            cost = each.cost.at(depth, batch)
+            rows.append(
+                PreviewRow(
+                    each.image_size,
+                    cost,
+                    top1.get(depth),
+                    depth == auxiliary.depth,
+                    depth in trained,
+                    budget.exceeded_by(cost),
+                )
+            )
     return Preview(tuple(rows), budget, batch)
+
+
+def measured_for(headers: Sequence[LearngeneHeader]) -> Reached | None:
+    """The accuracies that a preview of some sizes shows: the first that are shown at any of them."""
+    return next((each.reached for each in headers if each.reached is not None), None)
+
+
+def _comparable(header: LearngeneHeader, headers: Sequence[LearngeneHeader]) -> Mapping[int, float]:
+    """The accuracies of a header that were measured as those that are shown: on the same images in the same precision."""
+    shown = measured_for(headers)
+    return {} if shown is None else next((each.top1 for each in header.measured if each.where == shown.where), {})

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError, closest_name, did_you_mean, first_line
 from tleg.learngene.basis import check_depth
@@ -21,6 +21,7 @@ from tleg.learngene.header import Architecture, Layout, Profile
 from tleg.learngene.structure import Family
 from tleg.models.plain_vit import TimmPlainVit
 from tleg.models.timm_family import TimmFamily
+from tleg.models.timm_folder import image_argument, quiet_timm
 
 
 def timm_family_of(architecture: Architecture) -> TimmFamily:
@@ -150,6 +151,35 @@ def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Modu
         else:
             value = values[name]
         setattr(model.get_submodule(holder), own, value)
+
+
+def with_image_size(architecture: Architecture, image_size: tuple[int, int]) -> Architecture:
+    """Return the architecture with inputs of another height and width.
+
+    Raises ArchitectureError when timm builds none of that size.
+    """
+    family = timm_family_of(architecture)
+    arguments = {**architecture.arguments, "img_size": image_argument(image_size)}
+    resized = replace(architecture, arguments=arguments, structure=None)
+    try:
+        with torch.device("meta"):
+            return family.examine(_create(family, resized, family.depth_arguments(resized.profile(2))), resized)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"'{architecture.name}': {error.message}", field="image-size", code=error.code) from error
+
+
+def load_state(architecture: Architecture, profile: Profile, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state of timm's model that loads a state, which may be that of a model for images of another size.
+
+    Strict: ArchitectureError says what does not fit.
+    """
+    family = timm_family_of(architecture)
+    # A first convolution of other channels than three would be converted, and a head of other classes left out.
+    known = {"state_dict": dict(state), "num_classes": architecture.num_classes, "label_offset": 0, "first_conv": None}
+    loading = {"pretrained": True, "pretrained_cfg_overlay": {**known, "custom_load": False}}
+    with torch.random.fork_rng(devices=[]), quiet_timm():
+        model = _create(family, architecture, {**family.depth_arguments(profile), **loading})
+    return dict(model.state_dict())
 
 
 def known_name(name: str) -> str:

@@ -84,6 +84,16 @@ class Learngene:
 
         return ElasticViT.from_learngene(self)
 
+    def at_image_size(self, image_size: tuple[int, int]) -> "Learngene":
+        """Return the learngene with inputs of another height and width, as timm resamples what depends on them.
+
+        The header says what descendants cost there. Raises ArchitectureError for a size that patches do not divide, or that
+        timm cannot resample to.
+        """
+        from tleg.models.image_size import resize
+
+        return resize(self, image_size)
+
     def with_header(self, **changes: object) -> "Learngene":
         """Return the same tensors under a header with some fields replaced."""
         return Learngene(replace(self.header, **changes), self.tensors)  # type: ignore[arg-type]

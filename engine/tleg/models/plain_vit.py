@@ -37,16 +37,8 @@ class TimmPlainVit(PlainVit, TimmFamily):
                 "(deit, vit, deit3, dinov2)"
             )
         self.check_blocks(model, name, architecture.profile(2))
-        embed = cast(PatchEmbed, model.patch_embed)
-        height, width = embed.img_size
-        patch = embed.patch_size
-        if any(size % step for size, step in zip(embed.img_size, patch, strict=True)):
-            raise ArchitectureError(
-                f"an image of {height} x {width} pixels does not divide into patches of {patch[0]} x {patch[1]}; "
-                "choose another patch_size or img_size, as in --model-arg patch_size=4",
-                field="model-arg",
-                code="out-of-range",
-            )
+        height, width = cast(PatchEmbed, model.patch_embed).img_size
+        self.check_patches(model, (height, width))
         structure, _ = plain_structure(model)
         return replace(architecture, input_size=(model.in_chans, height, width), structure=structure)
 

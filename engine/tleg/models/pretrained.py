@@ -3,10 +3,7 @@
 Everything that takes a model (evaluation, teachers, fine-tuning, exports) takes it from here, so all see the same one.
 """
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -18,7 +15,15 @@ from torch import Tensor
 from tleg.errors import ArchitectureError, FileFormatError, InputError, first_line
 from tleg.learngene.header import RESERVED_ARGUMENTS, Preprocessing
 from tleg.models.architecture import known_name, normalise_name
-from tleg.models.timm_folder import TimmFolder, input_size_of, load_timm_folder, preprocessing_of, read_timm_folder
+from tleg.models.timm_folder import (
+    TimmFolder,
+    image_argument,
+    input_size_of,
+    load_timm_folder,
+    preprocessing_of,
+    quiet_timm,
+    read_timm_folder,
+)
 from tleg.models.weights import Which, read_weights, unwrap
 
 # Names of classifiers in states that timm's filters convert to its own.
@@ -58,7 +63,7 @@ class PretrainedModel:
 
 
 def open_folder(
-    folder: Path | TimmFolder, arguments: Mapping[str, Any] | None = None, image_size: int | None = None
+    folder: Path | TimmFolder, arguments: Mapping[str, Any] | None = None, image_size: tuple[int, int] | None = None
 ) -> PretrainedModel:
     """Open a folder that timm loads: `timm.create_model("local-dir:FOLDER", pretrained=True)`.
 
@@ -75,7 +80,7 @@ def open_folder(
             f"{folder} has '{min(forbidden)}' among its model_args, which is no argument of an architecture"
         )
     changed = _sized(dict(arguments or {}), image_size, bool(known.pretrained.get("fixed_input_size")))
-    with _quiet():
+    with quiet_timm():
         model = load_timm_folder(known, changed)
     complete = {**known.architecture_arguments, **{key: value for key, value in changed.items() if key != "depth"}}
     config = dict(model.pretrained_cfg)
@@ -102,7 +107,7 @@ def open_weights(
     name: str,
     file: Path,
     arguments: Mapping[str, Any] | None = None,
-    image_size: int | None = None,
+    image_size: tuple[int, int] | None = None,
     which: Which | None = None,
 ) -> PretrainedModel:
     """Open a timm model with the weights of a file, through timm's own filters of foreign checkpoints.
@@ -163,13 +168,13 @@ def open_weights(
     )
 
 
-def _sized(arguments: dict[str, Any], image_size: int | None, fixed: bool) -> dict[str, Any]:
+def _sized(arguments: dict[str, Any], image_size: tuple[int, int] | None, fixed: bool) -> dict[str, Any]:
     """The arguments with an image size, for models that are made for one."""
-    return {**arguments, "img_size": image_size} if image_size is not None and fixed else arguments
+    return {**arguments, "img_size": image_argument(image_size)} if image_size is not None and fixed else arguments
 
 
-def _with_image(size: tuple[int, int, int], image_size: int | None) -> tuple[int, int, int]:
-    return size if image_size is None else (size[0], image_size, image_size)
+def _with_image(size: tuple[int, int, int], image_size: tuple[int, int] | None) -> tuple[int, int, int]:
+    return size if image_size is None else (size[0], *image_size)
 
 
 def _template(name: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -277,7 +282,7 @@ def _image_of(position: Tensor, template: Mapping[str, Tensor]) -> int | None:
 def _create(name: str, file: Path, arguments: Mapping[str, Any], tensors: dict[str, Tensor], classes: int) -> Any:
     overlay = {"state_dict": tensors, "num_classes": classes, "label_offset": 0, "custom_load": False}
     try:
-        with _quiet():
+        with quiet_timm():
             model = timm.create_model(
                 name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **arguments
             )
@@ -289,17 +294,3 @@ def _create(name: str, file: Path, arguments: Mapping[str, Any], tensors: dict[s
     # Which would hold the weights a second time.
     config.pop("state_dict", None)
     return model.eval()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """timm logs what it resamples and converts; what matters of it is said by us."""
-    logger = logging.getLogger("timm")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

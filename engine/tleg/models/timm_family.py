@@ -44,8 +44,24 @@ class TimmFamily(Family):
         self.check_blocks(model, architecture.name, architecture.profile(2))
         known: Any = getattr(model, "pretrained_cfg", None) or {}
         # Where timm's models take images of any size, the arguments still say for which one costs and exports are.
-        known = {**known, "fixed_input_size": True}
-        return replace(architecture, input_size=input_size_of(known, architecture.arguments))
+        size = input_size_of({**known, "fixed_input_size": True}, architecture.arguments)
+        self.check_patches(model, size[1:])
+        return replace(architecture, input_size=size)
+
+    def check_patches(self, model: nn.Module, image_size: tuple[int, int]) -> None:
+        """Refuse images whose last rows or columns no patch would see. Raises ArchitectureError."""
+        first = dict(model.named_modules()).get(self.first_conv)
+        if not self.sized or not isinstance(first, nn.Conv2d) or any(map(bool, first.padding)):
+            return  # Convolutions take images of any size.
+        patch = first.kernel_size
+        if any((size - edge) % step for size, edge, step in zip(image_size, patch, first.stride, strict=True)):
+            height, width = image_size
+            raise ArchitectureError(
+                f"an image of {height} x {width} pixels does not divide into patches of {patch[0]} x {patch[1]}",
+                field="model-arg",
+                code="out-of-range",
+                advice="choose another patch_size or img_size, as in --model-arg patch_size=4",
+            )
 
     def counted(self, model: nn.Module) -> Profile:
         """The blocks of each stage of a model. Raises ArchitectureError where it has no such stages."""

@@ -8,7 +8,10 @@ weights as pytorch_model.bin, class names by number, the fields of pretrained_cf
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -109,6 +112,17 @@ def timm_config(
     if depth is not None:
         pretrained |= {"first_conv": family.first_conv, "classifier": family.classifier}
     return {**config, "model_args": arguments, "pretrained_cfg": pretrained}
+
+
+def config_at_size(config: Mapping[str, Any], input_size: tuple[int, int, int]) -> dict[str, Any]:
+    """Return the contents of a config.json for the same model with inputs of another size (channels, height, width)."""
+    # Where writers left out what they had no other value for, timm's settings stand beside the name.
+    own = config.get("pretrained_cfg")
+    known = {**(own if isinstance(own, Mapping) else config), "input_size": list(input_size)}
+    changed = {**config, "pretrained_cfg": known} if isinstance(own, Mapping) else known
+    if known.get("fixed_input_size"):
+        changed["model_args"] = {**(config.get("model_args") or {}), "img_size": image_argument(input_size[1:])}
+    return dict(changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +280,12 @@ def input_size_of(known: Mapping[str, Any], arguments: Mapping[str, Any]) -> tup
     return int(arguments.get("in_chans") or channels), int(height), int(width)
 
 
+def image_argument(size: tuple[int, int]) -> int | list[int]:
+    """Return the height and width of images as timm's argument img_size: one number where they are square."""
+    height, width = size
+    return height if height == width else [height, width]
+
+
 def load_timm_folder(folder: Path | TimmFolder, arguments: Mapping[str, Any] | None = None) -> Any:
     """Return the model of a timm folder, in eval mode; some arguments of `timm.create_model` may be given anew.
 
@@ -284,6 +304,20 @@ def load_timm_folder(folder: Path | TimmFolder, arguments: Mapping[str, Any] | N
         return model
     except Exception as error:  # timm and safetensors report what does not fit in many ways.
         raise FileFormatError(f"timm cannot load {folder}: {' '.join(str(error).split())[:400]}") from error
+
+
+@contextmanager
+def quiet_timm() -> Iterator[None]:
+    """timm logs what it resamples and converts; what matters of it is said by us."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @dataclass(frozen=True, slots=True)

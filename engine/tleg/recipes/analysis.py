@@ -9,6 +9,7 @@ from tleg.learngene.basis import MAX_DEPTH, Basis, parse_basis
 from tleg.recipes.fields import check_fields, option, same_option
 from tleg.recipes.recipes import WEIGHTS_HELP, FinetuneRecipe
 from tleg.recipes.training import THREADS_HELP, Compute, Recipe
+from tleg.text import read_image_size
 from tleg.threads import parse_threads
 
 DEFAULT_BASES: Final = ("linear", "chebyshev:2", "chebyshev:3")
@@ -39,7 +40,7 @@ class Analysis:
     model_arguments: Mapping[str, Any] = same_option(
         FinetuneRecipe, "model-arg", {}, help="An argument for timm, but not of a learngene. May be repeated."
     )
-    image_size: int | None = same_option(
+    image_size: str | None = same_option(
         FinetuneRecipe, "image-size", None, help="Of a folder or TIMM_NAME:FILE: pixels of the inputs."
     )
     weights: str | None = same_option(FinetuneRecipe, "weights", None, help=WEIGHTS_HELP)
@@ -60,9 +61,14 @@ class Analysis:
     def __post_init__(self) -> None:
         check_fields(self)
         parse_threads(self.threads)
-        _ = self.chosen_bases
+        _ = self.chosen_bases, self.pixels
         if self.data is not None and not self.images:
             raise InputError("--data gives images, and --images 0 looks at none", field=("images", "data"), code="conflict")
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """Height and width of the inputs, where they were asked for."""
+        return read_image_size(self.image_size)
 
     @property
     def chosen_bases(self) -> tuple[tuple[str, Basis], ...]:

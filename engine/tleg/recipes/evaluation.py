@@ -10,6 +10,7 @@ from tleg.recipes.fields import check_fields, option, same_option
 from tleg.recipes.images import EvaluatedImages
 from tleg.recipes.recipes import WEIGHTS_HELP, FinetuneRecipe, data_option, validation_split_option
 from tleg.recipes.training import THREADS_HELP, Compute, Recipe, check_device
+from tleg.text import read_image_size
 from tleg.threads import parse_threads
 
 
@@ -20,8 +21,8 @@ class Evaluation:
     data, validation_split, seed  the images: the validation images, or those that training with a split kept for validation
     depths                        of a learngene or an elastic export, as in '4,6,8-12'; None is 1 to 16
     limit                         look at so many images only, spread over all
-    model_arguments, image_size,
-    weights                       of a folder or a file of weights, as `tleg finetune --checkpoint` takes them
+    model_arguments, weights      of a folder or a file of weights, as `tleg finetune --checkpoint` takes them
+    image_size                    pixels of the inputs of what is no export, see `pixels`
     batch_size, workers, threads,
     device, precision             how it is computed
     per_class                     show the accuracy of every class
@@ -35,11 +36,11 @@ class Evaluation:
     model_arguments: Mapping[str, Any] = same_option(
         FinetuneRecipe, "model-arg", {}, help="Of a folder or TIMM_NAME:FILE: an argument for timm. May be repeated."
     )
-    image_size: int | None = same_option(
+    image_size: str | None = same_option(
         FinetuneRecipe,
         "image-size",
         None,
-        help="Of a folder or TIMM_NAME:FILE: pixels of the inputs. Default: those that it was trained with.",
+        help="Pixels of the inputs, but not of an export. Default: those that it was trained with.",
     )
     weights: str | None = same_option(FinetuneRecipe, "weights", None, help=WEIGHTS_HELP)
     batch_size: int = same_option(Recipe, "batch-size", 256, help="Images at once.")
@@ -65,11 +66,16 @@ class Evaluation:
         check_fields(self)
         check_device(self.device)
         parse_threads(self.threads)
-        _ = self.chosen_depths
+        _ = self.chosen_depths, self.pixels
         if self.limit is not None and self.record:
             raise InputError("--record needs all images; leave --limit out", field=("limit", "record"), code="conflict")
         if self.force and not self.record:
             raise InputError("--force belongs to --record", field=("force", "record"), code="conflict")
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """Height and width of the inputs, where they were asked for."""
+        return read_image_size(self.image_size)
 
     @property
     def chosen_depths(self) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ from tleg.recipes.fields import check_fields, option
 from tleg.recipes.images import ImageReading
 from tleg.recipes.initial_weights import INITIAL_MATRICES, baselines
 from tleg.recipes.training import Compute, Keeping, Recipe
+from tleg.text import read_image_size
 
 DEFAULT_DEPTH: Final = 12
 _AUTO: Final = "auto"
@@ -169,8 +170,8 @@ class FinetuneRecipe:
     model             start from a timm model, with random weights or, pretrained, with those it has
     initial_matrices  with random weights: how the matrices of layers begin, see `tleg.models.initial`
     checkpoint        start from a folder that timm loads, 'TIMM_NAME:FILE', or an earlier run
-    model_arguments,
-    image_size        of the model, or given anew for those of a checkpoint
+    model_arguments   of the model, or given anew for those of a checkpoint
+    image_size        pixels of the inputs, see `pixels`
     weights           with a file of weights: the model's own, or their average
     layer_decay       each layer's learning rate as a part of that of the layer above; 1 is off
     freeze            what is not trained: 'stem', 'blocks:N' (the first N), 'blocks', 'head', with commas
@@ -197,12 +198,11 @@ class FinetuneRecipe:
     )
     model: str | None = option(None, help="Start from a timm model, from scratch.", group="Model", metavar="TIMM_NAME")
     model_arguments: Mapping[str, Any] = _model_arguments()
-    image_size: int | None = option(
+    image_size: str | None = option(
         None,
-        help="Pixels of the inputs of --model or --checkpoint. Default: the data's, the weights', or timm's.",
+        help="Pixels of the inputs. Default: the data's, the weights', or timm's.",
         group="Model",
-        least=1,
-        most=4096,
+        metavar="N|HxW",
     )
     initial_matrices: str = _initial_matrices("timm")
     pretrained: bool = option(False, help="Start from timm's pretrained weights (download).", group="Model")
@@ -255,10 +255,10 @@ class FinetuneRecipe:
             )
         if self.model is None and self.pretrained:
             raise InputError("--pretrained belongs to --model", field=("pretrained", "model"), code="conflict")
-        if self.learngene is not None and (self.model_arguments or self.image_size is not None):
+        if self.learngene is not None and self.model_arguments:
             raise InputError(
-                "--model-arg and --image-size belong to --model and --checkpoint; a learngene has its own",
-                field=("model-arg", "image-size") if self.model_arguments else "image-size",
+                "--model-arg belongs to --model and --checkpoint; a learngene has its own",
+                field=("model-arg", "learngene"),
                 code="conflict",
             )
         if (self.model is None or self.pretrained) and self.initial_matrices != "timm":
@@ -283,12 +283,17 @@ class FinetuneRecipe:
                 field=("distillation", "model"),
                 code="unsupported",
             )
-        _ = self.frozen
+        _ = self.frozen, self.pixels
 
     @property
     def kind(self) -> Kind:
         """'finetune'."""
         return "finetune"
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """Height and width of the inputs, where they were asked for."""
+        return read_image_size(self.image_size)
 
     @property
     def frozen(self) -> tuple[tuple[str, int | None], ...]:

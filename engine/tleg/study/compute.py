@@ -164,14 +164,15 @@ def count_start(recipe: FinetuneRecipe, data: "Data") -> Counted:
     if recipe.model is not None and recipe.pretrained:  # Its weights would be downloaded.
         import timm
 
-        from tleg.models.timm_folder import input_size_of
+        from tleg.models.timm_folder import image_argument, input_size_of
 
         config = timm.get_pretrained_cfg(recipe.model, allow_unregistered=True)
         arguments, known = dict(recipe.model_arguments), {} if config is None else config.to_dict()
-        if recipe.image_size is not None and known.get("fixed_input_size"):
-            arguments["img_size"] = recipe.image_size
-        channels, height, width = input_size_of(known, arguments)
-        size = (channels, recipe.image_size or height, recipe.image_size or width)
+        if recipe.pixels is not None and known.get("fixed_input_size"):
+            arguments["img_size"] = image_argument(recipe.pixels)
+        size = input_size_of(known, arguments)
+        if recipe.pixels is not None:
+            size = (size[0], *recipe.pixels)
         return count_model(recipe.model.partition(".")[0], arguments, len(data.classes), size)
     made = initial_model_of(recipe)(data)
     with _counting("the model"):

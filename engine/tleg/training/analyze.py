@@ -195,7 +195,7 @@ def _open(text: str, options: Analysis) -> _Opened:
 
 
 def _from_files(reference: Reference, options: Analysis) -> _Opened:
-    opened = open_model(reference, options.model_arguments, options.image_size, cast("Which | None", options.weights))
+    opened = open_model(reference, options.model_arguments, options.pixels, cast("Which | None", options.weights))
     trained = training_record(opened.file.parent) if opened.kind == "folder" else None
     return _Opened(
         opened.model.eval(),

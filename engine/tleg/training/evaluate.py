@@ -167,7 +167,7 @@ def open_subject(
     depths: Sequence[int] | None,
     *,
     model_arguments: Mapping[str, Any] | None = None,
-    image_size: int | None = None,
+    image_size: tuple[int, int] | None = None,
     weights: Which | None = None,
     runs_dir: Path | None = None,
 ) -> Subject:
@@ -175,7 +175,7 @@ def open_subject(
 
     depths           of a learngene (default: 1 to 16) or an export of every depth; nothing else takes them
     model_arguments  of `timm.create_model`, for a folder or a file of weights
-    image_size       of those, where it shall be another
+    image_size       height and width of the inputs of what is no export, where they shall be others
     weights          which of those that a file holds, see `tleg.models.weights`
 
     Raises InputError or FileFormatError when it cannot be opened.
@@ -187,7 +187,7 @@ def open_subject(
     if reference.kind in ("folder", "weights") and not exported:
         _refuse_depths(depths, f"a {'folder' if reference.kind == 'folder' else 'file of weights'} holds one model")
         return _open_model(open_model(reference, model_arguments, image_size, weights), placement)
-    for given, option in ((model_arguments, "--model-arg"), (image_size, "--image-size"), (weights, "--weights")):
+    for given, option in ((model_arguments, "--model-arg"), (weights, "--weights")):
         if given:
             raise InputError(
                 f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither",
@@ -195,8 +195,17 @@ def open_subject(
                 code="conflict",
             )
     if exported:
+        if image_size is not None:
+            raise InputError(
+                f"{path_or_name} takes images of one size, that which it was built for; build it with another --image-size",
+                field="image-size",
+                code="conflict",
+            )
         return _open_export(reference.place, entry, depths)
-    return learngene_subject(load(reference.place), placement, depths or range(1, 17))
+    learngene = load(reference.place)
+    if image_size is not None:
+        learngene = learngene.at_image_size(image_size)
+    return learngene_subject(learngene, placement, depths or range(1, 17))
 
 
 def reading_as(subject: Subject, exif: bool | None) -> Subject:

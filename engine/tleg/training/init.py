@@ -20,7 +20,7 @@ from tleg.models.classes import class_order, same_classes
 from tleg.models.initial import draw_matrices
 from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
-from tleg.models.timm_folder import for_channels, input_size_of, preprocessing_of, read_timm_folder
+from tleg.models.timm_folder import for_channels, image_argument, input_size_of, preprocessing_of, read_timm_folder
 from tleg.models.weights import Which
 from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, Origin, weights_of_learngene
 from tleg.recipes.recipes import FinetuneRecipe
@@ -34,8 +34,7 @@ def model_arguments(data: Data, given: Mapping[str, Any], *, sized: bool) -> dic
     arguments = dict(given)
     arguments.setdefault("in_chans", data.channels)
     if sized and data.image_size is not None:
-        height, width = data.image_size
-        arguments.setdefault("img_size", height if height == width else [height, width])
+        arguments.setdefault("img_size", image_argument(data.image_size))
     return arguments
 
 
@@ -84,18 +83,26 @@ class InitialModel:
 
 @concerning("learngene")
 def init_from_learngene(
-    path_or_name: str, depth: int, drop_path: float = 0.0, init: str | None = None
+    path_or_name: str,
+    depth: int,
+    drop_path: float = 0.0,
+    init: str | None = None,
+    image_size: tuple[int, int] | None = None,
 ) -> Callable[[Data], InitialModel]:
     """Return what makes a learngene's descendant. A head for other classes than the data's is replaced by a new one.
 
     path_or_name  a file, a name of the catalogue, or a run of `tleg learn`, finished or not
     init          a baseline instead of the expansion: see `tleg.recipes.initial_weights`
+    image_size    height and width of the inputs, where they shall be others than the learngene's
     """
     weights = weights_of_learngene(init)
     maker = weights.load_maker()
     reference = resolve_model(path_or_name, "learngene", "run")
     learngene, name = load(reference.place), name_of(reference.place) if reference.run is None else reference.run.id
+    if image_size is not None:
+        learngene = learngene.at_image_size(image_size)
     header = learngene.header
+    classifier = timm_family_of(header.architecture).classifier
 
     @concerning("learngene")
     def make(data: Data) -> InitialModel:
@@ -104,10 +111,11 @@ def init_from_learngene(
         model = maker(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
         policy = head.policy if weights.keeps_head else "new"
         if policy == "kept" and matching:
-            reorder_outputs(model, ("head",), class_order(header.classes, data.classes))
+            reorder_outputs(model, (classifier,), class_order(header.classes, data.classes))
         elif policy == "kept":
             # As many classes, but others: what the head knows is of no use.
-            values = new_head(model.embed_dim, head.num_classes)
+            width = model.get_parameter(f"{classifier}.weight").shape[1]
+            values = new_head(width, head.num_classes, classifier=classifier)
             model.load_state_dict(
                 {**model.state_dict(), **{name: torch.from_numpy(value) for name, value in values.items()}}
             )
@@ -119,6 +127,7 @@ def init_from_learngene(
             "depth": depth,
             "head": policy,
             **({} if init is None else {"init": init}),
+            **({} if image_size is None else {"image_size": list(image_size)}),
         }
         architecture = replace(header.architecture, num_classes=head.num_classes)
         return InitialModel(model, architecture, depth, header.preprocessing, lineage)
@@ -132,7 +141,7 @@ def init_from_timm(
     arguments: Mapping[str, Any],
     *,
     pretrained: bool = False,
-    image_size: int | None = None,
+    image_size: tuple[int, int] | None = None,
     initial_matrices: str = "timm",
 ) -> Callable[[Data], InitialModel]:
     """Return what makes a timm model, with random weights or its pretrained ones (downloaded).
@@ -150,7 +159,7 @@ def init_from_timm(
         sized = bool(config is not None and config.fixed_input_size)
         complete = dict(arguments)
         if image_size is not None and sized:
-            complete["img_size"] = image_size
+            complete["img_size"] = image_argument(image_size)
         if not pretrained:
             complete = model_arguments(data, complete, sized=sized)
         try:
@@ -169,7 +178,7 @@ def init_from_timm(
             preprocessing = preprocessing_for(data, channels)
             size = (channels, *(_pair(complete.get("img_size")) or data.image_size or size[1:]))
         if image_size is not None:
-            size = (channels, image_size, image_size)
+            size = (channels, *image_size)
         depth = complete.pop("depth", None)
         if known.get("fixed_input_size"):
             # The name without its tag implies another size.
@@ -198,7 +207,7 @@ def init_from_checkpoint(
     text: str,
     arguments: Mapping[str, Any] | None = None,
     *,
-    image_size: int | None = None,
+    image_size: tuple[int, int] | None = None,
     weights: Which | None = None,
 ) -> Callable[[Data], InitialModel]:
     """Return what makes the model of a timm folder, of 'TIMM_NAME:FILE', or of a run of `tleg finetune`, finished or not.
@@ -249,7 +258,7 @@ def initial_weights_of(recipe: FinetuneRecipe) -> InitialWeights:
 def _of_learngene(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
     assert recipe.learngene is not None
     assert recipe.depth is not None
-    return init_from_learngene(recipe.learngene, recipe.depth, recipe.drop_path, recipe.init)
+    return init_from_learngene(recipe.learngene, recipe.depth, recipe.drop_path, recipe.init, recipe.pixels)
 
 
 def _of_timm(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
@@ -258,7 +267,7 @@ def _of_timm(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
         recipe.model,
         recipe.model_arguments,
         pretrained=recipe.pretrained,
-        image_size=recipe.image_size,
+        image_size=recipe.pixels,
         initial_matrices=recipe.initial_matrices,
     )
 
@@ -266,7 +275,7 @@ def _of_timm(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
 def _of_checkpoint(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
     assert recipe.checkpoint is not None
     weights = cast(Which | None, recipe.weights)
-    return init_from_checkpoint(recipe.checkpoint, recipe.model_arguments, image_size=recipe.image_size, weights=weights)
+    return init_from_checkpoint(recipe.checkpoint, recipe.model_arguments, image_size=recipe.pixels, weights=weights)
 
 
 _MAKERS: Final[Mapping[Origin, Callable[[FinetuneRecipe], Callable[[Data], InitialModel]]]] = MappingProxyType(

@@ -187,9 +187,12 @@ def record_scores(
     scores: Mapping[int | None, Score],
     precision: Precision = "float32",
     *,
+    image_size: tuple[int, int] | None = None,
     overwrite: bool = False,
 ) -> Learngene:
     """Return the learngene with accuracies in its header, beside those on other images and in other precisions.
+
+    image_size  height and width of the inputs that they were measured with, where they were not the learngene's own
 
     Raises InputError where figures would be replaced by others without `overwrite`, TlegError for outputs that are not
     finite.
@@ -197,7 +200,8 @@ def record_scores(
     require_finite(scores, "the learngene")
     images = next(iter(scores.values())).images
     top1 = {depth: round(score.top1, 2) for depth, score in scores.items() if depth is not None and score.top1 is not None}
-    found = Reached(measured_on(data), images, dict(sorted(top1.items())), precision)
+    size = None if image_size == learngene.header.image_size else image_size
+    found = Reached(measured_on(data), images, dict(sorted(top1.items())), precision, size)
     return Learngene(learngene.header.with_measured(found, replace_others=overwrite), learngene.tensors)
 
 

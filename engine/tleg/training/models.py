@@ -46,7 +46,7 @@ def is_want_of_memory(error: Exception) -> bool:
 def open_model(
     reference: Reference,
     arguments: Mapping[str, Any] | None = None,
-    image_size: int | None = None,
+    image_size: tuple[int, int] | None = None,
     which: Which | None = None,
 ) -> PretrainedModel:
     """Open the folder or the file of weights that a reference names. See `tleg.models.pretrained`.

@@ -183,7 +183,7 @@ def test_only_the_chosen_start_counts() -> None:
     assert required_of("finetune", {"start": "checkpoint"}) == ("checkpoint", "data")
     assert is_shown("finetune", "depth", {})
     assert not is_shown("finetune", "depth", {"start": "model"})
-    for name, starts in (("weights", ["checkpoint"]), ("image-size", ["checkpoint", "model"]), ("pretrained", ["model"])):
+    for name, starts in (("weights", ["checkpoint"]), ("model-arg", ["checkpoint", "model"]), ("pretrained", ["model"])):
         shown = [start for start in ("learngene", "checkpoint", "model") if is_shown("finetune", name, {"start": start})]
         assert shown == starts
     assert not is_shown("learn", "partition", {})

@@ -69,7 +69,8 @@ def test_image_sizes_are_read_as_they_are_written(size: tuple[int, int]) -> None
 
 
 @pytest.mark.parametrize(
-    ("given", "size"), [("160", (160, 160)), (" 128x256 ", (128, 256)), ("128 × 256", (128, 256)), (32, (32, 32)), (None, None)]
+    ("given", "size"),
+    [("160", (160, 160)), (" 128x256 ", (128, 256)), ("128 × 256", (128, 256)), (32, (32, 32)), (None, None)],
 )
 def test_image_sizes(given: str | int | None, size: tuple[int, int] | None) -> None:
     assert read_image_size(given) == size

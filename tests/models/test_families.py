@@ -53,7 +53,7 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "levels": ("levels_tiny", {}),
     "sequencer": (
         "sequencer2d_s",
-        {"img_size": 32, "layers": [1, 1, 3, 1], "embed_dims": [12, 12, 16, 16], "hidden_sizes": [4, 4, 4, 4]},
+        {"img_size": 28, "layers": [1, 1, 3, 1], "embed_dims": [12, 12, 16, 16], "hidden_sizes": [4, 4, 4, 4]},
     ),
 }
 CLASSES = 5

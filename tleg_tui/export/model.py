@@ -13,6 +13,7 @@ from tleg.learngene.container import read_file
 from tleg.learngene.header import LAYOUTS
 from tleg.references import expect, resolve
 from tleg.runs.run import name_of
+from tleg.text import format_image_size, read_image_size
 from tleg_tui.common.learngenes import resolve_path
 
 DEFAULT_OUTPUT: Final = "exports"
@@ -29,6 +30,7 @@ class ExportSource:
     kinds     what can be made of it
     layouts   in which layouts; the first is the default
     classes   of its head; None for a folder
+    image_size  height and width of its inputs, where they are known
     """
 
     argument: str
@@ -37,6 +39,7 @@ class ExportSource:
     kinds: tuple[str, ...]
     layouts: tuple[str, ...] = ()
     classes: int | None = None
+    image_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Answers:
     classes: str = ""
     output: str = DEFAULT_OUTPUT
     replace: bool = False
+    pixels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ def open_source(argument: str) -> ExportSource:
         kinds=_formats_of("learngene", plain=plain),
         layouts=LAYOUTS if pools else LAYOUTS[:1],
         classes=header.architecture.num_classes,
+        image_size=header.image_size,
     )
 
 
@@ -112,6 +117,9 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         raise InputError("choose a format: space ticks it", field="export", code="missing")
     depths = _depths(source, answers)
     classes = _classes(source, answers.classes)
+    image_size = read_image_size(answers.pixels.strip() or None)
+    if image_size == source.image_size:
+        image_size = None
     try:
         output = resolve_path(answers.output)
     except InputError as error:
@@ -132,11 +140,13 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         words += ["--layout", layout]
     if classes is not None and classes != source.classes:
         words += ["--num-classes", str(classes)]
+    if image_size is not None:
+        words += ["--image-size", format_image_size(image_size)]
     if answers.replace:
         words.append("--force")
     precision = parse_precision(answers.dtype)
     targets = tuple(
-        output / each.file_name(source.name, depth, precision, None if layout is None else parse_layout(layout))
+        output / each.file_name(source.name, depth, precision, None if layout is None else parse_layout(layout), image_size)
         for each in map(find_format, answers.kinds)
         for depth in (each.depths_of(depths) if depths else (None,))
     )

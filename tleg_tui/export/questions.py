@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Label, Static
 
 from tleg.export.formats import PRECISIONS, find_format
+from tleg.text import format_image_size
 from tleg_tui.common.inputs import Field
 from tleg_tui.export.model import Answers, ExportSource, hold_every_depth
 
@@ -139,6 +140,7 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "dtype": "numbers",
         "layout": "layout",
         "num-classes": "classes",
+        "image-size": "pixels",
         "output": "folder",
         "force": REPLACE,
     }
@@ -151,6 +153,7 @@ _PLACES: Final[Mapping[str, str]] = MappingProxyType(
         "dtype": "#dtype",
         "layout": "#layout",
         "num-classes": "#classes",
+        "image-size": "#pixels",
         "output": "#output",
         "force": "#replace",
     }
@@ -202,6 +205,11 @@ class ExportQuestions(Vertical):
                 yield Field("" if source.classes is None else str(source.classes), id="classes", compact=True)
                 yield Static("another number: an untrained head", classes="aside")
         with Horizontal(classes="row"):
+            yield Label("pixels")
+            size = "" if source.image_size is None else format_image_size(source.image_size)
+            yield Field(size, id="pixels", compact=True)
+            yield Static("another size: resampled weights", classes="aside")
+        with Horizontal(classes="row"):
             yield Label("folder")
             yield Field(self._output, id="output", compact=True)
             yield Choices((REPLACE,), (), id="replace")
@@ -232,6 +240,7 @@ class ExportQuestions(Vertical):
             layout=next((each.chosen[0] for each in layout), None),
             classes=self._typed("#classes"),
             output=self._typed("#output"),
+            pixels=self._typed("#pixels"),
             replace=bool(self._ticked("#replace")),
         )
 

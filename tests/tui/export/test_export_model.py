@@ -42,11 +42,23 @@ def test_the_words_leave_out_what_is_the_default() -> None:
     assert read_answers(source, Answers(("onnx",), "8", classes="10")).words == (
         *("build", NAME, "--depth", "8", "--export", "onnx"),
     )
-    order = read_answers(source, Answers(("onnx", "pytorch"), "4,2", "float16", "official", "3", "else where", True))
+    assert (
+        read_answers(source, Answers(("onnx",), "8", pixels="28")).words
+        == read_answers(source, Answers(("onnx",), "8")).words
+    )
+    answers = Answers(("onnx", "pytorch"), "4,2", "float16", "official", "3", "else where", True, "42x56")
+    order = read_answers(source, answers)
     assert order.words == (
         *("build", NAME, "--depth", "2", "--depth", "4", "--export", "onnx", "--export", "pytorch"),
-        *("--output", "else where", "--dtype", "float16", "--layout", "official", "--num-classes", "3", "--force"),
+        *("--output", "else where", "--dtype", "float16", "--layout", "official", "--num-classes", "3"),
+        *("--image-size", "42x56", "--force"),
     )
+    assert [each.name for each in order.targets] == [
+        "fashion-mnist-depth2-official-42x56px-float16.onnx",
+        "fashion-mnist-depth4-official-42x56px-float16.onnx",
+        "fashion-mnist-depth2-official-42x56px-float16",
+        "fashion-mnist-depth4-official-42x56px-float16",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +71,7 @@ def test_the_words_leave_out_what_is_the_default() -> None:
         ({"depths": "deep"}, "depth", "cannot read 'deep'"),
         ({"classes": "0"}, "num-classes", "a head has 1 to 10,000,000 classes, not '0'"),
         ({"classes": "1.5"}, "num-classes", "not '1.5'"),
+        ({"pixels": "large"}, "image-size", "no size of images"),
         ({"output": "  "}, "output", "name a folder"),
     ],
 )

@@ -42,7 +42,7 @@ _BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
 # Options whose texts have a grammar of their own, which the recipe reads.
 _OWN_GRAMMAR: Final = (
     *("basis", "expand", "auxiliary-depth", "sample-depths", "warmup-depth", "evaluate-depths"),
-    *("device", "freeze", "depth", "pixel-range", "image-size"),
+    *("device", "freeze", "depth", "pixel-range", "image-size", "sample-sizes"),
 )
 # The least that a recipe must have, with names that nothing has.
 _LEAST: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -13,7 +13,7 @@ from tleg.learngene.basis import MAX_DEPTH
 from tleg.learngene.header import MAX_WIDTH
 from tleg.recipes.fields import option
 from tleg.terminal import say, write, write_json
-from tleg.text import format_bytes, format_count, printable
+from tleg.text import format_bytes, format_count, format_image_size, printable
 
 if TYPE_CHECKING:
     from tleg.learngene.container import LearngeneFile
@@ -72,7 +72,14 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
     yield "", _structure(file)
     yield "Basis", [*_wrapped(_basis_title(file)), *_wrapped(header.basis.formula)]
     sampled = ", ".join(map(str, auxiliary.sampled_depths))
-    yield "Auxiliary", [f"depth {auxiliary.depth}" + (f"; depths drawn in training: {sampled}" if sampled else "")]
+    drawn = ", ".join(format_image_size(each.image_size) for each in auxiliary.sampled_sizes or ())
+    yield (
+        "Auxiliary",
+        [
+            f"depth {auxiliary.depth}" + (f"; depths drawn in training: {sampled}" if sampled else ""),
+            *([f"trained on images of {drawn} pixels"] if drawn else []),
+        ],
+    )
     yield "Classes", [str(architecture.num_classes), *_filled(header.classes)]
     preprocessing = header.preprocessing
     yield (

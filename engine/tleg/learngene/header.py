@@ -15,8 +15,8 @@ from tleg.serialize import ABSENT_IS_FALSE, LEFT_OUT_WHEN_NONE
 from tleg.text import format_image_size
 
 FORMAT_NAME: Final = "tleg.learngene"
-# 2 has architectures of several stages, and accuracies at further sizes of images; what has none of these is written as 1,
-# which every tleg reads.
+# 2 has architectures of several stages, and further sizes of images that were trained or evaluated; what has none of these
+# is written as 1, which every tleg reads.
 FORMAT_VERSIONS: Final = (1, 2)
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -155,15 +155,39 @@ class Architecture:
 
 
 @dataclass(frozen=True, slots=True)
+class SampledSize:
+    """A size of inputs that training drew: height and width, and what that costs.
+
+    macs  multiply-accumulates for one image: of depth 0, and of each layer
+    """
+
+    image_size: tuple[int, int]
+    macs: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if not all(1 <= side <= MAX_WIDTH for side in self.image_size) or min(self.macs) < 0:
+            raise FileFormatError(f"a size of images is 1 to {MAX_WIDTH} pixels, and costs are not negative")
+
+
+@dataclass(frozen=True, slots=True)
 class Auxiliary:
-    """The model that the learngene was trained in: its depth, and the depths it was trained at when they were sampled."""
+    """The model that the learngene was trained in: its depth, and what it was trained at when that was sampled.
+
+    sampled_depths  depths that were drawn
+    sampled_sizes   sizes of the inputs, where they were drawn, or are others than the architecture's now; else None
+    """
 
     depth: int
     sampled_depths: tuple[int, ...] = ()
+    sampled_sizes: tuple[SampledSize, ...] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
     def __post_init__(self) -> None:
         if not all(1 <= depth <= MAX_DEPTH for depth in (self.depth, *self.sampled_depths)):
             raise FileFormatError(f"the depth of an auxiliary model is 1 to {MAX_DEPTH}")
+
+    def trained_at(self, image_size: tuple[int, int]) -> bool:
+        """Whether it was trained with inputs of a size, which is the architecture's or another."""
+        return self.sampled_sizes is None or image_size in [each.image_size for each in self.sampled_sizes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,13 +287,21 @@ class LearngeneHeader:
     @property
     def version(self) -> int:
         """The version of the file format that says it."""
-        newer = self.architecture.stages or any(each.image_size for each in self.further)
+        sized = self.auxiliary.sampled_sizes is not None or any(each.image_size for each in self.further)
+        newer = self.architecture.stages or sized
         return FORMAT_VERSIONS[1] if newer else FORMAT_VERSIONS[0]
 
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the inputs."""
         return self.architecture.input_size[1:]
+
+    def training_macs_at(self, depth: int) -> float:
+        """Multiply-accumulates for one image at a depth while it was trained: the mean over the sizes that were drawn."""
+        sizes = self.auxiliary.sampled_sizes
+        if sizes is None:
+            return self.cost.macs.at(depth)
+        return sum(base + depth * layer for base, layer in (each.macs for each in sizes)) / len(sizes)
 
     def at_image_size(self, architecture: Architecture, cost: CostModel) -> "LearngeneHeader":
         """Return the header of the same learngene with inputs of another size: its architecture there, and what that costs.
@@ -282,7 +314,17 @@ class LearngeneHeader:
             found = own if each.image_size is None else each.image_size
             measured.append(replace(each, image_size=None if found == size else found))
         first, further = _in_order(measured)
-        return replace(self, architecture=architecture, cost=cost, reached=first, further=further)
+        macs = self.cost.macs
+        trained = self.auxiliary.sampled_sizes or (SampledSize(own, (macs.at(0), macs.at(1) - macs.at(0))),)
+        known = None if [each.image_size for each in trained] == [size] else trained
+        return replace(
+            self,
+            architecture=architecture,
+            auxiliary=replace(self.auxiliary, sampled_sizes=known),
+            cost=cost,
+            reached=first,
+            further=further,
+        )
 
     @property
     def measured(self) -> tuple[Reached, ...]:

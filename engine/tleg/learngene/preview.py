@@ -17,7 +17,7 @@ class PreviewRow:
     cost       parameters, MACs, bytes
     top1       accuracy without fine-tuning in percent, where it was measured
     auxiliary  whether it is the depth of the auxiliary model
-    trained    whether the learngene was trained at this depth: the auxiliary's, or one of those sampled
+    trained    whether the learngene was trained at this depth and size: the auxiliary's, or one of those sampled
     exceeds    the limits of the budget that it exceeds, by their names in `Budget`
     """
 
@@ -101,7 +101,7 @@ def preview(
     rows = []
     for each in headers:
         auxiliary, top1 = each.auxiliary, _comparable(each, headers)
-        trained = {auxiliary.depth, *auxiliary.sampled_depths}
+        trained = {auxiliary.depth, *auxiliary.sampled_depths} if auxiliary.trained_at(each.image_size) else set[int]()
         for depth in chosen:
             cost = each.cost.at(depth, batch)
             rows.append(

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tleg.errors import ArchitectureError, last_words
+from tleg.learngene.cost import CostModel
 from tleg.learngene.expansion import Array
 from tleg.learngene.header import Architecture, LearngeneHeader, Structure
 from tleg.models.architecture import build, load_state, timm_family_of, with_image_size
@@ -42,13 +43,21 @@ def resize_header(header: LearngeneHeader, image_size: tuple[int, int]) -> Learn
     if image_size == header.image_size:
         return header
     architecture = with_image_size(header.architecture, image_size)
+    return header.at_image_size(architecture, _measure(architecture))
+
+
+def cost_at(architecture: Architecture, image_size: tuple[int, int]) -> CostModel:
+    """Return what descendants cost with inputs of a height and width. Raises ArchitectureError."""
+    return _measure(with_image_size(architecture, image_size))
+
+
+def _measure(architecture: Architecture) -> CostModel:
     try:
-        cost = measure(architecture)
+        return measure(architecture)
     except ArchitectureError:
         raise
     except Exception as error:  # Assertions and shapes of timm and torch.
         raise _refusal(architecture, last_words(error)[:_LONGEST]) from error
-    return header.at_image_size(architecture, cost)
 
 
 def _refusal(architecture: Architecture, reason: str) -> ArchitectureError:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal, cast
 
-from timm.layers import Attention, LayerNorm, Mlp, PatchEmbed
+import torch
+from timm.layers import Attention, LayerNorm, Mlp, PatchEmbed, resample_abs_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
@@ -55,9 +56,18 @@ class TimmPlainVit(PlainVit, TimmFamily):
         return f"timm cannot build '{architecture.name}' with these arguments: {reason}"
 
     def features(self, model: Any, images: Tensor, run: RunStage) -> Tensor:
-        x = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
-        tokens: Tensor = model.norm(run(0, x))
-        return tokens
+        size = (int(images.shape[2]), int(images.shape[3]))
+        tokens = (
+            model._pos_embed(model.patch_embed(images))
+            if size == model.patch_embed.img_size
+            else _embed(model, images, size)
+        )
+        x = model.norm_pre(model.patch_drop(tokens))
+        result: Tensor = model.norm(run(0, x))
+        return result
+
+    def takes_sizes(self, architecture: Architecture) -> bool:
+        return architecture.structure is not None
 
     def inference_bytes(self, model: Any, input_size: tuple[int, int, int]) -> int:
         """In the attention x, its norm, q, k, v and the result; in the MLP x, its norm and the hidden layer before and after
@@ -67,6 +77,26 @@ class TimmPlainVit(PlainVit, TimmFamily):
         width = model.embed_dim
         tokens = model.patch_embed.num_patches + model.num_prefix_tokens
         return 4 * int(tokens * max(6 * width, 2 * width + 2 * hidden))
+
+
+def _embed(model: Any, images: Tensor, size: tuple[int, int]) -> Tensor:
+    """images (N, C, H, W) of another size than the model's -> tokens (N, tokens, width), with resampled positions.
+
+    What timm's `_pos_embed` does, whose position embeddings are of the model's own size. Differentiable.
+    """
+    embed = model.patch_embed
+    grid = [side // step for side, step in zip(size, embed.patch_size, strict=True)]
+    x = embed.norm(embed.proj(images).flatten(2).transpose(1, 2))
+    prefix = [token.expand(len(x), -1, -1) for token in (model.cls_token, model.reg_token) if token is not None]
+    if model.pos_embed is None:
+        return torch.cat([*prefix, x], dim=1)
+    before = 0 if model.no_embed_class else model.num_prefix_tokens
+    positions = resample_abs_pos_embed(
+        model.pos_embed, new_size=grid, old_size=list(embed.grid_size), num_prefix_tokens=before
+    )
+    embedded = [*prefix, x + positions] if model.no_embed_class else [torch.cat([*prefix, x], dim=1) + positions]
+    result: Tensor = model.pos_drop(torch.cat(embedded, dim=1))
+    return result
 
 
 def plain_structure(model: VisionTransformer, layout: Layout = "auxiliary") -> tuple[Structure | None, str]:

@@ -88,6 +88,10 @@ class TimmFamily(Family):
                 self._put(model, stage, nn.Sequential())
         return features
 
+    def takes_sizes(self, architecture: Architecture) -> bool:
+        """Whether one auxiliary model can be run on images of several sizes, as training with drawn sizes does."""
+        return not self.sized
+
     def inference_bytes(self, model: Any, input_size: tuple[int, int, int]) -> int:
         """The largest set of float32 activations that are alive at once in a forward pass of one image.
 

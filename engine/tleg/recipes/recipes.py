@@ -1,6 +1,7 @@
 """The kinds of training: learning a learngene, training a model, and fine-tuning. Names and numbers alone, so that they can
 be checked, shown and stored without loading a model or an image."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from tleg.recipes.fields import check_fields, option
 from tleg.recipes.images import ImageReading
 from tleg.recipes.initial_weights import INITIAL_MATRICES, baselines
 from tleg.recipes.training import Compute, Keeping, Recipe
-from tleg.text import read_image_size
+from tleg.text import parse_image_size, read_image_size
 
 DEFAULT_DEPTH: Final = 12
 _AUTO: Final = "auto"
@@ -69,6 +70,7 @@ class LearnRecipe:
     term_scale                     how large the matrices of the terms beyond the first begin, relative to the first's
     auxiliary_depth                None is 12, or the deepest of the sampled
     sample_depths, sampling        depths drawn at every step, as in '4,6,8-12', and how
+    sample_sizes                   heights and widths of the inputs, drawn at every step, see `sizes`
     depth_warmup, warmup_depth     the first part of the steps, which have one depth alone, and that depth
     evaluate_depths                depths whose accuracy the learngene states: '1-16', or 'none'
     """
@@ -113,6 +115,11 @@ class LearnRecipe:
     warmup_depth: int | None = option(
         None, help="That depth. Default: the shallowest of the sampled, which costs least.", group="Model"
     )
+    sample_sizes: str = option(
+        _NONE,
+        help="Draw the size of the inputs at every step too, as in 128,160,224; the largest is the model's. none: one size.",
+        group="Model",
+    )
     evaluate_depths: str = option(
         "1-16", help="Depths whose accuracy the learngene states; none for none.", group="Checkpoints"
     )
@@ -125,7 +132,7 @@ class LearnRecipe:
         check_fields(self)
         _check_common(self)
         # Each raises what is wrong with its text.
-        _ = self.chosen_basis, self.depths, self.evaluated
+        _ = self.chosen_basis, self.depths, self.sizes, self.evaluated
 
     @property
     def kind(self) -> Kind:
@@ -153,6 +160,14 @@ class LearnRecipe:
         depth = max(sampled, default=DEFAULT_DEPTH) if self.auxiliary_depth is None else self.auxiliary_depth
         warmup = (DEPTH_WARMUP if sampled else 0.0) if self.depth_warmup is None else self.depth_warmup
         return Depths(depth, sampled, self.sampling, warmup, self.warmup_depth)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the inputs that are drawn, the smallest first; empty where there is one size."""
+        if self.sample_sizes == _NONE:
+            return ()
+        with concerning("sample-sizes"):
+            return tuple(sorted({parse_image_size(text) for text in self.sample_sizes.split(",")}, key=math.prod))
 
     @property
     def evaluated(self) -> tuple[int, ...]:

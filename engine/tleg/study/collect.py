@@ -36,7 +36,7 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         header, parameters, size = file.header, file.parameters, file.size
         top1 = {} if header.reached is None else dict(header.reached.top1)
         images = _images(header.learned, recipe.recipe.epochs)
-        forward_until = partial(forward_at_depths, header.cost.macs.at, recipe.depths)
+        forward_until = partial(forward_at_depths, header.training_macs_at, recipe.depths)
     else:
         record = read_document(folder.exports / MODEL / "training.json")
         reached = (record.get("reached") or {}).get("top1")
@@ -89,7 +89,12 @@ def _images(record: Mapping[str, Any], epochs: int) -> int:
 def _count(recipe: FinetuneRecipe, folder: RunFolder) -> Counted | None:
     """What the trained model is; None for one whose operations cannot be counted."""
     if recipe.learngene is not None and recipe.depth is not None:
-        cost = read_file(resolve(recipe.learngene).place).header.cost
+        header = read_file(resolve(recipe.learngene).place).header
+        cost = header.cost
+        if recipe.pixels is not None:
+            from tleg.models.image_size import cost_at
+
+            cost = cost_at(header.architecture, recipe.pixels)
         return Counted(cost.parameters.at(recipe.depth), cost.macs.at(recipe.depth))
     try:
         return count_folder(read_document(folder.exports / MODEL / "config.json"))

@@ -4,7 +4,7 @@ Runs whose recipes differ in their seed alone are the seeds of one arm; arms are
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from tleg.errors import InputError, TlegError
 from tleg.learngene.container import count_values, read_file
-from tleg.learngene.cost import BYTES_PER_VALUE, CostModel
+from tleg.learngene.cost import BYTES_PER_VALUE
 from tleg.recipes import Kind
 from tleg.recipes.distillation import Depths
 from tleg.recipes.fields import options_of
@@ -192,7 +192,7 @@ def _describe(read: _Read, options: Iterable[str]) -> ComparedRun:
     part = done / steps if steps and done is not None else None
     batch = recipe.get("batch-size")
     images = done * batch if done is not None and isinstance(batch, int) else None
-    parameters, cost = _stored(read.folder, spec)
+    parameters, macs_at = _stored(read.folder, spec)
     return ComparedRun(
         id=read.folder.id,
         path=read.folder.path,
@@ -204,7 +204,7 @@ def _describe(read: _Read, options: Iterable[str]) -> ComparedRun:
         epochs=round(part * epochs_in_all, 2) if part is not None and isinstance(epochs_in_all, int) else None,
         epochs_in_all=epochs_in_all if isinstance(epochs_in_all, int) else None,
         images=images,
-        macs=_macs(spec, cost, images, part),
+        macs=_macs(spec, macs_at, images, part),
         seconds=read.seconds,
         parameters=parameters,
         bytes=None if parameters is None else BYTES_PER_VALUE["float32"] * parameters,
@@ -246,28 +246,29 @@ def _depth_of(spec: RunSpec) -> int | None:
     return depth if isinstance(depth, int) else None
 
 
-def _stored(folder: RunFolder, spec: RunSpec) -> tuple[int | None, CostModel | None]:
-    """The parameters of a result, and what its architecture costs, as far as files say so. Never raises."""
-    parameters, cost = None, None
+def _stored(folder: RunFolder, spec: RunSpec) -> tuple[int | None, Callable[[int], float] | None]:
+    """The parameters of a result, and what a depth of it computed in training, as far as files say so. Never raises."""
+    parameters, macs_at = None, None
     # There is none yet, or it is damaged, which other commands say.
     with suppress(OSError, TlegError):
         if spec.kind == "learn":
             file = read_file(folder.exports / LEARNGENE)
-            return file.parameters, file.header.cost
+            return file.parameters, file.header.training_macs_at
         parameters = count_values(folder.exports / MODEL / "model.safetensors")
     learngene = spec.recipe.get("learngene")
-    if isinstance(learngene, str):
+    # With inputs of another size than the learngene's it would have to be measured.
+    if isinstance(learngene, str) and spec.recipe.get("image-size") is None:
         with suppress(OSError, TlegError):  # It was moved, or is another name.
-            cost = read_file(resolve(Path(spec.folder, learngene)).place).header.cost
-    return parameters, cost
+            macs_at = read_file(resolve(Path(spec.folder, learngene)).place).header.cost.macs.at
+    return parameters, macs_at
 
 
-def _macs(spec: RunSpec, cost: CostModel | None, images: int | None, part: float | None) -> int | None:
+def _macs(spec: RunSpec, macs_at: Callable[[int], float] | None, images: int | None, part: float | None) -> int | None:
     """Of the images seen, which are a part of all, in (0, 1]."""
-    if cost is None or not images or not part or spec.recipe.get("teacher") is not None:
+    if macs_at is None or not images or not part or spec.recipe.get("teacher") is not None:
         return None
     depths = _trained_depths(spec)
-    return None if depths is None else round(training_macs(forward_at_depths(cost.macs.at, depths, part)) * images)
+    return None if depths is None else round(training_macs(forward_at_depths(macs_at, depths, part)) * images)
 
 
 def _trained_depths(spec: RunSpec) -> Depths | None:

@@ -30,7 +30,7 @@ class Counted:
     macs: int
 
 
-def forward_at_depths(macs_at: Callable[[int], int], depths: Depths, part: float = 1.0) -> float:
+def forward_at_depths(macs_at: Callable[[int], float], depths: Depths, part: float = 1.0) -> float:
     """Return the multiply-accumulates of all forward passes of a step for one image, the mean over steps.
 
     A step of the warm-up computes its depth. Others compute one depth, drawn evenly; a sandwich the deepest, the shallowest
@@ -42,7 +42,7 @@ def forward_at_depths(macs_at: Callable[[int], int], depths: Depths, part: float
     return (warmup * macs_at(depths.first) + (part - warmup) * _forward_of_drawn(macs_at, depths)) / part
 
 
-def _forward_of_drawn(macs_at: Callable[[int], int], depths: Depths) -> float:
+def _forward_of_drawn(macs_at: Callable[[int], float], depths: Depths) -> float:
     if depths.sampling == "sandwich":
         shallowest, *between, deepest = sorted(set(depths.choices))
         mean = sum(map(macs_at, between)) / len(between) if between else 0.0
@@ -147,14 +147,20 @@ def _count_weights(text: str, changed: int) -> int:  # Of a file that changed, a
     return count_made(opened.model, opened.input_size).macs
 
 
-def learngene_cost(recipe: LearnRecipe, data: "Data") -> "CostModel":
-    """Return what descendants of a learngene cost that is not learned yet. Raises ArchitectureError."""
+def learngene_costs(recipe: LearnRecipe, data: "Data", sizes: tuple[tuple[int, int], ...] = ()) -> "tuple[CostModel, ...]":
+    """Return what descendants of a learngene cost that is not learned yet.
+
+    sizes  heights and widths of the inputs, one cost for each; of its own size where none is named
+
+    Raises ArchitectureError.
+    """
     from tleg.models.architecture import describe
     from tleg.models.flops import measure
-    from tleg.training.init import model_arguments
+    from tleg.models.image_size import cost_at
+    from tleg.training.init import learn_arguments
 
-    arguments = model_arguments(data, recipe.model_arguments, sized=True)
-    return measure(describe(recipe.architecture, arguments, len(data.classes)))
+    architecture = describe(recipe.architecture, learn_arguments(recipe, data), len(data.classes))
+    return tuple(cost_at(architecture, size) for size in sizes) or (measure(architecture),)
 
 
 def count_start(recipe: FinetuneRecipe, data: "Data") -> Counted:

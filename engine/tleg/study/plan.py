@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tleg.data.counting import count_training_images
 from tleg.errors import InputError, TlegError
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
-from tleg.study.compute import count_start, count_teacher, forward_at_depths, learngene_cost, training_macs
+from tleg.study.compute import count_start, count_teacher, forward_at_depths, learngene_costs, training_macs
 from tleg.study.file import Study
 from tleg.study.grid import Task, list_tasks, seed_tasks
 
@@ -42,7 +42,7 @@ class Plan:
         self._study, self._seconds = study, seconds
         self._images: dict[tuple[str, float | None], int | None] = {}
         self._data: dict[tuple[Any, ...], Data] = {}
-        self._costs: dict[str, CostModel] = {}
+        self._costs: dict[str, tuple[CostModel, ...]] = {}
         self._macs: dict[str, float] = {}
 
     def epochs(self, task: Task) -> int | None:
@@ -135,10 +135,14 @@ class Plan:
         """All forward passes of a step, for one image."""
         recipe = self._sketch(task)
         if isinstance(recipe, LearnRecipe):
-            return forward_at_depths(self._cost(recipe).macs.at, recipe.depths)
-        if task.arm.start is not None and task.depth is not None:
-            return self._cost(self._sketch(self._one(task.arm.start, task.data, None))).macs.at(task.depth)
+            costs = self._costs_of(recipe, recipe.sizes)
+            return sum(forward_at_depths(cost.macs.at, recipe.depths) for cost in costs) / len(costs)
         assert isinstance(recipe, FinetuneRecipe)
+        if task.arm.start is not None and task.depth is not None:
+            start = self._sketch(self._one(task.arm.start, task.data, None))
+            assert isinstance(start, LearnRecipe)
+            sizes = () if recipe.pixels is None else (recipe.pixels,)
+            return self._costs_of(start, sizes)[0].macs.at(task.depth)
         return count_start(recipe, self._open(recipe)).macs
 
     def _teacher(self, task: Task, recipe: TrainingRecipe) -> float:
@@ -156,11 +160,12 @@ class Plan:
         other = self._study.arms[arm]
         return next(task for task in seed_tasks(self._study, other, data, next(other.choices())) if task.depth == depth)
 
-    def _cost(self, recipe: TrainingRecipe) -> "CostModel":
-        assert isinstance(recipe, LearnRecipe)
-        key = f"{recipe.architecture} {json.dumps(dict(recipe.model_arguments), sort_keys=True)} {recipe.data}"
+    def _costs_of(self, recipe: LearnRecipe, sizes: tuple[tuple[int, int], ...]) -> "tuple[CostModel, ...]":
+        """What a learngene's descendants cost, with inputs of each size; of its own where none is named."""
+        arguments = json.dumps(dict(recipe.model_arguments), sort_keys=True)
+        key = f"{recipe.architecture} {arguments} {recipe.sample_sizes} {recipe.data} {sizes}"
         if key not in self._costs:
-            self._costs[key] = learngene_cost(recipe, self._open(recipe))
+            self._costs[key] = learngene_costs(recipe, self._open(recipe), sizes)
         return self._costs[key]
 
     def _open(self, recipe: TrainingRecipe) -> "Data":

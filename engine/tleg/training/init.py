@@ -23,8 +23,9 @@ from tleg.models.pretrained import PretrainedModel
 from tleg.models.timm_folder import for_channels, image_argument, input_size_of, preprocessing_of, read_timm_folder
 from tleg.models.weights import Which
 from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, Origin, weights_of_learngene
-from tleg.recipes.recipes import FinetuneRecipe
+from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
 from tleg.runs.run import name_of
+from tleg.text import format_image_size
 from tleg.training.models import open_model
 from tleg.training.names import resolve_model
 
@@ -36,6 +37,24 @@ def model_arguments(data: Data, given: Mapping[str, Any], *, sized: bool) -> dic
     if sized and data.image_size is not None:
         arguments.setdefault("img_size", image_argument(data.image_size))
     return arguments
+
+
+def learn_arguments(recipe: LearnRecipe, data: Data) -> dict[str, Any]:
+    """Return the timm arguments of an auxiliary model. Where sizes are drawn, the largest is the model's.
+
+    Raises InputError where --model-arg says another.
+    """
+    given = dict(recipe.model_arguments)
+    if recipe.sizes:
+        largest = image_argument(recipe.sizes[-1])
+        if _pair(given.setdefault("img_size", largest)) != recipe.sizes[-1]:
+            raise InputError(
+                f"the largest of the sizes that are drawn is the model's, {format_image_size(recipe.sizes[-1])} pixels, and "
+                f"img_size says {given['img_size']}; leave it out",
+                field=("sample-sizes", "model-arg"),
+                code="conflict",
+            )
+    return model_arguments(data, given, sized=True)
 
 
 def preprocessing_for(data: Data, channels: int) -> Preprocessing:

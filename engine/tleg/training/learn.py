@@ -7,12 +7,13 @@ from pathlib import Path
 from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
 from tleg.data.transforms import PixelTransform, training_transform
-from tleg.errors import concerning
+from tleg.errors import ArchitectureError, concerning
 from tleg.files import check_file
-from tleg.learngene.header import Auxiliary, LearngeneHeader, Precision, Reached
-from tleg.models.architecture import describe
+from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Reached, SampledSize
+from tleg.models.architecture import describe, timm_family_of
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.flops import measure
+from tleg.models.image_size import cost_at
 from tleg.models.learngene import Learngene
 from tleg.serialize import encode
 from tleg.training.accuracy import Score, require_finite
@@ -20,7 +21,7 @@ from tleg.training.checkpoint import ABOUT_LEARNGENE, Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluate import evaluate_subject, learngene_subject
-from tleg.training.init import check_channels, model_arguments, preprocessing_for
+from tleg.training.init import check_channels, learn_arguments, preprocessing_for
 from tleg.training.job import LearnJob
 from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
 from tleg.training.students import AuxiliaryStudent
@@ -49,9 +50,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     Raises ArchitectureError, TeacherError, DataError, InputError.
     """
     recipe, data = job.recipe, job.data
-    architecture = describe(
-        recipe.architecture, model_arguments(data, recipe.model_arguments, sized=True), len(data.classes)
-    )
+    architecture = describe(recipe.architecture, learn_arguments(recipe, data), len(data.classes))
     check_channels(architecture.input_size[0])
     preprocessing = preprocessing_for(data, architecture.input_size[0])
     transform = training_transform(architecture.input_size, preprocessing, recipe.recipe.augmentation)
@@ -71,6 +70,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         learned["term_scale"] = recipe.term_scale
     if recipe.initial_matrices != "timm":
         learned["initial_matrices"] = recipe.initial_matrices
+    sizes = sampled_sizes(architecture, recipe.sizes)
     if recipe.depths.warmup:
         learned["depth_warmup"] = {"part": recipe.depths.warmup, "depth": recipe.depths.first}
     if teacher is not None:
@@ -79,7 +79,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     header = LearngeneHeader(
         architecture=architecture,
         basis=recipe.chosen_basis,
-        auxiliary=Auxiliary(recipe.depths.auxiliary, recipe.depths.sampled),
+        auxiliary=Auxiliary(recipe.depths.auxiliary, recipe.depths.sampled, sizes or None),
         preprocessing=preprocessing,
         cost=measure(architecture),
         classes=data.classes,
@@ -105,7 +105,7 @@ def learn(
     header, teacher = prepared.header, prepared.teacher
     seed_everything(recipe.seed, "initial weights")
     auxiliary = AuxiliaryModel(header.architecture, header.basis, job.recipe.term_scale, job.recipe.initial_matrices)
-    student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed, job.steps)
+    student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed, job.steps, job.recipe.sizes)
     if recipe.gradient_checkpointing:
         student.set_gradient_checkpointing()
     if teacher is not None and job.recipe.distillation.method == "feature":
@@ -175,10 +175,34 @@ def evaluate_learngene(
     world: World = SINGLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Learngene:
-    """Return the learngene with the zero-shot accuracy of these depths in its header, measured in float32."""
-    subject = learngene_subject(learngene, placement, depths)
-    scores = evaluate_subject(subject, data, placement.in_float32(), workers=workers, world=world, progress=progress)
-    return record_scores(learngene, data, scores, overwrite=True)
+    """Return the learngene with the zero-shot accuracy of these depths in its header, measured in float32.
+
+    At each of the sizes that it was trained with, where sizes were drawn.
+    """
+    header = learngene.header
+    drawn = [each.image_size for each in header.auxiliary.sampled_sizes or ()]
+    for size in dict.fromkeys((header.image_size, *drawn)):
+        subject = learngene_subject(learngene.at_image_size(size), placement, depths)
+        scores = evaluate_subject(subject, data, placement.in_float32(), workers=workers, world=world, progress=progress)
+        learngene = record_scores(learngene, data, scores, image_size=size, overwrite=True)
+    return learngene
+
+
+def sampled_sizes(architecture: Architecture, sizes: Sequence[tuple[int, int]]) -> tuple[SampledSize, ...]:
+    """Return the sizes of inputs that are drawn, with what they cost.
+
+    Raises ArchitectureError for an architecture that takes images of one size, or a size that it does not take.
+    """
+    if sizes and not timm_family_of(architecture).takes_sizes(architecture):
+        raise ArchitectureError(
+            f"sizes are drawn for plain ViTs and for models that take images of any size; '{architecture.name}' is made for "
+            "one; leave --sample-sizes out",
+            field="sample-sizes",
+            code="unsupported",
+        )
+    with concerning("sample-sizes"):
+        costs = [(size, cost_at(architecture, size).macs) for size in sizes]
+    return tuple(SampledSize(size, (macs.at(0), macs.at(1) - macs.at(0))) for size, macs in costs)
 
 
 def record_scores(

@@ -83,16 +83,21 @@ class Objective:
         labels: Tensor,
         depths: Sequence[int | None],
         placement: Placement,
+        image_size: tuple[int, int] | None = None,
     ) -> Iterator[Losses]:
         """Yield the losses at each depth, to be differentiated one after the other, so that one graph is held at a time.
 
         pixels (N, C, H, W) in 0..1; labels (N,), or (N, classes) where images are mixed. The teacher sees the same images
         with its own normalisation. The first depth learns from labels and teacher, the others from the first.
+
+        image_size  height and width in which the student sees them; None is as they are
         """
         first, *others = depths
         wants_features = self.teacher is not None and self.distillation.method == "feature"
         with placement.autocast():
             images = normalise(pixels)
+            if image_size is not None and image_size != tuple(images.shape[2:]):
+                images = F.interpolate(images, image_size, mode="bilinear", align_corners=False, antialias=True)
             output: Output = student(images, first, wants_features)
             distilled = None if self.teacher is None else self._distilled(output, self.teacher, pixels)
         task: Tensor = self.task(output.logits.float(), labels)

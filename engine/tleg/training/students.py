@@ -32,6 +32,7 @@ class Student(nn.Module):
     model: nn.Module
     projection: nn.Linear | None
     width: int
+    sizes: tuple[tuple[int, int], ...] = ()  # Height and width of the inputs, where they are drawn.
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +42,10 @@ class Student(nn.Module):
     def depths(self, step: int) -> tuple[int | None, ...]:
         """The depths that a step trains, the one that teaches the others first; (None,) for a model of one depth."""
         raise NotImplementedError
+
+    def image_size(self, step: int) -> tuple[int, int] | None:
+        """The height and width of the images of a step, where they are others than those of the data."""
+        return None
 
     def shown_depths(self) -> tuple[int | None, ...]:
         """The depths whose accuracy is measured during training."""
@@ -71,13 +76,22 @@ class AuxiliaryStudent(Student):
     """An auxiliary model, at the paper's fixed depth or at depths drawn for (seed, step).
 
     steps  of the whole training, of which the first part may have one depth alone
+    sizes  height and width of the inputs, drawn for (seed, step) as well; empty where there is one size
     """
 
-    def __init__(self, model: AuxiliaryModel, depths: Depths, seed: int, steps: int) -> None:
+    def __init__(
+        self,
+        model: AuxiliaryModel,
+        depths: Depths,
+        seed: int,
+        steps: int,
+        sizes: tuple[tuple[int, int], ...] = (),
+    ) -> None:
         super().__init__()
         self.model: AuxiliaryModel = model
         self.width = int(model.vit.num_features)
         self._depths = depths
+        self.sizes = sizes
         self._seed = seed
         self._warmup_steps = depths.warmup_steps(steps)
         self._coefficients: dict[tuple[int, torch.device], Tensor] = {}
@@ -87,6 +101,10 @@ class AuxiliaryStudent(Student):
         if step < self._warmup_steps:
             return (self._depths.first,)
         return depths_of_step(self._depths, self._seed, step)
+
+    def image_size(self, step: int) -> tuple[int, int] | None:
+        """The size of a step, where sizes are drawn."""
+        return random.Random(derive_seed(self._seed, "size", step)).choice(self.sizes) if self.sizes else None
 
     def shown_depths(self) -> tuple[int, ...]:
         """The shallowest, the auxiliary's own and the deepest."""
@@ -207,7 +225,7 @@ def depths_of_step(depths: Depths, seed: int, step: int) -> tuple[int, ...]:
     return (deepest, shallowest, *([chosen.choice(between)] if between else ()))
 
 
-# For each depth training and evaluation, and what torch compiles again on the way.
+# For each depth, and each size of images, training and evaluation, and what torch compiles again on the way.
 _GRAPHS_PER_DEPTH: Final = 4
 _MORE_GRAPHS: Final = 64
 
@@ -215,7 +233,7 @@ _MORE_GRAPHS: Final = 64
 def compile_student(student: Student, **options: Any) -> None:
     """Compile a student in place, with torch's options. Each of its depths is compiled by itself, at its first step."""
     depths = student.make_ready()
-    graphs = _GRAPHS_PER_DEPTH * len(depths) + _MORE_GRAPHS
+    graphs = _GRAPHS_PER_DEPTH * len(depths) * max(1, len(student.sizes)) + _MORE_GRAPHS
     config: Any = torch._dynamo.config
     # torch gives up after eight otherwise, and computes the others without a word as if nothing were compiled.
     for name in ("recompile_limit", "accumulated_recompile_limit"):

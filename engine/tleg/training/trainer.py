@@ -122,14 +122,16 @@ class Trainer:
             # Forward and backward: the parts of the batch one after the other, and in each the depths of the step.
             seed_everything(recipe.seed, "step", self.step)
             pixels, labels = batches.mix(pixels, labels)
-            depths = self.student.depths(self.step)
+            depths, image_size = self.student.depths(self.step), self.student.image_size(self.step)
             state.optimizer.zero_grad(set_to_none=True)
             losses = []
             parts = zip(pixels.chunk(recipe.accumulate), labels.chunk(recipe.accumulate), strict=True)
             for part, (some_pixels, some_labels) in enumerate(parts, start=world.rank * recipe.accumulate):
                 if part:
                     seed_everything(recipe.seed, "step", self.step, "part", part)
-                for each in objective.losses(self.student, self.normalise, some_pixels, some_labels, depths, plan.placement):
+                for each in objective.losses(
+                    self.student, self.normalise, some_pixels, some_labels, depths, plan.placement, image_size
+                ):
                     state.scaled(each.total / (recipe.accumulate * len(depths))).backward()
                     losses.append(each)
             self.losses = mean_losses(losses)

@@ -1,0 +1,176 @@
+"""`tleg learn --sample-sizes`: the size of the inputs is drawn at every step, and one learngene is of use at all of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from tests.models.levels import registered
+from tests.models.test_families import EXAMPLES
+from tests.training.conftest import ARGUMENTS, PLAIN, VIT, learn_job
+from tleg.data.datasets import Data
+from tleg.errors import ArchitectureError, InputError
+from tleg.learngene.basis import Basis
+from tleg.models.architecture import describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.flops import measure
+from tleg.models.learngene import Learngene
+from tleg.recipes.distillation import Depths
+from tleg.recipes.io import from_values
+from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.training import Recipe
+from tleg.study.compute import forward_at_depths, learngene_costs
+from tleg.training.device import Placement
+from tleg.training.init import learn_arguments
+from tleg.training.learn import evaluate_learngene, learn, sampled_sizes
+from tleg.training.students import AuxiliaryStudent
+
+SIZES = ((4, 4), (6, 6), (8, 8))
+LEARN = {"architecture": VIT, "data": "digits"}
+
+
+def learned_at(digits: Data, placement: Placement, sizes: str) -> Learngene:
+    """Learned at depths 2 and 3 in 24 epochs, and evaluated at 8 and 4 pixels."""
+    recipe = Recipe(epochs=24, batch_size=32, learning_rate=3e-3, workers=0, augmentation=PLAIN)
+    job = learn_job(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe, sample_sizes=sizes)
+    return evaluate_learngene(learn(job, placement), digits, placement, (2, 3))
+
+
+@pytest.fixture(scope="module")
+def drawn(digits: Data, placement: Placement) -> Learngene:
+    return learned_at(digits, placement, "4,6,8")
+
+
+def test_it_is_of_use_at_every_size_that_was_drawn(drawn: Learngene, digits: Data, placement: Placement) -> None:
+    header = drawn.header
+    assert header.version == 2
+    assert [each.image_size for each in header.auxiliary.sampled_sizes or ()] == [*SIZES]
+    assert header.reached is not None
+    assert {each.image_size for each in header.further} == {(4, 4), (6, 6)}
+    assert min(header.reached.top1.values()) > 50
+    small = next(each for each in header.further if each.image_size == (4, 4))
+    # One that saw 8 pixels alone does not know what it is shown at 4.
+    other = learned_at(digits, placement, "none")
+    from tleg.training.evaluate import evaluate_subject, learngene_subject
+
+    subject = learngene_subject(other.at_image_size((4, 4)), placement, (2, 3))
+    scores = evaluate_subject(subject, digits, placement)
+    top1 = [score.top1 for score in scores.values() if score.top1 is not None]
+    assert sum(small.top1.values()) / 2 > sum(top1) / 2 + 10
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"class_token": True, "reg_tokens": 2},
+        {"class_token": True, "no_embed_class": True},
+        {"pos_embed": "none"},
+    ],
+)
+@pytest.mark.parametrize("size", [(4, 4), (6, 8), (16, 16)])
+def test_the_auxiliary_computes_at_a_size_what_the_resampled_learngene_does(
+    arguments: dict[str, Any], size: tuple[int, int]
+) -> None:
+    architecture = describe(VIT, {**ARGUMENTS, "in_chans": 1, **arguments}, 10)
+    torch.manual_seed(1)
+    model = AuxiliaryModel(architecture, Basis()).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
+
+    header = LearngeneHeader(
+        architecture, Basis(), Auxiliary(3), Preprocessing((0.5,), (0.5,)), measure(architecture), tuple("0123456789")
+    )
+    resized = Learngene(header, model.tensors()).at_image_size(size)
+    images = torch.randn(3, 1, *size)
+    logits = model(images, model.coefficients(3))
+    assert torch.allclose(logits, resized.expand(3)(images), atol=1e-5)
+    # And the position embedding learns from it.
+    logits.sum().backward()
+    if "pos_embed" not in arguments:
+        gradient = model.vit.pos_embed.grad
+        assert gradient is not None
+        assert gradient.abs().sum() > 0
+
+
+def test_sizes_follow_from_seed_and_step_alone() -> None:
+    architecture = describe(VIT, {**ARGUMENTS, "in_chans": 1}, 10)
+
+    def student(seed: int, sizes: tuple[tuple[int, int], ...] = SIZES) -> AuxiliaryStudent:
+        return AuxiliaryStudent(AuxiliaryModel(architecture, Basis()), Depths(3, (2, 3)), seed, 50, sizes)
+
+    one = [student(3).image_size(step) for step in range(50)]
+    assert one == [student(3).image_size(step) for step in range(50)]
+    assert one != [student(4).image_size(step) for step in range(50)]
+    assert set(one) == {*SIZES}
+    # Depths are what they are without sizes.
+    assert [student(3).depths(step) for step in range(50)] == [student(3, ()).depths(step) for step in range(50)]
+    assert student(3, ()).image_size(1) is None
+
+
+def test_it_costs_the_mean_of_its_sizes(drawn: Learngene, digits: Data) -> None:
+    recipe = from_values("learn", {**LEARN, "model-arg": {**ARGUMENTS}, "sample-sizes": "4,6,8"})
+    assert isinstance(recipe, LearnRecipe)
+    costs = learngene_costs(recipe, digits, recipe.sizes)
+    for depth in (2, 3):
+        assert drawn.header.training_macs_at(depth) == sum(cost.macs.at(depth) for cost in costs) / 3
+        assert costs[-1].macs.at(depth) == drawn.header.cost.macs.at(depth)
+    depths = Depths(3, (2, 3))
+    expected = sum(forward_at_depths(cost.macs.at, depths) for cost in costs) / 3
+    assert forward_at_depths(drawn.header.training_macs_at, depths) == pytest.approx(expected)
+    # At another size it still knows what it was trained with.
+    there = drawn.header.at_image_size(drawn.header.architecture, drawn.header.cost)
+    assert there.auxiliary == drawn.header.auxiliary
+
+
+def test_the_largest_size_is_the_models(digits: Data) -> None:
+    def arguments(**changes: Any) -> dict[str, Any]:
+        recipe = from_values("learn", {**LEARN, "sample-sizes": "4,16x8,6", **changes})
+        assert isinstance(recipe, LearnRecipe)
+        return learn_arguments(recipe, digits)
+
+    assert arguments()["img_size"] == [16, 8]
+    assert arguments(**{"model-arg": {"img_size": [16, 8]}})["img_size"] == [16, 8]
+    with pytest.raises(
+        InputError, match="the largest of the sizes that are drawn is the model's, 16x8 pixels, and img_size"
+    ) as caught:
+        arguments(**{"model-arg": {"img_size": 32}})
+    assert caught.value.fields == ("sample-sizes", "model-arg")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "no size"), ("8,,4", "no size"), ("8,x", "no size"), ("0,8", "1 to 4096 rows"), ("auto", "no size")],
+)
+def test_texts_that_are_no_sizes(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        from_values("learn", {**LEARN, "sample-sizes": text})
+    assert caught.value.field == "sample-sizes"
+
+
+@pytest.mark.parametrize("family", ["eva", "swin", "beit", "cait"])
+def test_models_that_are_made_for_one_size_are_refused(family: str) -> None:
+    with registered():
+        architecture = describe(*EXAMPLES[family])
+        with pytest.raises(ArchitectureError, match=r"take images of any size; .* is made for one") as caught:
+            sampled_sizes(architecture, [(16, 16), (32, 32)])
+    assert caught.value.field == "sample-sizes"
+
+
+def test_a_size_that_patches_do_not_divide_is_refused() -> None:
+    architecture = describe(VIT, {**ARGUMENTS, "in_chans": 1}, 10)
+    with pytest.raises(ArchitectureError, match="an image of 7 x 7 pixels does not divide into patches of 2 x 2"):
+        sampled_sizes(architecture, [(7, 7), (8, 8)])
+
+
+def test_convolutions_take_any_size(digits: Data, placement: Placement, recipe: Callable[..., Recipe]) -> None:
+    arguments = {"dims": [8, 8, 8, 8], "depths": [1, 1, 2, 1], "patch_size": 1}
+    job = learn_job(
+        digits, "convnext_atto", arguments, depths=Depths(2, (1, 2)), recipe=recipe(epochs=1), sample_sizes="8,16"
+    )
+    header = learn(job, placement).header
+    assert header.image_size == (16, 16)
+    assert [each.image_size for each in header.auxiliary.sampled_sizes or ()] == [(8, 8), (16, 16)]

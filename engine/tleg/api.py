@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tleg.errors import concerning
-from tleg.learngene.basis import check_depth
+from tleg.learngene.profile import checked, format_depth
 from tleg.references import DEFAULT_LEARNGENE, Kind
 from tleg.text import format_image_size, read_image_size
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tleg.learngene.cost import Budget
     from tleg.learngene.header import Layout, LearngeneHeader
     from tleg.learngene.preview import Preview
+    from tleg.learngene.profile import Depth
     from tleg.models.learngene import Learngene
     from tleg.models.weights import Which
     from tleg.recipes.analysis import Analysis
@@ -82,7 +83,7 @@ def load(path_or_name: Name) -> "Learngene":
 
 def preview(
     learngene: "Name | Learngene | LearngeneHeader" = DEFAULT_LEARNGENE,
-    depths: Iterable[int] = range(1, 25),
+    depths: "Iterable[Depth]" = range(1, 25),
     *,
     budget: "Budget | None" = None,
     batch: int = 1,
@@ -108,7 +109,7 @@ def preview(
         header = read_header(learngene)
     else:
         header = learngene if isinstance(learngene, LearngeneHeader) else learngene.header
-    return make_preview(headers_at(header, image_sizes), (check_depth(depth) for depth in depths), budget, batch)
+    return make_preview(headers_at(header, image_sizes), (checked(depth) for depth in depths), budget, batch)
 
 
 def headers_at(header: "LearngeneHeader", image_sizes: "Sequence[ImageSize]") -> "list[LearngeneHeader]":
@@ -127,7 +128,7 @@ def headers_at(header: "LearngeneHeader", image_sizes: "Sequence[ImageSize]") ->
 
 def expand(
     learngene: "Name | Learngene",
-    depth: int,
+    depth: "Depth",
     *,
     layout: "Layout" = "auxiliary",
     num_classes: int | None = None,
@@ -227,7 +228,7 @@ def verify(path_or_name: Name, learngene: Name | None = None) -> "Report":
 def evaluate(
     path_or_name: Name,
     data: Name,
-    depths: Iterable[int] | None = None,
+    depths: "Iterable[Depth] | None" = None,
     *,
     split: Literal["train", "val", "test"] | None = None,
     validation_split: float | None = None,
@@ -239,7 +240,7 @@ def evaluate(
     precision: str = "float32",
     image_size: ImageSize | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> "dict[int | None, Score]":
+) -> "dict[Depth | None, Score]":
     """Measure accuracies of a learngene, a folder, 'TIMM_NAME:FILE', a run or an ONNX export, all depths in one pass.
 
     data      as `--data` of the command line: 'fashion-mnist', a folder of images, an archive
@@ -261,7 +262,7 @@ def evaluate(
 
     options = Evaluation(
         data=os.fspath(data),
-        depths=None if depths is None else ",".join(str(check_depth(depth)) for depth in depths),
+        depths=None if depths is None else ",".join(format_depth(checked(depth)) for depth in depths),
         images=EvaluatedImages(split=split),
         validation_split=validation_split,
         seed=seed,
@@ -289,7 +290,7 @@ class PreparedEvaluation:
         """What to know about the model and the images."""
         return (*self.subject.notes, *self.data.notes)
 
-    def run(self, progress: Callable[[int, int], None] | None = None) -> "dict[int | None, Score]":
+    def run(self, progress: Callable[[int, int], None] | None = None) -> "dict[Depth | None, Score]":
         """Return the score of every depth. Raises InputError when the model knows other classes than the data, DataError."""
         from tleg.training.evaluate import evaluate_subject
 

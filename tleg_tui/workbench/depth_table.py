@@ -55,14 +55,14 @@ def depth_lines(preview: Preview, tuned: dict[int, Tuned]) -> tuple[DepthLine, .
     best = max((row.top1 for row in preview.rows if row.top1 is not None), default=None)
     return tuple(
         DepthLine(
-            depth=row.depth,
+            depth=row.number,
             cells=(
                 format_count(row.cost.parameters),
                 f"{row.cost.macs / 1e9:.{decimals}f}",
                 format_bytes(row.cost.size),
                 format_bytes(row.cost.inference_memory),
                 _percent(row.top1),
-                _percent(tuned[row.depth].top1 if row.depth in tuned else None),
+                _percent(tuned[row.number].top1 if row.number in tuned else None),
             ),
             fits=row.fits,
             auxiliary=row.auxiliary,

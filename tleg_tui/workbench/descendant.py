@@ -175,14 +175,14 @@ class DescendantPanel(Horizontal):
 def brief(shown: Descendant, width: int) -> Content:
     """Return a descendant in seven lines of at most `width` cells."""
     row, header = shown.row, shown.header
-    macs = header.cost.macs.split(row.depth)
+    macs = header.cost.macs.split(row.number)
     every = sum(macs.values()) or 1
     shares = {**{name: macs[name] for name in ("attention", "mlp", "norm")}, "stem, head": macs["stem"] + macs["head"]}
     parts: list[str | tuple[str, str]] = [("MACs ", "$foreground-muted")]
     for name, value in shares.items():
         label = "MLP" if name == "mlp" else name
         parts += [(f" {label} ", "$foreground-muted"), f"{100 * value / every:.0f} %"]
-    lines = [_title(shown), *_layers(header, row.depth, width), Content.assemble(*parts), _accuracy(shown), _memory(shown)]
+    lines = [_title(shown), *_layers(header, row.number, width), Content.assemble(*parts), _accuracy(shown), _memory(shown)]
     if row.fits:
         lines.append(Content.styled(brief_lineage(header), "$foreground-muted"))
     else:
@@ -195,7 +195,7 @@ def describe(shown: Descendant, width: int) -> Content:
     row, header = shown.row, shown.header
     lines = [
         _title(shown),
-        *_layers(header, row.depth, width),
+        *_layers(header, row.number, width),
         Content(""),
         *_parts(header, row, width),
         Content(""),
@@ -208,7 +208,7 @@ def describe(shown: Descendant, width: int) -> Content:
 
 
 def _title(shown: Descendant) -> Content:
-    depth = shown.row.depth
+    depth = shown.row.number
     return Content.assemble((f"Depth {depth}", "bold $accent"), (f" ─ {_rule(shown.header, depth)}", "$foreground-muted"))
 
 
@@ -265,7 +265,7 @@ def _stage(header: LearngeneHeader, depth: int, width: int) -> list[Content]:
 
 
 def _parts(header: LearngeneHeader, row: PreviewRow, width: int) -> list[Content]:
-    macs, parameters = header.cost.macs.split(row.depth), header.cost.parameters.split(row.depth)
+    macs, parameters = header.cost.macs.split(row.number), header.cost.parameters.split(row.number)
     all_macs, all_parameters = sum(macs.values()) or 1, sum(parameters.values()) or 1
     bar = max(8, min(24, width - 46))
     lines = [Content.styled(f"{'':<10}{'MACs':>6}{'':<{bar + 3}}{'params':>6}", "$foreground-muted")]

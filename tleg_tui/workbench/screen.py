@@ -198,7 +198,7 @@ class WorkbenchScreen(WorkScreen):
             return
         shown = model.look_at_depths()
         lines = depth_lines(shown, next(iter(model.tuned.values()), {}))
-        self.query_one(DepthTable).show(lines, model.pins, None if shown.deepest is None else shown.deepest.depth)
+        self.query_one(DepthTable).show(lines, model.pins, None if shown.deepest is None else shown.deepest.number)
         self.query_one("#verdict", Static).update(model.verdict(), layout=False)
         self._show_descendant()
         self.refresh_bindings()

@@ -9,6 +9,7 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.errors import InputError
+from tleg.learngene.profile import format_depth
 from tleg.recipes.evaluation import Evaluation
 from tleg.terminal import counting_progress, say, write, write_json
 from tleg.text import printable
@@ -16,6 +17,7 @@ from tleg.text import printable
 if TYPE_CHECKING:
     from tleg.data.datasets import Data
     from tleg.learngene.header import Precision
+    from tleg.learngene.profile import Depth
     from tleg.training.accuracy import Score
 
 
@@ -55,7 +57,10 @@ def evaluate(
     with counting_progress("evaluating") as progress:
         scores = prepared.run(progress)
     if as_json:
-        results = [{"depth": depth, **encode(score)} for depth, score in scores.items()]
+        results = [
+            {"depth": format_depth(depth) if isinstance(depth, tuple) else depth, **encode(score)}
+            for depth, score in scores.items()
+        ]
         write_json(
             {
                 "path": path,
@@ -88,7 +93,7 @@ def evaluate(
 def _record(
     path: str,
     data: "Data",
-    scores: "Mapping[int | None, Score]",
+    scores: "Mapping[Depth | None, Score]",
     precision: "Precision",
     image_size: tuple[int, int] | None,
     *,
@@ -103,29 +108,37 @@ def _record(
         recorded = record_scores(learngene, data, scores, precision, image_size=image_size, overwrite=overwrite)
     except InputError as error:
         raise InputError(f"{path} keeps its figures: {error.message}", **error.about, advice=error.advice) from error
-    before = {each.where: each.top1 for each in learngene.header.measured}
+    before = {each.where: each.by_depth for each in learngene.header.measured}
     for each in recorded.header.measured:
         earlier = before.get(each.where, {})
-        for depth in (depth for depth, value in earlier.items() if each.top1[depth] != value):
-            say(printable(f"replaced depth {depth} on {each}: {earlier[depth]:.2f} % is {each.top1[depth]:.2f} % now"))
+        now = each.by_depth
+        for depth in (depth for depth, value in earlier.items() if now[depth] != value):
+            text = f"replaced depth {format_depth(depth)} on {each}: {earlier[depth]:.2f} % is {now[depth]:.2f} % now"
+            say(printable(text))
     recorded.save(path, overwrite=True)
 
 
-def _write_table(scores: "Mapping[int | None, Score]") -> None:
-    write("depth   top-1 %   top-5 %     loss   images")
+def _write_table(scores: "Mapping[Depth | None, Score]") -> None:
+    texts = {depth: _text(depth) for depth in scores}
+    width = max(5, *map(len, texts.values()))
+    write(f"{'depth':<{width}}   top-1 %   top-5 %     loss   images")
     for depth, score in scores.items():
         top1, top5, loss = (
             "-" if value is None else f"{value:.{decimals}f}"
             for value, decimals in ((score.top1, 2), (score.top5, 2), (score.loss, 4))
         )
-        write(f"{'-' if depth is None else depth:>5} {top1:>9} {top5:>9} {loss:>8} {score.images:>8}")
+        write(f"{texts[depth]:>{width}} {top1:>9} {top5:>9} {loss:>8} {score.images:>8}")
 
 
-def _write_classes(classes: Sequence[str], scores: "Mapping[int | None, Score]") -> None:
+def _text(depth: "Depth | None") -> str:
+    return "-" if depth is None else format_depth(depth)
+
+
+def _write_classes(classes: Sequence[str], scores: "Mapping[Depth | None, Score]") -> None:
     """A row for each class, a column for each depth."""
     width = max(len("top-1 % by class"), *map(len, classes))
     write("")
-    write(" ".join([f"{'top-1 % by class':<{width}}", *(f"{'-' if depth is None else depth:>7}" for depth in scores)]))
+    write(" ".join([f"{'top-1 % by class':<{width}}", *(f"{_text(depth):>7}" for depth in scores)]))
     for index, name in enumerate(classes):
         values = (score.per_class[index] for score in scores.values())
         cells = ("      -" if value is None else f"{value:>7.2f}" for value in values)

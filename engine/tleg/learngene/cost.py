@@ -5,12 +5,14 @@ All of it is exactly affine in depth, because every layer costs the same. So a l
 fvcore's convention with attention counted; papers on ViTs print the same figure as "FLOPs".
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tleg.errors import FileFormatError, InputError
 from tleg.learngene.basis import check_depth
+from tleg.learngene.profile import Depth
+from tleg.serialize import LEFT_OUT_WHEN_NONE
 
 BYTES_PER_VALUE: Final = {"float32": 4, "float16": 2}
 # AdamW in float32: the weight, its gradient and two moments.
@@ -35,6 +37,10 @@ class PartCosts:
         """The total at a depth."""
         return self.stem + self.head + depth * (self.attention + self.mlp + self.norm)
 
+    def with_more(self, more: int) -> "PartCosts":
+        """The figure with so much more in what occurs once."""
+        return replace(self, stem=self.stem + more)
+
     def split(self, depth: int) -> dict[str, int]:
         """The total at a depth, by part."""
         return {
@@ -47,6 +53,19 @@ class PartCosts:
 
 
 @dataclass(frozen=True, slots=True)
+class StageCost:
+    """What one more block of a stage costs: parameters, multiply-accumulates for one image, activation bytes in training."""
+
+    parameters: int
+    macs: int
+    training_bytes: int
+
+    def __post_init__(self) -> None:
+        if min(self.parameters, self.macs, self.training_bytes) < 0:
+            raise FileFormatError("a cost cannot be negative")
+
+
+@dataclass(frozen=True, slots=True)
 class CostModel:
     """The measured cost of a family of descendants.
 
@@ -55,6 +74,8 @@ class CostModel:
     training_bytes_base,          float32 activations kept for the backward pass, for one image: base + depth * per_layer
     training_bytes_per_layer
     inference_bytes               float32 activations alive at once in the forward pass, for one image, at any depth
+    stages                        what one more block of each stage costs, where there are several; those of stages that are
+                                  not elastic count in all else as the stem does
     """
 
     parameters: PartCosts
@@ -62,6 +83,19 @@ class CostModel:
     training_bytes_base: int
     training_bytes_per_layer: int
     inference_bytes: int
+    stages: tuple[StageCost, ...] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+
+    def with_blocks(self, more: Sequence[int]) -> "CostModel":
+        """The cost with so many more blocks, or fewer, in each stage. Raises FileFormatError where that is not known."""
+        if self.stages is None or len(self.stages) != len(more):
+            raise FileFormatError("the costs of its stages are not known; measure them anew by saving it with this tleg")
+        added = list(zip(more, self.stages, strict=True))
+        return replace(
+            self,
+            parameters=self.parameters.with_more(sum(count * each.parameters for count, each in added)),
+            macs=self.macs.with_more(sum(count * each.macs for count, each in added)),
+            training_bytes_base=self.training_bytes_base + sum(count * each.training_bytes for count, each in added),
+        )
 
     def at(self, depth: int, batch: int = 1) -> "DepthCost":
         """What a descendant of this depth costs, with memory for a batch of so many images.
@@ -85,18 +119,23 @@ class CostModel:
 
 @dataclass(frozen=True, slots=True)
 class DepthCost:
-    """The cost of one descendant: counts, multiply-accumulates for one image, and bytes (float32).
+    """The cost of one descendant, of a depth or a profile: counts, multiply-accumulates for one image, and bytes (float32).
 
     size is that of the weights. inference_memory and training_memory are estimates for the batch asked for: weights and
     activations, in training also gradients and the two moments of AdamW; what a framework or driver takes is not in them.
     """
 
-    depth: int
+    depth: Depth
     parameters: int
     macs: int
     size: int
     inference_memory: int
     training_memory: int
+
+    @property
+    def blocks(self) -> int:
+        """By what descendants are called deep: blocks in all of a profile, else those of the elastic stage."""
+        return sum(self.depth) if isinstance(self.depth, tuple) else self.depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +161,4 @@ class Budget:
 
     def deepest(self, costs: Iterable[DepthCost]) -> DepthCost | None:
         """The deepest of the costs that fits, or None when none does."""
-        return max((cost for cost in costs if not self.exceeded_by(cost)), key=lambda cost: cost.depth, default=None)
+        return max((cost for cost in costs if not self.exceeded_by(cost)), key=lambda cost: cost.blocks, default=None)

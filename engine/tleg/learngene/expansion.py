@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import InputError
-from tleg.learngene.basis import check_depth
 from tleg.learngene.families import family_of
 from tleg.learngene.header import LearngeneHeader
+from tleg.learngene.profile import Depth, checked
 from tleg.learngene.structure import PLAIN_VIT
 
 Array = NDArray[np.float32]
@@ -88,14 +88,14 @@ def _scale(term: Array, factor: np.float32, target: Array) -> None:
         np.multiply(term, factor, out=target)
 
 
-def expand_tensors(tensors: Mapping[str, Array], header: LearngeneHeader, depth: int) -> dict[str, Array]:
+def expand_tensors(tensors: Mapping[str, Array], header: LearngeneHeader, depth: Depth) -> dict[str, Array]:
     """Return a descendant's parameters under timm's names: 'blocks.0.attn.qkv.weight', 'patch_embed.proj.weight', ….
 
     `tensors` are a learngene's: 'blocks.attn.qkv.weight' of shape (K, …) and stem and head under their own names. Those of
     the stem and head are the learngene's own arrays, not copies. Raises DepthError.
     """
     family = family_of(header.architecture)
-    coefficients = [header.basis.coefficients(layers) for layers in header.architecture.profile(check_depth(depth))]
+    coefficients = [header.basis.coefficients(layers) for layers in header.architecture.profile(checked(depth))]
     places = {name: place for name in tensors if (place := family.place(name)) is not None}
     # One block of memory for all layers: the system hands out a large one many times faster than many small ones.
     sizes = {name: len(coefficients[place.stage]) * tensors[name][0].size for name, place in places.items()}

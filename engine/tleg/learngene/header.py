@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from tleg.errors import FileFormatError, InputError
+from tleg.errors import DepthError, FileFormatError, InputError
 from tleg.learngene.basis import MAX_DEPTH, Basis
-from tleg.learngene.cost import CostModel
+from tleg.learngene.cost import CostModel, DepthCost
+from tleg.learngene.profile import Depth as Depth
+from tleg.learngene.profile import Profile as Profile
+from tleg.learngene.profile import check_profile, format_depth, parse_depth
 from tleg.serialize import ABSENT_IS_FALSE, LEFT_OUT_WHEN_NONE
 from tleg.text import format_image_size
 
@@ -22,8 +25,6 @@ FORMAT_VERSIONS: Final = (1, 2)
 Precision = Literal["float32", "bfloat16", "float16"]
 Layout = Literal["auxiliary", "official"]
 LAYOUTS: Final[tuple[Layout, ...]] = ("auxiliary", "official")
-# The number of blocks in each stage.
-Profile = tuple[int, ...]
 MAX_STAGES: Final = 16
 MAX_WIDTH: Final = 65_536
 MAX_CLASSES: Final = 10_000_000
@@ -133,9 +134,21 @@ class Architecture:
         if not 0 <= self.elastic < max(1, len(self.stages)):
             raise FileFormatError(f"there is no stage {self.elastic} that could be elastic")
 
-    def profile(self, depth: int) -> Profile:
-        """The blocks of each stage in a descendant of a depth."""
-        return (depth,) if not self.stages else (*self.stages[: self.elastic], depth, *self.stages[self.elastic + 1 :])
+    def profile(self, depth: Depth) -> Profile:
+        """The blocks of each stage in a descendant of a depth. Raises DepthError for a profile of other stages."""
+        if not isinstance(depth, tuple):
+            return (depth,) if not self.stages else (*self.stages[: self.elastic], depth, *self.stages[self.elastic + 1 :])
+        profile = check_profile(depth)
+        if len(profile) != max(1, len(self.stages)):
+            known = f"has {len(self.stages)} stages, as in {format_depth(self.stages)}" if self.stages else "has one stage"
+            raise DepthError(f"'{self.name}' {known}, and {format_depth(profile)} names {len(profile)}")
+        return profile
+
+    def simplest(self, depth: Depth) -> Depth:
+        """A depth as one number, where that says as much as its profile. Raises DepthError as `profile` does."""
+        profile = self.profile(depth)
+        elastic = profile[self.elastic]
+        return elastic if profile == self.profile(elastic) else profile
 
     @property
     def stages_text(self) -> str:
@@ -225,6 +238,7 @@ class Reached:
     top1       accuracy in percent by depth
     precision  in which they were computed; float32 is what exported models compute in
     image_size  height and width of the inputs where they are others than the architecture's
+    profiles    accuracy in percent of descendants that differ in more than the elastic stage, by profile: '1-1-6-1'
     """
 
     data: str
@@ -232,10 +246,34 @@ class Reached:
     top1: Mapping[int, float]
     precision: Precision = "float32"
     image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    profiles: Mapping[str, float] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
     def __post_init__(self) -> None:
         if not all(1 <= depth <= MAX_DEPTH and 0 <= value <= 100 for depth, value in self.top1.items()):
             raise FileFormatError("accuracies are percentages of known depths")
+        if not all(0 <= value <= 100 for value in (self.profiles or {}).values()):
+            raise FileFormatError("accuracies are percentages")
+
+    @property
+    def by_depth(self) -> dict[Depth, float]:
+        """Accuracy in percent by depth, profiles included."""
+        found: dict[Depth, float] = dict(self.top1.items())
+        found.update((parse_depth(text), value) for text, value in (self.profiles or {}).items())
+        return found
+
+    @classmethod
+    def of(
+        cls,
+        data: str,
+        images: int,
+        by_depth: Mapping[Depth, float],
+        precision: Precision = "float32",
+        image_size: tuple[int, int] | None = None,
+    ) -> "Reached":
+        """Return accuracies by depth, among which there may be profiles."""
+        top1 = {depth: value for depth, value in by_depth.items() if isinstance(depth, int)}
+        profiles = {format_depth(depth): value for depth, value in by_depth.items() if isinstance(depth, tuple)}
+        return cls(data, images, dict(sorted(top1.items())), precision, image_size, dict(sorted(profiles.items())) or None)
 
     @property
     def where(self) -> tuple[str, int, str, tuple[int, int] | None]:
@@ -296,6 +334,17 @@ class LearngeneHeader:
         """Height and width of the inputs."""
         return self.architecture.input_size[1:]
 
+    def cost_at(self, depth: Depth, batch: int = 1) -> DepthCost:
+        """What a descendant of a depth or a profile costs, with memory for a batch of so many images. Raises InputError."""
+        if not isinstance(depth, tuple):
+            return self.cost.at(depth, batch)
+        profile, architecture = self.architecture.profile(depth), self.architecture
+        if not architecture.stages:
+            return self.cost.at(profile[0], batch)
+        more = [blocks - known for blocks, known in zip(profile, architecture.stages, strict=True)]
+        more[architecture.elastic] = 0
+        return replace(self.cost.with_blocks(more).at(profile[architecture.elastic], batch), depth=profile)
+
     def training_macs_at(self, depth: int) -> float:
         """Multiply-accumulates for one image at a depth while it was trained: the mean over the sizes that were drawn."""
         sizes = self.auxiliary.sampled_sizes
@@ -340,17 +389,18 @@ class LearngeneHeader:
         measured = {each.where: each for each in self.measured}
         earlier = measured.get(found.where)
         if earlier is not None:
-            changed = [depth for depth, value in found.top1.items() if earlier.top1.get(depth, value) != value]
+            before, now = earlier.by_depth, found.by_depth
+            changed = [depth for depth, value in now.items() if before.get(depth, value) != value]
             if changed and not replace_others:
-                depth, number = min(changed), f"{len(changed)} figure{'s' if len(changed) > 1 else ''}"
+                depth, number = changed[0], f"{len(changed)} figure{'s' if len(changed) > 1 else ''}"
                 raise InputError(
-                    f"on {found} it says {earlier.top1[depth]:.2f} % for depth {depth} already, and "
-                    f"{found.top1[depth]:.2f} % was measured now",
+                    f"on {found} it says {before[depth]:.2f} % for depth {format_depth(depth)} already, and "
+                    f"{now[depth]:.2f} % was measured now",
                     field="record",
                     code="exists",
                     advice=f"--force replaces {number}",
                 )
-            found = replace(found, top1=dict(sorted({**earlier.top1, **found.top1}.items())))
+            found = Reached.of(found.data, found.images, {**before, **now}, found.precision, found.image_size)
         measured[found.where] = found
         first, further = _in_order(measured.values())
         return replace(self, reached=first, further=further)

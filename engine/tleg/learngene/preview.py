@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tleg.errors import InputError
 from tleg.learngene.cost import Budget, DepthCost
 from tleg.learngene.header import LearngeneHeader, Reached
+from tleg.learngene.profile import Depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,7 @@ class PreviewRow:
     """One depth with inputs of one size.
 
     image_size height and width of the inputs
+    number     blocks of the elastic stage: the depth, where that is a number
     cost       parameters, MACs, bytes
     top1       accuracy without fine-tuning in percent, where it was measured
     auxiliary  whether it is the depth of the auxiliary model
@@ -22,6 +24,7 @@ class PreviewRow:
     """
 
     image_size: tuple[int, int]
+    number: int
     cost: DepthCost
     top1: float | None
     auxiliary: bool
@@ -29,7 +32,7 @@ class PreviewRow:
     exceeds: tuple[str, ...]
 
     @property
-    def depth(self) -> int:
+    def depth(self) -> Depth:
         """The depth."""
         return self.cost.depth
 
@@ -55,7 +58,7 @@ class Preview:
         """The deepest row within the budget; None when there is no budget, or none fits."""
         if not self.budget.limited:
             return None
-        return max((row for row in self.rows if row.fits), key=lambda row: row.depth, default=None)
+        return max((row for row in self.rows if row.fits), key=lambda row: row.cost.blocks, default=None)
 
     @property
     def sized(self) -> bool:
@@ -83,7 +86,7 @@ class Preview:
 
 def preview(
     header: LearngeneHeader | Sequence[LearngeneHeader],
-    depths: Iterable[int],
+    depths: Iterable[Depth],
     budget: Budget | None = None,
     batch: int = 1,
 ) -> Preview:
@@ -94,7 +97,11 @@ def preview(
     Raises DepthError for a depth out of range, InputError when there are no depths or the batch is smaller than 1.
     """
     budget = budget or Budget()
-    chosen = sorted(set(depths))
+    unique = dict.fromkeys(depths)
+    chosen: list[Depth] = [
+        *sorted(depth for depth in unique if isinstance(depth, int)),
+        *(depth for depth in unique if isinstance(depth, tuple)),
+    ]
     if not chosen:
         raise InputError("name at least one depth", field="depths", code="missing")
     headers = [header] if isinstance(header, LearngeneHeader) else list(header)
@@ -103,10 +110,12 @@ def preview(
         auxiliary, top1 = each.auxiliary, _comparable(each, headers)
         trained = {auxiliary.depth, *auxiliary.sampled_depths} if auxiliary.trained_at(each.image_size) else set[int]()
         for depth in chosen:
-            cost = each.cost.at(depth, batch)
+            depth = each.architecture.simplest(depth)
+            cost = each.cost_at(depth, batch)
             rows.append(
                 PreviewRow(
                     each.image_size,
+                    each.architecture.profile(depth)[each.architecture.elastic],
                     cost,
                     top1.get(depth),
                     depth == auxiliary.depth,
@@ -122,7 +131,7 @@ def measured_for(headers: Sequence[LearngeneHeader]) -> Reached | None:
     return next((each.reached for each in headers if each.reached is not None), None)
 
 
-def _comparable(header: LearngeneHeader, headers: Sequence[LearngeneHeader]) -> Mapping[int, float]:
+def _comparable(header: LearngeneHeader, headers: Sequence[LearngeneHeader]) -> Mapping[Depth, float]:
     """The accuracies of a header that were measured as those that are shown: on the same images in the same precision."""
     shown = measured_for(headers)
-    return {} if shown is None else next((each.top1 for each in header.measured if each.where == shown.where), {})
+    return {} if shown is None else next((each.by_depth for each in header.measured if each.where == shown.where), {})

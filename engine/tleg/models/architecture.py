@@ -15,9 +15,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError, closest_name, did_you_mean, first_line
-from tleg.learngene.basis import check_depth
 from tleg.learngene.families import family_covering, register
-from tleg.learngene.header import Architecture, Layout, Profile
+from tleg.learngene.header import Architecture, Layout
+from tleg.learngene.profile import Depth, Profile, check_profile, checked
 from tleg.learngene.structure import Family
 from tleg.models.plain_vit import TimmPlainVit
 from tleg.models.timm_family import TimmFamily
@@ -104,7 +104,7 @@ def _implied_by_tag(name: str) -> dict[str, Any]:
 
 def build(
     architecture: Architecture,
-    depth: int | Profile,
+    depth: Depth,
     *,
     layout: Layout = "auxiliary",
     num_classes: int | None = None,
@@ -119,7 +119,7 @@ def build(
     Raises DepthError, and ArchitectureError when the layout does not apply or this timm builds something else.
     """
     family = timm_family_of(architecture)
-    profile = tuple(map(check_depth, depth)) if isinstance(depth, tuple) else architecture.profile(check_depth(depth))
+    profile = architecture.profile(checked(depth)) if not isinstance(depth, tuple) else check_profile(depth)
     context: AbstractContextManager[Any] = torch.device("meta") if device == "meta" else nullcontext()
     if num_classes is not None:
         architecture = replace(architecture, num_classes=num_classes)

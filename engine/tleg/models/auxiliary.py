@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from tleg.learngene.basis import Basis, check_depth
+from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import Array, Expandable
-from tleg.learngene.header import Architecture, Profile
+from tleg.learngene.header import Architecture
+from tleg.learngene.profile import Depth, Profile, checked
 from tleg.models.architecture import build, timm_family_of
 from tleg.models.initial import draw_matrices
 
@@ -150,16 +151,16 @@ class AuxiliaryModel(nn.Module):
             template.train(mode)
         return self
 
-    def profile(self, depth: int) -> Profile:
+    def profile(self, depth: Depth) -> Profile:
         """The blocks of each stage at a depth."""
         return self.architecture.profile(depth)
 
-    def coefficients(self, depth: int) -> Tensor:
-        """The coefficients of a depth on the model's device, float32, shape (depth, K). Raises DepthError.
+    def coefficients(self, depth: Depth) -> Tensor:
+        """The coefficients of a depth or a profile on the model's device, float32, shape (depth, K). Raises DepthError.
 
         Of several stages the rows follow one another, as many for each as `profile(depth)` says.
         """
-        rows = [row for layers in self.profile(check_depth(depth)) for row in self.basis.coefficients(layers)]
+        rows = [row for layers in self.profile(checked(depth)) for row in self.basis.coefficients(layers)]
         return torch.tensor(rows, dtype=torch.float32, device=self.device)
 
     @property
@@ -227,7 +228,7 @@ class ElasticViT(AuxiliaryModel):
         super().__init__(architecture, basis)
         self.eval()
 
-    def forward(self, images: Tensor, depth: int) -> Tensor:  # type: ignore[override]  # a depth stands for its coefficients
+    def forward(self, images: Tensor, depth: Depth) -> Tensor:  # type: ignore[override]  # a depth is coefficients
         """images (N, C, H, W) and a depth -> logits (N, classes). Raises DepthError."""
         return super().forward(images, self.coefficients(depth), self.profile(depth))
 

@@ -10,9 +10,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from tleg.errors import FileFormatError, InputError
-from tleg.learngene.basis import check_depth
 from tleg.learngene.expansion import Array, Expandable, choose_head, expand_tensors, new_head
 from tleg.learngene.header import Layout, LearngeneHeader
+from tleg.learngene.profile import Depth, checked
 from tleg.models.architecture import build, timm_family_of
 from tleg.models.float16 import to_float16
 from tleg.recipes.initial_weights import weights_of_learngene
@@ -20,7 +20,7 @@ from tleg.recipes.initial_weights import weights_of_learngene
 
 def expand(
     learngene: Expandable,
-    depth: int,
+    depth: Depth,
     *,
     layout: Layout = "auxiliary",
     num_classes: int | None = None,
@@ -36,7 +36,7 @@ def expand(
     The module is built without weights and the expanded ones are put in its place, so nothing is initialised, copied or
     drawn at random but a new head.
     """
-    check_depth(depth)
+    checked(depth)
     head = choose_head(learngene.header.architecture.num_classes, num_classes)
     model = build(
         learngene.header.architecture,
@@ -77,7 +77,9 @@ _QUERY_KEY: Final = 0.7
 _VALUE_PROJECTION: Final = 0.4
 
 
-def baseline(learngene: Expandable, depth: int, init: str, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+def baseline(
+    learngene: Expandable, depth: Depth, init: str, *, num_classes: int, drop_path: float = 0.0
+) -> VisionTransformer:
     """Return a model of a learngene's architecture at a depth, in eval mode, with the initial weights that --init names.
 
     Random weights are drawn from torch's global generator. Raises InputError for another init, or an architecture that it
@@ -88,12 +90,12 @@ def baseline(learngene: Expandable, depth: int, init: str, *, num_classes: int, 
     return model
 
 
-def scratch(learngene: Expandable, depth: int, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+def scratch(learngene: Expandable, depth: Depth, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
     """Return a model with timm's random weights, head and stem included. Raises DepthError."""
     return build(learngene.header.architecture, depth, num_classes=num_classes, drop_path=drop_path).eval()
 
 
-def mimetic(learngene: Expandable, depth: int, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+def mimetic(learngene: Expandable, depth: Depth, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
     """Return the same with attention that looks like a trained one's (Trockman and Kolter, arXiv 2305.09828).
 
     Queries times keys are near the identity, values times projection near its negative, and the position embeddings of the
@@ -104,7 +106,7 @@ def mimetic(learngene: Expandable, depth: int, *, num_classes: int, drop_path: f
     return model
 
 
-def share(learngene: Expandable, depth: int, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+def share(learngene: Expandable, depth: Depth, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
     """Return a model whose layers are all the layer of term 0, or of the mean of the stages of a piecewise basis.
 
     It is what is left of a learngene when its layers are not told apart. Raises DepthError.
@@ -112,7 +114,7 @@ def share(learngene: Expandable, depth: int, *, num_classes: int, drop_path: flo
     return expand(_without_slope(learngene), depth, num_classes=num_classes, drop_path=drop_path)
 
 
-def layer_skip(learngene: Expandable, depth: int, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+def layer_skip(learngene: Expandable, depth: Depth, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
     """Return a model whose layer l is layer floor(l * A / depth) of the expanded auxiliary model of depth A.
 
     Raises DepthError.

@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError
-from tleg.learngene.cost import CostModel, PartCosts
+from tleg.learngene.cost import CostModel, PartCosts, StageCost
 from tleg.learngene.header import Architecture
 from tleg.models.architecture import build, timm_family_of
 from tleg.models.timm_family import TimmFamily
@@ -33,13 +33,33 @@ def measure(architecture: Architecture) -> CostModel:
     macs = _split(family, architecture, [count_macs(model, images) for model in models])
     parameters = _split(family, architecture, [_count_parameters(model) for model in models])
     saved = [_saved_bytes(model, images) for model in models]
+    stages = None if not architecture.stages else _measure_stages(architecture, images, models[0])
     return CostModel(
         parameters=parameters,
         macs=macs,
         training_bytes_base=2 * saved[0] - saved[1],
         training_bytes_per_layer=saved[1] - saved[0],
         inference_bytes=family.inference_bytes(models[0], architecture.input_size),
+        stages=stages,
     )
+
+
+def _measure_stages(architecture: Architecture, images: Tensor, one: VisionTransformer) -> tuple[StageCost, ...]:
+    """What one more block of each stage costs, beside the descendant of depth 1."""
+    profile = architecture.profile(1)
+    base = _of_model(one, images)
+    costs = []
+    for stage in range(len(profile)):
+        more = tuple(blocks + (index == stage) for index, blocks in enumerate(profile))
+        found = _of_model(build(architecture, more).eval(), images)
+        costs.append(StageCost(*(after - before for after, before in zip(found, base, strict=True))))
+    return tuple(costs)
+
+
+def _of_model(model: VisionTransformer, images: Tensor) -> tuple[int, int, int]:
+    """Parameters, multiply-accumulates, and bytes of activations in training."""
+    parameters = sum(value.numel() for value in model.parameters())
+    return parameters, count_macs(model, images)[""], _saved_bytes(model, images)
 
 
 def count_macs(model: nn.Module, images: Tensor) -> dict[str, int]:

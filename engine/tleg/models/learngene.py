@@ -13,11 +13,11 @@ import numpy as np
 from tleg.errors import FileFormatError, VerificationError
 from tleg.files import new_file
 from tleg.learngene import container
-from tleg.learngene.basis import check_depth
 from tleg.learngene.container import LearngeneFile, encode_start, hash_tensors, open_binary
 from tleg.learngene.expansion import Array, expand_tensors
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Layout, LearngeneHeader
+from tleg.learngene.profile import Depth
 from tleg.references import find
 
 if TYPE_CHECKING:
@@ -54,18 +54,18 @@ class Learngene:
         """The coefficient matrix of a depth, shape (depth, K). Raises DepthError."""
         return self.header.basis.coefficients(depth)
 
-    def expand_tensors(self, depth: int) -> dict[str, Array]:
+    def expand_tensors(self, depth: Depth) -> dict[str, Array]:
         """A descendant's parameters as arrays, by timm's names (auxiliary layout). Raises DepthError."""
-        return expand_tensors(self.tensors, self.header, check_depth(depth))
+        return expand_tensors(self.tensors, self.header, depth)
 
     def expand(
         self,
-        depth: int,
+        depth: Depth,
         layout: Layout = "auxiliary",
         num_classes: int | None = None,
         dtype: Literal["float32", "float16"] | None = None,
     ) -> "VisionTransformer":
-        """Return the descendant of a depth: a plain timm VisionTransformer in eval mode, ready to run, train or save.
+        """Return the descendant of a depth or a profile: a plain timm model in eval mode, ready to run, train or save.
 
         layout       'auxiliary' normalises, then pools, as the auxiliary model did; 'official' pools, then normalises
         num_classes  None keeps the head. Another number than the learngene's gives a new head: weights normal with

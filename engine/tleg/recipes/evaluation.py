@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tleg.errors import InputError, concerning
-from tleg.learngene.basis import parse_depths
+from tleg.learngene.profile import Depth, parse_profiles
 from tleg.recipes.fields import check_fields, option, same_option
 from tleg.recipes.images import EvaluatedImages
 from tleg.recipes.recipes import WEIGHTS_HELP, FinetuneRecipe, data_option, validation_split_option
@@ -19,7 +19,7 @@ class Evaluation:
     """Measuring accuracies. Ranges are those of training, wherever training has the same option.
 
     data, validation_split, seed  the images: the validation images, or those that training with a split kept for validation
-    depths                        of a learngene or an elastic export, as in '4,6,8-12'; None is 1 to 16
+    depths                        of a learngene or an elastic export, as in '4,6,8-12' or '2-2-6-2'; None is 1 to 16
     limit                         look at so many images only, spread over all
     model_arguments, weights      of a folder or a file of weights, as `tleg finetune --checkpoint` takes them
     image_size                    pixels of the inputs of what is no export, see `pixels`
@@ -32,7 +32,7 @@ class Evaluation:
     """
 
     data: str = data_option()
-    depths: str | None = option(None, help="Of a learngene or elastic ONNX, as in 4,6,8-12. Default: 1-16.")
+    depths: str | None = option(None, help="Of a learngene or elastic ONNX: 4,6,8-12, or profiles: 2-2-6-2. Default: 1-16.")
     model_arguments: Mapping[str, Any] = same_option(
         FinetuneRecipe, "model-arg", {}, help="Of a folder or TIMM_NAME:FILE: an argument for timm. May be repeated."
     )
@@ -78,7 +78,7 @@ class Evaluation:
         return read_image_size(self.image_size)
 
     @property
-    def chosen_depths(self) -> tuple[int, ...] | None:
+    def chosen_depths(self) -> tuple[Depth, ...] | None:
         """The depths that were asked for; None leaves them to what is evaluated."""
         with concerning("depths"):
-            return parse_depths(self.depths) if self.depths else None
+            return parse_profiles(self.depths) if self.depths else None

@@ -20,6 +20,7 @@ from tleg.export.backend import backend_of
 from tleg.export.formats import Format, format_of_path
 from tleg.export.origin import training_record
 from tleg.learngene.header import Preprocessing
+from tleg.learngene.profile import Depth
 from tleg.models.auxiliary import ElasticViT
 from tleg.models.classes import class_order
 from tleg.models.learngene import Learngene, load
@@ -151,7 +152,7 @@ class Subject:
     """
 
     kind: str
-    predictors: Mapping[int | None, Predictor]
+    predictors: Mapping[Depth | None, Predictor]
     num_classes: int
     classes: tuple[str, ...]
     input_size: tuple[int, int, int]
@@ -164,7 +165,7 @@ class Subject:
 def open_subject(
     path_or_name: str,
     placement: Placement,
-    depths: Sequence[int] | None,
+    depths: Sequence[Depth] | None,
     *,
     model_arguments: Mapping[str, Any] | None = None,
     image_size: tuple[int, int] | None = None,
@@ -223,7 +224,7 @@ def evaluate_subject(
     limit: int | None = None,
     world: World = SINGLE,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[int | None, Score]:
+) -> dict[Depth | None, Score]:
     """Return the score of every model of a subject on the validation images, in one pass.
 
     Classes are matched by name. Raises InputError when the subject knows other classes than the data.
@@ -247,7 +248,7 @@ def evaluate_subject(
         raise InputError(
             f"the model's classes are not those of {data.name}: {error}", field=("path", "data"), code="mismatch"
         ) from error
-    predictors: dict[int | None, Predictor] = {depth: _told(each, subject) for depth, each in subject.predictors.items()}
+    predictors: dict[Depth | None, Predictor] = {depth: _told(each, subject) for depth, each in subject.predictors.items()}
     if order is not None:
         predictors = {depth: _in_order(predictor, order) for depth, predictor in predictors.items()}
     return evaluate(
@@ -284,13 +285,13 @@ def _told(predict: Predictor, subject: Subject) -> Predictor:
     return told
 
 
-def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequence[int]) -> Subject:
+def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequence[Depth]) -> Subject:
     """Return a learngene's descendants, which share one set of terms."""
     header = learngene.header
     elastic = ElasticViT.from_learngene(learngene).to(placement.device).eval()
     normalise = Normaliser(header.preprocessing).to(placement.device)
 
-    def at(depth: int) -> Predictor:
+    def at(depth: Depth) -> Predictor:
         def predict(pixels: Tensor) -> Tensor:
             logits: Tensor = elastic(normalise(pixels), depth)
             return logits
@@ -298,7 +299,7 @@ def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequen
         return predict
 
     architecture = header.architecture
-    predictors: dict[int | None, Predictor] = {depth: at(depth) for depth in depths}
+    predictors: dict[Depth | None, Predictor] = {architecture.simplest(depth): at(depth) for depth in depths}
     return Subject(
         "learngene",
         predictors,
@@ -322,7 +323,7 @@ def model_predictor(model: nn.Module, preprocessing: Preprocessing, placement: P
     return predict
 
 
-def _refuse_depths(depths: Sequence[int] | None, reason: str) -> None:
+def _refuse_depths(depths: Sequence[Depth] | None, reason: str) -> None:
     if depths:
         raise InputError(f"--depths is for learngenes and elastic ONNX files: {reason}", field="depths", code="conflict")
 
@@ -351,7 +352,7 @@ def _in_order(predictor: Predictor, order: tuple[int, ...]) -> Predictor:
     return predict
 
 
-def _open_export(path: Path, entry: Format | None, depths: Sequence[int] | None) -> Subject:
+def _open_export(path: Path, entry: Format | None, depths: Sequence[Depth] | None) -> Subject:
     if entry is None:
         raise InputError(
             f"{path} has a manifest beside it, and no suffix of a format that tleg writes", field="path", code="wrong-kind"
@@ -365,6 +366,11 @@ def _open_export(path: Path, entry: Format | None, depths: Sequence[int] | None)
     if not elastic:
         _refuse_depths(depths, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
 
+    if any(isinstance(depth, tuple) for depth in depths or ()):
+        raise InputError(
+            f"{path} takes a depth that is one number, not a profile of stages", field="depths", code="unsupported"
+        )
+
     def at(depth: int | None) -> Predictor:
         def predict(pixels: Tensor) -> Tensor:
             return torch.from_numpy(export.run(normalise(pixels.cpu()).numpy(), depth)).to(pixels.device)
@@ -373,7 +379,7 @@ def _open_export(path: Path, entry: Format | None, depths: Sequence[int] | None)
 
     preprocessing = export.preprocessing
     normalise = Normaliser(preprocessing)
-    chosen: Sequence[int | None] = tuple(depths or ()) if elastic else (export.depth,)
+    chosen = tuple(depth for depth in depths or () if isinstance(depth, int)) if elastic else (export.depth,)
     lineage = export.known_lineage
     return Subject(
         export.format.suffix.rpartition(".")[2],

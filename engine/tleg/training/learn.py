@@ -10,6 +10,7 @@ from tleg.data.transforms import PixelTransform, training_transform
 from tleg.errors import ArchitectureError, concerning
 from tleg.files import check_file
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Reached, SampledSize
+from tleg.learngene.profile import Depth
 from tleg.models.architecture import describe, timm_family_of
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.flops import measure
@@ -169,7 +170,7 @@ def evaluate_learngene(
     learngene: Learngene,
     data: Data,
     placement: Placement,
-    depths: Sequence[int],
+    depths: Sequence[Depth],
     *,
     workers: int = 0,
     world: World = SINGLE,
@@ -208,7 +209,7 @@ def sampled_sizes(architecture: Architecture, sizes: Sequence[tuple[int, int]]) 
 def record_scores(
     learngene: Learngene,
     data: Data,
-    scores: Mapping[int | None, Score],
+    scores: Mapping[Depth | None, Score],
     precision: Precision = "float32",
     *,
     image_size: tuple[int, int] | None = None,
@@ -225,7 +226,7 @@ def record_scores(
     images = next(iter(scores.values())).images
     top1 = {depth: round(score.top1, 2) for depth, score in scores.items() if depth is not None and score.top1 is not None}
     size = None if image_size == learngene.header.image_size else image_size
-    found = Reached(measured_on(data), images, dict(sorted(top1.items())), precision, size)
+    found = Reached.of(measured_on(data), images, top1, precision, size)
     return Learngene(learngene.header.with_measured(found, replace_others=overwrite), learngene.tensors)
 
 

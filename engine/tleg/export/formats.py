@@ -143,7 +143,6 @@ register(
         backend="tleg.export.onnx.backend:CompactBackend",
         dtypes=MappingProxyType({"learngene": PRECISIONS}),
         refusals=_NEEDS_TERMS,
-        plain=True,
         libraries=("onnx",),
         runtime=("onnxruntime",),
         opened_by="ONNX Runtime",

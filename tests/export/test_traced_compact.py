@@ -15,6 +15,7 @@ from tests.export.conftest import noise, relative_error
 from tleg.errors import ExportError
 from tleg.export.build import build_exports
 from tleg.export.onnx.float16 import can_run
+from tleg.export.onnx.traced import trace
 from tleg.export.onnx.traced_compact import write_traced_compact
 from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
@@ -164,6 +165,24 @@ def test_float16(kind: str, model: str, tmp_path: Path, run_cli: Cli) -> None:
     assert "of 65,504" in run_cli("verify", path, "--learngene", tmp_path / "it.safetensors").stdout
     (tmp_path / "it.safetensors").unlink()
     assert "only with the model" in run_cli("verify", path).stdout
+
+
+class Undecided(torch.nn.Module):
+    """What it computes depends on the values of an image, which no trace can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x: torch.Tensor = self.linear(images) if images.sum() > 0 else images
+        return x
+
+
+def test_what_cannot_be_traced_is_refused_in_one_sentence() -> None:
+    with pytest.raises(ExportError, match="cannot export this architecture: Could not guard on data-dependent") as info:
+        trace(Undecided().eval(), (3, 4, 4))
+    assert str(info.value).isprintable()
 
 
 class Odd(torch.nn.Module):

@@ -15,8 +15,8 @@ import onnx
 import torch
 from torch import nn
 
-from tleg.errors import ExportError
-from tleg.export.onnx.file import OPSET, TRACER, check_size, producer
+from tleg.errors import ExportError, first_line
+from tleg.export.onnx.file import IR_VERSION, OPSET, TRACER, check_size, producer
 
 
 def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], *, metadata: Mapping[str, str]) -> int:
@@ -48,25 +48,19 @@ def trace(model: nn.Module, input_size: tuple[int, int, int]) -> torch.onnx.ONNX
     parameter = next(model.parameters())
     # Two images: torch takes a batch of one for a constant.
     example = torch.zeros(2, *input_size, dtype=parameter.dtype, device=parameter.device)
-    try:
-        with _quietly(), _plain_attention(model):
-            program = torch.onnx.export(
-                model,
-                (example,),
-                dynamo=True,
-                external_data=False,
-                input_names=["images"],
-                output_names=["logits"],
-                dynamic_shapes=({0: "batch"},),
-                opset_version=OPSET,
-                verbose=False,
-                optimize=False,
-            )
-    except Exception as error:  # torch's exporter fails in many ways; its own report is long.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(
-            f"torch.onnx.export cannot export this architecture: {reason}", field="export", code="unsupported"
-        ) from error
+    with _exporter(), _plain_attention(model):
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            external_data=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: "batch"},),
+            opset_version=OPSET,
+            verbose=False,
+            optimize=False,
+        )
     if program is None:
         raise ExportError("torch.onnx.export cannot export this architecture", field="export", code="unsupported")
     return program
@@ -75,11 +69,12 @@ def trace(model: nn.Module, input_size: tuple[int, int, int]) -> torch.onnx.ONNX
 def optimised(program: torch.onnx.ONNXProgram) -> onnx.ModelProto:
     """Return what was traced as a model of ONNX: folded where it is constant, without what the exporter notes of every node.
 
-    That is the lines of Python behind it, with the paths of the machine that wrote the file.
+    That is the lines of Python behind it, with the paths of the machine that wrote the file. Raises ExportError.
     """
-    with _quietly():
+    with _exporter():
         program.optimize()
         content: onnx.ModelProto = program.model_proto
+    content.ir_version = IR_VERSION
     graph = content.graph
     for item in (content, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del item.metadata_props[:]
@@ -108,8 +103,8 @@ def _plain_attention(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the exporter's progress, warnings and log from the user: what fails is raised."""
+def _exporter() -> Iterator[None]:
+    """Keep the exporter's progress, warnings and log from the user: what fails is raised, as ExportError."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -120,5 +115,10 @@ def _quietly() -> Iterator[None]:
         ):
             warnings.simplefilter("ignore")
             yield
+    except Exception as error:  # torch's exporter fails in many ways; its own report is long.
+        reason = first_line(error.__cause__ or error)
+        raise ExportError(
+            f"torch.onnx.export cannot export this architecture: {reason}", field="export", code="unsupported"
+        ) from error
     finally:
         logging.disable(previous)

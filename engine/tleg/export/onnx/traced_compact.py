@@ -110,6 +110,8 @@ def _orders(nodes: Sequence[onnx.NodeProto], layers: Mapping[str, tuple[str, int
 
     layers  a learngene's name and the number of a layer, by the name of the weight
     """
+    if any(attribute.HasField("g") for node in nodes for attribute in node.attribute):
+        return {}  # A branch or a loop may use what is transposed out here as it was.
     uses: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in nodes:
         for name in node.input:

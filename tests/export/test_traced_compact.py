@@ -16,7 +16,7 @@ from tleg.errors import ExportError
 from tleg.export.build import build_exports
 from tleg.export.onnx.float16 import can_run
 from tleg.export.onnx.traced import trace
-from tleg.export.onnx.traced_compact import write_traced_compact
+from tleg.export.onnx.traced_compact import _orders, _rename, write_traced_compact
 from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
 from tleg.learngene.basis import Basis, parse_basis
@@ -208,3 +208,19 @@ def test_a_weight_that_the_graph_does_not_read_is_refused_by_name(tmp_path: Path
         write_traced_compact(tmp_path / "odd.onnx", model, architecture, Basis(), tensors, 2, metadata={})
     assert (info.value.field, info.value.code) == ("export", "unsupported")
     assert not any(tmp_path.iterdir())
+
+
+def test_names_inside_of_branches_are_new_too_and_nothing_is_transposed_around_them() -> None:
+    add = onnx.helper.make_node("Add", ["blocks.0.weight", "x"], ["sum"])
+    branch = onnx.helper.make_graph([add], "branch", [], [])
+    nodes = [
+        onnx.helper.make_node("Transpose", ["blocks.0.weight"], ["turned"], perm=[1, 0]),
+        onnx.helper.make_node("If", ["condition"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    layers = {"blocks.0.weight": ("blocks.weight", 0)}
+    assert _orders(nodes[:1], layers) == {"blocks.weight": [1, 0]}
+    assert _orders(nodes, layers) == {}
+    assert _orders([nodes[0], add], layers) == {}
+    _rename(nodes, {"blocks.0.weight": "made"})
+    assert nodes[0].input == ["made"]
+    assert [attribute.g.node[0].input[0] for attribute in nodes[1].attribute] == ["made", "made"]

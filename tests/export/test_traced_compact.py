@@ -1,5 +1,6 @@
 """Compact ONNX of what PyTorch traces: Swin, ConvNeXt, BEiT and a ViT that is not plain."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from PIL import Image
 
 from tests.conftest import CommandResult
 from tests.export.conftest import noise, relative_error
@@ -165,6 +167,20 @@ def test_float16(kind: str, model: str, tmp_path: Path, run_cli: Cli) -> None:
     assert "of 65,504" in run_cli("verify", path, "--learngene", tmp_path / "it.safetensors").stdout
     (tmp_path / "it.safetensors").unlink()
     assert "only with the model" in run_cli("verify", path).stdout
+
+
+def test_it_is_evaluated_as_its_learngene_is(tiny_learngene: Any, tmp_path: Path, run_cli: Cli) -> None:
+    names = ("a", "b", "c")
+    learngene = tiny_learngene("beit_base_patch16_224", num_classes=3, classes=names)
+    for index, name in enumerate(names):
+        (tmp_path / "data" / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32), (80 * index, 90, 200 - 20 * index)).save(tmp_path / "data" / "val" / name / "it.png")
+    found = []
+    for path, depths in ((build(learngene, tmp_path), ()), (tmp_path / "it.safetensors", ("--depths", "2"))):
+        done = run_cli("evaluate", path, "--data", tmp_path / "data", "--device", "cpu", *depths, "--json")
+        (result,) = json.loads(done.stdout)["results"]
+        found.append((result["top1"], pytest.approx(result["loss"], rel=1e-4)))
+    assert found[0] == found[1]
 
 
 class Undecided(torch.nn.Module):

@@ -3,7 +3,17 @@
 import subprocess
 import sys
 
-NAMES = ("expansion", "startup", "auxiliary", "training", "threads", "export", "workbench", "workbench_curve")
+NAMES = (
+    "expansion",
+    "startup",
+    "auxiliary",
+    "training",
+    "threads",
+    "export",
+    "traced_export",
+    "workbench",
+    "workbench_curve",
+)
 
 
 def main() -> None:

@@ -123,7 +123,7 @@ def measure_sizes(learngene: Learngene, writers: Writers, folder: Path) -> dict[
 
 def measure_latency(paths: Mapping[str, Path], batch: int, runs: int) -> dict[str, dict[str, float]]:
     """Median CPU milliseconds of each file by name, and its ratio to the first one's."""
-    sessions = {name: _open(path) for name, path in paths.items()}
+    sessions = {name: open_session(path) for name, path in paths.items()}
     images = np.random.default_rng(batch).standard_normal((batch, 3, 224, 224), dtype=np.float32)
     milliseconds: dict[str, list[float]] = {name: [] for name in paths}
     for turn in range(runs + 2):
@@ -138,7 +138,8 @@ def measure_latency(paths: Mapping[str, Path], batch: int, runs: int) -> dict[st
     return {name: {"milliseconds": value, "ratio": value / first} for name, value in medians.items()}
 
 
-def _open(path: Path) -> Any:
+def open_session(path: Path) -> Any:
+    """Open a file in ONNX Runtime, for one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4

@@ -115,3 +115,11 @@ def test_mimetic_needs_sines_and_cosines_of_two_directions(tiny_learngene: Any) 
 def test_an_unknown_baseline_is_refused(tiny_learngene: Any) -> None:
     with pytest.raises(InputError, match=r"unknown init 'mimetc': choose .* Did you mean 'mimetic'"):
         baseline(tiny_learngene(), 3, "mimetc", num_classes=7)
+
+
+def test_all_that_is_no_parameter_is_in_float16_too(tiny_learngene: Any) -> None:
+    """BEiT adds zeros for the bias of keys to biases of queries and values."""
+    model = tiny_learngene("beit_base_patch16_224").expand(2, dtype="float16")
+    assert {value.dtype for value in (*model.parameters(), *model.buffers())} == {torch.float16, torch.int64}
+    with torch.inference_mode():
+        assert model(torch.zeros(1, 3, 32, 32, dtype=torch.float16)).dtype == torch.float16

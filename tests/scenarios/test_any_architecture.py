@@ -72,8 +72,8 @@ def check(name: str, folder: Path) -> None:
         cost = header.cost.at(depth)
         assert cost.parameters == sum(value.numel() for value in descendant.parameters())
         assert cost.macs == count_macs(descendant, images[:1])[""]
-    built = build_exports(BuildRequest(str(path), ("pytorch", "onnx"), DEPTHS, folder / "exports"))
-    assert len(built) == 2 * len(DEPTHS)
+    built = build_exports(BuildRequest(str(path), ("pytorch", "onnx", "onnx-compact"), DEPTHS, folder / "exports"))
+    assert len(built) == 3 * len(DEPTHS)
     for item in built:
         assert item.manifest.verification is not None
         assert item.manifest.verification.relative_error < 1e-5

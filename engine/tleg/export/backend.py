@@ -18,7 +18,7 @@ from tleg.export.formats import Format, Precision
 from tleg.export.manifest import Lineage, manifest_path, read_manifest
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one, torch_runner
 from tleg.learngene.basis import Basis
-from tleg.learngene.header import Layout, LearngeneHeader, Preprocessing, Structure
+from tleg.learngene.header import Architecture, Layout, LearngeneHeader, Preprocessing, Structure
 
 Array = NDArray[Any]
 
@@ -36,6 +36,7 @@ class Source(ABC):
     classes        names in the order of the logits; empty when unknown
     basis          by which `tensors` make the layers of any depth; None for a model whose layers have weights of their own
     libraries      packages that had a part in loading it
+    architecture   whose family says where the terms belong; None for a model whose layers have weights of their own
     """
 
     structure: Structure | None
@@ -47,6 +48,7 @@ class Source(ABC):
     classes: tuple[str, ...]
     basis: Basis | None
     libraries: tuple[str, ...]
+    architecture: Architecture | None = None
 
     @abstractmethod
     def lineage(self, depth: int | None) -> Lineage:

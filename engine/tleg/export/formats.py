@@ -35,7 +35,7 @@ class Format:
     dtypes       number types, by what it is made from; what is left out it cannot be made from
     refusals     why not, by what it would be made from; '{name}' is the format's and '{path}' the source's
     every_depth  whether one export holds every depth, so that it needs none
-    plain        whether it takes plain ViTs alone, which the graph writer knows
+    plain        why it takes plain ViTs alone, which the graph writer knows; '' where it takes others as well
     is_folder    whether it is a folder, which holds its own manifest, or a file beside which that lies
     libraries    packages that write it, besides numpy and safetensors
     runtime      packages that run it when it is checked
@@ -51,7 +51,7 @@ class Format:
     )
     refusals: Mapping[SourceKind, str] = field(default_factory=lambda: MappingProxyType({}))
     every_depth: bool = False
-    plain: bool = False
+    plain: str = ""
     is_folder: bool = False
     libraries: tuple[str, ...] = ()
     runtime: tuple[str, ...] = ()
@@ -153,7 +153,6 @@ register(
         backend="tleg.export.onnx.backend:CompactBackend",
         dtypes=MappingProxyType({"learngene": PRECISIONS}),
         refusals=_NEEDS_TERMS,
-        plain=True,
         libraries=("onnx",),
         runtime=("onnxruntime",),
         opened_by="ONNX Runtime",
@@ -168,7 +167,7 @@ register(
         dtypes=MappingProxyType({"learngene": PRECISIONS}),
         refusals=_NEEDS_TERMS,
         every_depth=True,
-        plain=True,
+        plain="it holds one graph for a layer of any depth, where PyTorch traces the layers of others one by one",
         libraries=("onnx",),
         runtime=("onnxruntime",),
         opened_by="ONNX Runtime",

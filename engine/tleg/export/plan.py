@@ -201,8 +201,8 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
     if export.format.plain and plan.architecture.structure is None:
         others = either((each.name for each in files_first() if not each.plain), "and")
         raise ArchitectureError(
-            f"'{plan.architecture.name}' is not a plain ViT, so --export {export.format.name} cannot write it; "
-            f"--export {others} can",
+            f"'{plan.architecture.name}' is not a plain ViT, and --export {export.format.name} takes no other: "
+            f"{export.format.plain}; --export {others} can write it",
             field="export",
         )
     backend_of(export.format).check_descendant(

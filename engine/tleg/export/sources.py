@@ -52,6 +52,7 @@ class LearngeneSource(Source):
             classes=plan.classes,
             basis=plan.header.basis,
             libraries=_ALWAYS,
+            architecture=plan.architecture,
         )
 
     def lineage(self, depth: int | None) -> Lineage:

@@ -65,6 +65,8 @@ def expand(
         raise FileFormatError(f"the learngene does not fit its architecture: {_one_line(error)}") from error
     for parameter in model.parameters():
         parameter.requires_grad_(True)
+    if dtype == "float16":
+        model.half()  # What is no parameter, such as the zeros that stand for a bias of keys.
     return model.eval()
 
 

@@ -37,6 +37,11 @@ def test_every_kind_of_the_engine_is_offered() -> None:
     assert set(open_source(NAME).kinds) == set(FORMATS)
 
 
+def test_elastic_files_alone_are_for_plain_vits(tiny_learngene: Any, tmp_path: Path) -> None:
+    tiny_learngene("beit_base_patch16_224").save(tmp_path / "beit.safetensors")
+    assert open_source(str(tmp_path / "beit.safetensors")).kinds == ("onnx", "onnx-compact", "pytorch")
+
+
 def test_the_words_leave_out_what_is_the_default() -> None:
     source = open_source(NAME)
     assert read_answers(source, Answers(("onnx",), "8", classes="10")).words == (

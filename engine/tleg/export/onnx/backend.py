@@ -1,4 +1,4 @@
-"""The ONNX formats. Plain ViTs go through the graph writer; all else, which 'onnx' alone takes, is traced by PyTorch."""
+"""The ONNX formats. Plain ViTs go through the graph writer; all else is traced by PyTorch, but for 'onnx-elastic'."""
 
 from pathlib import Path
 
@@ -15,6 +15,10 @@ class OnnxBackend(Backend):
     """One ONNX file, run by ONNX Runtime."""
 
     needs_model = "what PyTorch traced runs in float16 arithmetic only with the model that it was made from"
+
+    def libraries(self, source: Source) -> tuple[str, ...]:
+        """Packages that had a part in writing a file."""
+        return (*super().libraries(source), *(("torch", "timm") if source.structure is None else ()))
 
     def open(self, path: Path) -> OpenExport:
         """Open a file; which of the ONNX formats it is of, its metadata says. Raises InputError, FileFormatError."""
@@ -60,10 +64,6 @@ class PlainBackend(OnnxBackend):
         assert depth is not None
         check_size(header.cost.at(depth).parameters * BYTES_OF[precision])
 
-    def libraries(self, source: Source) -> tuple[str, ...]:
-        """Packages that had a part in writing a file."""
-        return (*super().libraries(source), *(("torch", "timm") if source.structure is None else ()))
-
     def write(self, path: Path, source: Source, depth: int | None) -> None:
         """Write a file. Raises ExportError, OSError."""
         metadata = self.metadata(source, depth)
@@ -90,21 +90,28 @@ class CompactBackend(OnnxBackend):
 
     def write(self, path: Path, source: Source, depth: int | None) -> None:
         """Write a file. Raises ExportError, OSError."""
-        from tleg.export.onnx.compact import write_compact
-
-        assert source.structure is not None
         assert source.basis is not None
         assert depth is not None
-        write_compact(
-            path,
-            source.structure,
-            source.basis,
-            source.tensors(),
-            depth,
-            layout=source.layout,
-            precision=source.precision,
-            metadata=self.metadata(source, depth),
-        )
+        tensors, basis, metadata = source.tensors(), source.basis, self.metadata(source, depth)
+        if source.structure is None:
+            from tleg.export.onnx.traced_compact import write_traced_compact
+
+            assert source.architecture is not None, "what has terms is of a family"
+            write_traced_compact(
+                path,
+                source.model(depth),
+                source.architecture,
+                basis,
+                tensors,
+                depth,
+                precision=source.precision,
+                metadata=metadata,
+            )
+            return
+        from tleg.export.onnx.compact import write_compact
+
+        structure, layout, precision = source.structure, source.layout, source.precision
+        write_compact(path, structure, basis, tensors, depth, layout=layout, precision=precision, metadata=metadata)
 
 
 class ElasticBackend(OnnxBackend):

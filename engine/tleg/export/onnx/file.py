@@ -24,6 +24,7 @@ Values = NDArray[Any]
 OPSET: Final = 20  # The first with Gelu; in ONNX Runtime since 1.17.
 IR_VERSION: Final = 9  # What opset 20 came with.
 MAX_BYTES: Final = 2**31 - 1  # Protobuf's limit of one message.
+TRACER: Final = "torch"  # What makes the graphs that tleg does not write itself.
 
 # Protobuf: field number << 3 | wire type 2 (length, then bytes).
 _MODEL_GRAPH: Final = b"\x3a"
@@ -44,19 +45,24 @@ class _Tensor:
 
 
 def write_model(
-    path: Path, graph: "onnx.GraphProto", initializers: Mapping[str, Values], metadata: Mapping[str, str]
+    path: Path,
+    graph: "onnx.GraphProto",
+    initializers: Mapping[str, Values],
+    metadata: Mapping[str, str],
+    *libraries: str,
 ) -> int:
     """Write one ONNX file and return its size in bytes.
 
     graph         nodes, inputs and outputs, without the initializers
     initializers  by name, of any numeric type that ONNX knows
     metadata      texts for the model's metadata_props
+    libraries     packages that made the graph, besides tleg
 
     Raises ExportError when the file would exceed 2 GB, OSError when the disk refuses.
     """
     import onnx  # Here, because the limits of a file are asked for by exports to PyTorch as well.
 
-    model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="tleg", producer_version=versions("tleg")["tleg"])
+    model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="tleg", producer_version=producer(*libraries))
     model.opset_import.add(domain="", version=OPSET)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
@@ -74,6 +80,17 @@ def write_model(
             file.write(_GRAPH_INITIALIZER + _varint(tensor.size) + tensor.start)
             file.write(tensor.values.reshape(-1).view(np.uint8).data)
     return total
+
+
+def producer(*libraries: str) -> str:
+    """What a file says of the versions that wrote it: tleg's, and those of packages that had a part in its graph."""
+    known = versions("tleg", *libraries)
+    return ", ".join([known["tleg"], *(f"{name} {known[name]}" for name in libraries)])
+
+
+def is_traced(model: "onnx.ModelProto") -> bool:
+    """Whether PyTorch made the graph of a file that tleg wrote."""
+    return f", {TRACER} " in model.producer_version
 
 
 def check_size(size: int) -> None:

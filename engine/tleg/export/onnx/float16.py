@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tleg.export.onnx.file import is_traced
 from tleg.export.runners import Runner, Watch
 from tleg.models.float16 import LARGEST, ROUNDED_TO_INFINITY
 
@@ -46,8 +47,8 @@ _BODY: Final = "layer."  # Begins the names of values in the body of an elastic 
 
 
 def can_run(model: "onnx.ModelProto") -> bool:
-    """Whether a file holds nothing but operators of the graph writer."""
-    return {node.op_type for node in model.graph.node} <= OPERATORS
+    """Whether a file is one of the graph writer's, and holds nothing but operators that it uses."""
+    return not is_traced(model) and {node.op_type for node in model.graph.node} <= OPERATORS
 
 
 def load(path: Path) -> "onnx.ModelProto":

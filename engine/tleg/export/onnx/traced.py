@@ -15,9 +15,8 @@ import onnx
 import torch
 from torch import nn
 
-from tleg.errors import ExportError
-from tleg.export.onnx.file import OPSET, check_size
-from tleg.versions import versions
+from tleg.errors import ExportError, first_line
+from tleg.export.onnx.file import IR_VERSION, OPSET, TRACER, check_size, producer
 
 
 def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], *, metadata: Mapping[str, str]) -> int:
@@ -29,46 +28,61 @@ def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], 
     Its input is 'images' (batch, C, H, W) of the model's dtype, its output 'logits' (batch, classes), with a batch of any
     size. Raises ExportError when torch cannot export the model or the file would exceed 2 GB, OSError when the disk refuses.
     """
-    import onnxscript  # noqa: F401, here, because the exporter would say no more of a broken one than that it failed.
-
-    parameter = next(model.parameters())
-    # Two images: torch takes a batch of one for a constant.
-    example = torch.zeros(2, *input_size, dtype=parameter.dtype, device=parameter.device)
     check_size(sum(value.nbytes for value in model.state_dict().values()))
-    try:
-        with _quietly(), _plain_attention(model):
-            program = torch.onnx.export(
-                model,
-                (example,),
-                dynamo=True,
-                external_data=False,
-                input_names=["images"],
-                output_names=["logits"],
-                dynamic_shapes=({0: "batch"},),
-                opset_version=OPSET,
-                verbose=False,
-            )
-    except Exception as error:  # torch's exporter fails in many ways; its own report is long.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(
-            f"torch.onnx.export cannot export this architecture: {reason}", field="export", code="unsupported"
-        ) from error
-    if program is None:
-        raise ExportError("torch.onnx.export cannot export this architecture", field="export", code="unsupported")
-    content: onnx.ModelProto = program.model_proto
-    content.producer_name, content.producer_version = "tleg", f"{versions('tleg')['tleg']}, torch {torch.__version__}"
+    content = optimised(trace(model, input_size))
+    content.producer_name, content.producer_version = "tleg", producer(TRACER)
     onnx.helper.set_model_props(content, dict(metadata))
-    _name_batch(content)
     serialised = content.SerializeToString()
     check_size(len(serialised))
     path.write_bytes(serialised)
     return len(serialised)
 
 
-def _name_batch(model: onnx.ModelProto) -> None:
-    """Call the first axis of the output as that of the input, whatever the tracer made of it."""
-    for value in (*model.graph.input, *model.graph.output):
+def trace(model: nn.Module, input_size: tuple[int, int, int]) -> torch.onnx.ONNXProgram:
+    """Trace a model in eval mode, as it is: each of its parameters is an initializer under its own name.
+
+    Raises ExportError when torch cannot export the model.
+    """
+    import onnxscript  # noqa: F401, here, because the exporter would say no more of a broken one than that it failed.
+
+    parameter = next(model.parameters())
+    # Two images: torch takes a batch of one for a constant.
+    example = torch.zeros(2, *input_size, dtype=parameter.dtype, device=parameter.device)
+    with _exporter(), _plain_attention(model):
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            external_data=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: "batch"},),
+            opset_version=OPSET,
+            verbose=False,
+            optimize=False,
+        )
+    if program is None:
+        raise ExportError("torch.onnx.export cannot export this architecture", field="export", code="unsupported")
+    return program
+
+
+def optimised(program: torch.onnx.ONNXProgram) -> onnx.ModelProto:
+    """Return what was traced as a model of ONNX: folded where it is constant, without what the exporter notes of every node.
+
+    That is the lines of Python behind it, with the paths of the machine that wrote the file. Raises ExportError.
+    """
+    with _exporter():
+        program.optimize()
+        content: onnx.ModelProto = program.model_proto
+    content.ir_version = IR_VERSION
+    graph = content.graph
+    for item in (content, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    # Call the first axis of the output as that of the input, whatever the tracer made of it.
+    for value in (*graph.input[:1], *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return content
 
 
 @contextlib.contextmanager
@@ -89,8 +103,8 @@ def _plain_attention(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the exporter's progress, warnings and log from the user: what fails is raised."""
+def _exporter() -> Iterator[None]:
+    """Keep the exporter's progress, warnings and log from the user: what fails is raised, as ExportError."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -101,5 +115,10 @@ def _quietly() -> Iterator[None]:
         ):
             warnings.simplefilter("ignore")
             yield
+    except Exception as error:  # torch's exporter fails in many ways; its own report is long.
+        reason = first_line(error.__cause__ or error)
+        raise ExportError(
+            f"torch.onnx.export cannot export this architecture: {reason}", field="export", code="unsupported"
+        ) from error
     finally:
         logging.disable(previous)

@@ -139,6 +139,8 @@ def expand(
 ) -> "VisionTransformer":
     """Return the descendant of a depth: a plain timm model in eval mode, whose parameters can be trained.
 
+    depth        a number, or a profile, the blocks of every stage, as in (2, 2, 6, 2)
+
     layout       'auxiliary' normalises, then pools, as the auxiliary model did; 'official' pools, then normalises
     num_classes  another number than the learngene's gives a new head: weights normal with std 0.01, drawn with `seed`,
                  bias zero
@@ -158,7 +160,7 @@ def expand(
 
 def build(
     path_or_name: Name = DEFAULT_LEARNGENE,
-    depths: Sequence[int] = (),
+    depths: "Sequence[Depth]" = (),
     exports: Sequence[str] = ("pytorch",),
     output: Name = "exports",
     *,
@@ -173,7 +175,8 @@ def build(
 ) -> "tuple[BuiltExport, ...]":
     """Export descendants of a learngene, or the model of a folder that timm loads, each with a manifest.
 
-    depths       of the descendants; a format that holds every depth, and a folder, need none
+    depths       of the descendants: numbers, or profiles, the blocks of every stage, as in (2, 2, 6, 2); a format that
+                 holds every depth, and a folder, need none
     exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic'
     output       the folder for the exports; made when it is missing
     dtype        'float32' or 'float16'

@@ -162,7 +162,7 @@ def test_from_python() -> None:
     learngene = make_learngene()
     assert learngene.at_image_size((32, 32)) is learngene
     model = tleg.expand(learngene, 2, image_size=(48, 64))
-    assert model.patch_embed.img_size == (48, 64)  # type: ignore[union-attr]
+    assert model.patch_embed.img_size == (48, 64)
     rows = tleg.preview(learngene, [2], image_sizes=[32, "64", (64, 32)]).rows
     assert [row.image_size for row in rows] == [(32, 32), (64, 64), (64, 32)]
     assert rows[0].cost.macs < rows[2].cost.macs < rows[1].cost.macs

@@ -14,6 +14,7 @@ from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.formats import PRECISIONS, Format
 from tleg.export.runners import model_runner
 from tleg.learngene.header import Preprocessing
+from tleg.learngene.profile import Depth
 from tleg.serialize import decode, encode
 
 NPZ = Format(
@@ -43,7 +44,7 @@ class NpzBackend(Backend):
     def _file(self, path: Path) -> Path:
         return path / "weights.npz" if self.format.is_folder else path
 
-    def write(self, path: Path, source: Source, depth: int | None) -> None:
+    def write(self, path: Path, source: Source, depth: Depth | None) -> None:
         model = source.lineage(depth).model
         about = {
             "depth": model.depth,

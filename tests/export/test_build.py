@@ -178,7 +178,7 @@ def test_progress(learngene_file: Path, tmp_path: Path) -> None:
         (["--depth", "-1"], "depth -1 is out of range"),
         (["--depth", "1000000000"], "out of range"),
         (["--depth", "8", "--depth", "0"], "depth 0 is out of range"),
-        (["--depth", "x"], "--depth"),
+        (["--depth", "x"], "cannot read 'x' as a depth"),
         ([], "no depth was given"),
         (["--depth", "2", "--export", "onx"], "Did you mean 'onnx'?"),
         (["--depth", "2", "--dtype", "flaot16"], "Did you mean 'float16'?"),

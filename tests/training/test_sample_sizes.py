@@ -91,6 +91,7 @@ def test_the_auxiliary_computes_at_a_size_what_the_resampled_learngene_does(
     # And the position embedding learns from it.
     logits.sum().backward()
     if "pos_embed" not in arguments:
+        assert model.vit.pos_embed is not None
         gradient = model.vit.pos_embed.grad
         assert gradient is not None
         assert gradient.abs().sum() > 0

@@ -208,8 +208,7 @@ def _combine(
     kind: Kind, values: Mapping[str, Any], missing: tuple[str, ...], problems: dict[str, str]
 ) -> TrainingRecipe | None:
     """The recipe, names standing for what is missing; or the contradictions, each at the field that it is about."""
-    options = {each.name: each for each in options_of(RECIPES[kind])}
-    complete = {**values, **{name: 1 if options[name].kind is int else "?" for name in missing}}
+    complete = {**values, **{name: "1" if name == "depth" else "?" for name in missing}}
     found = find_problems(kind, complete)
     problems.update({name: explained(error) for name, error in found.items()})
     return None if found else from_values(kind, complete)

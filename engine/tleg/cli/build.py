@@ -9,9 +9,10 @@ import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
-from tleg.errors import VerificationError
+from tleg.errors import VerificationError, concerning
 from tleg.export.formats import FORMATS, either
 from tleg.learngene.header import MAX_CLASSES
+from tleg.learngene.profile import Depth, format_depth, parse_depth
 from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.serialize import to_plain
@@ -29,7 +30,9 @@ DEFAULT: Final = "pytorch"
 class BuildOptions:
     """What is built."""
 
-    depth: tuple[int, ...] = option((), help="Depth of a descendant; may be given several times.", metavar="N")
+    depth: tuple[str, ...] = option(
+        (), help="Depth of a descendant, or the blocks of every stage; may be given several times.", metavar="N|N-N-N-N"
+    )
     export: tuple[str, ...] = option(
         (),
         help=f"{either(FORMATS)}; may be given several times. Without it: {DEFAULT}.",
@@ -90,9 +93,11 @@ def build(
     """Build descendants of a learngene and export them."""
     from tleg import api
 
+    with concerning("depth"):
+        depths = tuple(map(parse_depth, options.depth))
     results = api.build(
         learngene,
-        options.depth,
+        depths,
         options.export or (DEFAULT,),
         options.output,
         dtype=options.dtype,
@@ -127,7 +132,7 @@ def _tell_jsonl(step: "BuildStep") -> None:
         {
             "stage": step.stage,
             "kind": None if export is None else export.format.name,
-            "depth": None if export is None else export.depth,
+            "depth": None if export is None else _depth(export.depth),
             "path": None if export is None else str(export.target),
             "index": step.index,
             "count": step.count,
@@ -143,12 +148,23 @@ def _write_line(document: dict[str, Any]) -> None:
 
 def _figures(item: "BuiltExport") -> str:
     """The figures of an export in one line."""
-    depth, record = item.manifest.model.depth, item.manifest.file
-    parts = [f"depth {depth}"] if depth is not None else ["every depth"] if FORMATS[record.kind].every_depth else []
+    depth, record = _depth_of(item), item.manifest.file
+    every = ["every depth"] if FORMATS[record.kind].every_depth else []
+    parts = every if depth is None else [f"depth {format_depth(depth)}"]
     parts.append(format_bytes(record.bytes))
     verification = item.manifest.verification
     parts.append("not verified" if verification is None else str(verification))
     return ", ".join(parts)
+
+
+def _depth_of(item: "BuiltExport") -> Depth | None:
+    manifest = item.manifest
+    return manifest.model.depth if manifest.descendant is None else manifest.descendant.expands_to
+
+
+def _depth(depth: Depth | None) -> int | str | None:
+    """A depth as JSON has it: a profile is a text."""
+    return format_depth(depth) if isinstance(depth, tuple) else depth
 
 
 def _document(item: "BuiltExport") -> dict[str, Any]:
@@ -157,7 +173,7 @@ def _document(item: "BuiltExport") -> dict[str, Any]:
     manifest = item.manifest
     return {
         "kind": manifest.file.kind,
-        "depth": manifest.model.depth,
+        "depth": _depth(_depth_of(item)),
         "path": str(item.path),
         "manifest": str(item.manifest_path),
         "bytes": manifest.file.bytes,

@@ -10,6 +10,7 @@ import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
+from tleg.learngene.profile import Depth, format_depth
 from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.terminal import is_interactive, say, write, write_json
@@ -35,7 +36,12 @@ _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 class PreviewOptions:
     """Which depths, judged by which budget."""
 
-    depths: str = option("1-24", help="Which depths: 8, 1-24 or 4,6,8-12.")
+    depths: str = option("1-24", help="Which depths: 8, 1-24 or 4,6,8-12; of several stages also 2-2-6-2.")
+    profiles: str = option(
+        "elastic",
+        help="Of several stages: elastic takes the others as trained, all scales every stage with the depth.",
+        choices=("elastic", "all"),
+    )
     max_params: str | None = option(None, help="Most parameters, such as 20M.", metavar="COUNT")
     max_macs: str | None = option(None, help='Most MACs for one image, such as 3G (papers say "FLOPs").', metavar="COUNT")
     max_size: str | None = option(None, help="Largest float32 weights, such as 50MB.", metavar="SIZE")
@@ -80,13 +86,14 @@ def preview(
     """
     from tleg.api import headers_at, path_of
     from tleg.errors import InputError, TlegError, concerning
-    from tleg.learngene.basis import parse_depths
     from tleg.learngene.container import read_file
     from tleg.learngene.preview import preview as make_preview
+    from tleg.learngene.preview import scaled
+    from tleg.learngene.profile import parse_profiles
 
     budget = _read_budget(options)
     with concerning("depths"):
-        chosen = parse_depths(options.depths)
+        chosen = parse_profiles(options.depths)
     if options.pick and not budget.limited:
         raise InputError(
             f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}", field="pick", code="missing"
@@ -94,13 +101,15 @@ def preview(
     with concerning("learngene"):
         file = read_file(path_of(learngene, "learngene"))
         headers = headers_at(file.header, (options.image_size or "").split(",") if options.image_size is not None else ())
+        if options.profiles == "all":
+            chosen = scaled(file.header, chosen)
     result = make_preview(headers, chosen, budget, options.batch)
     if options.pick:
         if result.choice is None:
             over = (_LIMITS[name][0].removeprefix("--") for name in result.rows[0].exceeds)
             raise TlegError(_none_fits(result), field=tuple(over), code="out-of-range")
         sized = f" {format_image_size(result.choice.image_size)}" if result.sized else ""
-        write(f"{result.choice.depth}{sized}")
+        write(f"{format_depth(result.choice.depth)}{sized}")
     elif as_json:
         write_json(_document(file, headers, result))
     else:
@@ -135,9 +144,14 @@ def _none_fits(result: "Preview") -> str:
     return f"no depth fits: {_place(shallowest, result)} takes {', '.join(reasons)}"
 
 
+def _depth(depth: Depth) -> int | str:
+    """A depth as JSON has it: a profile is a text."""
+    return format_depth(depth) if isinstance(depth, tuple) else depth
+
+
 def _place(row: "PreviewRow", result: "Preview") -> str:
     """What a row is of: its depth, and its size where there are several."""
-    return f"depth {row.depth}" + (f" at {format_image_size(row.image_size)} pixels" if result.sized else "")
+    return f"depth {format_depth(row.depth)}" + (f" at {format_image_size(row.image_size)} pixels" if result.sized else "")
 
 
 def _document(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", result: "Preview") -> dict[str, Any]:
@@ -155,11 +169,11 @@ def _document(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", resul
         else {"data": reached.data, "images": reached.images, "precision": reached.precision},
         "batch": result.batch,
         "budget": limits or None,
-        "deepest": result.deepest.depth if result.deepest else None,
-        "choice": None if choice is None else {"depth": choice.depth, "image_size": list(choice.image_size)},
+        "deepest": _depth(result.deepest.depth) if result.deepest else None,
+        "choice": None if choice is None else {"depth": _depth(choice.depth), "image_size": list(choice.image_size)},
         "depths": [
             {
-                "depth": row.depth,
+                "depth": _depth(row.depth),
                 "image_size": list(row.image_size),
                 "parameters": row.cost.parameters,
                 "macs": row.cost.macs,
@@ -207,7 +221,7 @@ def _chosen(result: "Preview") -> str:
     if choice is None:
         return _none_fits(result)
     if not result.sized:
-        return f"deepest that fits: {choice.depth}"
+        return f"deepest that fits: {format_depth(choice.depth)}"
     why = "the largest, because no accuracy is known" if choice.top1 is None else f"{choice.top1:.2f} %"
     return f"best that fits: {_place(choice, result)} ({why})"
 
@@ -220,7 +234,7 @@ def _cells(row: "PreviewRow", result: "Preview") -> tuple[str, ...]:
     cost = row.cost
     return (
         *((format_image_size(row.image_size),) if result.sized else ()),
-        str(row.depth),
+        format_depth(row.depth),
         format_count(cost.parameters),
         f"{cost.macs / 1e9:.{result.gmacs_decimals}f}",
         format_bytes(cost.size),

@@ -19,6 +19,7 @@ from tleg.export.manifest import Lineage, manifest_path, read_manifest
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one, torch_runner
 from tleg.learngene.basis import Basis
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader, Preprocessing, Structure
+from tleg.learngene.profile import Depth
 
 Array = NDArray[Any]
 
@@ -51,7 +52,7 @@ class Source(ABC):
     architecture: Architecture | None = None
 
     @abstractmethod
-    def lineage(self, depth: int | None) -> Lineage:
+    def lineage(self, depth: Depth | None) -> Lineage:
         """Where an export's weights come from."""
 
     @abstractmethod
@@ -59,15 +60,15 @@ class Source(ABC):
         """Weights in float32, in the auxiliary layout: stem, head and stacks of terms (K, *parameter), or a model's own."""
 
     @abstractmethod
-    def state(self, depth: int | None) -> Mapping[str, Array]:
+    def state(self, depth: Depth | None) -> Mapping[str, Array]:
         """All weights of the model of a depth by timm's names, in the number type of the exports. Raises ExportError."""
 
     @abstractmethod
-    def model(self, depth: int | None) -> Any:
+    def model(self, depth: Depth | None) -> Any:
         """The model of a depth in PyTorch, in eval mode and the number type of the exports. Raises ExportError."""
 
     @abstractmethod
-    def write_folder(self, path: Path, depth: int | None) -> None:
+    def write_folder(self, path: Path, depth: Depth | None) -> None:
         """Write the model of a depth into a folder that timm loads. Raises ExportError, OSError."""
 
 
@@ -88,7 +89,7 @@ class OpenExport:
 
     path: Path
     format: Format
-    depth: int | None
+    depth: Depth | None
     num_classes: int
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
@@ -97,7 +98,7 @@ class OpenExport:
     classes: tuple[str, ...] = ()
     lineage: Lineage | None = None
 
-    def run(self, images: Array, depth: int | None = None) -> NDArray[np.float32]:
+    def run(self, images: Array, depth: Depth | None = None) -> NDArray[np.float32]:
         """Return the logits of normalised images: (batch, C, H, W) -> (batch, classes), float32.
 
         depth  of an export that holds every depth; others have one of their own
@@ -125,7 +126,7 @@ class Backend(ABC):
         self.format = entry
 
     @abstractmethod
-    def write(self, path: Path, source: Source, depth: int | None) -> None:
+    def write(self, path: Path, source: Source, depth: Depth | None) -> None:
         """Write an export's file, or into its folder; depth None is every depth, or a model as it is.
 
         Raises ExportError, OSError.
@@ -136,7 +137,7 @@ class Backend(ABC):
         """Open an export. Raises InputError, FileFormatError."""
 
     def check_descendant(  # noqa: B027  # Most formats hold any.
-        self, header: LearngeneHeader, depth: int | None, *, layout: Layout, num_classes: int, precision: Precision
+        self, header: LearngeneHeader, depth: Depth | None, *, layout: Layout, num_classes: int, precision: Precision
     ) -> None:
         """Refuse a descendant that the format cannot hold, before anything is read or written. Raises TlegError."""
 

@@ -23,6 +23,7 @@ from tleg.export.backend import backend_of
 from tleg.export.formats import Format, Precision
 from tleg.export.manifest import Comparison, DescendantRecord, FolderRecord, Range, Verification
 from tleg.export.runners import ModelSource, Runner, Watch, model_runner
+from tleg.learngene.profile import Depth, format_depth
 from tleg.models.learngene import Learngene
 from tleg.versions import versions
 
@@ -48,7 +49,7 @@ class Reference:
     models: ModelSource
     input_size: tuple[int, int, int]
     precision: Precision
-    depths: tuple[int | None, ...]
+    depths: tuple[Depth | None, ...]
 
     @property
     def runner(self) -> Runner:
@@ -56,7 +57,7 @@ class Reference:
         return model_runner(self.models)
 
 
-def learngene_reference(learngene: Learngene, descendant: DescendantRecord, depths: Sequence[int | None]) -> Reference:
+def learngene_reference(learngene: Learngene, descendant: DescendantRecord, depths: Sequence[Depth | None]) -> Reference:
     """The learngene's descendants, as references of an export."""
     name = f"the learngene's descendant in PyTorch, float32 ({_state_versions('timm', 'torch')})"
     size = learngene.header.architecture.input_size
@@ -135,7 +136,7 @@ def noise(input_size: tuple[int, int, int], batch: int) -> NDArray[np.float32]:
 
 
 def _compare(
-    depth: int | None, found: NDArray[np.float32], expected: NDArray[np.float32], arithmetic: Precision
+    depth: Depth | None, found: NDArray[np.float32], expected: NDArray[np.float32], arithmetic: Precision
 ) -> Comparison:
     if found.shape != expected.shape:
         raise VerificationError(f"the export gives logits of shape {found.shape} where {expected.shape} are expected")
@@ -148,7 +149,8 @@ def _compare(
     error = float(np.abs(found - expected).max())
     scale = float(np.abs(expected).max()) or 1.0
     agreement = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))
-    return Comparison(depth, len(found), error, error / scale, agreement, arithmetic)
+    # Of a profile the manifest names the descendant.
+    return Comparison(depth if isinstance(depth, int) else None, len(found), error, error / scale, agreement, arithmetic)
 
 
 def require_agreement(verification: Verification, precision: Precision) -> None:
@@ -163,17 +165,17 @@ def require_agreement(verification: Verification, precision: Precision) -> None:
         )
 
 
-def _at(depth: int | None) -> str:
-    return "" if depth is None else f" at depth {depth}"
+def _at(depth: Depth | None) -> str:
+    return "" if depth is None else f" at depth {format_depth(depth)}"
 
 
 def descendants(learngene: Learngene, descendant: DescendantRecord) -> ModelSource:
     """Return what gives the learngene's descendants as PyTorch's models in float32, by depth."""
     from tleg.models.descendant import expand
 
-    models: dict[int, Any] = {}
+    models: dict[Depth, Any] = {}
 
-    def at(depth: int | None) -> Any:
+    def at(depth: Depth | None) -> Any:
         assert depth is not None, "descendants have a depth"
         if depth not in models:
             models.clear()  # One at a time: an elastic export is compared at several depths.

@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeVar
 
 from tleg.errors import FileFormatError, InputError, did_you_mean
 from tleg.learngene.header import LAYOUTS, Layout
+from tleg.learngene.profile import Depth, format_depth
 from tleg.text import format_image_size
 
 Precision = Literal["float32", "float16"]
@@ -57,7 +58,7 @@ class Format:
     runtime: tuple[str, ...] = ()
     opened_by: str
 
-    def depths_of(self, depths: tuple[int, ...]) -> tuple[int | None, ...]:
+    def depths_of(self, depths: tuple[Depth, ...]) -> tuple[Depth | None, ...]:
         """The depth of each export to write, of those that were asked for; None is every depth."""
         return (None,) if self.every_depth else depths
 
@@ -75,7 +76,7 @@ class Format:
     def file_name(
         self,
         stem: str,
-        depth: int | None,
+        depth: Depth | None,
         precision: Precision = "float32",
         layout: Layout | None = None,
         image_size: tuple[int, int] | None = None,
@@ -90,7 +91,7 @@ class Format:
         """
         parts = [
             stem,
-            f"depth{depth}" if depth is not None else "",
+            f"depth{format_depth(depth)}" if depth is not None else "",
             "official" if layout == "official" else "",
             f"{format_image_size(image_size)}px" if image_size is not None else "",
             precision if precision != "float32" else "",

@@ -20,6 +20,7 @@ from tleg.files import hash_file, text_only
 from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import HeadPolicy
 from tleg.learngene.header import Layout, Preprocessing
+from tleg.learngene.profile import Depth, Profile
 from tleg.references import MANIFEST_SUFFIX
 from tleg.serialize import LEFT_OUT_WHEN_NONE, decode, encode
 
@@ -57,6 +58,7 @@ class DescendantRecord:
     head       'kept' from the learngene, or 'new'
     head_seed  of a new head's weights
     image_size  height and width of the inputs, where the learngene was resampled for others than its own
+    profile     the blocks of each stage, where others than the elastic one's are not the learngene's
     """
 
     depth: int | None
@@ -68,6 +70,12 @@ class DescendantRecord:
     basis: Basis
     rule: str
     image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    profile: Profile | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+
+    @property
+    def expands_to(self) -> Depth | None:
+        """The depth, or the profile where there is one; None in an elastic file."""
+        return self.profile or self.depth
 
 
 @dataclass(frozen=True, slots=True)

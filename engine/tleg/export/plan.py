@@ -11,11 +11,11 @@ from tleg.export.formats import FORMATS, Format, Precision, either, files_first,
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
 from tleg.export.origin import hash_weights, learngene_of, read_training
 from tleg.files import require_utf8
-from tleg.learngene.basis import check_depth
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.expansion import Head, choose_head
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader
+from tleg.learngene.profile import Depth, checked
 from tleg.models.timm_folder import TimmFolder, read_timm_folder
 from tleg.references import find
 from tleg.runs.run import name_of
@@ -40,7 +40,7 @@ class BuildRequest:
 
     learngene: str | Path
     kinds: tuple[str, ...]
-    depths: tuple[int, ...] = ()
+    depths: tuple[Depth, ...] = ()
     output: Path = Path("exports")
     precision: Precision = "float32"
     layout: Layout | None = None
@@ -56,7 +56,7 @@ class PlannedExport:
     """One export to write: its format, its depth (None where it holds every depth, and from a folder), and where it goes."""
 
     format: Format
-    depth: int | None
+    depth: Depth | None
     target: Path
 
     @property
@@ -113,10 +113,12 @@ class BuildPlan:
             learned=self.header.learned,
         )
 
-    def descendant_record(self, depth: int | None) -> DescendantRecord:
+    def descendant_record(self, depth: Depth | None) -> DescendantRecord:
         """A descendant, as manifests name it."""
+        profile = depth if isinstance(depth, tuple) else None
         return DescendantRecord(
-            depth=depth,
+            depth=depth[self.header.architecture.elastic] if isinstance(depth, tuple) else depth,
+            profile=profile,
             layout=self.layout,
             dtype=self.request.precision,
             num_classes=self.head.num_classes,
@@ -137,7 +139,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     that its format cannot hold.
     """
     with concerning("depth"):
-        depths = tuple(dict.fromkeys(check_depth(depth) for depth in request.depths))
+        depths = tuple(dict.fromkeys(checked(depth) for depth in request.depths))
     formats = chosen_formats(request)
     if not depths and not all(each.every_depth for each in formats):
         elastic = either(each.name for each in FORMATS.values() if each.every_depth)
@@ -149,6 +151,8 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     with concerning("learngene"):
         file = read_file(find(request.learngene, "learngene"))
     header, size = file.header, _other_size(request, file.header)
+    with concerning("depth"):
+        depths = tuple(dict.fromkeys(map(header.architecture.simplest, depths)))
     if size is not None:
         from tleg.models.image_size import resize_header
 
@@ -191,7 +195,7 @@ def _other_size(request: BuildRequest, header: LearngeneHeader) -> tuple[int, in
 
 
 def _planned(
-    request: BuildRequest, stem: str, entry: Format, depth: int | None, image_size: tuple[int, int] | None = None
+    request: BuildRequest, stem: str, entry: Format, depth: Depth | None, image_size: tuple[int, int] | None = None
 ) -> PlannedExport:
     name = entry.file_name(stem, depth, request.precision, request.layout, image_size)
     return PlannedExport(entry, depth, request.output / name)

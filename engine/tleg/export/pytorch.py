@@ -6,6 +6,7 @@ from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.formats import Precision
 from tleg.export.runners import ModelSource, Runner, Watch, model_runner, one_by_one, torch_runner
 from tleg.learngene.header import Layout, LearngeneHeader
+from tleg.learngene.profile import Depth
 from tleg.models.timm_folder import load_timm_folder, read_timm_folder, timm_config, weights_file
 
 
@@ -13,12 +14,12 @@ class PytorchBackend(Backend):
     """A folder with config.json and model.safetensors, as timm writes it. It names no learngene; its manifest does."""
 
     def check_descendant(
-        self, header: LearngeneHeader, depth: int | None, *, layout: Layout, num_classes: int, precision: Precision
+        self, header: LearngeneHeader, depth: Depth | None, *, layout: Layout, num_classes: int, precision: Precision
     ) -> None:
         """Refuse what timm's config.json cannot say. Raises ArchitectureError."""
         timm_config(header.architecture, depth, preprocessing=header.preprocessing, layout=layout, num_classes=num_classes)
 
-    def write(self, path: Path, source: Source, depth: int | None) -> None:
+    def write(self, path: Path, source: Source, depth: Depth | None) -> None:
         """Write into a folder. Raises ExportError, OSError."""
         source.write_folder(path, depth)
 

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import VerificationError
+from tleg.learngene.profile import Depth, format_depth
 from tleg.models.float16 import LARGEST
 
 # (depth, normalised images (batch, C, H, W)) -> logits (batch, classes), float32. The depth is None where there is none.
-Runner = Callable[[int | None, NDArray[np.float32]], NDArray[np.float32]]
+Runner = Callable[[Depth | None, NDArray[np.float32]], NDArray[np.float32]]
 # depth -> a model of timm in eval mode and float32.
-ModelSource = Callable[[int | None], Any]
+ModelSource = Callable[[Depth | None], Any]
 
 
 @dataclass(slots=True)
@@ -38,10 +39,10 @@ class Watch:
         elif peak > self.largest:
             self.largest, self.where = peak, where
 
-    def check(self, depth: int | None) -> None:
+    def check(self, depth: Depth | None) -> None:
         """Raise VerificationError when a value left the range."""
         if self.overflow is not None:
-            place = self.overflow if depth is None else f"{self.overflow} at depth {depth}"
+            place = self.overflow if depth is None else f"{self.overflow} at depth {format_depth(depth)}"
             raise VerificationError(
                 f"in float16 arithmetic {place} exceeds {LARGEST:,.0f}, the largest number of float16, which spoils the "
                 "logits; use float32",
@@ -53,7 +54,7 @@ class Watch:
 def one_by_one(runner: Runner, watch: Watch) -> Runner:
     """Return a runner that takes one image after the other, which bounds its memory, and fails where the watch does."""
 
-    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
         logits = []
         for index in range(len(images)):
             logits.append(runner(depth, images[index : index + 1]))
@@ -67,7 +68,7 @@ def model_runner(models: ModelSource) -> Runner:
     """Return what runs models, in eval mode and float32, in PyTorch."""
     import torch
 
-    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
             logits: NDArray[np.float32] = models(depth)(torch.from_numpy(images)).numpy()
         return logits
@@ -83,9 +84,9 @@ def torch_runner(models: ModelSource, watch: Watch) -> Runner:
     """
     import torch
 
-    loaded: dict[int | None, Any] = {}
+    loaded: dict[Depth | None, Any] = {}
 
-    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
         if depth not in loaded:
             loaded.clear()
             loaded[depth] = copy.deepcopy(models(depth)).half()

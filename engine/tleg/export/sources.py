@@ -19,6 +19,7 @@ from tleg.export.plan import BuildPlan, FolderPlan, PlannedExport
 from tleg.learngene.expansion import expand_tensors, new_head
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Layout, Structure
+from tleg.learngene.profile import Depth
 from tleg.learngene.structure import auxiliary_layout_name, inner_name, is_block, layer_name, parameter_shapes
 from tleg.models.float16 import check_range, to_float16
 from tleg.models.learngene import Learngene, read_tensors
@@ -55,13 +56,14 @@ class LearngeneSource(Source):
             architecture=plan.architecture,
         )
 
-    def lineage(self, depth: int | None) -> Lineage:
+    def lineage(self, depth: Depth | None) -> Lineage:
         """Where an export's weights come from."""
         return Lineage(self.plan.learngene_record(), descendant=self.plan.descendant_record(depth))
 
     def reference(self, export: PlannedExport) -> Reference:
         """What an export must compute: at its depth, or at those asked for, the auxiliary model's, and the shallowest."""
-        depths: tuple[int, ...] = tuple(sorted({1, self.plan.header.auxiliary.depth, *self.plan.request.depths}))
+        numbers = {depth for depth in self.plan.request.depths if isinstance(depth, int)}
+        depths: tuple[Depth, ...] = tuple(sorted({1, self.plan.header.auxiliary.depth, *numbers}))
         if export.depth is not None:
             depths = (export.depth,)
         return learngene_reference(self.learngene, self.plan.descendant_record(export.depth), depths)
@@ -75,7 +77,7 @@ class LearngeneSource(Source):
             tensors |= new_head(width, head.num_classes, self.plan.request.seed, classifier)
         return tensors
 
-    def state(self, depth: int | None) -> Mapping[str, Array]:
+    def state(self, depth: Depth | None) -> Mapping[str, Array]:
         """The weights of a descendant. Raises ExportError for values beyond the range of float16."""
         assert depth is not None
         state: dict[str, Any] = expand_tensors(self.tensors(), self.plan.header, depth)
@@ -83,7 +85,7 @@ class LearngeneSource(Source):
         state = {family.name_in(self.layout, name): values for name, values in state.items()}
         return _rounded(state) if self.precision == "float16" else state
 
-    def model(self, depth: int | None) -> Any:
+    def model(self, depth: Depth | None) -> Any:
         """A descendant. Raises ExportError for values beyond the range of float16."""
         from tleg.models.descendant import expand
 
@@ -97,7 +99,7 @@ class LearngeneSource(Source):
             seed=self.plan.request.seed,
         )
 
-    def write_folder(self, path: Path, depth: int | None) -> None:
+    def write_folder(self, path: Path, depth: Depth | None) -> None:
         """Write a descendant into a folder. Raises ExportError, OSError."""
         save_timm_folder(
             path,
@@ -151,7 +153,7 @@ class FolderSource(Source):
             libraries=(*_ALWAYS, "torch", "timm"),
         )
 
-    def lineage(self, depth: int | None) -> Lineage:
+    def lineage(self, depth: Depth | None) -> Lineage:
         """Where an export's weights come from."""
         folder = FolderRecord(
             name=self.plan.name,
@@ -175,11 +177,11 @@ class FolderSource(Source):
         """The model's weights, in the auxiliary layout."""
         return {auxiliary_layout_name(name): values for name, values in self._state().items()}
 
-    def state(self, depth: int | None) -> Mapping[str, Array]:
+    def state(self, depth: Depth | None) -> Mapping[str, Array]:
         """The model's weights; counters, such as those of batch norm, stay integers. Raises ExportError."""
         return _rounded(self._state()) if self.precision == "float16" else self._state()
 
-    def model(self, depth: int | None) -> Any:
+    def model(self, depth: Depth | None) -> Any:
         """The model; in float16 a copy, because the model itself stays the float32 reference. Raises ExportError."""
         if self.precision == "float32":
             return self.loaded
@@ -188,7 +190,7 @@ class FolderSource(Source):
                 check_range(name, float(values.abs().max()))
         return copy.deepcopy(self.loaded).half()
 
-    def write_folder(self, path: Path, depth: int | None) -> None:
+    def write_folder(self, path: Path, depth: Depth | None) -> None:
         """Write the folder again, with its configuration and its record of the training. Raises ExportError, OSError."""
         from safetensors.numpy import save_file
 

@@ -35,6 +35,7 @@ from tleg.export.runners import Watch
 from tleg.export.sources import folder_reference
 from tleg.files import hash_file
 from tleg.learngene.container import read_file
+from tleg.learngene.profile import Depth
 from tleg.models.learngene import Learngene, load
 from tleg.models.timm_folder import CONFIG, weights_file
 from tleg.references import find, shipped
@@ -66,7 +67,7 @@ def _learngene_reference(
     if descendant.image_size is not None:
         learngene = learngene.at_image_size(descendant.image_size)
     elastic = tuple(sorted({1, record.auxiliary_depth or 1}))
-    return learngene_reference(learngene, descendant, elastic if descendant.depth is None else (descendant.depth,))
+    return learngene_reference(learngene, descendant, elastic if descendant.expands_to is None else (descendant.expands_to,))
 
 
 def _find_learngene(path: Path, record: LearngeneRecord, given: str | Path | None) -> Learngene | None:
@@ -233,7 +234,7 @@ def _check_export(path: Path, entry: Format, given: str | Path | None) -> Report
 
 def _check_float16(export: OpenExport, named: Lineage | None) -> Check:
     """Run a float16 export, for which there is no reference at hand, in float16 arithmetic."""
-    depths: tuple[int | None, ...] = (export.depth,)
+    depths: tuple[Depth | None, ...] = (export.depth,)
     if export.format.every_depth:
         known = None if named is None or named.learngene is None else named.learngene.auxiliary_depth
         depths = (1, known or 1)

@@ -24,7 +24,7 @@ def parse_depth(text: str) -> Depth:
     """Read one depth: '8' is 8, '2-2-6-2' a profile. Raises DepthError."""
     if _PROFILE.fullmatch(text):
         return check_profile(tuple(map(int, text.split("-"))))
-    if not re.fullmatch(r"\s*\d{1,9}\s*", text, re.ASCII):
+    if not re.fullmatch(r"\s*-?\d{1,18}\s*", text, re.ASCII):
         raise DepthError(f"cannot read '{text.strip()}' as a depth: write 8, or 2-2-6-2 for a profile", code="malformed")
     return check_depth(int(text))
 

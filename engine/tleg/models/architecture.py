@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tleg.errors import ArchitectureError, closest_name, did_you_mean, first_line
 from tleg.learngene.families import family_covering, register
 from tleg.learngene.header import Architecture, Layout
-from tleg.learngene.profile import Depth, Profile, check_profile, checked
+from tleg.learngene.profile import Depth, Profile, checked
 from tleg.learngene.structure import Family
 from tleg.models.plain_vit import TimmPlainVit
 from tleg.models.timm_family import TimmFamily
@@ -119,7 +119,7 @@ def build(
     Raises DepthError, and ArchitectureError when the layout does not apply or this timm builds something else.
     """
     family = timm_family_of(architecture)
-    profile = architecture.profile(checked(depth)) if not isinstance(depth, tuple) else check_profile(depth)
+    profile = architecture.profile(checked(depth))
     context: AbstractContextManager[Any] = torch.device("meta") if device == "meta" else nullcontext()
     if num_classes is not None:
         architecture = replace(architecture, num_classes=num_classes)

@@ -20,6 +20,7 @@ from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.files import require_utf8
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture, Layout, Preprocessing
+from tleg.learngene.profile import Depth
 from tleg.serialize import decode, encode
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def save_timm_folder(
     folder: Path,
     tensors: "Mapping[str, NDArray[Any]]",
     architecture: Architecture,
-    depth: int | None,
+    depth: Depth | None,
     *,
     preprocessing: Preprocessing,
     layout: Layout = "auxiliary",
@@ -75,7 +76,7 @@ def write_timm_folder(folder: Path, tensors: "Mapping[str, NDArray[Any]]", confi
 
 def timm_config(
     architecture: Architecture,
-    depth: int | None,
+    depth: Depth | None,
     *,
     preprocessing: Preprocessing,
     layout: Layout = "auxiliary",

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, cast
 
 from tleg.errors import InputError, concerning
-from tleg.learngene.basis import PARTS, Basis, Part, check_depth, parse_basis, parse_depths
+from tleg.learngene.basis import PARTS, Basis, Part, parse_basis, parse_depths
 from tleg.learngene.basis_functions import grammar
+from tleg.learngene.profile import Depth, parse_depth
 from tleg.recipes import Kind as Kind
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
 from tleg.recipes.fields import check_fields, option
@@ -204,7 +205,9 @@ class FinetuneRecipe:
         group="Model",
         metavar="FILE|RUN",
     )
-    depth: int | None = option(None, help="Depth of the descendant.", group="Model")
+    depth: str | None = option(
+        None, help="Depth of the descendant, or the blocks of every stage.", group="Model", metavar="N|N-N-N-N"
+    )
     init: str | None = option(
         None,
         help="With --learngene: start from a baseline of the same size instead of the expansion.",
@@ -259,9 +262,6 @@ class FinetuneRecipe:
                 field=("depth", "learngene"),
                 code="missing" if self.depth is None else "conflict",
             )
-        if self.depth is not None:
-            with concerning("depth"):
-                check_depth(self.depth)
         if self.init is not None and self.learngene is None:
             raise InputError(
                 "--init belongs to --learngene; a timm model starts from scratch without it",
@@ -298,12 +298,18 @@ class FinetuneRecipe:
                 field=("distillation", "model"),
                 code="unsupported",
             )
-        _ = self.frozen, self.pixels
+        _ = self.frozen, self.pixels, self.descends_to
 
     @property
     def kind(self) -> Kind:
         """'finetune'."""
         return "finetune"
+
+    @property
+    def descends_to(self) -> Depth | None:
+        """The depth of the descendant, or its profile; None without a learngene."""
+        with concerning("depth"):
+            return None if self.depth is None else parse_depth(self.depth)
 
     @property
     def pixels(self) -> tuple[int, int] | None:

@@ -88,14 +88,14 @@ def _images(record: Mapping[str, Any], epochs: int) -> int:
 
 def _count(recipe: FinetuneRecipe, folder: RunFolder) -> Counted | None:
     """What the trained model is; None for one whose operations cannot be counted."""
-    if recipe.learngene is not None and recipe.depth is not None:
+    if recipe.learngene is not None and recipe.descends_to is not None:
         header = read_file(resolve(recipe.learngene).place).header
-        cost = header.cost
         if recipe.pixels is not None:
-            from tleg.models.image_size import cost_at
+            from tleg.models.image_size import resize_header
 
-            cost = cost_at(header.architecture, recipe.pixels)
-        return Counted(cost.parameters.at(recipe.depth), cost.macs.at(recipe.depth))
+            header = resize_header(header, recipe.pixels)
+        cost = header.cost_at(recipe.descends_to)
+        return Counted(cost.parameters, cost.macs)
     try:
         return count_folder(read_document(folder.exports / MODEL / "config.json"))
     except (InputError, KeyError, TypeError, ValueError):

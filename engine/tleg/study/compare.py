@@ -243,6 +243,8 @@ def _depth_of(spec: RunSpec) -> int | None:
     """The depth of the one model of a run, where its recipe says it."""
     arguments = spec.recipe.get("model-arg")
     depth = spec.recipe.get("depth") or (arguments.get("depth") if isinstance(arguments, Mapping) else None)
+    if isinstance(depth, str) and depth.isascii() and depth.isdigit():
+        depth = int(depth)  # A profile is no depth that others have.
     return depth if isinstance(depth, int) else None
 
 

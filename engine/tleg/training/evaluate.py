@@ -371,7 +371,7 @@ def _open_export(path: Path, entry: Format | None, depths: Sequence[Depth] | Non
             f"{path} takes a depth that is one number, not a profile of stages", field="depths", code="unsupported"
         )
 
-    def at(depth: int | None) -> Predictor:
+    def at(depth: Depth | None) -> Predictor:
         def predict(pixels: Tensor) -> Tensor:
             return torch.from_numpy(export.run(normalise(pixels.cpu()).numpy(), depth)).to(pixels.device)
 
@@ -379,7 +379,7 @@ def _open_export(path: Path, entry: Format | None, depths: Sequence[Depth] | Non
 
     preprocessing = export.preprocessing
     normalise = Normaliser(preprocessing)
-    chosen = tuple(depth for depth in depths or () if isinstance(depth, int)) if elastic else (export.depth,)
+    chosen: Sequence[Depth | None] = tuple(depths or ()) if elastic else (export.depth,)
     lineage = export.known_lineage
     return Subject(
         export.format.suffix.rpartition(".")[2],

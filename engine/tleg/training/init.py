@@ -15,6 +15,7 @@ from tleg.errors import ArchitectureError, InputError, concerning, first_line
 from tleg.export.origin import earlier_lineage
 from tleg.learngene.expansion import choose_head, new_head
 from tleg.learngene.header import Architecture, Preprocessing
+from tleg.learngene.profile import Depth, format_depth
 from tleg.models.architecture import describe, normalise_name, timm_family_of
 from tleg.models.classes import class_order, same_classes
 from tleg.models.initial import draw_matrices
@@ -103,7 +104,7 @@ class InitialModel:
 @concerning("learngene")
 def init_from_learngene(
     path_or_name: str,
-    depth: int,
+    depth: Depth,
     drop_path: float = 0.0,
     init: str | None = None,
     image_size: tuple[int, int] | None = None,
@@ -121,6 +122,8 @@ def init_from_learngene(
     if image_size is not None:
         learngene = learngene.at_image_size(image_size)
     header = learngene.header
+    with concerning("depth"):
+        depth = header.architecture.simplest(depth)
     classifier = timm_family_of(header.architecture).classifier
 
     @concerning("learngene")
@@ -143,13 +146,18 @@ def init_from_learngene(
             "learngene": name,
             "sha256": header.sha256,
             "ancestry": header.learned.get("ancestry"),
-            "depth": depth,
+            "depth": format_depth(depth) if isinstance(depth, tuple) else depth,
             "head": policy,
             **({} if init is None else {"init": init}),
             **({} if image_size is None else {"image_size": list(image_size)}),
         }
         architecture = replace(header.architecture, num_classes=head.num_classes)
-        return InitialModel(model, architecture, depth, header.preprocessing, lineage)
+        number = depth
+        if isinstance(depth, tuple):
+            # Its other stages are those of this model alone.
+            architecture, number = replace(architecture, stages=depth), depth[architecture.elastic]
+        assert isinstance(number, int)
+        return InitialModel(model, architecture, number, header.preprocessing, lineage)
 
     return make
 
@@ -276,8 +284,8 @@ def initial_weights_of(recipe: FinetuneRecipe) -> InitialWeights:
 
 def _of_learngene(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
     assert recipe.learngene is not None
-    assert recipe.depth is not None
-    return init_from_learngene(recipe.learngene, recipe.depth, recipe.drop_path, recipe.init, recipe.pixels)
+    assert recipe.descends_to is not None
+    return init_from_learngene(recipe.learngene, recipe.descends_to, recipe.drop_path, recipe.init, recipe.pixels)
 
 
 def _of_timm(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:

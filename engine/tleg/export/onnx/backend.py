@@ -9,6 +9,7 @@ from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
 from tleg.export.onnx.runtime import open_onnx
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
 from tleg.learngene.header import Layout, LearngeneHeader
+from tleg.learngene.profile import Depth
 
 
 class OnnxBackend(Backend):
@@ -38,7 +39,7 @@ class OnnxBackend(Backend):
             return one_by_one(onnx_runner(content, watch), watch), "onnx"
         return super().float16_runner(path, watch, models)
 
-    def metadata(self, source: Source, depth: int | None) -> dict[str, str]:
+    def metadata(self, source: Source, depth: Depth | None) -> dict[str, str]:
         """What a file says of itself."""
         lineage = source.lineage(depth)
         return encode_metadata(
@@ -58,13 +59,13 @@ class PlainBackend(OnnxBackend):
     """All weights of one model in the file."""
 
     def check_descendant(
-        self, header: LearngeneHeader, depth: int | None, *, layout: Layout, num_classes: int, precision: Precision
+        self, header: LearngeneHeader, depth: Depth | None, *, layout: Layout, num_classes: int, precision: Precision
     ) -> None:
         """Refuse a file of more bytes than ONNX allows. Raises ExportError."""
         assert depth is not None
-        check_size(header.cost.at(depth).parameters * BYTES_OF[precision])
+        check_size(header.cost_at(depth).parameters * BYTES_OF[precision])
 
-    def write(self, path: Path, source: Source, depth: int | None) -> None:
+    def write(self, path: Path, source: Source, depth: Depth | None) -> None:
         """Write a file. Raises ExportError, OSError."""
         metadata = self.metadata(source, depth)
         if source.structure is None:
@@ -80,7 +81,7 @@ class PlainBackend(OnnxBackend):
             assert count is not None, "a plain ViT has a depth"
             write_layers(path, structure, tensors, count, layout=layout, precision=precision, metadata=metadata)
         else:
-            assert depth is not None
+            assert isinstance(depth, int), "a plain ViT has one stage"
             tensors, basis = source.tensors(), source.basis
             write_plain(path, structure, basis, tensors, depth, layout=layout, precision=precision, metadata=metadata)
 
@@ -88,7 +89,7 @@ class PlainBackend(OnnxBackend):
 class CompactBackend(OnnxBackend):
     """The terms in the file, and one depth."""
 
-    def write(self, path: Path, source: Source, depth: int | None) -> None:
+    def write(self, path: Path, source: Source, depth: Depth | None) -> None:
         """Write a file. Raises ExportError, OSError."""
         assert source.basis is not None
         assert depth is not None
@@ -110,6 +111,7 @@ class CompactBackend(OnnxBackend):
             return
         from tleg.export.onnx.compact import write_compact
 
+        assert isinstance(depth, int), "a plain ViT has one stage"
         structure, layout, precision = source.structure, source.layout, source.precision
         write_compact(path, structure, basis, tensors, depth, layout=layout, precision=precision, metadata=metadata)
 
@@ -117,7 +119,7 @@ class CompactBackend(OnnxBackend):
 class ElasticBackend(OnnxBackend):
     """The terms in the file, and the depth as an input."""
 
-    def write(self, path: Path, source: Source, depth: int | None) -> None:
+    def write(self, path: Path, source: Source, depth: Depth | None) -> None:
         """Write a file. Raises ExportError, OSError."""
         from tleg.export.onnx.elastic import write_elastic
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tleg.export.onnx.file import is_traced
 from tleg.export.runners import Runner, Watch
+from tleg.learngene.profile import Depth
 from tleg.models.float16 import LARGEST, ROUNDED_TO_INFINITY
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def onnx_runner(model: "onnx.ModelProto", watch: Watch) -> Runner:
     evaluator = ReferenceEvaluator(model, new_ops=_operators(_Teller(watch, times)))
     elastic = len(model.graph.input) > 1
 
-    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
         times.clear()
         feed: dict[str, Any] = {"images": images.astype(np.float16)}
         if elastic:

@@ -15,6 +15,7 @@ from tleg.export.formats import Format, stored_format
 from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, Lineage
 from tleg.files import text_only
 from tleg.learngene.header import Preprocessing
+from tleg.learngene.profile import format_depth
 from tleg.serialize import decode, encode
 from tleg.versions import versions
 
@@ -84,6 +85,8 @@ def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
         texts["depth"] = "any"
     elif model.depth is not None:
         texts["depth"] = str(model.depth)
+        if metadata.descendant is not None and metadata.descendant.profile is not None:
+            texts["profile"] = format_depth(metadata.descendant.profile)
     if metadata.descendant is not None:
         texts["layout"] = metadata.descendant.layout
     lineage = {"learngene": metadata.learngene, "descendant": metadata.descendant, "folder": metadata.folder}

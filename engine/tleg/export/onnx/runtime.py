@@ -15,6 +15,7 @@ from tleg.export.runners import Runner
 from tleg.files import require_utf8
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import open_binary
+from tleg.learngene.profile import Depth
 
 _QUIET: Final = 4  # ONNX Runtime's 'fatal': what fails is raised as well, in this process's own words.
 
@@ -32,7 +33,7 @@ def open_onnx(path: Path) -> OpenExport:
     return OpenExport(
         path=path,
         format=metadata.format,
-        depth=model.depth,
+        depth=model.depth if metadata.descendant is None else metadata.descendant.expands_to,
         num_classes=model.num_classes,
         input_size=metadata.input.size,
         preprocessing=metadata.input.preprocessing,
@@ -44,7 +45,7 @@ def open_onnx(path: Path) -> OpenExport:
 
 
 def _runner(session: Any, name: str, precision: Precision, *, elastic: bool) -> Runner:
-    def run(depth: int | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
         feed: dict[str, Any] = {"images": np.asarray(images, precision)}
         if elastic:
             feed["depth"] = np.array(check_depth(depth), np.int64)

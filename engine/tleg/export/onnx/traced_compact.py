@@ -29,6 +29,7 @@ from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import Array
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture
+from tleg.learngene.profile import Depth
 
 
 def write_traced_compact(
@@ -37,7 +38,7 @@ def write_traced_compact(
     architecture: Architecture,
     basis: Basis,
     tensors: Mapping[str, Array],
-    depth: int,
+    depth: Depth,
     *,
     precision: Precision = "float32",
     metadata: Mapping[str, str],

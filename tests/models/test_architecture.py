@@ -16,7 +16,10 @@ from tleg.models.architecture import build, describe
     ("name", "arguments", "reason"),
     [
         ("deit_tiny_distilled_patch16_224", {}, "cannot be expanded as timm's plain ViTs can"),
-        ("caformer_s18", {}, "cannot be expanded as timm's plain ViTs can"),
+        ("gcvit_tiny", {}, "cannot be expanded as timm's plain ViTs can"),
+        ("caformer_s18", {"widths": 3}, "timm cannot build 'caformer_s18'"),
+        ("caformer_s18", {"depths": [2, 2]}, "timm cannot build 'caformer_s18'"),
+        ("mixer_s16_224", {"num_blocks": 3}, "are chosen when a descendant is built"),
         (
             "vit_small_patch16_rope_mixed_224",
             {},

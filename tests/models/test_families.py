@@ -50,6 +50,24 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mambaout": ("mambaout_femto", {"img_size": 32, "dims": [8, 12, 16, 24], "depths": [1, 1, 3, 1]}),
     "pit": ("pit_ti_224", {"img_size": 64, "base_dims": [8, 8, 8], "heads": [1, 2, 4]}),
+    "metaformer": ("caformer_s18", {"img_size": 64, "dims": [8, 12, 32, 32], "depths": [1, 1, 3, 1]}),
+    "poolformer": ("poolformer_s12", {"img_size": 64, "dims": [8, 12, 16, 24], "depths": [1, 1, 3, 1]}),
+    "focalnet": ("focalnet_tiny_srf", {"img_size": 64, "embed_dim": 8, "depths": [1, 1, 3, 1]}),
+    "nest": (
+        "nest_tiny",
+        {"img_size": 32, "patch_size": 2, "embed_dims": [8, 12, 16], "num_heads": [1, 2, 4], "depths": [1, 1, 3]},
+    ),
+    "volo": (
+        "volo_d1_224",
+        {
+            "img_size": 32,
+            "embed_dims": [8, 16, 16, 16],
+            "num_heads": [1, 2, 2, 2],
+            "stem_hidden_dim": 8,
+            "layers": [1, 1, 3, 1],
+        },
+    ),
+    "mlp-mixer": ("mixer_s16_224", {"img_size": 32, "patch_size": 8, "embed_dim": 48}),
     "levels": ("levels_tiny", {}),
     "sequencer": (
         "sequencer2d_s",
@@ -57,6 +75,8 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 CLASSES = 5
+# Pooling multiplies nothing.
+WITHOUT_PRODUCTS = ("poolformer",)
 # Tracing takes seconds: a family of one stage and one of several, whose blocks alternate, stand for the others.
 TRACED_HERE = ("vit", "eva", "swin", "levels")
 
@@ -213,7 +233,9 @@ def test_cost_is_counted_at_any_depth(family: TimmFamily) -> None:
         assert cost.parameters.at(depth) == sum(value.numel() for value in model.parameters())
         assert cost.macs.at(depth) == count_macs(model, images)[""]
     for costs in (cost.parameters, cost.macs):
-        assert min(costs.attention, costs.mlp, costs.norm, costs.stem, costs.head) > 0
+        assert min(costs.mlp, costs.norm, costs.stem, costs.head) > 0
+    assert cost.parameters.attention > 0
+    assert (cost.macs.attention > 0) == (family.name not in WITHOUT_PRODUCTS)
     assert cost.inference_bytes > 0
     blocks = {name: values[0].size for name, values in learngene.tensors.items() if family.is_block(name)}
     # The cost of a layer is that of one unit of depth: as many blocks as it adds to each stage.

@@ -84,4 +84,19 @@ class EncodedVit(SingleStage):
         return {"depth": profile[0]}
 
 
-SINGLE_STAGE: Final[tuple[Family, ...]] = (*(Eva(), Beit(), RelativePositionVit(), Cait(), NaFlexVit(), EncodedVit()),)
+class Mixer(SingleStage):
+    """MLP-Mixer (arXiv 2105.01601), ResMLP (2105.03404) and gMLP (2105.08050): mixers of places of fixed size."""
+
+    name = "mlp-mixer"
+    patterns = ("mixer_*", "gmixer_*", "resmlp_*", "gmlp_*")
+    modules = ("mlp_mixer",)
+    stages = (Stage("blocks.", "num_blocks"),)
+    first_conv = "stem.proj"
+    timm_fixes_depths = True
+    attention_modules = frozenset({"mlp_tokens", "linear_tokens", "ls1"})
+    mlp_modules = frozenset({"mlp_channels", "ls2"})
+
+
+SINGLE_STAGE: Final[tuple[Family, ...]] = (
+    *(Eva(), Beit(), RelativePositionVit(), Cait(), NaFlexVit(), EncodedVit(), Mixer()),
+)

@@ -4,6 +4,7 @@ A stage has a width of its own, and so terms of its own; what changes the width 
 says how many blocks each stage has. One stage is elastic: it gets the depth that is asked for, the others keep theirs.
 """
 
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from tleg.learngene.header import Profile
@@ -107,4 +108,81 @@ class PoolingVit(Staged):
         return super().covers(timm_name) and "distilled" not in timm_name  # Those have two heads.
 
 
-STAGED: Final[tuple[Family, ...]] = (*(Swin(), ConvNext(), PyramidVit(), DaVit(), MambaOut(), PoolingVit()),)
+class MetaFormers(Staged):
+    """What timm's module of MetaFormers has in common (arXiv 2111.11418)."""
+
+    modules = ("metaformer",)
+    stages = stages_called("stages.{}.blocks.")
+    first_conv = "stem.conv"
+    timm_fixes_depths = True
+    attention_modules = frozenset({"token_mixer", "layer_scale1", "res_scale1"})
+    mlp_modules = frozenset({"mlp", "layer_scale2", "res_scale2"})
+
+
+class MetaFormer(MetaFormers):
+    """ConvFormer and CAFormer (arXiv 2210.13452): convolutions, and in the last two stages of the second attention."""
+
+    name = "metaformer"
+    patterns = ("convformer_*", "caformer_*")
+    classifier = "head.fc.fc2"
+
+
+class PoolFormer(MetaFormers):
+    """PoolFormer (arXiv 2111.11418) and PoolFormer V2: pooling in place of attention, which has no parameters."""
+
+    name = "poolformer"
+    patterns = ("poolformer*",)
+    classifier = "head.fc"
+
+
+class FocalNet(Staged):
+    """FocalNet (arXiv 2203.11926): focal modulation in place of attention."""
+
+    name = "focalnet"
+    patterns = ("focalnet_*",)
+    modules = ("focalnet",)
+    stages = stages_called("layers.{}.blocks.")
+    first_conv = "stem.proj"
+    timm_fixes_depths = True
+    attention_modules = frozenset({"modulation", "ls1"})
+
+
+class Nest(Staged):
+    """NesT (arXiv 2105.12723): attention inside blocks of an image, which are joined from level to level."""
+
+    name = "nest"
+    patterns = ("nest_*",)
+    modules = ("nest",)
+    stages = stages_called("levels.{}.transformer_encoder.", count=3)
+    classifier = "head"
+    sized = True
+    timm_fixes_depths = True
+    attention_modules = frozenset({"attn"})
+
+
+class Volo(Staged):
+    """VOLO (arXiv 2106.13112): a stage of outlook attention and three of attention; class-attention blocks are stored once.
+
+    Its second head, for labels of patches, has no part in the logits: a learngene has none.
+    """
+
+    name = "volo"
+    patterns = ("volo_*",)
+    modules = ("volo",)
+    stages = tuple(Stage(f"network.{index}.", "layers") for index in (0, 2, 3, 4))
+    classifier = "head"
+    first_conv = "patch_embed.conv.0"
+    head = ("post_network", "norm", "head")
+    sized = True
+    defaults = MappingProxyType({"use_aux_head": False})
+    timm_fixes_depths = True
+    attention_modules = frozenset({"attn"})
+
+    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
+        return {"layers": list(profile)}
+
+
+STAGED: Final[tuple[Family, ...]] = (
+    *(Swin(), ConvNext(), PyramidVit(), DaVit(), MambaOut(), PoolingVit()),
+    *(MetaFormer(), PoolFormer(), FocalNet(), Nest(), Volo()),
+)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from tleg.errors import ArchitectureError, ExportError
@@ -54,6 +55,9 @@ class Family:
     first_conv  the module that takes the image
     head        modules that follow the last block, as far as a model has them
     sized       whether timm makes a model for one size of images, `img_size`
+    defaults    arguments that a model has where none are given, where timm's own are not what a learngene needs
+    timm_fixes_depths  whether timm's functions of its names take no depths, because they fix them. Models of other depths
+                are made from the same arguments (`tleg.models.creation`), which timm alone does not do
 
     What most families of timm have in common is how it is here; a family says what is otherwise.
     """
@@ -66,6 +70,8 @@ class Family:
     first_conv: ClassVar[str] = "patch_embed.proj"
     head: ClassVar[tuple[str, ...]] = ("norm", "attn_pool", "fc_norm", "head")
     sized: ClassVar[bool] = True
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    timm_fixes_depths: ClassVar[bool] = False
     # Of a block: what mixes the places of an image, and what works at each place; everything else counts as norm.
     attention_modules: ClassVar[frozenset[str]] = frozenset({"attn", "ls1"})
     mlp_modules: ClassVar[frozenset[str]] = frozenset({"mlp", "ls2"})
@@ -77,6 +83,19 @@ class Family:
     def timm_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """An architecture's arguments as far as `timm.create_model` takes them: without a size where a model has none."""
         return {name: value for name, value in arguments.items() if self.sized or name != "img_size"}
+
+    def fixed_by_timm(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the arguments that timm's function of a name does not take, because it fixes them: depths, or none."""
+        fixed = self.depth_arguments((1,) * len(self.stages)).keys() if self.timm_fixes_depths else ()
+        return {name: value for name, value in arguments.items() if name in fixed}
+
+    def take_depth(self, arguments: Mapping[str, Any]) -> tuple[int | None, dict[str, Any]]:
+        """The depth of a model of one stage, where arguments of `timm.create_model` state one, and the other arguments."""
+        name = self.stages[0].depth_argument
+        depth = arguments.get(name)
+        if len(self.stages) > 1 or type(depth) is not int:
+            return None, dict(arguments)
+        return depth, {other: value for other, value in arguments.items() if other != name}
 
     def part_of(self, inner: str) -> Part:
         """The part of a block that a parameter belongs to, by its name inside the block.

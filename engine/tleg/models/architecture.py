@@ -19,6 +19,7 @@ from tleg.learngene.basis import check_depth
 from tleg.learngene.families import family_covering, register
 from tleg.learngene.header import Architecture, Layout, Profile
 from tleg.learngene.structure import Family
+from tleg.models.creation import create_model
 from tleg.models.plain_vit import TimmPlainVit
 from tleg.models.timm_family import TimmFamily
 
@@ -194,7 +195,7 @@ def _create(
         "drop_path_rate": drop_path,
     }
     try:
-        model = timm.create_model(architecture.name, num_classes=architecture.num_classes, **arguments)
+        model = create_model(architecture.name, num_classes=architecture.num_classes, **arguments)
     except Exception as error:  # timm reports what does not fit in many ways: TypeError, assertions, RuntimeError.
         raise ArchitectureError(family.refusal(architecture, first_line(error))) from error
     # The class that all families of today are built as.

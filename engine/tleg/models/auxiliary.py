@@ -138,10 +138,17 @@ class AuxiliaryModel(nn.Module):
         self.load_state_dict(state, strict=True)
 
     def tensors(self) -> dict[str, Array]:
-        """Return a learngene's tensors: float32 arrays on the CPU, copies."""
+        """Return a learngene's tensors: float32 arrays on the CPU, copies.
+
+        The running statistics of a batch norm in the stem are stored once, as its parameters are.
+        """
         result = {self._name(key): _array(values) for key, values in self.terms.items()}
         result |= {name: _array(values) for name, values in self.vit.named_parameters()}
-        return result
+        state = set(self.vit.state_dict())
+        # How many batches they were counted from is no float, and nothing depends on it.
+        return result | {
+            name: _array(values) for name, values in self.vit.named_buffers() if name in state and values.is_floating_point()
+        }
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, that of the template blocks included."""

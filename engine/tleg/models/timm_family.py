@@ -32,7 +32,7 @@ class TimmFamily(Family):
 
     def auxiliary_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of an auxiliary model: what the family's have, and what was given, which wins."""
-        return dict(given)
+        return {**self.defaults, **given}
 
     def examine(self, model: nn.Module, architecture: Architecture) -> Architecture:
         """Return the architecture of a model with its input size, and its structure where there is one.

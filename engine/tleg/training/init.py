@@ -14,9 +14,11 @@ from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, InputError, concerning, first_line
 from tleg.export.origin import earlier_lineage
 from tleg.learngene.expansion import choose_head, new_head
+from tleg.learngene.families import family_covering
 from tleg.learngene.header import Architecture, Preprocessing
 from tleg.models.architecture import describe, normalise_name, timm_family_of
 from tleg.models.classes import class_order, same_classes
+from tleg.models.creation import create_model
 from tleg.models.initial import draw_matrices
 from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
@@ -154,7 +156,7 @@ def init_from_timm(
         if not pretrained:
             complete = model_arguments(data, complete, sized=sized)
         try:
-            model = timm.create_model(name, pretrained=pretrained, num_classes=len(data.classes), **complete)
+            model = create_model(name, pretrained=pretrained, num_classes=len(data.classes), **complete)
         except Exception as error:  # timm and the hub client report what does not fit in many ways.
             reason = first_line(error)
             hint = f"; when offline, use --checkpoint {name}:FILE" if pretrained else ""
@@ -170,7 +172,7 @@ def init_from_timm(
             size = (channels, *(_pair(complete.get("img_size")) or data.image_size or size[1:]))
         if image_size is not None:
             size = (channels, image_size, image_size)
-        depth = complete.pop("depth", None)
+        depth, complete = family_covering(base).take_depth(complete)
         if known.get("fixed_input_size"):
             # The name without its tag implies another size.
             complete = {"img_size": list(size[1:]), **complete}

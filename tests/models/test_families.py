@@ -50,6 +50,20 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mambaout": ("mambaout_femto", {"img_size": 32, "dims": [8, 12, 16, 24], "depths": [1, 1, 3, 1]}),
     "pit": ("pit_ti_224", {"img_size": 64, "base_dims": [8, 8, 8], "heads": [1, 2, 4]}),
+    "tnt": ("tnt_s_patch16_224", {"img_size": 32, "embed_dim": 48, "inner_dim": 8, "num_heads_outer": 3}),
+    "swinv2-cr": (
+        "swinv2_cr_tiny_224",
+        {"img_size": 64, "window_size": 4, "embed_dim": 12, "num_heads": [1, 2, 2, 4], "depths": [1, 1, 3, 2]},
+    ),
+    "twins": (
+        "twins_pcpvt_small",
+        {"img_size": 64, "embed_dims": [8, 12, 16, 24], "num_heads": [1, 2, 4, 4], "depths": [2, 2, 4, 2]},
+    ),
+    "mvit-v2": (
+        "mvitv2_tiny",
+        {"img_size": 64, "embed_dim": (16, 16, 32, 32), "num_heads": (1, 1, 2, 2), "depths": [1, 2, 4, 2]},
+    ),
+    "bit": ("resnetv2_50x1_bit", {"img_size": 64, "channels": [128, 128, 256, 256], "stem_chs": 32, "layers": [2, 2, 4, 2]}),
     "metaformer": ("caformer_s18", {"img_size": 64, "dims": [8, 12, 32, 32], "depths": [1, 1, 3, 1]}),
     "poolformer": ("poolformer_s12", {"img_size": 64, "dims": [8, 12, 16, 24], "depths": [1, 1, 3, 1]}),
     "focalnet": ("focalnet_tiny_srf", {"img_size": 64, "embed_dim": 8, "depths": [1, 1, 3, 1]}),

@@ -29,11 +29,14 @@ class Stage:
                     a Swin. Everything that has no stage's prefix is stored once: stem, what lies between stages, head
     depth_argument  of `timm.create_model` that says how many blocks it has
     period          after how many blocks what is no parameter repeats: 2 where every other block shifts its windows
+    first           the number of its first block; those before it differ, such as one that changes the width, and are stored
+                    once. A profile counts the blocks from it on
     """
 
     prefix: str
     depth_argument: str = "depth"
     period: int = 1
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,11 @@ class Family:
 
     def depth_arguments(self, profile: Profile) -> dict[str, Any]:
         """The arguments of `timm.create_model` that make so many blocks."""
-        return {stage.depth_argument: blocks for stage, blocks in zip(self.stages, profile, strict=True)}
+        return dict(zip((stage.depth_argument for stage in self.stages), self.timm_depths(profile), strict=True))
+
+    def timm_depths(self, profile: Profile) -> list[int]:
+        """How many blocks timm counts where a profile has so many."""
+        return [blocks + stage.first for stage, blocks in zip(self.stages, profile, strict=True)]
 
     def timm_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """An architecture's arguments as far as `timm.create_model` takes them: without a size where a model has none."""
@@ -95,7 +102,7 @@ class Family:
         depth = arguments.get(name)
         if len(self.stages) > 1 or type(depth) is not int:
             return None, dict(arguments)
-        return depth, {other: value for other, value in arguments.items() if other != name}
+        return depth - self.stages[0].first, {other: value for other, value in arguments.items() if other != name}
 
     def part_of(self, inner: str) -> Part:
         """The part of a block that a parameter belongs to, by its name inside the block.
@@ -120,7 +127,10 @@ class Family:
         """Where a parameter belongs, by a learngene's name; None for stem and head."""
         for index, stage in enumerate(self.stages):
             if name.startswith(stage.prefix):
-                return Place(index, name.removeprefix(stage.prefix))
+                inner = name.removeprefix(stage.prefix)
+                number = inner.partition(".")[0]
+                stored_once = number.isdigit() and int(number) < stage.first
+                return None if stored_once else Place(index, inner)
         return None
 
     def is_block(self, name: str) -> bool:
@@ -132,8 +142,8 @@ class Family:
         return f"{self.stages[stage].prefix}{inner}"
 
     def layer_name(self, stage: int, layer: int, inner: str) -> str:
-        """timm's name of a block's parameter: 'blocks.3.norm1.bias'. Layers count from 0 in each stage."""
-        return f"{self.stages[stage].prefix}{layer}.{inner}"
+        """timm's name of a block's parameter: 'blocks.3.norm1.bias'. Layers count from 0 in each stage, at its first."""
+        return f"{self.stages[stage].prefix}{layer + self.stages[stage].first}.{inner}"
 
     def learngene_name(self, name: str) -> str:
         """A learngene's name of timm's parameter: 'blocks.norm1.bias' for 'blocks.3.norm1.bias', others unchanged."""

@@ -72,12 +72,19 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
     )
     with torch.device("meta"):
         if several:
-            stages = family.counted(_create(family, architecture, {key: given[key] for key in chosen & set(given)}))
+            made = _create(family, architecture, {key: given[key] for key in chosen & set(given)})
+            stages = family.counted(made)
             if 0 in stages:
-                raise ArchitectureError(f"stage {stages.index(0)} has no blocks", field="model-arg", code="out-of-range")
+                empty = stages.index(0)
+                after = f" after its first {family.stages[empty].first}" if family.stages[empty].first else ""
+                raise ArchitectureError(f"stage {empty} has no blocks{after}", field="model-arg", code="out-of-range")
+            # At timm's own depths: what comes after every sixth block is not seen in two.
+            family.check_blocks(made, name, stages)
             architecture = replace(architecture, stages=stages, elastic=stages.index(max(stages)))
         model = _create(family, architecture, family.depth_arguments(architecture.profile(2)))
         found = family.examine(model, architecture)
+        if several:
+            _check_rest(family, name, made, model)
         if found.structure is None:
             deeper = _create(family, architecture, family.depth_arguments(architecture.profile(3)))
             _check_rest(family, name, model, deeper)
@@ -147,7 +154,8 @@ def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Modu
         place = family.place(name)
         if place is not None:
             layer, _, inner = place.inner.partition(".")
-            value = values[family.layer_name(place.stage, int(layer) % periods[place.stage], inner)]
+            phase = (int(layer) - family.stages[place.stage].first) % periods[place.stage]
+            value = values[family.layer_name(place.stage, phase, inner)]
         else:
             value = values[name]
         setattr(model.get_submodule(holder), own, value)

@@ -196,15 +196,16 @@ class AuxiliaryModel(nn.Module):
         """
         rows = coefficients.split(profile or (len(coefficients),))
 
-        def run(stage: int, x: Tensor, *given: Any, **named: Any) -> Tensor:
+        def run(stage: int, x: Any, *given: Any, **named: Any) -> Any:
             templates, buffers = self._template[stage], self._buffers_of(stage)
             for layer, weights in enumerate(self.expand(rows[stage], stage)):
                 phase = layer % len(templates)
                 state = {**weights, **buffers[phase]}
+                taken = x if isinstance(x, tuple) else (x, *given)
                 if self.gradient_checkpointing and torch.is_grad_enabled():
-                    x = checkpoint(functional_call, templates[phase], state, (x, *given), named, use_reentrant=False)
+                    x = checkpoint(functional_call, templates[phase], state, taken, named, use_reentrant=False)
                 else:
-                    x = functional_call(templates[phase], state, (x, *given), named)
+                    x = functional_call(templates[phase], state, taken, named)
             return x
 
         return self.family.features(self.vit, images, run)

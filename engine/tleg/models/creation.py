@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from threading import RLock
 from typing import Any, Final
 
@@ -51,7 +52,11 @@ def _building_with(name: str, given: Mapping[str, Any]) -> Iterator[None]:
             raise ArchitectureError(f"this timm ({timm.__version__}) builds '{name}' in a way that takes no other depths")
 
         def build_with(*stated: Any, **named: Any) -> Any:
-            return build(*stated, **{**named, **given})
+            # Some functions hand over one object that says the architecture.
+            within = {field.name for field in fields(named["model_cfg"])} if "model_cfg" in named else set()
+            if changed := {key: value for key, value in given.items() if key in within}:
+                named["model_cfg"] = replace(named["model_cfg"], **changed)
+            return build(*stated, **{**named, **{key: value for key, value in given.items() if key not in within}})
 
         setattr(module, _BUILDER, build_with)
         try:

@@ -104,12 +104,14 @@ def init_from_learngene(
         matching = same_classes(header.classes, data.classes)
         head = choose_head(header.architecture.num_classes, len(data.classes))
         model = maker(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
+        classifier = family_covering(header.architecture.name).classifier
         policy = head.policy if weights.keeps_head else "new"
         if policy == "kept" and matching:
-            reorder_outputs(model, ("head",), class_order(header.classes, data.classes))
+            reorder_outputs(model, (classifier,), class_order(header.classes, data.classes))
         elif policy == "kept":
             # As many classes, but others: what the head knows is of no use.
-            values = new_head(model.embed_dim, head.num_classes)
+            inputs = tuple(model.get_submodule(classifier).get_parameter("weight").shape[1:])
+            values = new_head(inputs, head.num_classes, classifier=classifier)
             model.load_state_dict(
                 {**model.state_dict(), **{name: torch.from_numpy(value) for name, value in values.items()}}
             )

@@ -34,6 +34,7 @@ from tleg.models.architecture import build, describe
         ("swinv2_cr_tiny_224", {"depths": [2, 2, 2, 3]}, "depends on the number of layers"),
         ("mvitv2_tiny", {"depths": [1, 1, 3, 2]}, "stage 1 has no blocks after its first 1"),
         ("mvitv2_large", {}, "stages.0.blocks.1 is not as stages.0.blocks.0"),
+        ("qwen3_vit_88m_enc", {}, "no stages as those of the family 'vision-encoder'"),
         ("twins_svt_small", {}, "cannot be expanded"),
         ("resnet18", {}, "cannot be expanded"),
         ("eva02_tiny_patch14_224", {"depth": 3}, "depth and num_classes are chosen"),

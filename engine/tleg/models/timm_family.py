@@ -42,6 +42,7 @@ class TimmFamily(Family):
 
         Raises ArchitectureError, with the reason, when it cannot be expanded.
         """
+        self.counted(model)
         self.check_blocks(model, architecture.name, architecture.profile(2))
         known: Any = getattr(model, "pretrained_cfg", None) or {}
         # Where timm's models take images of any size, the arguments still say for which one costs and exports are.

@@ -15,14 +15,14 @@ from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
 from tleg.learngene.basis import Basis
 from tleg.learngene.families import families, family_covering
-from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
+from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing
 from tleg.models.architecture import describe
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.creation import create_model
 from tleg.models.flops import measure
 from tleg.models.learngene import Learngene, load
 from tleg.models.pretrained import open_folder, open_weights
-from tleg.models.timm_folder import NOTE, load_timm_folder, read_timm_folder
+from tleg.models.timm_folder import NOTE, load_timm_folder, read_timm_folder, save_timm_folder
 
 NAME = "focalnet_tiny_srf"
 SMALL = {"embed_dim": 8, "depths": [1, 1, 2, 1]}
@@ -113,6 +113,32 @@ def test_tleg_opens_a_folder_and_says_that_timm_alone_does_not(name: str, argume
     images = torch.randn(2, *opened.input_size)
     with torch.inference_mode():
         assert torch.equal(load_timm_folder(tmp_path / "again")(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "depth"),
+    [
+        (NAME, {**SMALL, "img_size": 64}, None),
+        ("mixer_s16_224", MIXER, 2),
+        ("pit_ti_224", {"img_size": 64, "base_dims": [8, 8, 8], "heads": [1, 2, 2], "depth": [1, 2, 1]}, None),
+    ],
+)
+def test_what_was_opened_is_written_and_opened_again(
+    name: str, arguments: dict[str, Any], depth: int | None, tmp_path: Path
+) -> None:
+    path = a_learngene(tmp_path / "it.safetensors", name, arguments)
+    (built,) = build_exports(BuildRequest(str(path), ("pytorch",), (2,), tmp_path))
+    opened = open_folder(built.path)
+    assert opened.depth == depth
+    architecture = Architecture(opened.architecture, opened.arguments, 4, opened.input_size)
+    tensors = {key: value.numpy() for key, value in opened.model.state_dict().items()}
+    (tmp_path / "again").mkdir()
+    save_timm_folder(tmp_path / "again", tensors, architecture, opened.depth, preprocessing=opened.preprocessing)
+    again = open_folder(tmp_path / "again")
+    assert again.depth == depth
+    assert dict(again.arguments) == dict(opened.arguments)
+    state = again.model.state_dict()
+    assert all(torch.equal(torch.from_numpy(values), state[key]) for key, values in tensors.items())
 
 
 def test_a_folder_that_timm_loads_has_no_note(tmp_path: Path) -> None:

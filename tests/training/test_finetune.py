@@ -129,6 +129,8 @@ def test_matrices_of_a_new_model_begin_as_asked(digits: Data) -> None:
     ("name", "arguments"),
     [
         (VIT, {**ARGUMENTS, "depth": 2}),
+        ("poolformer_s12", {"dims": [8, 8, 8, 8], "depths": [1, 1, 2, 1]}),
+        ("pit_ti_224", {"patch_size": 2, "stride": 1, "base_dims": [8, 8, 8], "heads": [1, 2, 2], "depth": [1, 2, 1]}),
         ("resnet10t", {"channels": [8, 8, 8, 16], "stem_width": 8}),
     ],
 )

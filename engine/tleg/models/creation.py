@@ -9,7 +9,7 @@ import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from threading import RLock
 from typing import Any, Final
 
@@ -53,9 +53,10 @@ def _building_with(name: str, given: Mapping[str, Any]) -> Iterator[None]:
 
         def build_with(*stated: Any, **named: Any) -> Any:
             # Some functions hand over one object that says the architecture.
-            within = {field.name for field in fields(named["model_cfg"])} if "model_cfg" in named else set()
+            whole: Any = named.get("model_cfg")
+            within = {field.name for field in fields(whole)} if is_dataclass(whole) else set()
             if changed := {key: value for key, value in given.items() if key in within}:
-                named["model_cfg"] = replace(named["model_cfg"], **changed)
+                named["model_cfg"] = replace(whole, **changed)
             return build(*stated, **{**named, **{key: value for key, value in given.items() if key not in within}})
 
         setattr(module, _BUILDER, build_with)

@@ -10,6 +10,12 @@ from tleg.errors import ExportError
 from tleg.export.backend import Source
 from tleg.export.onnx.backend import PlainBackend
 from tleg.files import hash_file
+from tleg.learngene.basis import Basis
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
+from tleg.models.architecture import describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.flops import measure
+from tleg.models.learngene import Learngene
 
 STAGES = [("loading", 0), ("writing", 0), ("done", 0), ("writing", 1), ("done", 1)]
 
@@ -64,3 +70,15 @@ def test_a_refusal_has_no_lines(run_cli: Any, learngene_file: Path, tmp_path: Pa
     done = run_cli("build", str(learngene_file), "--export", "onnx", "--output", str(tmp_path), "--jsonl")
     assert (done.code, done.stdout) == (2, "")
     assert "no depth was given" in done.stderr
+
+
+def test_a_folder_that_timm_alone_does_not_load_says_so(run_cli: Any, tmp_path: Path) -> None:
+    architecture = describe("mixer_s16_224", {"img_size": 16, "patch_size": 8, "embed_dim": 16}, 3)
+    size = Preprocessing((0.5,) * 3, (0.5,) * 3)
+    header = LearngeneHeader(architecture, Basis(), Auxiliary(3), size, measure(architecture))
+    Learngene(header, AuxiliaryModel(architecture, Basis()).tensors()).save(tmp_path / "it.safetensors")
+    words = ("build", str(tmp_path / "it.safetensors"), "--depth", "2", "--output", str(tmp_path / "out"), "--force")
+    note = "tleg opens it and timm alone does not, because timm's function 'mixer_s16_224' fixes num_blocks"
+    assert run_cli(*words).stdout.splitlines()[-1] == f"  {note}"
+    assert json.loads(run_cli(*words, "--json").stdout)["exports"][0]["note"] == note
+    assert "note" not in json.loads(run_cli(*words, "--export", "onnx", "--json").stdout)["exports"][0]

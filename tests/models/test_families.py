@@ -50,6 +50,38 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mambaout": ("mambaout_femto", {"img_size": 32, "dims": [8, 12, 16, 24], "depths": [1, 1, 3, 1]}),
     "pit": ("pit_ti_224", {"img_size": 64, "base_dims": [8, 8, 8], "heads": [1, 2, 4]}),
+    "tnt": ("tnt_s_patch16_224", {"img_size": 32, "embed_dim": 48, "inner_dim": 8, "num_heads_outer": 3}),
+    "swinv2-cr": (
+        "swinv2_cr_tiny_224",
+        {"img_size": 64, "window_size": 4, "embed_dim": 12, "num_heads": [1, 2, 2, 4], "depths": [1, 1, 3, 2]},
+    ),
+    "twins": (
+        "twins_pcpvt_small",
+        {"img_size": 64, "embed_dims": [8, 12, 16, 24], "num_heads": [1, 2, 4, 4], "depths": [2, 2, 4, 2]},
+    ),
+    "mvit-v2": (
+        "mvitv2_tiny",
+        {"img_size": 64, "embed_dim": (16, 16, 32, 32), "num_heads": (1, 1, 2, 2), "depths": [1, 2, 4, 2]},
+    ),
+    "bit": ("resnetv2_50x1_bit", {"img_size": 64, "channels": [128, 128, 256, 256], "stem_chs": 32, "layers": [2, 2, 4, 2]}),
+    "metaformer": ("caformer_s18", {"img_size": 64, "dims": [8, 12, 32, 32], "depths": [1, 1, 3, 1]}),
+    "poolformer": ("poolformer_s12", {"img_size": 64, "dims": [8, 12, 16, 24], "depths": [1, 1, 3, 1]}),
+    "focalnet": ("focalnet_tiny_srf", {"img_size": 64, "embed_dim": 8, "depths": [1, 1, 3, 1]}),
+    "nest": (
+        "nest_tiny",
+        {"img_size": 32, "patch_size": 2, "embed_dims": [8, 12, 16], "num_heads": [1, 2, 4], "depths": [1, 1, 3]},
+    ),
+    "volo": (
+        "volo_d1_224",
+        {
+            "img_size": 32,
+            "embed_dims": [8, 16, 16, 16],
+            "num_heads": [1, 2, 2, 2],
+            "stem_hidden_dim": 8,
+            "layers": [1, 1, 3, 1],
+        },
+    ),
+    "mlp-mixer": ("mixer_s16_224", {"img_size": 32, "patch_size": 8, "embed_dim": 48}),
     "levels": ("levels_tiny", {}),
     "sequencer": (
         "sequencer2d_s",
@@ -57,6 +89,8 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 CLASSES = 5
+# Pooling multiplies nothing.
+WITHOUT_PRODUCTS = ("poolformer",)
 # Tracing takes seconds: a family of one stage and one of several, whose blocks alternate, stand for the others.
 TRACED_HERE = ("vit", "eva", "swin", "levels")
 
@@ -213,7 +247,9 @@ def test_cost_is_counted_at_any_depth(family: TimmFamily) -> None:
         assert cost.parameters.at(depth) == sum(value.numel() for value in model.parameters())
         assert cost.macs.at(depth) == count_macs(model, images)[""]
     for costs in (cost.parameters, cost.macs):
-        assert min(costs.attention, costs.mlp, costs.norm, costs.stem, costs.head) > 0
+        assert min(costs.mlp, costs.norm, costs.stem, costs.head) > 0
+    assert cost.parameters.attention > 0
+    assert (cost.macs.attention > 0) == (family.name not in WITHOUT_PRODUCTS)
     assert cost.inference_bytes > 0
     blocks = {name: values[0].size for name, values in learngene.tensors.items() if family.is_block(name)}
     # The cost of a layer is that of one unit of depth: as many blocks as it adds to each stage.

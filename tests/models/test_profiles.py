@@ -112,8 +112,16 @@ def test_a_profile_without_blocks_is_one_sentence(
 
 def test_a_profile_is_evaluated_recorded_and_fine_tuned(digits_folder: Path, run_cli: RunCli, tmp_path: Path) -> None:
     gene = tmp_path / "gene.safetensors"
-    arguments = ("img_size=8", "patch_size=1", "embed_dim=8", "num_heads=[1,1,2,2]", "window_size=2", "in_chans=1", "depths=[1,1,2,1]")
-    options = [f"--model-arg={each}" for each in arguments]
+    arguments = (
+        "img_size=8",
+        "patch_size=1",
+        "embed_dim=8",
+        "num_heads=[1,1,2,2]",
+        "window_size=2",
+        "in_chans=1",
+        "depths=[1,1,2,1]",
+    )
+    options = [f"--model-arg={each}" for each in (*arguments, "depths=[1,1,2,1]")]
     common = [
         "--data",
         digits_folder,

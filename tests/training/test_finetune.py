@@ -14,7 +14,12 @@ from tests.conftest import make_learngene
 from tests.training.conftest import ARGUMENTS, VIT, finetune_job
 from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, InputError
-from tleg.learngene.header import Preprocessing
+from tleg.learngene.basis import Basis
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
+from tleg.models.architecture import describe
+from tleg.models.auxiliary import AuxiliaryModel
+from tleg.models.flops import measure
+from tleg.models.learngene import Learngene
 from tleg.models.timm_folder import load_timm_folder, save_timm_folder
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
@@ -70,6 +75,30 @@ def test_other_classes_get_a_new_head(learngene_path: Path, digits: Data) -> Non
     assert smaller.architecture.num_classes == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("convnext_atto", {"dims": [8, 8, 12, 12], "depths": [1, 1, 2, 1]}),
+        ("resnetv2_50x1_bit", {"channels": [128, 128, 128, 128], "stem_chs": 32, "layers": [2, 2, 3, 2]}),
+    ],
+)
+def test_heads_of_any_name_follow_the_classes(name: str, arguments: dict[str, Any], digits: Data, tmp_path: Path) -> None:
+    architecture = describe(name, {**arguments, "img_size": 64, "in_chans": 1}, 10)
+    cost = measure(architecture)
+    header = LearngeneHeader(architecture, Basis(), Auxiliary(3), Preprocessing((0.5,), (0.5,)), cost, digits.classes)
+    learngene = Learngene(header, AuxiliaryModel(architecture, Basis()).tensors())
+    learngene.save(tmp_path / "it.safetensors")
+    start = init_from_learngene(str(tmp_path / "it.safetensors"), 2)
+    known = torch.from_numpy(learngene.tensors["head.fc.weight"])
+    for classes, expected in ((digits.classes, known), (digits.classes[::-1], known.flip(0))):
+        assert torch.equal(start(replace(digits, classes=classes)).model.get_parameter("head.fc.weight"), expected)
+    new = start(replace(digits, classes=tuple("abcdefghij")))
+    assert new.lineage["head"] == "new"
+    weight = new.model.get_parameter("head.fc.weight")
+    assert weight.shape == known.shape
+    assert weight.std().item() == pytest.approx(0.01, rel=0.2)
+
+
 def test_a_timm_model_takes_channels_and_size_from_the_data(digits: Data) -> None:
     vit = init_from_timm(VIT, {"patch_size": 2, "embed_dim": 32, "num_heads": 2, "depth": 2})(digits)
     assert vit.architecture.input_size == (1, 8, 8)
@@ -100,6 +129,8 @@ def test_matrices_of_a_new_model_begin_as_asked(digits: Data) -> None:
     ("name", "arguments"),
     [
         (VIT, {**ARGUMENTS, "depth": 2}),
+        ("poolformer_s12", {"dims": [8, 8, 8, 8], "depths": [1, 1, 2, 1]}),
+        ("pit_ti_224", {"patch_size": 2, "stride": 1, "base_dims": [8, 8, 8], "heads": [1, 2, 2], "depth": [1, 2, 1]}),
         ("resnet10t", {"channels": [8, 8, 8, 16], "stem_width": 8}),
     ],
 )

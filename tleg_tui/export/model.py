@@ -67,12 +67,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is known of an export that is done; error and agreement are None when it was not verified."""
+    """What is known of an export that is done; error and agreement are None when it was not verified.
+
+    note  what must be known before it is used elsewhere
+    """
 
     path: Path
     bytes: int
     error: float | None
     agreement: float | None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,8 @@ def _figures(document: Any) -> Figures | None:
     verification = document.get("verification")
     found = verification if isinstance(verification, dict) else {}
     error, agreement = (_number(found.get(name)) for name in ("max_abs_error", "argmax_agreement"))
-    return Figures(Path(document["path"]), document["bytes"], error, agreement)
+    note = document.get("note")
+    return Figures(Path(document["path"]), document["bytes"], error, agreement, note if isinstance(note, str) else None)
 
 
 def _number(value: Any) -> float | None:

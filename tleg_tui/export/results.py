@@ -88,7 +88,14 @@ class ExportList(VerticalScroll, can_focus=True):
         if width <= 0 or not self._lines:
             return
         figures = any(line.figures is not None for line in self._lines)
-        text = Content("\n").join([_heading(self._lines, width, figures), *(_line(line, width) for line in self._lines)])
+        notes = dict.fromkeys(line.figures.note for line in self._lines if line.figures is not None and line.figures.note)
+        text = Content("\n").join(
+            [
+                _heading(self._lines, width, figures),
+                *(_line(line, width) for line in self._lines),
+                *(Content.styled(printable(note or ""), "$foreground-muted") for note in notes),
+            ]
+        )
         self.query_one(Static).update(text)
 
 

@@ -11,6 +11,7 @@ from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.errors import VerificationError, concerning
 from tleg.export.formats import FORMATS, either
+from tleg.learngene.families import families
 from tleg.learngene.header import MAX_CLASSES
 from tleg.learngene.profile import Depth, format_depth, parse_depth
 from tleg.recipes.fields import option
@@ -62,6 +63,9 @@ class BuildOptions:
     {" ".join(f"{each.name}: {each.about}." for each in FORMATS.values())}
 
     A run gives what it made; one that is not finished, what is in its last checkpoint.
+
+    Of {either(each.name for each in families() if each.timm_fixes_depths)} timm's functions fix the depths:
+    a pytorch folder of these is opened by tleg, and not by timm alone.
 
     A folder, such as a fine-tuned descendant, is exported with its weights as they are: --export onnx, without --depth,
     --layout or --num-classes.
@@ -119,6 +123,8 @@ def build(
         return
     for item in results:
         write(f"{item.path}\n  {_figures(item)}")
+        if item.manifest.note is not None:
+            write(f"  {item.manifest.note}")
 
 
 def _tell(step: "BuildStep") -> None:
@@ -180,6 +186,7 @@ def _document(item: "BuiltExport") -> dict[str, Any]:
         "sha256": manifest.file.sha256,
         **({"descendant": encode(manifest.descendant)} if manifest.folder is None else {"folder": encode(manifest.folder)}),
         "verification": None if manifest.verification is None else encode_verification(manifest.verification),
+        **({} if manifest.note is None else {"note": manifest.note}),
         "writing_seconds": round(item.writing_seconds, 3),
         "verifying_seconds": round(item.verifying_seconds, 3),
     }

@@ -40,6 +40,8 @@ def report_result(folder: RunFolder, *, as_json: bool) -> None:
             write(f"depth {depth:>3}  top-1 {value:.2f} %")
     else:
         write(f"{output}  top-1 {reached['top1']:.2f} %  loss {reached['loss']:.4f}  on {reached['images']} images")
+    if "note" in reached:
+        write(f"  {reached['note']}")
 
 
 def _relative(result: Path, output: str | None) -> str:
@@ -55,9 +57,13 @@ def _learned(result: Path) -> dict[str, Any]:
 
 
 def _tuned(result: Path) -> dict[str, Any]:
+    from tleg.models.timm_folder import read_timm_folder
+
     record = json.loads((result / "training.json").read_text())
     reached = record.get("reached") or {}
+    note = read_timm_folder(result).note
     return {
+        **({} if note is None else {"note": note}),
         "data": record.get("data"),
         **{key: reached[key] for key in ("top1", "top5", "loss", "images") if key in reached},
     }

@@ -152,6 +152,13 @@ class Backend(ABC):
         """Check a file by the rules of its format and say who accepts it; None: nobody checks it. VerificationError."""
         return None
 
+    def note(self, path: Path) -> str | None:
+        """What is not true of an export that its format's name promises, in one sentence; None where all is.
+
+        Raises FileFormatError.
+        """
+        return None
+
     def float16_runner(self, path: Path, watch: Watch, models: ModelSource | None) -> tuple[Runner, str] | None:
         """Return what runs a float16 export in float16 arithmetic and tells the watch, and the package that computes.
 

@@ -128,6 +128,7 @@ def _build(request: BuildRequest, source: AnySource, export: PlannedExport, repo
             versions=versions(*_libraries(backend, source, verified=request.verify)),
             verification=verification,
             preprocessing=source.preprocessing,
+            note=backend.note(temporary),
         )
         write_manifest(manifest_file, manifest)
         verified = time.perf_counter()

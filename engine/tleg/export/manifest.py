@@ -234,6 +234,7 @@ class Manifest:
     ancestry       what the learngene says of its ancestry model
     learngene      of a descendant always; of a folder when it knows it
     preprocessing  how an image becomes an input; None in manifests of before it was stated
+    note           what must be known before the export is used elsewhere; not written where there is nothing
     """
 
     ancestry: Any
@@ -244,6 +245,7 @@ class Manifest:
     folder: FolderRecord | None = None
     verification: Verification | None = None
     preprocessing: Preprocessing | None = None
+    note: str | None = None
     format: Literal["tleg.export"] = FORMAT_NAME
     version: int = FORMAT_VERSION
 
@@ -293,6 +295,8 @@ def written_files(folder: Path) -> frozenset[str]:
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write a manifest's JSON. Raises OSError."""
     document = text_only(encode(manifest))
+    if document["note"] is None:
+        del document["note"]  # Earlier versions know no such field.
     ordered = {"format": document.pop("format"), "version": document.pop("version"), **document}
     path.write_text(json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -45,6 +45,10 @@ class PytorchBackend(Backend):
             classes=opened.classes,
         )
 
+    def note(self, path: Path) -> str | None:
+        """Why timm alone does not open a folder, where it does not. Raises InputError, FileFormatError."""
+        return read_timm_folder(path).note
+
     def float16_runner(self, path: Path, watch: Watch, models: ModelSource | None) -> tuple[Runner, str] | None:
         """Return the folder's own model in PyTorch."""
         model = load_timm_folder(path)

@@ -73,8 +73,8 @@ class LearngeneSource(Source):
         tensors, head = dict(self.learngene.tensors), self.plan.head
         if head.policy == "new":
             classifier = family_of(self.plan.header.architecture).classifier
-            width = tensors[f"{classifier}.weight"].shape[1]
-            tensors |= new_head(width, head.num_classes, self.plan.request.seed, classifier)
+            inputs = tensors[f"{classifier}.weight"].shape[1:]
+            tensors |= new_head(inputs, head.num_classes, self.plan.request.seed, classifier)
         return tensors
 
     def state(self, depth: Depth | None) -> Mapping[str, Array]:

@@ -213,7 +213,7 @@ def _check_export(path: Path, entry: Format, given: str | Path | None) -> Report
         opened.append(export)
         for depth in ELASTIC_DEPTHS if export.format.every_depth else (export.depth,):
             _require_finite(export.run(noise(export.input_size, 2), depth), export.num_classes)
-        return f"{entry.opened_by} opens it, and its logits are finite"
+        return f"{backend.note(path) or f'{entry.opened_by} opens it'}, and its logits are finite"
 
     checks.append(_attempt("runs", run))
     if not opened:

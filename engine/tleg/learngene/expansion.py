@@ -138,12 +138,15 @@ def choose_head(known: int, num_classes: int | None) -> Head:
 
 
 def new_head(
-    width: int, num_classes: int, seed: int = 0, classifier: str = PLAIN_VIT.classifier
+    inputs: tuple[int, ...], num_classes: int, seed: int = 0, classifier: str = PLAIN_VIT.classifier
 ) -> dict[str, NDArray[np.float32]]:
-    """Return a head's initial values by timm's names: weight (classes, width) normal with std 0.01, bias (classes,) zero.
+    """Return a head's initial values by timm's names: weight (classes, *inputs) normal with std 0.01, bias (classes,) zero.
 
-    The same seed gives the same head, whatever the format that it is written to. `classifier` is the family's.
+    inputs      (width,), or (width, 1, 1) where the head is a convolution
+    classifier  the family's
+
+    The same seed gives the same head, whatever the format that it is written to.
     """
-    weight = np.random.default_rng(seed).standard_normal((num_classes, width), dtype=np.float32)
+    weight = np.random.default_rng(seed).standard_normal((num_classes, *inputs), dtype=np.float32)
     weight *= np.float32(NEW_HEAD_STD)
     return {f"{classifier}.weight": weight, f"{classifier}.bias": np.zeros(num_classes, np.float32)}

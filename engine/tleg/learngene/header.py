@@ -126,7 +126,9 @@ class Architecture:
                 raise FileFormatError(f"the input size {self.input_size} is not that of the structure, {expected}")
         if not all(1 <= size <= MAX_WIDTH for size in self.input_size):
             raise FileFormatError(f"an input has 1 to {MAX_WIDTH} channels, rows and columns, not {self.input_size}")
-        reserved = RESERVED_ARGUMENTS & set(self.arguments)
+        # Where timm calls the depths of several stages so, they are one of its arguments as others are.
+        stages = {"depth"} if isinstance(self.arguments.get("depth"), list | tuple) else set()
+        reserved = RESERVED_ARGUMENTS & set(self.arguments) - stages
         if reserved:
             raise FileFormatError(f"'{min(reserved)}' is not an argument of an architecture")
         if len(self.stages) > MAX_STAGES or not all(1 <= blocks <= MAX_DEPTH for blocks in self.stages):

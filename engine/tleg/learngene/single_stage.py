@@ -4,9 +4,8 @@ Their blocks are equal, and get more than the tokens: rotary tables, a bias by r
 them alike.
 """
 
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-from tleg.learngene.header import Profile
 from tleg.learngene.structure import Family, Stage
 
 
@@ -80,8 +79,31 @@ class EncodedVit(SingleStage):
     first_conv = "encoder.patch_embed.proj"
     unlisted = ("_enc",)
 
-    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
-        return {"depth": profile[0]}
+
+class Mixer(SingleStage):
+    """MLP-Mixer (arXiv 2105.01601), ResMLP (2105.03404) and gMLP (2105.08050): mixers of places of fixed size."""
+
+    name = "mlp-mixer"
+    patterns = ("mixer_*", "gmixer_*", "resmlp_*", "gmlp_*")
+    modules = ("mlp_mixer",)
+    stages = (Stage("blocks.", "num_blocks"),)
+    first_conv = "stem.proj"
+    timm_fixes_depths = True
+    attention_modules = frozenset({"mlp_tokens", "linear_tokens", "ls1"})
+    mlp_modules = frozenset({"mlp_channels", "ls2"})
 
 
-SINGLE_STAGE: Final[tuple[Family, ...]] = (*(Eva(), Beit(), RelativePositionVit(), Cait(), NaFlexVit(), EncodedVit()),)
+class Tnt(SingleStage):
+    """TNT (arXiv 2103.00112): a block has attention inside of patches and between them, and hands on pixels and patches."""
+
+    name = "tnt"
+    patterns = ("tnt_*",)
+    modules = ("tnt",)
+    first_conv = "pixel_embed.proj"
+    attention_modules = frozenset({"attn_in", "attn_out"})
+    mlp_modules = frozenset({"mlp_in", "mlp", "proj"})
+
+
+SINGLE_STAGE: Final[tuple[Family, ...]] = (
+    *(Eva(), Beit(), RelativePositionVit(), Cait(), NaFlexVit(), EncodedVit(), Mixer(), Tnt()),
+)

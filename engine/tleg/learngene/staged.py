@@ -4,6 +4,7 @@ A stage has a width of its own, and so terms of its own; what changes the width 
 says how many blocks each stage has. One stage is elastic: it gets the depth that is asked for, the others keep theirs.
 """
 
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from tleg.learngene.header import Profile
@@ -12,20 +13,20 @@ from tleg.learngene.structure import Family, Stage
 STAGES: Final = 4
 
 
-def stages_called(prefix: str, count: int = STAGES, period: int = 1) -> tuple[Stage, ...]:
+def stages_called(prefix: str, count: int = STAGES, period: int = 1, first: int = 0) -> tuple[Stage, ...]:
     """Stages whose names differ in a number: 'layers.{}.blocks.'."""
-    return tuple(Stage(prefix.format(index), "depths", period) for index in range(count))
+    return tuple(Stage(prefix.format(index), "depths", period, first) for index in range(count))
 
 
 class Staged(Family):
-    """Stages whose depths timm takes as one argument, `depths`."""
+    """Stages whose depths timm takes as one argument, as a rule `depths`."""
 
     classifier: ClassVar[str] = "head.fc"
     head: ClassVar[tuple[str, ...]] = ("norm", "head")
     sized = False
 
     def depth_arguments(self, profile: Profile) -> dict[str, Any]:
-        return {"depths": list(profile)}
+        return {self.stages[0].depth_argument: self.timm_depths(profile)}
 
 
 class Swin(Staged):
@@ -40,6 +41,24 @@ class Swin(Staged):
 
     def covers(self, timm_name: str) -> bool:
         return super().covers(timm_name) and "_cr_" not in timm_name  # Those have other names, and blocks that differ.
+
+
+class SwinCr(Staged):
+    """Swin V2 as timm's author wrote it before its code was there: a norm ends the last stage, which is stored once."""
+
+    name = "swinv2-cr"
+    patterns = ("swinv2_cr_*",)
+    modules = ("swin_transformer_v2_cr",)
+    stages = stages_called("stages.{}.blocks.", count=3, period=2)
+    sized = True
+    attention_modules = frozenset({"attn"})
+
+    def timm_depths(self, profile: Profile) -> list[int]:
+        return [*super().timm_depths(profile), 2]
+
+    def lists(self, timm_name: str) -> bool:
+        # Norms between the blocks of every stage: at its end, or after each sixth.
+        return self.covers(timm_name) and not any(part in timm_name for part in ("_ns_", "_huge_", "_giant_"))
 
 
 class ConvNext(Staged):
@@ -95,16 +114,129 @@ class PoolingVit(Staged):
     name = "pit"
     patterns = ("pit_*",)
     modules = ("pit",)
-    stages = stages_called("transformers.{}.blocks.", count=3)
+    stages = tuple(Stage(f"transformers.{index}.blocks.", "depth") for index in range(3))
     first_conv = "patch_embed.conv"
     classifier = "head"
     sized = True
-
-    def depth_arguments(self, profile: Profile) -> dict[str, Any]:
-        return {"depth": list(profile)}
 
     def covers(self, timm_name: str) -> bool:
         return super().covers(timm_name) and "distilled" not in timm_name  # Those have two heads.
 
 
-STAGED: Final[tuple[Family, ...]] = (*(Swin(), ConvNext(), PyramidVit(), DaVit(), MambaOut(), PoolingVit()),)
+class Twins(Staged):
+    """Twins-PCPVT (arXiv 2104.13840): positions are made after the first block of a stage, which is stored once."""
+
+    name = "twins"
+    patterns = ("twins_pcpvt_*",)
+    modules = ("twins",)
+    stages = stages_called("blocks.{}.", first=1)
+    classifier = "head"
+    first_conv = "patch_embeds.0.proj"
+    sized = True
+    attention_modules = frozenset({"attn"})
+
+
+class MultiScaleVit(Staged):
+    """MViT v2 (arXiv 2112.01526): the first block of a stage changes width and resolution, and is stored once."""
+
+    name = "mvit-v2"
+    patterns = ("mvitv2_*",)
+    modules = ("mvitv2",)
+    stages = (*stages_called("stages.{}.blocks.", count=1), *stages_called("stages.{}.blocks.", first=1)[1:])
+    sized = True
+    timm_fixes_depths = True
+    attention_modules = frozenset({"attn"})
+
+    def lists(self, timm_name: str) -> bool:
+        return self.covers(timm_name) and timm_name != "mvitv2_large"  # Whose last blocks change the width.
+
+
+class BigTransfer(Staged):
+    """ResNet V2 with group norm (BiT, arXiv 1912.11370): the first block of a stage changes width and is stored once."""
+
+    name = "bit"
+    patterns = ("resnetv2_*_bit",)
+    modules = ("resnetv2",)
+    stages = tuple(Stage(f"stages.{index}.blocks.", "layers", first=1) for index in range(STAGES))
+    first_conv = "stem.conv"
+    timm_fixes_depths = True
+    # Of its three convolutions the one over places is the second.
+    attention_modules = frozenset({"conv2"})
+    mlp_modules = frozenset({"conv1", "conv3"})
+
+
+class MetaFormers(Staged):
+    """What timm's module of MetaFormers has in common (arXiv 2111.11418)."""
+
+    modules = ("metaformer",)
+    stages = stages_called("stages.{}.blocks.")
+    first_conv = "stem.conv"
+    timm_fixes_depths = True
+    attention_modules = frozenset({"token_mixer", "layer_scale1", "res_scale1"})
+    mlp_modules = frozenset({"mlp", "layer_scale2", "res_scale2"})
+
+
+class MetaFormer(MetaFormers):
+    """ConvFormer and CAFormer (arXiv 2210.13452): convolutions, and in the last two stages of the second attention."""
+
+    name = "metaformer"
+    patterns = ("convformer_*", "caformer_*")
+    classifier = "head.fc.fc2"
+
+
+class PoolFormer(MetaFormers):
+    """PoolFormer (arXiv 2111.11418) and PoolFormer V2: pooling in place of attention, which has no parameters."""
+
+    name = "poolformer"
+    patterns = ("poolformer*",)
+    classifier = "head.fc"
+
+
+class FocalNet(Staged):
+    """FocalNet (arXiv 2203.11926): focal modulation in place of attention."""
+
+    name = "focalnet"
+    patterns = ("focalnet_*",)
+    modules = ("focalnet",)
+    stages = stages_called("layers.{}.blocks.")
+    first_conv = "stem.proj"
+    timm_fixes_depths = True
+    attention_modules = frozenset({"modulation", "ls1"})
+
+
+class Nest(Staged):
+    """NesT (arXiv 2105.12723): attention inside blocks of an image, which are joined from level to level."""
+
+    name = "nest"
+    patterns = ("nest_*",)
+    modules = ("nest",)
+    stages = stages_called("levels.{}.transformer_encoder.", count=3)
+    classifier = "head"
+    sized = True
+    timm_fixes_depths = True
+    attention_modules = frozenset({"attn"})
+
+
+class Volo(Staged):
+    """VOLO (arXiv 2106.13112): a stage of outlook attention and three of attention; class-attention blocks are stored once.
+
+    Its second head, for labels of patches, has no part in the logits: a learngene has none.
+    """
+
+    name = "volo"
+    patterns = ("volo_*",)
+    modules = ("volo",)
+    stages = tuple(Stage(f"network.{index}.", "layers") for index in (0, 2, 3, 4))
+    classifier = "head"
+    first_conv = "patch_embed.conv.0"
+    head = ("post_network", "norm", "head")
+    sized = True
+    defaults = MappingProxyType({"use_aux_head": False})
+    timm_fixes_depths = True
+    attention_modules = frozenset({"attn"})
+
+
+STAGED: Final[tuple[Family, ...]] = (
+    *(Swin(), ConvNext(), PyramidVit(), DaVit(), MambaOut(), PoolingVit()),
+    *(SwinCr(), Twins(), MultiScaleVit(), BigTransfer(), MetaFormer(), PoolFormer(), FocalNet(), Nest(), Volo()),
+)

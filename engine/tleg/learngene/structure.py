@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from tleg.errors import ArchitectureError, ExportError
@@ -28,11 +29,14 @@ class Stage:
                     a Swin. Everything that has no stage's prefix is stored once: stem, what lies between stages, head
     depth_argument  of `timm.create_model` that says how many blocks it has
     period          after how many blocks what is no parameter repeats: 2 where every other block shifts its windows
+    first           the number of its first block; those before it differ, such as one that changes the width, and are stored
+                    once. A profile counts the blocks from it on
     """
 
     prefix: str
     depth_argument: str = "depth"
     period: int = 1
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ class Family:
     first_conv  the module that takes the image
     head        modules that follow the last block, as far as a model has them
     sized       whether timm makes a model for one size of images, `img_size`
+    defaults    arguments that a model has where none are given, where timm's own are not what a learngene needs
+    timm_fixes_depths  whether timm's functions of its names take no depths, because they fix them. Models of other depths
+                are made from the same arguments (`tleg.models.creation`), which timm alone does not do
 
     What most families of timm have in common is how it is here; a family says what is otherwise.
     """
@@ -66,17 +73,36 @@ class Family:
     first_conv: ClassVar[str] = "patch_embed.proj"
     head: ClassVar[tuple[str, ...]] = ("norm", "attn_pool", "fc_norm", "head")
     sized: ClassVar[bool] = True
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    timm_fixes_depths: ClassVar[bool] = False
     # Of a block: what mixes the places of an image, and what works at each place; everything else counts as norm.
     attention_modules: ClassVar[frozenset[str]] = frozenset({"attn", "ls1"})
     mlp_modules: ClassVar[frozenset[str]] = frozenset({"mlp", "ls2"})
 
     def depth_arguments(self, profile: Profile) -> dict[str, Any]:
         """The arguments of `timm.create_model` that make so many blocks."""
-        return {stage.depth_argument: blocks for stage, blocks in zip(self.stages, profile, strict=True)}
+        return dict(zip((stage.depth_argument for stage in self.stages), self.timm_depths(profile), strict=True))
+
+    def timm_depths(self, profile: Profile) -> list[int]:
+        """How many blocks timm counts where a profile has so many."""
+        return [blocks + stage.first for stage, blocks in zip(self.stages, profile, strict=True)]
 
     def timm_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """An architecture's arguments as far as `timm.create_model` takes them: without a size where a model has none."""
         return {name: value for name, value in arguments.items() if self.sized or name != "img_size"}
+
+    def fixed_by_timm(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the arguments that timm's function of a name does not take, because it fixes them: depths, or none."""
+        fixed = self.depth_arguments((1,) * len(self.stages)).keys() if self.timm_fixes_depths else ()
+        return {name: value for name, value in arguments.items() if name in fixed}
+
+    def take_depth(self, arguments: Mapping[str, Any]) -> tuple[int | None, dict[str, Any]]:
+        """The depth of a model of one stage, where arguments of `timm.create_model` state one, and the other arguments."""
+        name = self.stages[0].depth_argument
+        depth = arguments.get(name)
+        if len(self.stages) > 1 or type(depth) is not int:
+            return None, dict(arguments)
+        return depth - self.stages[0].first, {other: value for other, value in arguments.items() if other != name}
 
     def part_of(self, inner: str) -> Part:
         """The part of a block that a parameter belongs to, by its name inside the block.
@@ -101,7 +127,10 @@ class Family:
         """Where a parameter belongs, by a learngene's name; None for stem and head."""
         for index, stage in enumerate(self.stages):
             if name.startswith(stage.prefix):
-                return Place(index, name.removeprefix(stage.prefix))
+                inner = name.removeprefix(stage.prefix)
+                number = inner.partition(".")[0]
+                stored_once = number.isdigit() and int(number) < stage.first
+                return None if stored_once else Place(index, inner)
         return None
 
     def is_block(self, name: str) -> bool:
@@ -113,8 +142,8 @@ class Family:
         return f"{self.stages[stage].prefix}{inner}"
 
     def layer_name(self, stage: int, layer: int, inner: str) -> str:
-        """timm's name of a block's parameter: 'blocks.3.norm1.bias'. Layers count from 0 in each stage."""
-        return f"{self.stages[stage].prefix}{layer}.{inner}"
+        """timm's name of a block's parameter: 'blocks.3.norm1.bias'. Layers count from 0 in each stage, at its first."""
+        return f"{self.stages[stage].prefix}{layer + self.stages[stage].first}.{inner}"
 
     def learngene_name(self, name: str) -> str:
         """A learngene's name of timm's parameter: 'blocks.norm1.bias' for 'blocks.3.norm1.bias', others unchanged."""

@@ -19,6 +19,7 @@ from tleg.learngene.families import family_covering, register
 from tleg.learngene.header import Architecture, Layout
 from tleg.learngene.profile import Depth, Profile, checked
 from tleg.learngene.structure import Family
+from tleg.models.creation import create_model
 from tleg.models.plain_vit import TimmPlainVit
 from tleg.models.timm_family import TimmFamily
 from tleg.models.timm_folder import image_argument, quiet_timm
@@ -72,12 +73,19 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
     )
     with torch.device("meta"):
         if several:
-            stages = family.counted(_create(family, architecture, {key: given[key] for key in chosen & set(given)}))
+            made = _create(family, architecture, {key: given[key] for key in chosen & set(given)})
+            stages = family.counted(made)
             if 0 in stages:
-                raise ArchitectureError(f"stage {stages.index(0)} has no blocks", field="model-arg", code="out-of-range")
+                empty = stages.index(0)
+                after = f" after its first {family.stages[empty].first}" if family.stages[empty].first else ""
+                raise ArchitectureError(f"stage {empty} has no blocks{after}", field="model-arg", code="out-of-range")
+            # At timm's own depths: what comes after every sixth block is not seen in two.
+            family.check_blocks(made, name, stages)
             architecture = replace(architecture, stages=stages, elastic=stages.index(max(stages)))
         model = _create(family, architecture, family.depth_arguments(architecture.profile(2)))
         found = family.examine(model, architecture)
+        if several:
+            _check_rest(family, name, made, model)
         if found.structure is None:
             deeper = _create(family, architecture, family.depth_arguments(architecture.profile(3)))
             _check_rest(family, name, model, deeper)
@@ -147,7 +155,8 @@ def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Modu
         place = family.place(name)
         if place is not None:
             layer, _, inner = place.inner.partition(".")
-            value = values[family.layer_name(place.stage, int(layer) % periods[place.stage], inner)]
+            phase = (int(layer) - family.stages[place.stage].first) % periods[place.stage]
+            value = values[family.layer_name(place.stage, phase, inner)]
         else:
             value = values[name]
         setattr(model.get_submodule(holder), own, value)
@@ -224,7 +233,7 @@ def _create(
         "drop_path_rate": drop_path,
     }
     try:
-        model = timm.create_model(architecture.name, num_classes=architecture.num_classes, **arguments)
+        model = create_model(architecture.name, num_classes=architecture.num_classes, **arguments)
     except Exception as error:  # timm reports what does not fit in many ways: TypeError, assertions, RuntimeError.
         raise ArchitectureError(family.refusal(architecture, first_line(error))) from error
     # The class that all families of today are built as.

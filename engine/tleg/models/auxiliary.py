@@ -139,10 +139,17 @@ class AuxiliaryModel(nn.Module):
         self.load_state_dict(state, strict=True)
 
     def tensors(self) -> dict[str, Array]:
-        """Return a learngene's tensors: float32 arrays on the CPU, copies."""
+        """Return a learngene's tensors: float32 arrays on the CPU, copies.
+
+        The running statistics of a batch norm in the stem are stored once, as its parameters are.
+        """
         result = {self._name(key): _array(values) for key, values in self.terms.items()}
         result |= {name: _array(values) for name, values in self.vit.named_parameters()}
-        return result
+        state = set(self.vit.state_dict())
+        # How many batches they were counted from is no float, and nothing depends on it.
+        return result | {
+            name: _array(values) for name, values in self.vit.named_buffers() if name in state and values.is_floating_point()
+        }
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, that of the template blocks included."""
@@ -190,15 +197,16 @@ class AuxiliaryModel(nn.Module):
         """
         rows = coefficients.split(profile or (len(coefficients),))
 
-        def run(stage: int, x: Tensor, *given: Any, **named: Any) -> Tensor:
+        def run(stage: int, x: Any, *given: Any, **named: Any) -> Any:
             templates, buffers = self._template[stage], self._buffers_of(stage)
             for layer, weights in enumerate(self.expand(rows[stage], stage)):
                 phase = layer % len(templates)
                 state = {**weights, **buffers[phase]}
+                taken = x if isinstance(x, tuple) else (x, *given)
                 if self.gradient_checkpointing and torch.is_grad_enabled():
-                    x = checkpoint(functional_call, templates[phase], state, (x, *given), named, use_reentrant=False)
+                    x = checkpoint(functional_call, templates[phase], state, taken, named, use_reentrant=False)
                 else:
-                    x = functional_call(templates[phase], state, (x, *given), named)
+                    x = functional_call(templates[phase], state, taken, named)
             return x
 
         return self.family.features(self.vit, images, run)

@@ -53,8 +53,8 @@ def expand(
     # Stem and head are the learngene's own arrays: a descendant that trains must not change them.
     state = {name: values if family.is_block(name) else values.clone() for name, values in state.items()}
     if head.policy == "new":
-        width = state[f"{family.classifier}.weight"].shape[1]
-        values = new_head(width, head.num_classes, seed, family.classifier)
+        inputs = tuple(state[f"{family.classifier}.weight"].shape[1:])
+        values = new_head(inputs, head.num_classes, seed, family.classifier)
         state |= {name: torch.from_numpy(value) for name, value in values.items()}
     state = {family.name_in(layout, name): values for name, values in state.items()}
     if dtype == "float16":

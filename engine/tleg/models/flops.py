@@ -4,6 +4,7 @@ fvcore counts one multiply-accumulate as one flop, LayerNorm included; it is giv
 scaled_dot_product_attention. Depths 1 and 2 are measured: the difference is one layer, and everything is exactly affine.
 """
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -78,9 +79,9 @@ def count_macs(model: nn.Module, images: Tensor) -> dict[str, int]:
 
 
 def _attention_macs(inputs: list[Any], outputs: list[Any]) -> int:
-    """B * h * 2 * N * M * d for q (B, h, N, d) and k (B, h, M, d): the products q k^T and attention times v."""
-    (batch, heads, queries, width), keys = inputs[0].type().sizes(), inputs[1].type().sizes()[2]
-    return int(batch * heads * 2 * queries * keys * width)
+    """B * h * 2 * N * M * d for q (B, h, ..., N, d) and k (B, h, ..., M, d): the products q k^T and attention times v."""
+    (*batches, queries, width), keys = inputs[0].type().sizes(), inputs[1].type().sizes()[-2]
+    return math.prod(map(int, batches)) * 2 * int(queries * keys * width)
 
 
 def _count_parameters(model: VisionTransformer) -> dict[str, int]:

@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Literal, cast
+from types import MappingProxyType
+from typing import Any, Literal, cast
 
 import torch
 from timm.layers import Attention, LayerNorm, Mlp, PatchEmbed, resample_abs_pos_embed
@@ -21,7 +22,7 @@ class TimmPlainVit(PlainVit, TimmFamily):
     """timm's plain VisionTransformer with a depth argument and equal blocks."""
 
     # What an auxiliary model has, where timm's own names mean something else.
-    defaults: Final[Mapping[str, Any]] = {"class_token": False, "global_pool": "avg", "fc_norm": False}
+    defaults = MappingProxyType({"class_token": False, "global_pool": "avg", "fc_norm": False})
 
     def auxiliary_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         pool = {"global_pool": "token"} if given.get("class_token") else {}

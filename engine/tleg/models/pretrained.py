@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from tleg.errors import ArchitectureError, FileFormatError, InputError, first_line
+from tleg.learngene.families import family_covering
 from tleg.learngene.header import RESERVED_ARGUMENTS, Preprocessing
 from tleg.models.architecture import known_name, normalise_name
+from tleg.models.creation import create_model
 from tleg.models.timm_folder import (
     TimmFolder,
     image_argument,
@@ -82,7 +84,8 @@ def open_folder(
     changed = _sized(dict(arguments or {}), image_size, bool(known.pretrained.get("fixed_input_size")))
     with quiet_timm():
         model = load_timm_folder(known, changed)
-    complete = {**known.architecture_arguments, **{key: value for key, value in changed.items() if key != "depth"}}
+    depth, complete = family_covering(known.architecture).take_depth({**known.arguments, **changed})
+    complete.pop("num_classes", None)
     config = dict(model.pretrained_cfg)
     size = _with_image(input_size_of(config, complete), image_size)
     if config.get("fixed_input_size"):
@@ -94,7 +97,7 @@ def open_folder(
         folder.resolve().name,
         known.architecture,
         complete,
-        changed.get("depth", known.depth),
+        depth,
         int(model.num_classes or 0),
         known.classes,
         size,
@@ -151,7 +154,7 @@ def open_weights(
         notes = (*notes, f"{', '.join(resampled)} of {file} resampled for images of {size[1]} x {size[2]} pixels")
     if not classes:
         notes = (*notes, f"{file} holds no classifier: '{name}' is a backbone")
-    depth = given.pop("depth", None)
+    depth, given = family_covering(normalise_name(name)).take_depth(given)
     return PretrainedModel(
         "weights",
         model,
@@ -183,7 +186,7 @@ def _template(name: str, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
     for device in ("meta", "cpu"):  # Some models compute values while they are made, which needs memory.
         try:
             with torch.device(device):
-                return dict(timm.create_model(name, **arguments).state_dict())
+                return dict(create_model(name, **arguments).state_dict())
         except Exception as error:  # timm reports what does not fit in many ways.
             reason = first_line(error)
     raise ArchitectureError(f"timm cannot build '{name}': {reason}")
@@ -283,9 +286,7 @@ def _create(name: str, file: Path, arguments: Mapping[str, Any], tensors: dict[s
     overlay = {"state_dict": tensors, "num_classes": classes, "label_offset": 0, "custom_load": False}
     try:
         with quiet_timm():
-            model = timm.create_model(
-                name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **arguments
-            )
+            model = create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **arguments)
     except TypeError as error:
         raise ArchitectureError(f"timm cannot build '{name}': {error}") from error
     except Exception as error:  # timm's filters fail in many ways at a state that is not theirs.

@@ -12,8 +12,9 @@ from tleg.learngene.header import Architecture, Profile
 from tleg.learngene.structure import Family
 from tleg.models.timm_folder import input_size_of
 
-# Runs the blocks of a stage, by its index, on what comes into it and what timm gives to each block beside that.
-RunStage = Callable[..., Tensor]
+# Runs the blocks of a stage, by its index, on what comes into it and what timm gives to each block beside that. The result
+# is that of a block: a tensor, or all that the next block takes.
+RunStage = Callable[..., Any]
 
 
 class _Run(nn.Module):
@@ -23,7 +24,7 @@ class _Run(nn.Module):
         super().__init__()
         self._run, self._stage = run, stage
 
-    def forward(self, x: Tensor, *given: Any, **named: Any) -> Tensor:
+    def forward(self, x: Tensor, *given: Any, **named: Any) -> Any:
         return self._run(self._stage, x, *given, **named)
 
 
@@ -32,7 +33,7 @@ class TimmFamily(Family):
 
     def auxiliary_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of an auxiliary model: what the family's have, and what was given, which wins."""
-        return dict(given)
+        return {**self.defaults, **given}
 
     def examine(self, model: nn.Module, architecture: Architecture) -> Architecture:
         """Return the architecture of a model with its input size, and its structure where there is one.
@@ -41,6 +42,7 @@ class TimmFamily(Family):
 
         Raises ArchitectureError, with the reason, when it cannot be expanded.
         """
+        self.counted(model)
         self.check_blocks(model, architecture.name, architecture.profile(2))
         known: Any = getattr(model, "pretrained_cfg", None) or {}
         # Where timm's models take images of any size, the arguments still say for which one costs and exports are.
@@ -81,11 +83,11 @@ class TimmFamily(Family):
         """
         try:
             for stage in range(len(self.stages)):
-                self._put(model, stage, nn.Sequential(_Run(run, stage)))
+                self._put(model, stage, _Run(run, stage))
             features: Tensor = model.forward_features(images)
         finally:
             for stage in range(len(self.stages)):
-                self._put(model, stage, nn.Sequential())
+                self._put(model, stage)
         return features
 
     def takes_sizes(self, architecture: Architecture) -> bool:
@@ -121,18 +123,23 @@ class TimmFamily(Family):
 
     def blocks(self, model: nn.Module, stage: int) -> list[nn.Module]:
         """The blocks of a stage of a model."""
-        return list(model.get_submodule(self.stages[stage].prefix.rstrip(".")).children())
+        return self._children(model, stage)[self.stages[stage].first :]
 
     def take_blocks(self, model: nn.Module, stage: int) -> list[nn.Module]:
         """Take the blocks of a stage out of a model, which has none there afterwards."""
         blocks = self.blocks(model, stage)
-        self._put(model, stage, nn.Sequential())
+        self._put(model, stage)
         return blocks
 
-    def _put(self, model: nn.Module, stage: int, module: nn.Module) -> None:
-        """Put a module in the place of a stage's blocks."""
+    def _children(self, model: nn.Module, stage: int) -> list[nn.Module]:
+        """The blocks of a stage, and those before its first, which are stored once."""
+        return list(model.get_submodule(self.stages[stage].prefix.rstrip(".")).children())
+
+    def _put(self, model: nn.Module, stage: int, *modules: nn.Module) -> None:
+        """Put modules in the place of a stage's blocks, after those before its first."""
         holder, _, name = self.stages[stage].prefix.rstrip(".").rpartition(".")
-        setattr(model.get_submodule(holder), name, module)
+        before = self._children(model, stage)[: self.stages[stage].first]
+        setattr(model.get_submodule(holder), name, nn.Sequential(*before, *modules))
 
     def check_blocks(self, model: nn.Module, name: str, profile: Profile) -> None:
         """Refuse stages of another number of blocks, and blocks that differ or keep more than parameters.
@@ -148,10 +155,10 @@ class TimmFamily(Family):
             shapes = [{key: value.shape for key, value in block.state_dict().items()} for block in blocks]
             for index, each in enumerate(shapes):
                 if each != shapes[0]:
-                    where = f"{self.stages[stage].prefix}{index}"
+                    where = self.layer_name(stage, index, "").rstrip(".")
                     raise ArchitectureError(
                         f"the blocks of '{name}' differ from each other, so one rule cannot expand them: {where} is not as "
-                        "the first"
+                        f"{self.layer_name(stage, 0, '').rstrip('.')}"
                     )
             parameters = {key for key, _ in blocks[0].named_parameters()}
             if kept := sorted(shapes[0].keys() - parameters):

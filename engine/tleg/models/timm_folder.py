@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.files import require_utf8
-from tleg.learngene.families import family_of
+from tleg.learngene.families import family_covering, family_of
 from tleg.learngene.header import Architecture, Layout, Preprocessing
 from tleg.learngene.profile import Depth
 from tleg.serialize import decode, encode
@@ -37,6 +37,8 @@ PREFERRED_WEIGHTS: Final = (
 WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pth.tar", ".bin")
 # How the images of its training were read, beside what timm's own configuration holds.
 READING: Final = "tleg_images"
+# For those who wonder why timm does not load one.
+NOTE: Final = "tleg_note"
 
 
 def save_timm_folder(
@@ -107,6 +109,8 @@ def timm_config(
     config: dict[str, Any] = {"architecture": name, "num_classes": architecture.num_classes}
     # timm's own configuration takes no other fields than its own.
     config[READING] = {"exif": preprocessing.exif, "pixel_range": encode(preprocessing.pixel_range)}
+    if (note := _only_tleg(name, arguments)) is not None:
+        config[NOTE] = f"{note}: tleg.models.timm_folder.load_timm_folder(FOLDER)"
     if classes:
         config["label_names"] = list(classes)
         pretrained["label_names"] = list(classes)
@@ -150,13 +154,18 @@ class TimmFolder:
     @property
     def depth(self) -> int | None:
         """The depth that the arguments state."""
-        depth = self.arguments.get("depth")
-        return depth if type(depth) is int else None
+        return family_covering(self.architecture).take_depth(self.arguments)[0]
 
     @property
     def architecture_arguments(self) -> dict[str, Any]:
         """The arguments that say which architecture it is: without depth, and without what `Architecture` states itself."""
-        return {name: value for name, value in self.arguments.items() if name not in ("depth", "num_classes")}
+        _, others = family_covering(self.architecture).take_depth(self.arguments)
+        return {name: value for name, value in others.items() if name != "num_classes"}
+
+    @property
+    def note(self) -> str | None:
+        """Why timm alone does not load it, in one sentence; None where it does."""
+        return _only_tleg(self.architecture, self.arguments)
 
 
 def is_timm_folder(folder: Path) -> bool:
@@ -244,6 +253,14 @@ def _transformers_refusal(folder: Path, config: Mapping[str, Any]) -> str:
     )
 
 
+def _only_tleg(architecture: str, arguments: Mapping[str, Any]) -> str | None:
+    """Why timm alone does not load a model that was made with arguments, in one sentence; None where it does."""
+    fixed = family_covering(architecture).fixed_by_timm(arguments)
+    if not fixed:
+        return None
+    return f"tleg opens it and timm alone does not, because timm's function '{architecture}' fixes {' and '.join(fixed)}"
+
+
 def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
     """Return the preprocessing that a timm config states, for a model of so many channels. Raises InputError.
 
@@ -296,11 +313,21 @@ def load_timm_folder(folder: Path | TimmFolder, arguments: Mapping[str, Any] | N
     """
     import timm
 
+    from tleg.models.creation import create_model
+
     known = folder if isinstance(folder, TimmFolder) else read_timm_folder(folder)
     folder = known.path
     require_utf8(folder, "timm")
     try:
-        model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, **dict(arguments or {})).eval()
+        if not (known.arguments and family_covering(known.architecture).timm_fixes_depths):
+            model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, **dict(arguments or {})).eval()
+        else:
+            # As timm does, whose own reader gives the depths to a function that takes none.
+            given = {**known.arguments, **(arguments or {})}
+            weights = {**known.pretrained, "file": str(folder), "source": "local-dir"}
+            if "num_classes" in known.config:
+                weights["num_classes"] = known.config["num_classes"]
+            model = create_model(known.architecture, pretrained=True, pretrained_cfg=weights, **given).eval()
         model.pretrained_cfg = {**model.pretrained_cfg, READING: known.config.get(READING)}
         return model
     except Exception as error:  # timm and safetensors report what does not fit in many ways.

@@ -79,11 +79,11 @@ def _counting(what: str) -> Iterator[None]:
 
 @lru_cache(maxsize=256)
 def _count_model(name: str, arguments: str, num_classes: int, input_size: tuple[int, int, int]) -> Counted:
-    import timm
+    from tleg.models.creation import create_model
 
     given = {"num_classes": num_classes, **json.loads(arguments)}
     with _counting(f"'{name}'"):
-        return count_made(timm.create_model(name, **given), input_size)
+        return count_made(create_model(name, **given), input_size)
 
 
 def count_made(model: Any, input_size: tuple[int, int, int]) -> Counted:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from tleg.errors import ArchitectureError, DataError, InputError, concerning, fi
 from tleg.export.origin import training_record
 from tleg.learngene.header import Preprocessing
 from tleg.models.architecture import known_name
+from tleg.models.creation import create_model
 from tleg.models.descendant import expand
 from tleg.models.learngene import load
 from tleg.models.linearity import (
@@ -212,7 +212,7 @@ def _from_timm(name: str, options: Analysis) -> _Opened:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         try:
-            model: Any = timm.create_model(name, pretrained=options.pretrained, **options.model_arguments).eval()
+            model: Any = create_model(name, pretrained=options.pretrained, **options.model_arguments).eval()
         except Exception as error:  # timm and the hub client report what does not fit in many ways.
             reason = first_line(error)
             hint = f"; when offline, give its weights as {name}:FILE" if options.pretrained else ""

@@ -14,10 +14,12 @@ from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, InputError, concerning, first_line
 from tleg.export.origin import earlier_lineage
 from tleg.learngene.expansion import choose_head, new_head
+from tleg.learngene.families import family_covering
 from tleg.learngene.header import Architecture, Preprocessing
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.architecture import describe, normalise_name, timm_family_of
 from tleg.models.classes import class_order, same_classes
+from tleg.models.creation import create_model
 from tleg.models.initial import draw_matrices
 from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
@@ -124,20 +126,20 @@ def init_from_learngene(
     header = learngene.header
     with concerning("depth"):
         depth = header.architecture.simplest(depth)
-    classifier = timm_family_of(header.architecture).classifier
 
     @concerning("learngene")
     def make(data: Data) -> InitialModel:
         matching = same_classes(header.classes, data.classes)
         head = choose_head(header.architecture.num_classes, len(data.classes))
         model = maker(learngene, depth, num_classes=head.num_classes, drop_path=drop_path)
+        classifier = family_covering(header.architecture.name).classifier
         policy = head.policy if weights.keeps_head else "new"
         if policy == "kept" and matching:
             reorder_outputs(model, (classifier,), class_order(header.classes, data.classes))
         elif policy == "kept":
             # As many classes, but others: what the head knows is of no use.
-            width = model.get_parameter(f"{classifier}.weight").shape[1]
-            values = new_head(width, head.num_classes, classifier=classifier)
+            inputs = tuple(model.get_submodule(classifier).get_parameter("weight").shape[1:])
+            values = new_head(inputs, head.num_classes, classifier=classifier)
             model.load_state_dict(
                 {**model.state_dict(), **{name: torch.from_numpy(value) for name, value in values.items()}}
             )
@@ -190,7 +192,7 @@ def init_from_timm(
         if not pretrained:
             complete = model_arguments(data, complete, sized=sized)
         try:
-            model = timm.create_model(name, pretrained=pretrained, num_classes=len(data.classes), **complete)
+            model = create_model(name, pretrained=pretrained, num_classes=len(data.classes), **complete)
         except Exception as error:  # timm and the hub client report what does not fit in many ways.
             reason = first_line(error)
             hint = f"; when offline, use --checkpoint {name}:FILE" if pretrained else ""
@@ -206,7 +208,7 @@ def init_from_timm(
             size = (channels, *(_pair(complete.get("img_size")) or data.image_size or size[1:]))
         if image_size is not None:
             size = (channels, *image_size)
-        depth = complete.pop("depth", None)
+        depth, complete = family_covering(base).take_depth(complete)
         if known.get("fixed_input_size"):
             # The name without its tag implies another size.
             complete = {"img_size": list(size[1:]), **complete}

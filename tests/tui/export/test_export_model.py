@@ -107,3 +107,12 @@ def test_a_report_without_verification_has_no_figures_of_it() -> None:
     assert report is not None
     assert report.figures is not None
     assert (report.index, report.figures.bytes, report.figures.error) == (1, 7, None)
+
+
+def test_a_note_of_an_export_is_kept() -> None:
+    built = {"path": "a", "bytes": 7, "verification": None, "note": "tleg opens it and timm alone does not"}
+    for document, note in ((built, built["note"]), ({**built, "note": 3}, None), ({"path": "a", "bytes": 7}, None)):
+        report = read_report(json.dumps({"stage": "done", "index": 0, "count": 1, "built": document}))
+        assert report is not None
+        assert report.figures is not None
+        assert report.figures.note == note

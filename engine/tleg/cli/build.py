@@ -32,7 +32,7 @@ class BuildOptions:
     """What is built."""
 
     depth: tuple[str, ...] = option(
-        (), help="Depth of a descendant, or the blocks of every stage; may be given several times.", metavar="N|N-N-N-N"
+        (), help="Depth of a descendant, or the blocks of every stage; may be given several times.", metavar="DEPTH"
     )
     export: tuple[str, ...] = option(
         (),

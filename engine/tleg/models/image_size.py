@@ -6,6 +6,7 @@ resampled layers, but for rounding.
 """
 
 import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -100,7 +101,9 @@ def _of_term(tensors: Mapping[str, Array], to: Architecture, term: int) -> dict[
     try:
         found = load_state(to, profile, state)
     except ArchitectureError as error:
-        raise _refusal(to, f"timm cannot resample its weights: {error.message[:_LONGEST]}") from error
+        differs = re.search(r"size mismatch for ([\w.]+)", error.message)
+        reason = "timm cannot resample its weights" if differs is None else f"timm does not resample its '{differs[1]}'"
+        raise _refusal(to, reason) from error
     own = {name: name if place is None else family.layer_name(place.stage, 0, place.inner) for name, place in places.items()}
     return {name: found[key].numpy() for name, key in own.items()}
 

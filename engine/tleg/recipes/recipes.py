@@ -206,7 +206,7 @@ class FinetuneRecipe:
         metavar="FILE|RUN",
     )
     depth: str | None = option(
-        None, help="Depth of the descendant, or the blocks of every stage.", group="Model", metavar="N|N-N-N-N"
+        None, help="Depth of the descendant, or the blocks of every stage.", group="Model", metavar="DEPTH"
     )
     init: str | None = option(
         None,

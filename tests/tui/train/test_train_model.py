@@ -170,7 +170,7 @@ def test_what_is_missing_is_named_and_stands_in_the_command_in_capitals() -> Non
     assert read_form("learn", {"warmup-epochs": "99"}).problems.keys() == {"warmup-epochs"}
     tune = read_form("finetune", {})
     assert tune.missing == ("learngene", "depth", "data")
-    assert tune.command == ("tleg", "finetune", "--data", "DATA", "--learngene", "FILE|RUN", "--depth", "N")
+    assert tune.command == ("tleg", "finetune", "--data", "DATA", "--learngene", "FILE|RUN", "--depth", "DEPTH")
 
 
 def test_only_the_chosen_start_counts() -> None:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from tleg.errors import InputError, concerning
 from tleg.export.formats import PRECISIONS, SourceKind, files_first, find_format, parse_layout, parse_precision
-from tleg.learngene.basis import parse_depths
 from tleg.learngene.container import read_file
-from tleg.learngene.header import LAYOUTS
+from tleg.learngene.header import LAYOUTS, Architecture
+from tleg.learngene.profile import Depth, format_depth, parse_profiles
 from tleg.references import expect, resolve
 from tleg.runs.run import name_of
 from tleg.text import format_image_size, read_image_size
@@ -30,7 +30,7 @@ class ExportSource:
     kinds     what can be made of it
     layouts   in which layouts; the first is the default
     classes   of its head; None for a folder
-    image_size  height and width of its inputs, where they are known
+    architecture  of a learngene that is there, for what its depths and sizes mean
     """
 
     argument: str
@@ -39,7 +39,12 @@ class ExportSource:
     kinds: tuple[str, ...]
     layouts: tuple[str, ...] = ()
     classes: int | None = None
-    image_size: tuple[int, int] | None = None
+    architecture: Architecture | None = None
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of its inputs, where they are known."""
+        return None if self.architecture is None else self.architecture.input_size[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def open_source(argument: str) -> ExportSource:
         kinds=_formats_of("learngene", plain=plain),
         layouts=LAYOUTS if pools else LAYOUTS[:1],
         classes=header.architecture.num_classes,
-        image_size=header.image_size,
+        architecture=header.architecture,
     )
 
 
@@ -133,7 +138,7 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
     argument = f"./{source.argument}" if source.argument.startswith("-") else source.argument
     words = ["build", argument]
     for depth in depths:
-        words += ["--depth", str(depth)]
+        words += ["--depth", format_depth(depth)]
     for kind in answers.kinds:
         words += ["--export", kind]
     if str(output) != DEFAULT_OUTPUT:
@@ -195,14 +200,17 @@ def _number(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and math.isfinite(value) else None
 
 
-def _depths(source: ExportSource, answers: Answers) -> tuple[int, ...]:
+def _depths(source: ExportSource, answers: Answers) -> tuple[Depth, ...]:
     """The depths to build; none for a folder, and none where every depth is in the file."""
     if source.folder or hold_every_depth(answers.kinds):
         return ()
     if not answers.depths.strip():
         raise InputError("name a depth: 8, several: 4,8,12, or a range: 4-8", field="depth", code="missing")
     with concerning("depth"):
-        return parse_depths(answers.depths)
+        depths = parse_profiles(answers.depths)
+        if source.architecture is None:
+            return depths
+        return tuple(dict.fromkeys(map(source.architecture.simplest, depths)))
 
 
 def _classes(source: ExportSource, text: str) -> int | None:

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Label, Static
 
 from tleg.export.formats import PRECISIONS, find_format
+from tleg.learngene.profile import format_depth
 from tleg.text import format_image_size
 from tleg_tui.common.inputs import Field
 from tleg_tui.export.model import Answers, ExportSource, hold_every_depth
@@ -191,7 +192,9 @@ class ExportQuestions(Vertical):
             with Horizontal(classes="row"):
                 yield Label("depth")
                 yield Field("" if self._depth is None else str(self._depth), id="depths", compact=True)
-                yield Static("several: 4,8,12, a range: 4-8", classes="aside", id="depths-aside")
+                staged = source.architecture is not None and source.architecture.stages
+                several = "4,8,12, a range: 4-8" + (f", stages: {format_depth(staged)}" if staged else "")
+                yield Static(f"several: {several}", classes="aside", id="depths-aside")
         with Horizontal(classes="row"):
             yield Label("numbers")
             yield Choices(PRECISIONS, PRECISIONS[:1], single=True, id="dtype")

@@ -86,6 +86,23 @@ def test_what_is_wrong_is_a_sentence(changes: dict[str, Any], field: str, text: 
     assert caught.value.field == field
 
 
+def test_a_depth_may_be_a_profile_where_there_are_stages(tmp_path: Path) -> None:
+    from tests.models.test_families import EXAMPLES, a_learngene
+    from tleg.models.architecture import describe, timm_family_of
+
+    a_learngene(timm_family_of(describe(*EXAMPLES["swin"]))).save(tmp_path / "swin.safetensors")
+    source = open_source(str(tmp_path / "swin.safetensors"))
+    order = read_answers(source, Answers(("onnx",), "1-2-3-1,2-2-4-2,8", output="out"))
+    # 2-2-4-2 says no more than 4.
+    assert [word for word in order.words if word[0].isdigit()] == ["8", "1-2-3-1", "4"]
+    assert [target.name for target in order.targets] == ["swin-depth8.onnx", "swin-depth1-2-3-1.onnx", "swin-depth4.onnx"]
+    with pytest.raises(InputError, match="has 4 stages, as in 2-2-6-2, and 2-2-2 names 3") as caught:
+        read_answers(source, Answers(("onnx",), "2-2-2"))
+    assert caught.value.field == "depth"
+    with pytest.raises(InputError, match="has one stage"):
+        read_answers(open_source(NAME), Answers(("onnx",), "2-2-6-2"))
+
+
 def test_a_folder_has_a_depth_and_a_head_of_its_own(tmp_path: Path) -> None:
     made = build_exports(BuildRequest(NAME, ("pytorch",), (2,), tmp_path / "made", verify=False))[0].path
     source = open_source(str(made))

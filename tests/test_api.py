@@ -207,7 +207,7 @@ def test_names_are_resolved_as_on_the_command_line(learngene_file: Path, tmp_pat
         (lambda: tleg.evaluate("fashion-mnist", "nowhere", [8]), "nowhere"),
         (lambda: tleg.evaluate("fashion-mnist", "nowhere", [8], split="tset"), "tset"),  # type: ignore[arg-type]
         (lambda: tleg.evaluate("fashion-mnist", "nowhere", [8], device="tpu"), "tpu"),
-        (lambda: tleg.describe("caformer_s18"), "cannot be expanded"),
+        (lambda: tleg.describe("resnet18"), "cannot be expanded"),
         (lambda: tleg.import_official("nothing.pth"), "cannot read nothing.pth"),
         (lambda: tleg.resolve(""), "name a learngene, a model or a run"),
     ],

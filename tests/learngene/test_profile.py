@@ -12,7 +12,7 @@ from tleg.errors import DepthError, FileFormatError, InputError
 from tleg.learngene.container import read_header
 from tleg.learngene.cost import StageCost
 from tleg.learngene.header import LearngeneHeader, Reached
-from tleg.learngene.preview import preview, scaled
+from tleg.learngene.preview import preview
 from tleg.learngene.profile import Depth, format_depth, parse_depth, parse_profiles
 
 PROFILES = st.lists(st.integers(1, 1024), min_size=3, max_size=8).map(tuple)
@@ -100,12 +100,13 @@ def test_a_plain_vit_has_one_stage(learngene_file: Path) -> None:
 
 
 def test_every_stage_is_scaled_with_the_depth(header: LearngeneHeader) -> None:
-    assert scaled(header, (1, 2, 3, 4, 6, 8, (1, 1, 1))) == (
+    depths: tuple[Depth, ...] = (1, 2, 3, 4, 6, 8, (1, 1, 1))
+    assert tuple(map(header.scaled, depths)) == (
         *((1, 1, 1), (1, 2, 1), 3, 4, (3, 6, 3), (4, 8, 4)),
         (1, 1, 1),
     )
     single = replace(header, architecture=replace(header.architecture, stages=(), elastic=0))
-    assert scaled(single, (1, 2)) == (1, 2)
+    assert tuple(map(single.scaled, (1, 2))) == (1, 2)
 
 
 def test_previews_show_profiles_with_what_they_reach(header: LearngeneHeader) -> None:

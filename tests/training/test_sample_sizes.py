@@ -20,7 +20,7 @@ from tleg.recipes.distillation import Depths
 from tleg.recipes.io import from_values
 from tleg.recipes.recipes import LearnRecipe
 from tleg.recipes.training import Recipe
-from tleg.study.compute import forward_at_depths, learngene_costs
+from tleg.study.compute import forward_at_depths, learngene_macs
 from tleg.training.device import Placement
 from tleg.training.init import learn_arguments
 from tleg.training.learn import evaluate_learngene, learn, sampled_sizes
@@ -115,12 +115,12 @@ def test_sizes_follow_from_seed_and_step_alone() -> None:
 def test_it_costs_the_mean_of_its_sizes(drawn: Learngene, digits: Data) -> None:
     recipe = from_values("learn", {**LEARN, "model-arg": {**ARGUMENTS}, "sample-sizes": "4,6,8"})
     assert isinstance(recipe, LearnRecipe)
-    costs = learngene_costs(recipe, digits, recipe.sizes)
+    sizes = learngene_macs(recipe, digits, recipe.sizes)
     for depth in (2, 3):
-        assert drawn.header.training_macs_at(depth) == sum(cost.macs.at(depth) for cost in costs) / 3
-        assert costs[-1].macs.at(depth) == drawn.header.cost.macs.at(depth)
+        assert drawn.header.training_macs_at(depth) == sum(macs_at(depth) for macs_at in sizes) / 3
+        assert sizes[-1](depth) == drawn.header.cost.macs.at(depth)
     depths = Depths(3, (2, 3))
-    expected = sum(forward_at_depths(cost.macs.at, depths) for cost in costs) / 3
+    expected = sum(forward_at_depths(macs_at, depths) for macs_at in sizes) / 3
     assert forward_at_depths(drawn.header.training_macs_at, depths) == pytest.approx(expected)
     # At another size it still knows what it was trained with.
     there = drawn.header.at_image_size(drawn.header.architecture, drawn.header.cost)

@@ -11,6 +11,7 @@ from tleg.cli.options import LaunchOptions, runs_folder_of
 from tleg.data.counting import check_batch
 from tleg.errors import ExitCode
 from tleg.launch import check_output, make_training, submit_training, with_paths
+from tleg.learngene.profile import format_depth
 from tleg.recipes.io import format_recipe
 from tleg.recipes.recipes import TrainingRecipe
 from tleg.runs.launch import launch, node_command
@@ -53,7 +54,7 @@ def _learned(result: Path) -> dict[str, Any]:
     from tleg.learngene.container import read_header
 
     reached = read_header(result).reached
-    return {"top1": {} if reached is None else dict(sorted(reached.top1.items()))}
+    return {"top1": {} if reached is None else {format_depth(depth): top1 for depth, top1 in reached.by_depth.items()}}
 
 
 def _tuned(result: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.learngene.basis import MAX_DEPTH
 from tleg.learngene.header import MAX_WIDTH
+from tleg.learngene.profile import format_depth
 from tleg.recipes.fields import option
 from tleg.terminal import say, write, write_json
 from tleg.text import format_bytes, format_count, format_image_size, printable
@@ -77,6 +78,7 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
         "Auxiliary",
         [
             f"depth {auxiliary.depth}" + (f"; depths drawn in training: {sampled}" if sampled else ""),
+            *(["all stages scaled with the depth"] if auxiliary.scaled else []),
             *([f"trained on images of {drawn} pixels"] if drawn else []),
         ],
     )
@@ -93,7 +95,8 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
     yield "Learned", list(_tree(header.learned)) or ["not recorded"]
     figures = []
     for each in header.measured:
-        figures += [f"on {each}", *_filled([f"{depth}: {value:.2f}%" for depth, value in sorted(each.top1.items())])]
+        texts = [f"{format_depth(depth)}: {value:.2f}%" for depth, value in each.by_depth.items()]
+        figures += [f"on {each}", *_filled(texts)]
     yield "Reached", ["top-1 by depth, without fine-tuning", *figures] if figures else ["not measured"]
     yield "Cost", _costs(file)
     name_width = max(map(len, file.tensors), default=0)

@@ -11,7 +11,7 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.learngene.profile import Depth, format_depth
-from tleg.recipes.fields import option
+from tleg.recipes.fields import PROFILES, PROFILES_HELP, option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.terminal import is_interactive, say, write, write_json
 from tleg.text import format_bytes, format_count, format_image_size, join_words, printable
@@ -37,11 +37,7 @@ class PreviewOptions:
     """Which depths, judged by which budget."""
 
     depths: str = option("1-24", help="Which depths: 8, 1-24 or 4,6,8-12; of several stages also 2-2-6-2.")
-    profiles: str = option(
-        "elastic",
-        help="Of several stages: elastic takes the others as trained, all scales every stage with the depth.",
-        choices=("elastic", "all"),
-    )
+    profiles: str = option("elastic", help=PROFILES_HELP, choices=PROFILES)
     max_params: str | None = option(None, help="Most parameters, such as 20M.", metavar="COUNT")
     max_macs: str | None = option(None, help='Most MACs for one image, such as 3G (papers say "FLOPs").', metavar="COUNT")
     max_size: str | None = option(None, help="Largest float32 weights, such as 50MB.", metavar="SIZE")
@@ -88,7 +84,6 @@ def preview(
     from tleg.errors import InputError, TlegError, concerning
     from tleg.learngene.container import read_file
     from tleg.learngene.preview import preview as make_preview
-    from tleg.learngene.preview import scaled
     from tleg.learngene.profile import parse_profiles
 
     budget = _read_budget(options)
@@ -102,7 +97,7 @@ def preview(
         file = read_file(path_of(learngene, "learngene"))
         headers = headers_at(file.header, (options.image_size or "").split(",") if options.image_size is not None else ())
         if options.profiles == "all":
-            chosen = scaled(file.header, chosen)
+            chosen = tuple(map(file.header.scaled, chosen))
     result = make_preview(headers, chosen, budget, options.batch)
     if options.pick:
         if result.choice is None:

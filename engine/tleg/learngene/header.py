@@ -146,11 +146,30 @@ class Architecture:
             raise DepthError(f"'{self.name}' {known}, and {format_depth(profile)} names {len(profile)}")
         return profile
 
+    def scaled(self, depth: Depth, auxiliary_depth: int) -> Depth:
+        """See `LearngeneHeader.scaled`."""
+        if isinstance(depth, tuple) or not self.stages:
+            return depth
+        part = depth / auxiliary_depth
+        others = (max(1, int(blocks * part + 0.5)) for blocks in self.stages)
+        return self.simplest(tuple(depth if stage == self.elastic else blocks for stage, blocks in enumerate(others)))
+
     def simplest(self, depth: Depth) -> Depth:
         """A depth as one number, where that says as much as its profile. Raises DepthError as `profile` does."""
         profile = self.profile(depth)
         elastic = profile[self.elastic]
         return elastic if profile == self.profile(elastic) else profile
+
+    def cost_at(self, cost: CostModel, depth: Depth, batch: int = 1) -> DepthCost:
+        """What a descendant of a depth or a profile costs, by the cost of the family. Raises InputError."""
+        if not isinstance(depth, tuple):
+            return cost.at(depth, batch)
+        profile = self.profile(depth)
+        if not self.stages:
+            return cost.at(profile[0], batch)
+        more = [blocks - known for blocks, known in zip(profile, self.stages, strict=True)]
+        more[self.elastic] = 0
+        return replace(cost.with_blocks(more).at(profile[self.elastic], batch), depth=profile)
 
     @property
     def stages_text(self) -> str:
@@ -190,11 +209,13 @@ class Auxiliary:
 
     sampled_depths  depths that were drawn
     sampled_sizes   sizes of the inputs, where they were drawn, or are others than the architecture's now; else None
+    scaled          whether all stages were scaled with the depth that was drawn; None where there is nothing to say
     """
 
     depth: int
     sampled_depths: tuple[int, ...] = ()
     sampled_sizes: tuple[SampledSize, ...] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    scaled: bool | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
     def __post_init__(self) -> None:
         if not all(1 <= depth <= MAX_DEPTH for depth in (self.depth, *self.sampled_depths)):
@@ -338,17 +359,19 @@ class LearngeneHeader:
 
     def cost_at(self, depth: Depth, batch: int = 1) -> DepthCost:
         """What a descendant of a depth or a profile costs, with memory for a batch of so many images. Raises InputError."""
-        if not isinstance(depth, tuple):
-            return self.cost.at(depth, batch)
-        profile, architecture = self.architecture.profile(depth), self.architecture
-        if not architecture.stages:
-            return self.cost.at(profile[0], batch)
-        more = [blocks - known for blocks, known in zip(profile, architecture.stages, strict=True)]
-        more[architecture.elastic] = 0
-        return replace(self.cost.with_blocks(more).at(profile[architecture.elastic], batch), depth=profile)
+        return self.architecture.cost_at(self.cost, depth, batch)
+
+    def scaled(self, depth: Depth) -> Depth:
+        """A profile in which every stage has as large a part of the auxiliary's blocks as the elastic one has at a depth.
+
+        Stages have one block at least. A profile stays, and so does a depth where there is one stage.
+        """
+        return self.architecture.scaled(depth, self.auxiliary.depth)
 
     def training_macs_at(self, depth: int) -> float:
         """Multiply-accumulates for one image at a depth while it was trained: the mean over the sizes that were drawn."""
+        if self.auxiliary.scaled:
+            return self.cost_at(self.scaled(depth)).macs
         sizes = self.auxiliary.sampled_sizes
         if sizes is None:
             return self.cost.macs.at(depth)

@@ -108,7 +108,8 @@ def preview(
     rows = []
     for each in headers:
         auxiliary, top1 = each.auxiliary, _comparable(each, headers)
-        trained = {auxiliary.depth, *auxiliary.sampled_depths} if auxiliary.trained_at(each.image_size) else set[int]()
+        known = (auxiliary.depth, *auxiliary.sampled_depths) if auxiliary.trained_at(each.image_size) else ()
+        trained = {each.scaled(depth) if auxiliary.scaled else depth for depth in known}
         for depth in chosen:
             depth = each.architecture.simplest(depth)
             cost = each.cost_at(depth, batch)
@@ -124,23 +125,6 @@ def preview(
                 )
             )
     return Preview(tuple(rows), budget, batch)
-
-
-def scaled(header: LearngeneHeader, depths: Iterable[Depth]) -> tuple[Depth, ...]:
-    """Return profiles in which every stage has as large a part of the auxiliary's blocks as the elastic one has at a depth.
-
-    Stages have one block at least. Profiles among the depths stay, and so do depths where there is one stage.
-    """
-    architecture, result = header.architecture, []
-    for depth in depths:
-        if isinstance(depth, tuple) or not architecture.stages:
-            result.append(depth)
-            continue
-        part = depth / header.auxiliary.depth
-        others = (max(1, int(blocks * part + 0.5)) for blocks in architecture.stages)
-        profile = tuple(depth if stage == architecture.elastic else blocks for stage, blocks in enumerate(others))
-        result.append(architecture.simplest(profile))
-    return tuple(result)
 
 
 def measured_for(headers: Sequence[LearngeneHeader]) -> Reached | None:

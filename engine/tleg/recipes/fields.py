@@ -14,6 +14,9 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 from tleg.errors import InputError, did_you_mean
 
 _KEY: Final = "option"
+# How the stages of an architecture follow a depth, where there are several.
+PROFILES: Final = ("elastic", "all")
+PROFILES_HELP: Final = "Of several stages, elastic changes the longest with the depth, all changes every one."
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tleg.learngene.basis_functions import grammar
 from tleg.learngene.profile import Depth, parse_depth
 from tleg.recipes import Kind as Kind
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
-from tleg.recipes.fields import check_fields, option
+from tleg.recipes.fields import PROFILES, PROFILES_HELP, check_fields, option
 from tleg.recipes.images import ImageReading
 from tleg.recipes.initial_weights import INITIAL_MATRICES, baselines
 from tleg.recipes.training import Compute, Keeping, Recipe
@@ -71,6 +71,7 @@ class LearnRecipe:
     term_scale                     how large the matrices of the terms beyond the first begin, relative to the first's
     auxiliary_depth                None is 12, or the deepest of the sampled
     sample_depths, sampling        depths drawn at every step, as in '4,6,8-12', and how
+    profiles                       of several stages: which of them change with the depth
     sample_sizes                   heights and widths of the inputs, drawn at every step, see `sizes`
     depth_warmup, warmup_depth     the first part of the steps, which have one depth alone, and that depth
     evaluate_depths                depths whose accuracy the learngene states: '1-16', or 'none'
@@ -116,6 +117,7 @@ class LearnRecipe:
     warmup_depth: int | None = option(
         None, help="That depth. Default: the shallowest of the sampled, which costs least.", group="Model"
     )
+    profiles: str = option("elastic", help=PROFILES_HELP, group="Model", choices=PROFILES)
     sample_sizes: str = option(
         _NONE,
         help="Draw the size of the inputs at every step too, as in 128,160,224; the largest is the model's. none: one size.",
@@ -134,6 +136,10 @@ class LearnRecipe:
         _check_common(self)
         # Each raises what is wrong with its text.
         _ = self.chosen_basis, self.depths, self.sizes, self.evaluated
+        if self.scales_all and self.sizes:
+            raise InputError(
+                "--sample-sizes goes with --profiles elastic", field=("sample-sizes", "profiles"), code="conflict"
+            )
 
     @property
     def kind(self) -> Kind:
@@ -161,6 +167,11 @@ class LearnRecipe:
         depth = max(sampled, default=DEFAULT_DEPTH) if self.auxiliary_depth is None else self.auxiliary_depth
         warmup = (DEPTH_WARMUP if sampled else 0.0) if self.depth_warmup is None else self.depth_warmup
         return Depths(depth, sampled, self.sampling, warmup, self.warmup_depth)
+
+    @property
+    def scales_all(self) -> bool:
+        """Whether every stage is scaled with the depth."""
+        return self.profiles == "all"
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:

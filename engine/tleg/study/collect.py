@@ -35,6 +35,9 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         file = read_file(folder.exports / LEARNGENE)
         header, parameters, size = file.header, file.parameters, file.size
         top1 = {} if header.reached is None else dict(header.reached.top1)
+        if header.auxiliary.scaled and header.reached is not None:
+            by_depth = header.reached.by_depth
+            top1 = {depth: by_depth[profile] for depth in recipe.evaluated if (profile := header.scaled(depth)) in by_depth}
         images = _images(header.learned, recipe.recipe.epochs)
         forward_until = partial(forward_at_depths, header.training_macs_at, recipe.depths)
     else:

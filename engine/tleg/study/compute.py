@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tleg.errors import InputError, TlegError, first_line
@@ -17,6 +17,7 @@ from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
 if TYPE_CHECKING:
     from tleg.data.datasets import Data
     from tleg.learngene.cost import CostModel
+    from tleg.learngene.header import Architecture
 
 # Multiply-accumulates of a training step for those of a forward pass: the backward pass makes two products for each one.
 FORWARD_AND_BACKWARD: Final = 3
@@ -147,10 +148,12 @@ def _count_weights(text: str, changed: int) -> int:  # Of a file that changed, a
     return count_made(opened.model, opened.input_size).macs
 
 
-def learngene_costs(recipe: LearnRecipe, data: "Data", sizes: tuple[tuple[int, int], ...] = ()) -> "tuple[CostModel, ...]":
-    """Return what descendants of a learngene cost that is not learned yet.
+def learngene_macs(
+    recipe: LearnRecipe, data: "Data", sizes: tuple[tuple[int, int], ...] = ()
+) -> tuple[Callable[[int], int], ...]:
+    """Return what gives the multiply-accumulates of the descendants of a learngene that is not learned yet, by depth.
 
-    sizes  heights and widths of the inputs, one cost for each; of its own size where none is named
+    sizes  heights and widths of the inputs, a function for each; for its own size where none is named
 
     Raises ArchitectureError.
     """
@@ -160,7 +163,16 @@ def learngene_costs(recipe: LearnRecipe, data: "Data", sizes: tuple[tuple[int, i
     from tleg.training.init import learn_arguments
 
     architecture = describe(recipe.architecture, learn_arguments(recipe, data), len(data.classes))
-    return tuple(cost_at(architecture, size) for size in sizes) or (measure(architecture),)
+    costs = [cost_at(architecture, size) for size in sizes] or [measure(architecture)]
+    auxiliary = recipe.depths.auxiliary if recipe.scales_all else None
+    return tuple(partial(_macs_at, architecture, cost, auxiliary) for cost in costs)
+
+
+def _macs_at(architecture: "Architecture", cost: "CostModel", auxiliary_depth: int | None, depth: int) -> int:
+    """The multiply-accumulates at a depth; with the auxiliary model's, those of every stage scaled with it."""
+    if auxiliary_depth is None:
+        return cost.macs.at(depth)
+    return architecture.cost_at(cost, architecture.scaled(depth, auxiliary_depth)).macs
 
 
 def count_start(recipe: FinetuneRecipe, data: "Data") -> Counted:

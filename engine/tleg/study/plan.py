@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tleg.data.counting import count_training_images
 from tleg.errors import InputError, TlegError
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
-from tleg.study.compute import count_start, count_teacher, forward_at_depths, learngene_costs, training_macs
+from tleg.study.compute import count_start, count_teacher, forward_at_depths, learngene_macs, training_macs
 from tleg.study.file import Study
 from tleg.study.grid import Task, list_tasks, seed_tasks
 
 if TYPE_CHECKING:
     from tleg.data.datasets import Data, ImageSet
-    from tleg.learngene.cost import CostModel
 
 # Where a result will be that is not there while a study is checked.
 _LATER: Final = Path("later")
@@ -42,7 +41,7 @@ class Plan:
         self._study, self._seconds = study, seconds
         self._images: dict[tuple[str, float | None], int | None] = {}
         self._data: dict[tuple[Any, ...], Data] = {}
-        self._costs: dict[str, tuple[CostModel, ...]] = {}
+        self._costs: dict[str, tuple[Callable[[int], int], ...]] = {}
         self._macs: dict[str, float] = {}
 
     def epochs(self, task: Task) -> int | None:
@@ -135,14 +134,15 @@ class Plan:
         """All forward passes of a step, for one image."""
         recipe = self._sketch(task)
         if isinstance(recipe, LearnRecipe):
-            costs = self._costs_of(recipe, recipe.sizes)
-            return sum(forward_at_depths(cost.macs.at, recipe.depths) for cost in costs) / len(costs)
+            found = self._macs_of(recipe, recipe.sizes)
+            return sum(forward_at_depths(macs_at, recipe.depths) for macs_at in found) / len(found)
         assert isinstance(recipe, FinetuneRecipe)
         if task.arm.start is not None and task.depth is not None:
             start = self._sketch(self._one(task.arm.start, task.data, None))
             assert isinstance(start, LearnRecipe)
             sizes = () if recipe.pixels is None else (recipe.pixels,)
-            return self._costs_of(start, sizes)[0].macs.at(task.depth)
+            # A descendant has a depth in its elastic stage alone.
+            return self._macs_of(replace(start, profiles="elastic"), sizes)[0](task.depth)
         return count_start(recipe, self._open(recipe)).macs
 
     def _teacher(self, task: Task, recipe: TrainingRecipe) -> float:
@@ -160,12 +160,13 @@ class Plan:
         other = self._study.arms[arm]
         return next(task for task in seed_tasks(self._study, other, data, next(other.choices())) if task.depth == depth)
 
-    def _costs_of(self, recipe: LearnRecipe, sizes: tuple[tuple[int, int], ...]) -> "tuple[CostModel, ...]":
-        """What a learngene's descendants cost, with inputs of each size; of its own where none is named."""
+    def _macs_of(self, recipe: LearnRecipe, sizes: tuple[tuple[int, int], ...]) -> tuple[Callable[[int], int], ...]:
+        """What a learngene's descendants compute, with inputs of each size; of its own where none is named."""
         arguments = json.dumps(dict(recipe.model_arguments), sort_keys=True)
-        key = f"{recipe.architecture} {arguments} {recipe.sample_sizes} {recipe.data} {sizes}"
+        depth = recipe.depths.auxiliary if recipe.scales_all else None
+        key = f"{recipe.architecture} {arguments} {recipe.sample_sizes} {depth} {recipe.data} {sizes}"
         if key not in self._costs:
-            self._costs[key] = learngene_costs(recipe, self._open(recipe), sizes)
+            self._costs[key] = learngene_macs(recipe, self._open(recipe), sizes)
         return self._costs[key]
 
     def _open(self, recipe: TrainingRecipe) -> "Data":

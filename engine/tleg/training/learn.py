@@ -71,6 +71,10 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         learned["term_scale"] = recipe.term_scale
     if recipe.initial_matrices != "timm":
         learned["initial_matrices"] = recipe.initial_matrices
+    if recipe.scales_all and not architecture.stages:
+        raise ArchitectureError(
+            f"'{architecture.name}' has one stage; leave --profiles out", field="profiles", code="unsupported"
+        )
     sizes = sampled_sizes(architecture, recipe.sizes)
     if recipe.depths.warmup:
         learned["depth_warmup"] = {"part": recipe.depths.warmup, "depth": recipe.depths.first}
@@ -80,7 +84,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     header = LearngeneHeader(
         architecture=architecture,
         basis=recipe.chosen_basis,
-        auxiliary=Auxiliary(recipe.depths.auxiliary, recipe.depths.sampled, sizes or None),
+        auxiliary=Auxiliary(recipe.depths.auxiliary, recipe.depths.sampled, sizes or None, recipe.scales_all or None),
         preprocessing=preprocessing,
         cost=measure(architecture),
         classes=data.classes,
@@ -106,7 +110,8 @@ def learn(
     header, teacher = prepared.header, prepared.teacher
     seed_everything(recipe.seed, "initial weights")
     auxiliary = AuxiliaryModel(header.architecture, header.basis, job.recipe.term_scale, job.recipe.initial_matrices)
-    student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed, job.steps, job.recipe.sizes)
+    profile_of = header.scaled if job.recipe.scales_all else None
+    student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed, job.steps, job.recipe.sizes, profile_of)
     if recipe.gradient_checkpointing:
         student.set_gradient_checkpointing()
     if teacher is not None and job.recipe.distillation.method == "feature":
@@ -178,9 +183,11 @@ def evaluate_learngene(
 ) -> Learngene:
     """Return the learngene with the zero-shot accuracy of these depths in its header, measured in float32.
 
-    At each of the sizes that it was trained with, where sizes were drawn.
+    At each of the sizes that it was trained with, where sizes were drawn, and in the profiles that it was trained in.
     """
     header = learngene.header
+    if header.auxiliary.scaled:
+        depths = list(dict.fromkeys(map(header.scaled, depths)))
     drawn = [each.image_size for each in header.auxiliary.sampled_sizes or ()]
     for size in dict.fromkeys((header.image_size, *drawn)):
         subject = learngene_subject(learngene.at_image_size(size), placement, depths)

@@ -1,6 +1,7 @@
 """What is trained: an auxiliary model at the depths of a step, or a model of one depth."""
 
 import random
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from tleg.data.sampler import derive_seed
 from tleg.errors import InputError
-from tleg.learngene.header import Profile
+from tleg.learngene.profile import Depth, Profile
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.recipes.distillation import Depths
 
@@ -77,6 +78,7 @@ class AuxiliaryStudent(Student):
 
     steps  of the whole training, of which the first part may have one depth alone
     sizes  height and width of the inputs, drawn for (seed, step) as well; empty where there is one size
+    profile_of  the blocks of every stage at a depth; None where the elastic stage alone has it
     """
 
     def __init__(
@@ -86,12 +88,14 @@ class AuxiliaryStudent(Student):
         seed: int,
         steps: int,
         sizes: tuple[tuple[int, int], ...] = (),
+        profile_of: Callable[[int], Depth] | None = None,
     ) -> None:
         super().__init__()
         self.model: AuxiliaryModel = model
         self.width = int(model.vit.num_features)
         self._depths = depths
         self.sizes = sizes
+        self._profile_of = profile_of
         self._seed = seed
         self._warmup_steps = depths.warmup_steps(steps)
         self._coefficients: dict[tuple[int, torch.device], Tensor] = {}
@@ -143,8 +147,11 @@ class AuxiliaryStudent(Student):
         if key not in self._coefficients:
             # Kept for later steps, so it must not be one of inference mode's.
             with torch.inference_mode(False):
-                self._coefficients[key] = self.model.coefficients(depth)
-        return self._coefficients[key], self.model.profile(depth)
+                self._coefficients[key] = self.model.coefficients(self._stages(depth))
+        return self._coefficients[key], self.model.profile(self._stages(depth))
+
+    def _stages(self, depth: int) -> Depth:
+        return depth if self._profile_of is None else self._profile_of(depth)
 
 
 class PlainStudent(Student):

@@ -12,6 +12,7 @@ import torch
 
 from tleg.errors import ExitCode, ExportError, InputError, TlegError, exit_code_of, explain, last_words
 from tleg.files import new_file, new_folder
+from tleg.learngene.profile import format_depth
 from tleg.recipes.io import from_values
 from tleg.recipes.recipes import TrainingRecipe
 from tleg.runs.control import clear_stop, stop_requested
@@ -146,8 +147,9 @@ def run_job(
     reached = learngene.header.reached
     if reached is None:
         return output, "finished"
-    best = max(reached.top1, key=lambda depth: reached.top1[depth])
-    return output, f"top-1 {reached.top1[best]:.2f} % at depth {best}, on {reached.images} images"
+    by_depth = reached.by_depth
+    best = max(by_depth, key=lambda depth: by_depth[depth])
+    return output, f"top-1 {by_depth[best]:.2f} % at depth {format_depth(best)}, on {reached.images} images"
 
 
 def publish(folder: RunFolder, result: Path, output: Path, *, overwrite: bool) -> None:

@@ -13,14 +13,19 @@ from tests.models.levels import registered
 from tests.models.test_families import EXAMPLES, a_learngene
 from tleg.errors import DepthError
 from tleg.export.manifest import read_manifest
+from tleg.learngene.families import family_covering
 from tleg.models.architecture import describe, timm_family_of
 from tleg.models.flops import count_macs
 from tleg.models.learngene import Learngene
 from tleg.models.pretrained import open_folder
 
 RunCli = Callable[..., CommandResult]
+# A family whose blocks alternate and one of convolutions stand for the others.
+HERE = ("swin", "convnext")
 STAGED = [
-    name for name, (timm_name, _) in EXAMPLES.items() if name in ("swin", "convnext", "pvt-v2", "davit", "mambaout", "pit")
+    name if name in HERE else pytest.param(name, marks=pytest.mark.slow)
+    for name, (timm_name, _) in EXAMPLES.items()
+    if len(family_covering(timm_name).stages) > 1
 ]
 
 

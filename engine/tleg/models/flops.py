@@ -31,12 +31,15 @@ def measure(architecture: Architecture) -> CostModel:
     family = timm_family_of(architecture)
     models = [build(architecture, depth).eval() for depth in (1, 2)]
     images = torch.zeros(1, *architecture.input_size)
-    macs = _split(family, architecture, [count_macs(model, images) for model in models])
-    parameters = _split(family, architecture, [_count_parameters(model) for model in models])
+    counts = [count_macs(model, images) for model in models]
+    macs = _split(family, architecture, counts)
+    values = [_count_parameters(model) for model in models]
     saved = [_saved_bytes(model, images) for model in models]
-    stages = None if not architecture.stages else _measure_stages(architecture, images, models[0])
+    stages = None
+    if architecture.stages:
+        stages = _measure_stages(architecture, images, counts[0], values[0], saved[0])
     return CostModel(
-        parameters=parameters,
+        parameters=_split(family, architecture, values),
         macs=macs,
         training_bytes_base=2 * saved[0] - saved[1],
         training_bytes_per_layer=saved[1] - saved[0],
@@ -45,22 +48,22 @@ def measure(architecture: Architecture) -> CostModel:
     )
 
 
-def _measure_stages(architecture: Architecture, images: Tensor, one: VisionTransformer) -> tuple[StageCost, ...]:
-    """What one more block of each stage costs, beside the descendant of depth 1."""
-    profile = architecture.profile(1)
-    base = _of_model(one, images)
+def _measure_stages(
+    architecture: Architecture, images: Tensor, macs: Mapping[str, int], parameters: Mapping[str, int], saved: int
+) -> tuple[StageCost, ...]:
+    """What one more block of each stage costs. All of a stage compute the same; what autograd keeps of them may differ.
+
+    macs, parameters  of the descendant of depth 1, by module
+    saved             the bytes of activations that it keeps for the backward pass
+    """
+    family, profile = timm_family_of(architecture), architecture.profile(1)
     costs = []
     for stage in range(len(profile)):
+        block = family.layer_name(stage, 0, "").rstrip(".")
         more = tuple(blocks + (index == stage) for index, blocks in enumerate(profile))
-        found = _of_model(build(architecture, more).eval(), images)
-        costs.append(StageCost(*(after - before for after, before in zip(found, base, strict=True))))
+        kept = _saved_bytes(build(architecture, more).eval(), images)
+        costs.append(StageCost(parameters[block], macs[block], kept - saved))
     return tuple(costs)
-
-
-def _of_model(model: VisionTransformer, images: Tensor) -> tuple[int, int, int]:
-    """Parameters, multiply-accumulates, and bytes of activations in training."""
-    parameters = sum(value.numel() for value in model.parameters())
-    return parameters, count_macs(model, images)[""], _saved_bytes(model, images)
 
 
 def count_macs(model: nn.Module, images: Tensor) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from tleg.errors import InputError, TlegError
 from tleg.learngene.container import LearngeneFile, read_file
+from tleg.learngene.profile import depth_number
 from tleg.references import DEFAULT_LEARNGENE, SUFFIX, shipped
 from tleg.text import printable
 from tleg_tui.run_list import RunList, RunRow
@@ -108,12 +109,6 @@ def tuned_depths(entry: Entry, runs: RunList) -> dict[int, Tuned]:
     return next(iter(tuned_by_data(entry, runs).values()), {})
 
 
-def _number(depth: object) -> int | None:
-    """The depth of a recipe, which is a text as well; None for a profile, which the table has no line for."""
-    text = str(depth)
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
 def tuned_by_data(entry: Entry, runs: RunList) -> dict[str, dict[int, Tuned]]:
     """Return what runs reached that fine-tuned a descendant of this learngene, by data set and depth: the best of each.
 
@@ -123,7 +118,7 @@ def tuned_by_data(entry: Entry, runs: RunList) -> dict[str, dict[int, Tuned]]:
     found: dict[tuple[str, object, object], dict[int, Tuned]] = {}
     here = entry.path.resolve()
     for row in runs.rows:
-        depth, top1 = _number(row.recipe_value("depth")), row.top1
+        depth, top1 = depth_number(row.recipe_value("depth")), row.top1
         if row.spec.kind != "finetune" or depth is None or top1 is None or row.recipe_value("init") is not None:
             continue
         if _source(row.recipe_value("learngene"), row.spec.folder) != here:

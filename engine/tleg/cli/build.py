@@ -13,7 +13,7 @@ from tleg.errors import VerificationError, concerning
 from tleg.export.formats import FORMATS, either
 from tleg.learngene.families import families
 from tleg.learngene.header import MAX_CLASSES
-from tleg.learngene.profile import Depth, format_depth, parse_depth
+from tleg.learngene.profile import Depth, format_depth, parse_depth, plain_depth
 from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.serialize import to_plain
@@ -138,7 +138,7 @@ def _tell_jsonl(step: "BuildStep") -> None:
         {
             "stage": step.stage,
             "kind": None if export is None else export.format.name,
-            "depth": None if export is None else _depth(export.depth),
+            "depth": None if export is None else plain_depth(export.depth),
             "path": None if export is None else str(export.target),
             "index": step.index,
             "count": step.count,
@@ -168,18 +168,13 @@ def _depth_of(item: "BuiltExport") -> Depth | None:
     return manifest.model.depth if manifest.descendant is None else manifest.descendant.expands_to
 
 
-def _depth(depth: Depth | None) -> int | str | None:
-    """A depth as JSON has it: a profile is a text."""
-    return format_depth(depth) if isinstance(depth, tuple) else depth
-
-
 def _document(item: "BuiltExport") -> dict[str, Any]:
     from tleg.serialize import encode
 
     manifest = item.manifest
     return {
         "kind": manifest.file.kind,
-        "depth": _depth(_depth_of(item)),
+        "depth": plain_depth(_depth_of(item)),
         "path": str(item.path),
         "manifest": str(item.manifest_path),
         "bytes": manifest.file.bytes,

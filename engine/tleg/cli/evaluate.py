@@ -9,7 +9,7 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.errors import InputError
-from tleg.learngene.profile import format_depth
+from tleg.learngene.profile import format_depth, plain_depth
 from tleg.recipes.evaluation import Evaluation
 from tleg.terminal import counting_progress, say, write, write_json
 from tleg.text import printable
@@ -57,10 +57,7 @@ def evaluate(
     with counting_progress("evaluating") as progress:
         scores = prepared.run(progress)
     if as_json:
-        results = [
-            {"depth": format_depth(depth) if isinstance(depth, tuple) else depth, **encode(score)}
-            for depth, score in scores.items()
-        ]
+        results = [{"depth": plain_depth(depth), **encode(score)} for depth, score in scores.items()]
         write_json(
             {
                 "path": path,

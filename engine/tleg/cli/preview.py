@@ -10,7 +10,7 @@ import typer
 
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
-from tleg.learngene.profile import Depth, format_depth
+from tleg.learngene.profile import format_depth, plain_depth
 from tleg.recipes.fields import PROFILES, PROFILES_HELP, option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.terminal import is_interactive, say, write, write_json
@@ -139,14 +139,10 @@ def _none_fits(result: "Preview") -> str:
     return f"no depth fits: {_place(shallowest, result)} takes {', '.join(reasons)}"
 
 
-def _depth(depth: Depth) -> int | str:
-    """A depth as JSON has it: a profile is a text."""
-    return format_depth(depth) if isinstance(depth, tuple) else depth
-
-
 def _place(row: "PreviewRow", result: "Preview") -> str:
     """What a row is of: its depth, and its size where there are several."""
-    return f"depth {format_depth(row.depth)}" + (f" at {format_image_size(row.image_size)} pixels" if result.sized else "")
+    sized = f" at {format_image_size(row.image_size)} pixels" if result.sized else ""
+    return f"depth {format_depth(row.depth)}{sized}"
 
 
 def _document(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", result: "Preview") -> dict[str, Any]:
@@ -164,11 +160,11 @@ def _document(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", resul
         else {"data": reached.data, "images": reached.images, "precision": reached.precision},
         "batch": result.batch,
         "budget": limits or None,
-        "deepest": _depth(result.deepest.depth) if result.deepest else None,
-        "choice": None if choice is None else {"depth": _depth(choice.depth), "image_size": list(choice.image_size)},
+        "deepest": plain_depth(result.deepest.depth) if result.deepest else None,
+        "choice": None if choice is None else {"depth": plain_depth(choice.depth), "image_size": list(choice.image_size)},
         "depths": [
             {
-                "depth": _depth(row.depth),
+                "depth": plain_depth(row.depth),
                 "image_size": list(row.image_size),
                 "parameters": row.cost.parameters,
                 "macs": row.cost.macs,

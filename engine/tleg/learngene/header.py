@@ -4,7 +4,7 @@ A learngene file is one .safetensors whose metadata holds JSON texts, one for ea
 defines those fields; `tleg.learngene.container` reads them from a file. Standard library only.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -13,16 +13,17 @@ from tleg.learngene.basis import MAX_DEPTH, Basis
 from tleg.learngene.cost import CostModel, DepthCost
 from tleg.learngene.profile import Depth as Depth
 from tleg.learngene.profile import Profile as Profile
-from tleg.learngene.profile import check_profile, format_depth, parse_depth
+from tleg.learngene.profile import check_profile, format_depth
+from tleg.learngene.reached import Precision as Precision
+from tleg.learngene.reached import Reached as Reached
+from tleg.learngene.reached import in_order
 from tleg.serialize import ABSENT_IS_FALSE, LEFT_OUT_WHEN_NONE
-from tleg.text import format_image_size
 
 FORMAT_NAME: Final = "tleg.learngene"
 # 2 has architectures of several stages, and further sizes of images that were trained or evaluated; what has none of these
 # is written as 1, which every tleg reads.
 FORMAT_VERSIONS: Final = (1, 2)
 
-Precision = Literal["float32", "bfloat16", "float16"]
 Layout = Literal["auxiliary", "official"]
 LAYOUTS: Final[tuple[Layout, ...]] = ("auxiliary", "official")
 MAX_STAGES: Final = 16
@@ -253,64 +254,6 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
-    """What descendants reach without any fine-tuning, measured on some images in one precision.
-
-    data       the set, its part, and where that is a split of the training images, which one
-    images     how many
-    top1       accuracy in percent by depth
-    precision  in which they were computed; float32 is what exported models compute in
-    image_size  height and width of the inputs where they are others than the architecture's
-    profiles    accuracy in percent of descendants that differ in more than the elastic stage, by profile: '1-1-6-1'
-    """
-
-    data: str
-    images: int
-    top1: Mapping[int, float]
-    precision: Precision = "float32"
-    image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
-    profiles: Mapping[str, float] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
-
-    def __post_init__(self) -> None:
-        if not all(1 <= depth <= MAX_DEPTH and 0 <= value <= 100 for depth, value in self.top1.items()):
-            raise FileFormatError("accuracies are percentages of known depths")
-        if not all(0 <= value <= 100 for value in (self.profiles or {}).values()):
-            raise FileFormatError("accuracies are percentages")
-
-    @property
-    def by_depth(self) -> dict[Depth, float]:
-        """Accuracy in percent by depth, profiles included."""
-        found: dict[Depth, float] = dict(self.top1.items())
-        found.update((parse_depth(text), value) for text, value in (self.profiles or {}).items())
-        return found
-
-    @classmethod
-    def of(
-        cls,
-        data: str,
-        images: int,
-        by_depth: Mapping[Depth, float],
-        precision: Precision = "float32",
-        image_size: tuple[int, int] | None = None,
-    ) -> "Reached":
-        """Return accuracies by depth, among which there may be profiles."""
-        top1 = {depth: value for depth, value in by_depth.items() if isinstance(depth, int)}
-        profiles = {format_depth(depth): value for depth, value in by_depth.items() if isinstance(depth, tuple)}
-        return cls(data, images, dict(sorted(top1.items())), precision, image_size, dict(sorted(profiles.items())) or None)
-
-    @property
-    def where(self) -> tuple[str, int, str, tuple[int, int] | None]:
-        """What tells it from other figures: data, images, precision, size of the inputs."""
-        return self.data, self.images, self.precision, self.image_size
-
-    def __str__(self) -> str:
-        """'10,000 images of fashion-mnist validation, in bfloat16': what was measured; float32 goes without saying."""
-        sized = "" if self.image_size is None else f" at {format_image_size(self.image_size)} pixels"
-        precise = "" if self.precision == "float32" else f", in {self.precision}"
-        return f"{self.images:,} images of {self.data}{sized}{precise}"
-
-
-@dataclass(frozen=True, slots=True)
 class LearngeneHeader:
     """All that a learngene file says of itself.
 
@@ -387,7 +330,7 @@ class LearngeneHeader:
         for each in self.measured:
             found = own if each.image_size is None else each.image_size
             measured.append(replace(each, image_size=None if found == size else found))
-        first, further = _in_order(measured)
+        first, further = in_order(measured)
         macs = self.cost.macs
         trained = self.auxiliary.sampled_sizes or (SampledSize(own, (macs.at(0), macs.at(1) - macs.at(0))),)
         known = None if [each.image_size for each in trained] == [size] else trained
@@ -427,14 +370,5 @@ class LearngeneHeader:
                 )
             found = Reached.of(found.data, found.images, {**before, **now}, found.precision, found.image_size)
         measured[found.where] = found
-        first, further = _in_order(measured.values())
+        first, further = in_order(measured.values())
         return replace(self, reached=first, further=further)
-
-
-def _in_order(measured: Iterable[Reached]) -> tuple[Reached | None, tuple[Reached, ...]]:
-    """The accuracies that are shown, and the others."""
-    # What is shown does not change with what was measured last, but for a first one in float32.
-    ordered = sorted(measured, key=lambda each: (each.image_size is not None, each.precision != "float32"))
-    if ordered and ordered[0].image_size is None:
-        return ordered[0], tuple(ordered[1:])
-    return None, tuple(ordered)

@@ -20,6 +20,17 @@ def format_depth(depth: Depth) -> str:
     return "-".join(map(str, depth)) if isinstance(depth, tuple) else str(depth)
 
 
+def plain_depth(depth: Depth | None) -> int | str | None:
+    """A depth as JSON and records have it: a profile is a text."""
+    return format_depth(depth) if isinstance(depth, tuple) else depth
+
+
+def depth_number(value: object) -> int | None:
+    """The depth that a record says where it is one number, which may be a text as well; None for a profile, or nothing."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
 def parse_depth(text: str) -> Depth:
     """Read one depth: '8' is 8, '2-2-6-2' a profile. Raises DepthError."""
     if _PROFILE.fullmatch(text):

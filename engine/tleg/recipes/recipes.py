@@ -137,9 +137,8 @@ class LearnRecipe:
         # Each raises what is wrong with its text.
         _ = self.chosen_basis, self.depths, self.sizes, self.evaluated
         if self.scales_all and self.sizes:
-            raise InputError(
-                "--sample-sizes goes with --profiles elastic", field=("sample-sizes", "profiles"), code="conflict"
-            )
+            fields = ("sample-sizes", "profiles")
+            raise InputError("--sample-sizes goes with --profiles elastic", field=fields, code="conflict")
 
     @property
     def kind(self) -> Kind:

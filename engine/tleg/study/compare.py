@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from tleg.errors import InputError, TlegError
 from tleg.learngene.container import count_values, read_file
 from tleg.learngene.cost import BYTES_PER_VALUE
+from tleg.learngene.profile import depth_number
 from tleg.recipes import Kind
 from tleg.recipes.distillation import Depths
 from tleg.recipes.fields import options_of
@@ -243,9 +244,7 @@ def _depth_of(spec: RunSpec) -> int | None:
     """The depth of the one model of a run, where its recipe says it."""
     arguments = spec.recipe.get("model-arg")
     depth = spec.recipe.get("depth") or (arguments.get("depth") if isinstance(arguments, Mapping) else None)
-    if isinstance(depth, str) and depth.isascii() and depth.isdigit():
-        depth = int(depth)  # A profile is no depth that others have.
-    return depth if isinstance(depth, int) else None
+    return depth_number(depth)  # A profile is no depth that others have.
 
 
 def _stored(folder: RunFolder, spec: RunSpec) -> tuple[int | None, Callable[[int], float] | None]:

@@ -16,7 +16,7 @@ from tleg.export.origin import earlier_lineage
 from tleg.learngene.expansion import choose_head, new_head
 from tleg.learngene.families import family_covering
 from tleg.learngene.header import Architecture, Preprocessing
-from tleg.learngene.profile import Depth, format_depth
+from tleg.learngene.profile import Depth, plain_depth
 from tleg.models.architecture import describe, normalise_name, timm_family_of
 from tleg.models.classes import class_order, same_classes
 from tleg.models.creation import create_model
@@ -148,7 +148,7 @@ def init_from_learngene(
             "learngene": name,
             "sha256": header.sha256,
             "ancestry": header.learned.get("ancestry"),
-            "depth": format_depth(depth) if isinstance(depth, tuple) else depth,
+            "depth": plain_depth(depth),
             "head": policy,
             **({} if init is None else {"init": init}),
             **({} if image_size is None else {"image_size": list(image_size)}),

@@ -115,7 +115,7 @@ def test_previews_show_profiles_with_what_they_reach(header: LearngeneHeader) ->
     assert found.reached is not None
     assert (found.reached.top1, found.reached.profiles) == ({4: 80.0}, {"1-2-1": 70.0})
     shown = preview(found, (4, (1, 2, 1), (2, 4, 2)))
-    assert [(row.depth, row.number, row.top1) for row in shown.rows] == [(4, 4, 80.0), ((1, 2, 1), 2, 70.0), (4, 4, 80.0)]
+    assert [(row.depth, row.number, row.top1) for row in shown.rows] == [(4, 4, 80.0), ((1, 2, 1), 2, 70.0)]
     more = found.with_measured(Reached.of("d", 10, {(1, 2, 1): 70.0, (1, 1, 1): 60.0}))
     assert more.reached is not None
     assert more.reached.by_depth == {4: 80.0, (1, 2, 1): 70.0, (1, 1, 1): 60.0}

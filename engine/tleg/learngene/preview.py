@@ -97,21 +97,20 @@ def preview(
     Raises DepthError for a depth out of range, InputError when there are no depths or the batch is smaller than 1.
     """
     budget = budget or Budget()
-    unique = dict.fromkeys(depths)
-    chosen: list[Depth] = [
-        *sorted(depth for depth in unique if isinstance(depth, int)),
-        *(depth for depth in unique if isinstance(depth, tuple)),
-    ]
-    if not chosen:
-        raise InputError("name at least one depth", field="depths", code="missing")
     headers = [header] if isinstance(header, LearngeneHeader) else list(header)
+    unique = dict.fromkeys(map(headers[0].architecture.simplest, depths))
+    if not unique:
+        raise InputError("name at least one depth", field="depths", code="missing")
+    # Numbers rise; profiles are in the order in which they were named.
+    chosen: list[Depth] = sorted(
+        unique, key=lambda depth: (isinstance(depth, tuple), depth if isinstance(depth, int) else 0)
+    )
     rows = []
     for each in headers:
         auxiliary, top1 = each.auxiliary, _comparable(each, headers)
         known = (auxiliary.depth, *auxiliary.sampled_depths) if auxiliary.trained_at(each.image_size) else ()
         trained = {each.scaled(depth) if auxiliary.scaled else depth for depth in known}
         for depth in chosen:
-            depth = each.architecture.simplest(depth)
             cost = each.cost_at(depth, batch)
             rows.append(
                 PreviewRow(

@@ -58,10 +58,10 @@ def checked(depth: object) -> Depth:
 
 def check_profile(profile: Iterable[object]) -> Profile:
     """Return the profile, or raise DepthError when a stage has another number of blocks than 1 to MAX_DEPTH."""
-    checked = []
+    found = []
     for stage, blocks in enumerate(profile):
         try:
-            checked.append(check_depth(blocks))
+            found.append(check_depth(blocks))
         except DepthError as error:
             raise DepthError(f"stage {stage} of a profile: {error.message}", code=error.code) from error
-    return tuple(checked)
+    return tuple(found)

@@ -41,7 +41,7 @@ class Reached:
     @property
     def by_depth(self) -> dict[Depth, float]:
         """Accuracy in percent by depth, profiles included."""
-        found: dict[Depth, float] = dict(self.top1.items())
+        found: dict[Depth, float] = dict(sorted(self.top1.items()))
         found.update((parse_depth(text), value) for text, value in (self.profiles or {}).items())
         return found
 

@@ -4,9 +4,11 @@ What a family is stands in `tleg.learngene.structure`, how timm builds it in `tl
 none is refused with the reason.
 """
 
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 import timm
@@ -145,21 +147,33 @@ def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Modu
     empty = [name for name, value in model.named_buffers() if value.is_meta]
     if not empty:
         return
-    with torch.random.fork_rng(devices=[]):
-        # They are the same at all depths, and repeat within a stage.
-        periods = tuple(stage.period for stage in family.stages)
-        small = _create(family, replace(architecture, num_classes=1), family.depth_arguments(periods))
-    values = dict(small.named_buffers())
+    about = json.dumps([architecture.name, dict(architecture.arguments), architecture.stages, architecture.elastic])
+    values = _buffers(about, architecture.eps)
     for name in empty:
         holder, _, own = name.rpartition(".")
         place = family.place(name)
         if place is not None:
             layer, _, inner = place.inner.partition(".")
-            phase = (int(layer) - family.stages[place.stage].first) % periods[place.stage]
-            value = values[family.layer_name(place.stage, phase, inner)]
+            stage = family.stages[place.stage]
+            # They are the same at all depths, and repeat within a stage.
+            value = values[family.layer_name(place.stage, (int(layer) - stage.first) % stage.period, inner)]
         else:
             value = values[name]
-        setattr(model.get_submodule(holder), own, value)
+        setattr(model.get_submodule(holder), own, value.clone())
+
+
+@lru_cache(maxsize=16)
+def _buffers(about: str, eps: float | None) -> dict[str, Tensor]:
+    """The buffers of a small model of an architecture. timm draws weights for it, so what is known is not made again.
+
+    about  its name, arguments, stages and elastic stage as JSON
+    """
+    name, arguments, stages, elastic = json.loads(about)
+    architecture = Architecture(name, arguments, 1, (1, 1, 1), eps, None, tuple(stages), elastic)
+    family = timm_family_of(architecture)
+    with torch.random.fork_rng(devices=[]):
+        small = _create(family, architecture, family.depth_arguments(tuple(stage.period for stage in family.stages)))
+    return dict(small.named_buffers())
 
 
 def with_image_size(architecture: Architecture, image_size: tuple[int, int]) -> Architecture:

@@ -6,9 +6,8 @@ last checkpoint. All errors are `tleg.TlegError`s, in one sentence. Importing th
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from tleg.errors import concerning
 from tleg.learngene.profile import checked, format_depth
@@ -18,7 +17,6 @@ from tleg.text import format_image_size, read_image_size
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
-    from tleg.data.datasets import Data
     from tleg.export.build import BuildStep, BuiltExport
     from tleg.export.verify import Report
     from tleg.learngene.cost import Budget
@@ -35,8 +33,7 @@ if TYPE_CHECKING:
     from tleg.study.schedule import Progress
     from tleg.training.accuracy import Score
     from tleg.training.analyze import LayerAnalysis
-    from tleg.training.device import Placement
-    from tleg.training.evaluate import Subject
+    from tleg.training.prepared import PreparedEvaluation
 
 Name = str | os.PathLike[str]
 ImageSize = int | str | tuple[int, int]  # 160, '160', '128x256', (128, 256)
@@ -279,72 +276,14 @@ def evaluate(
     return prepare_evaluation(path_or_name, options).run(progress)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PreparedEvaluation:
-    """An evaluation of which everything was opened and checked: what is evaluated, on which images, and where."""
-
-    options: "Evaluation"
-    subject: "Subject"
-    data: "Data"
-    placement: "Placement"
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What to know about the model and the images."""
-        return (*self.subject.notes, *self.data.notes)
-
-    def run(self, progress: Callable[[int, int], None] | None = None) -> "dict[Depth | None, Score]":
-        """Return the score of every depth. Raises InputError when the model knows other classes than the data, DataError."""
-        from tleg.training.evaluate import evaluate_subject
-
-        return evaluate_subject(
-            self.subject,
-            self.data,
-            self.placement,
-            batch_size=self.options.batch_size,
-            workers=self.options.workers,
-            limit=self.options.limit,
-            progress=progress,
-        )
-
-
-def prepare_evaluation(path: Name, options: "Evaluation") -> PreparedEvaluation:
+def prepare_evaluation(path: Name, options: "Evaluation") -> "PreparedEvaluation":
     """Open what is evaluated and the images, as `tleg evaluate` does. Nothing is written, `options.record` or not.
 
     Raises InputError, DataError, FileFormatError.
     """
-    from tleg.errors import InputError
-    from tleg.files import check_file
-    from tleg.training.device import choose_placement
-    from tleg.training.evaluate import open_evaluation_data, open_subject, reading_as, trained_on
+    from tleg.training.prepared import prepare_evaluation as prepare
 
-    placement = choose_placement(options.device, options.precision)
-    subject = open_subject(
-        os.fspath(path),
-        placement,
-        options.chosen_depths,
-        model_arguments=options.model_arguments,
-        image_size=options.pixels,
-        weights=cast("Which | None", options.weights),
-    )
-    subject = reading_as(subject, options.images.exif)
-    if options.record:
-        if subject.kind != "learngene" or not Path(path).is_file():
-            raise InputError(
-                "--record writes into a learngene file; name one by its path", field=("record", "path"), code="wrong-kind"
-            )
-        with concerning("path"):
-            check_file(Path(path), overwrite=True)
-    data = open_evaluation_data(
-        options.data,
-        options.images,
-        trained=trained_on(subject.trained),
-        preprocessing=subject.preprocessing,
-        classes=subject.classes,
-        validation_split=options.validation_split,
-        seed=options.seed,
-    )
-    return PreparedEvaluation(options, subject, data, placement)
+    return prepare(path, options)
 
 
 def analyze(

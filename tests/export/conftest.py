@@ -87,3 +87,15 @@ def relative_error(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) 
     """The largest difference over the largest expected value."""
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def optimised_nodes(path: Path, folder: Path) -> list[Any]:
+    """The nodes that are left when ONNX Runtime has opened a file."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return list(onnx.load(folder / "optimised.onnx").graph.node)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from tests.export.conftest import BASES, VARIANTS, noise, relative_error
+from tests.export.conftest import BASES, VARIANTS, noise, optimised_nodes, relative_error
 from tleg.errors import DepthError, ExportError
 from tleg.export.onnx import file as onnx_file
 from tleg.export.onnx.compact import write_compact
@@ -211,15 +211,10 @@ def test_compact_makes_the_weights_of_expansion(tiny_learngene: Any, tmp_path: P
 
 
 def test_compact_is_folded_when_the_session_opens(tiny_learngene: Any, tmp_path: Path) -> None:
-    import onnxruntime
 
     learngene = tiny_learngene(basis=BASES["cosine"])
     path = write("compact", tmp_path / "compact.onnx", learngene, 6)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
+    nodes = optimised_nodes(path, tmp_path)
     assert not [node.name for node in nodes if ".sum" in node.name or ".part" in node.name]
     assert sum(node.op_type == "Softmax" for node in nodes) == 6
 

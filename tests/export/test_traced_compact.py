@@ -13,7 +13,8 @@ from onnx import numpy_helper
 from PIL import Image
 
 from tests.conftest import CommandResult
-from tests.export.conftest import noise, relative_error
+from tests.export.conftest import noise, optimised_nodes, relative_error
+from tests.models.test_families import learngene_of
 from tleg.errors import ExportError
 from tleg.export.build import build_exports
 from tleg.export.onnx.float16 import can_run
@@ -23,10 +24,7 @@ from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
 from tleg.learngene.basis import Basis, parse_basis
 from tleg.learngene.families import family_of
-from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing
-from tleg.models.architecture import describe
-from tleg.models.auxiliary import AuxiliaryModel
-from tleg.models.flops import measure
+from tleg.learngene.header import Architecture
 from tleg.models.learngene import Learngene
 
 Cli = Callable[..., CommandResult]
@@ -46,18 +44,6 @@ MODELS: Mapping[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
-
-
-def learngene_of(name: str, arguments: Mapping[str, Any], basis: Basis | None = None) -> Learngene:
-    """A learngene with random values in all of it, its layers unlike each other."""
-    architecture, basis = describe(name, arguments, 5), basis or Basis()
-    torch.manual_seed(4)
-    model = AuxiliaryModel(architecture, basis)
-    with torch.no_grad():
-        for value in model.parameters():
-            value.add_(0.05 * torch.randn_like(value))
-    header = LearngeneHeader(architecture, basis, Auxiliary(4), Preprocessing((0.5,) * 3, (0.5,) * 3), measure(architecture))
-    return Learngene(header, model.tensors())
 
 
 def initializers(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -114,7 +100,6 @@ def test_its_weights_are_those_of_expansion(basis: str, tiny_learngene: Any, tmp
 
 
 def test_what_repeats_is_stored_once_and_weights_are_made_when_the_session_opens(tmp_path: Path) -> None:
-    import onnxruntime
 
     # Of the four blocks of the first stage two shift their windows, with a mask; each has its indices.
     name, arguments = MODELS["swin"]
@@ -126,11 +111,7 @@ def test_what_repeats_is_stored_once_and_weights_are_made_when_the_session_opens
     assert stored["layers.0.blocks.attn.qkv.weight.term1"].shape == (12, 36), "as MatMul takes it"
     assert "layers.1.blocks.attn.qkv.weight.term0" in terms
     assert "layers.1.blocks.attn.qkv.weight.term1" not in terms, "one block has no use for a slope"
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
+    nodes = optimised_nodes(path, tmp_path)
     assert not [node.name for node in nodes if ".sum" in node.name or ".part" in node.name]
     assert sum(node.op_type == "Softmax" for node in nodes) == 7
 

@@ -4,7 +4,7 @@ One has two stages of other widths and depths, under other names: what assumed o
 would fail here. The other has four, and LSTMs in place of attention.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +118,9 @@ def basis(request: pytest.FixtureRequest) -> Basis:
     return parse_basis(request.param)
 
 
-def a_learngene(family: TimmFamily, basis: Basis | None = None) -> Learngene:
-    """A learngene of an auxiliary model with random values in all of it."""
-    name, arguments = EXAMPLES[family.name]
-    architecture = describe(name, arguments, CLASSES)
-    basis = basis or Basis()
+def learngene_of(name: str, arguments: Mapping[str, Any], basis: Basis | None = None) -> Learngene:
+    """A learngene of an auxiliary model with random values in all of it, its layers unlike each other."""
+    architecture, basis = describe(name, arguments, CLASSES), basis or Basis()
     torch.manual_seed(4)
     model = AuxiliaryModel(architecture, basis)
     with torch.no_grad():
@@ -130,6 +128,11 @@ def a_learngene(family: TimmFamily, basis: Basis | None = None) -> Learngene:
             value.add_(0.05 * torch.randn_like(value))
     header = LearngeneHeader(architecture, basis, Auxiliary(4), Preprocessing((0.5,) * 3, (0.5,) * 3), measure(architecture))
     return Learngene(header, model.tensors())
+
+
+def a_learngene(family: TimmFamily, basis: Basis | None = None) -> Learngene:
+    """A learngene of a family's example."""
+    return learngene_of(*EXAMPLES[family.name], basis)
 
 
 def images_for(learngene: Learngene) -> torch.Tensor:

@@ -10,14 +10,12 @@ import torch
 from timm.layers import resample_abs_pos_embed
 
 from tests.models.levels import registered
-from tests.models.test_families import EXAMPLES, a_learngene
+from tests.models.test_families import EXAMPLES, a_learngene, learngene_of
 from tleg.errors import ArchitectureError
 from tleg.learngene.basis import parse_basis
-from tleg.learngene.header import Auxiliary
 from tleg.models.architecture import describe, load_state, timm_family_of
-from tleg.models.auxiliary import ElasticViT
 from tleg.models.descendant import expand
-from tleg.models.flops import count_macs, measure
+from tleg.models.flops import count_macs
 from tleg.models.image_size import resize
 from tleg.models.learngene import Learngene
 
@@ -40,18 +38,7 @@ def learngene(request: pytest.FixtureRequest) -> Iterator[Learngene]:
 
 
 def plain(**arguments: Any) -> Learngene:
-    return a_learngene_of("vit_tiny_patch16_224", {**PLAIN, **arguments})
-
-
-def a_learngene_of(name: str, arguments: dict[str, Any]) -> Learngene:
-    """A learngene with random values."""
-    family = timm_family_of(describe(name, arguments))
-    example = a_learngene(timm_family_of(describe(*EXAMPLES[family.name])))
-    architecture = describe(name, arguments, 5)
-    torch.manual_seed(2)
-    model = ElasticViT(architecture, example.header.basis)
-    header = replace(example.header, architecture=architecture, auxiliary=Auxiliary(3), cost=measure(architecture))
-    return Learngene(header, model.tensors())
+    return learngene_of("vit_tiny_patch16_224", {**PLAIN, **arguments})
 
 
 def family_name(learngene: Learngene) -> str:
@@ -151,7 +138,7 @@ def test_positions_that_timm_leaves_alone_are_resampled(name: str) -> None:
     ],
 )
 def test_sizes_that_cannot_be_are_refused(name: str, arguments: dict[str, Any], size: tuple[int, int], reason: str) -> None:
-    learngene = a_learngene_of(name, arguments)
+    learngene = learngene_of(name, arguments)
     with pytest.raises(ArchitectureError, match=reason) as caught:
         resize(learngene, size)
     assert caught.value.field == "image-size"

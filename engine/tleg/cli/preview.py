@@ -95,7 +95,7 @@ def preview(
         )
     with concerning("learngene"):
         file = read_file(path_of(learngene, "learngene"))
-        headers = headers_at(file.header, (options.image_size or "").split(",") if options.image_size is not None else ())
+        headers = headers_at(file.header, () if options.image_size is None else options.image_size.split(","))
         if options.profiles == "all":
             chosen = tuple(map(file.header.scaled, chosen))
     result = make_preview(headers, chosen, budget, options.batch)

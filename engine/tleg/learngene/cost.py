@@ -88,7 +88,9 @@ class CostModel:
     def with_blocks(self, more: Sequence[int]) -> "CostModel":
         """The cost with so many more blocks, or fewer, in each stage. Raises FileFormatError where that is not known."""
         if self.stages is None or len(self.stages) != len(more):
-            raise FileFormatError("the costs of its stages are not known; measure them anew by saving it with this tleg")
+            raise FileFormatError(
+                "the costs of its stages are not known: the file is of an earlier tleg; give a depth that is one number"
+            )
         added = list(zip(more, self.stages, strict=True))
         return replace(
             self,

@@ -346,7 +346,7 @@ class LearngeneHeader:
     @property
     def measured(self) -> tuple[Reached, ...]:
         """All accuracies, those that are shown first."""
-        return (*(() if self.reached is None else (self.reached,)), *self.further)
+        return self.further if self.reached is None else (self.reached, *self.further)
 
     def with_measured(self, found: Reached, *, replace_others: bool = False) -> "LearngeneHeader":
         """Return the header with figures added, beside those of other images and precisions.

@@ -79,6 +79,11 @@ class Family:
     attention_modules: ClassVar[frozenset[str]] = frozenset({"attn", "ls1"})
     mlp_modules: ClassVar[frozenset[str]] = frozenset({"mlp", "ls2"})
 
+    @property
+    def periods(self) -> Profile:
+        """The smallest profile that has every kind of block: one period of each stage."""
+        return tuple(stage.period for stage in self.stages)
+
     def depth_arguments(self, profile: Profile) -> dict[str, Any]:
         """The arguments of `timm.create_model` that make so many blocks."""
         return dict(zip((stage.depth_argument for stage in self.stages), self.timm_depths(profile), strict=True))

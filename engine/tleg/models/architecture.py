@@ -172,7 +172,7 @@ def _buffers(about: str, eps: float | None) -> dict[str, Tensor]:
     architecture = Architecture(name, arguments, 1, (1, 1, 1), eps, None, tuple(stages), elastic)
     family = timm_family_of(architecture)
     with torch.random.fork_rng(devices=[]):
-        small = _create(family, architecture, family.depth_arguments(tuple(stage.period for stage in family.stages)))
+        small = _create(family, architecture, family.depth_arguments(family.periods))
     return dict(small.named_buffers())
 
 

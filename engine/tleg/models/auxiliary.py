@@ -118,7 +118,7 @@ class AuxiliaryModel(nn.Module):
         self._names = tuple(tuple(sorted(each)) for each in names)
         self._buffer_names = buffers
         # The code of each stage's blocks: parameters and buffers are put in at every call. In tuples, and so no submodules.
-        whole = build(architecture, tuple(stage.period for stage in self.family.stages), device="meta")
+        whole = build(architecture, self.family.periods, device="meta")
         self._template = tuple(tuple(self.family.blocks(whole, stage)) for stage in stages)
         self.vit: VisionTransformer = vit
 
@@ -236,8 +236,10 @@ class ElasticViT(AuxiliaryModel):
         super().__init__(architecture, basis)
         self.eval()
 
-    def forward(self, images: Tensor, depth: Depth) -> Tensor:  # type: ignore[override]  # a depth is coefficients
-        """images (N, C, H, W) and a depth -> logits (N, classes). Raises DepthError."""
+    def forward(self, images: Tensor, depth: Tensor | Depth, profile: Profile | None = None) -> Tensor:
+        """images (N, C, H, W) and a depth, or its coefficients -> logits (N, classes). Raises DepthError."""
+        if isinstance(depth, Tensor):
+            return super().forward(images, depth, profile)
         return super().forward(images, self.coefficients(depth), self.profile(depth))
 
 

@@ -36,7 +36,7 @@ def resize(learngene: Learngene, image_size: tuple[int, int]) -> Learngene:
     if image_size == learngene.header.image_size:
         return learngene
     header = resize_header(learngene.header, image_size)
-    return Learngene(header, _resampled(learngene.tensors, learngene.header, header.architecture))
+    return Learngene(header, _resampled(learngene.tensors, learngene.header.architecture, header.architecture))
 
 
 def resize_header(header: LearngeneHeader, image_size: tuple[int, int]) -> LearngeneHeader:
@@ -66,12 +66,12 @@ def _refusal(architecture: Architecture, reason: str) -> ArchitectureError:
     return ArchitectureError(f"'{architecture.name}' takes no images of {size} pixels: {reason}", field="image-size")
 
 
-def _resampled(tensors: Mapping[str, Array], header: LearngeneHeader, to: Architecture) -> dict[str, Array]:
+def _resampled(tensors: Mapping[str, Array], own: Architecture, to: Architecture) -> dict[str, Array]:
     """The tensors as timm resamples them, those that do not change as they are."""
-    before, after = header.architecture.structure, to.structure
+    before, after = own.structure, to.structure
     if before is not None and after is not None:
         return _of_plain_vit(tensors, before, after)
-    _check_arrangement(header.architecture, to)
+    _check_arrangement(own, to)
     family = timm_family_of(to)
     stacks = {name: values for name, values in tensors.items() if family.is_block(name)}
     first = _of_term(tensors, to, 0)
@@ -86,7 +86,7 @@ def _of_term(tensors: Mapping[str, Array], to: Architecture, term: int) -> dict[
     """The tensors that timm resamples, of every stack one term: what a model of few blocks that are all alike has."""
     family = timm_family_of(to)
     places = {name: family.place(name) for name in tensors}
-    profile = tuple(stage.period for stage in family.stages)
+    profile = family.periods
     wanted = build(to, profile, device="meta").state_dict()
     state = {}
     for name, values in tensors.items():

@@ -34,6 +34,7 @@ from tleg_tui.settings import RecentName, Settings, load_settings, store_setting
 from tleg_tui.workbench.screen import WorkbenchScreen
 
 if TYPE_CHECKING:
+    from tleg.learngene.profile import Depth
     from tleg.runs.run import RunFolder
     from tleg_tui.host import Host
     from tleg_tui.runs.watching import RunsWatch
@@ -277,11 +278,18 @@ class Workbench(App[None]):
 
         self.push_screen(TrainScreen(kind, values or {}))
 
-    def open_export(self, source: str, depth: int | None = None, *, classes: int | None = None) -> None:
+    def open_export(
+        self,
+        source: str,
+        depth: "Depth | None" = None,
+        *,
+        classes: int | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
         """Show the dialog that exports a learngene at a depth, or (without a depth) a folder that timm loads."""
         from tleg_tui.export.screen import ExportScreen
 
-        self.push_screen(ExportScreen(source, depth, classes=classes))
+        self.push_screen(ExportScreen(source, depth, classes=classes, image_size=image_size))
 
     # Actions of every screen.
 

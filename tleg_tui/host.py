@@ -14,6 +14,7 @@ from tleg_tui.run_list import RunList
 from tleg_tui.settings import RecentName, Settings
 
 if TYPE_CHECKING:
+    from tleg.learngene.profile import Depth
     from tleg.runs.run import RunFolder
 
 
@@ -68,7 +69,14 @@ class Host(Protocol):
     def open_training(self, kind: str, values: dict[str, Any] | None = None) -> None:
         """Show the form of a kind of training ('learn', 'train', 'finetune'), with some values of its recipe filled in."""
 
-    def open_export(self, source: str, depth: int | None = None, *, classes: int | None = None) -> None:
+    def open_export(
+        self,
+        source: str,
+        depth: "Depth | None" = None,
+        *,
+        classes: int | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
         """Show the dialog that exports a learngene at a depth, or (without a depth) a folder that timm loads."""
 
 

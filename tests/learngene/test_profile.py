@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tleg.errors import DepthError, FileFormatError, InputError
 from tleg.learngene.container import read_header
-from tleg.learngene.cost import StageCost
+from tleg.learngene.cost import Budget, StageCost
 from tleg.learngene.header import LearngeneHeader, Reached
 from tleg.learngene.preview import preview
 from tleg.learngene.profile import Depth, format_depth, parse_depth, parse_profiles
@@ -80,7 +80,6 @@ def test_cost_is_affine_in_every_stage(header: LearngeneHeader) -> None:
     assert other.macs == own.macs + 1000 + 2 * 2000 - 4000
     per_image = (other.training_memory - 16 * other.parameters) - (own.training_memory - 16 * own.parameters)
     assert per_image == 10_000 + 2 * 20_000 - 40_000
-    assert (own.blocks, other.blocks) == (4, 10)
 
 
 def test_a_profile_that_says_no_more_than_a_number_is_one(header: LearngeneHeader) -> None:
@@ -115,12 +114,33 @@ def test_previews_show_profiles_with_what_they_reach(header: LearngeneHeader) ->
     assert found.reached is not None
     assert (found.reached.top1, found.reached.profiles) == ({4: 80.0}, {"1-2-1": 70.0})
     shown = preview(found, (4, (1, 2, 1), (2, 4, 2)))
-    assert [(row.depth, row.number, row.top1) for row in shown.rows] == [(4, 4, 80.0), ((1, 2, 1), 2, 70.0)]
+    # Those of the fewest blocks first: 1-2-1 has four, and depth 4 is 2-4-2.
+    assert [(row.depth, row.profile, row.top1) for row in shown.rows] == [
+        ((1, 2, 1), (1, 2, 1), 70.0),
+        (4, (2, 4, 2), 80.0),
+    ]
+    assert [row.blocks for row in shown.rows] == [4, 8]
     more = found.with_measured(Reached.of("d", 10, {(1, 2, 1): 70.0, (1, 1, 1): 60.0}))
     assert more.reached is not None
     assert more.reached.by_depth == {4: 80.0, (1, 2, 1): 70.0, (1, 1, 1): 60.0}
     with pytest.raises(InputError, match=r"70.00 % for depth 1-2-1 already, and 71.00 % was measured"):
         found.with_measured(Reached.of("d", 10, {(1, 2, 1): 71.0}))
+
+
+def test_the_deepest_has_the_most_blocks_in_all_stages(header: LearngeneHeader) -> None:
+    shown = preview(header, (3, (1, 5, 1)), Budget(parameters=10**9))
+    assert shown.deepest is not None
+    assert shown.deepest.cost.macs == max(row.cost.macs for row in shown.rows)  # Both have seven blocks.
+    shown = preview(header, (4, (1, 5, 1)), Budget(parameters=10**9))
+    assert shown.deepest is not None
+    assert shown.deepest.depth == 4
+
+
+def test_parts_of_a_profile_are_what_it_costs(header: LearngeneHeader) -> None:
+    for depth in (4, (3, 6, 1), (1, 1, 1)):
+        parts, cost = header.parts_at(depth), header.cost_at(depth)
+        assert [sum(figures) for figures in zip(*parts.values(), strict=True)] == [cost.parameters, cost.macs]
+    assert header.parts_at((3, 6, 1))["mlp"] == (6 * 8, 6 * 800)
 
 
 def test_stages_whose_costs_are_not_known(header: LearngeneHeader) -> None:

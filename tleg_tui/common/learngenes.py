@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from tleg.errors import InputError, TlegError
 from tleg.learngene.container import LearngeneFile, read_file
-from tleg.learngene.profile import depth_number
+from tleg.learngene.header import LearngeneHeader
+from tleg.learngene.profile import Depth, parse_depth
 from tleg.references import DEFAULT_LEARNGENE, SUFFIX, shipped
-from tleg.text import printable
+from tleg.text import parse_image_size, printable
 from tleg_tui.run_list import RunList, RunRow
 
 Origin = Literal["shipped", "opened", "folder", "run"]
@@ -46,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What fine-tuning a depth reached: the best top-1 in percent, after how many epochs, in which run, on which data."""
+    """What fine-tuning a descendant reached: the best top-1 in percent, after how many epochs, in which run, on what."""
 
     top1: float
     epoch: int | None
@@ -104,36 +105,50 @@ class Learngenes:
         return known[1]
 
 
-def tuned_depths(entry: Entry, runs: RunList) -> dict[int, Tuned]:
-    """Return what fine-tuning reached by depth, on one data set: the first of `tuned_by_data`."""
-    return next(iter(tuned_by_data(entry, runs).values()), {})
+class Place(NamedTuple):
+    """Which descendant of a learngene: height and width of the inputs, and the depth."""
+
+    image_size: tuple[int, int]
+    depth: Depth
 
 
-def tuned_by_data(entry: Entry, runs: RunList) -> dict[str, dict[int, Tuned]]:
-    """Return what runs reached that fine-tuned a descendant of this learngene, by data set and depth: the best of each.
+def tuned_by_data(entry: Entry, runs: RunList) -> dict[str, dict[Place, Tuned]]:
+    """Return what runs reached that fine-tuned a descendant of this learngene, by data set and place: the best of each.
 
     Accuracies on different images are not to be compared, so each data set has its own. That on which the learngene itself
     was measured comes first, then the one of the newest run. Of a set that is split, every split is another one.
     """
-    found: dict[tuple[str, object, object], dict[int, Tuned]] = {}
+    if entry.file is None:
+        return {}
+    header = entry.file.header
+    found: dict[tuple[str, object, object], dict[Place, Tuned]] = {}
     here = entry.path.resolve()
     for row in runs.rows:
-        depth, top1 = depth_number(row.recipe_value("depth")), row.top1
-        if row.spec.kind != "finetune" or depth is None or top1 is None or row.recipe_value("init") is not None:
+        if row.spec.kind != "finetune" or row.top1 is None or row.recipe_value("init") is not None:
             continue
         if _source(row.recipe_value("learngene"), row.spec.folder) != here:
             continue
-        depths = found.setdefault(_data_of(row), {})
-        if depth not in depths or top1 > depths[depth].top1:
+        place = _place_of(row, header)
+        places = found.setdefault(_data_of(row), {})
+        if place is not None and (place not in places or row.top1 > places[place].top1):
             best = row.look.snapshot.best
-            depths[depth] = Tuned(top1, None if best is None else best.epoch, row.id)
+            places[place] = Tuned(row.top1, None if best is None else best.epoch, row.id)
     names = _names_of(found)
-    reached = None if entry.file is None else entry.file.header.reached
-    own = "" if reached is None else reached.data
+    own = "" if header.reached is None else header.reached.data
     ordered = sorted(found, key=lambda data: not own.startswith(names[data]))
     return {
-        names[data]: {depth: replace(tuned, data=names[data]) for depth, tuned in found[data].items()} for data in ordered
+        names[data]: {place: replace(tuned, data=names[data]) for place, tuned in found[data].items()} for data in ordered
     }
+
+
+def _place_of(row: RunRow, header: LearngeneHeader) -> Place | None:
+    """Which descendant a run fine-tuned; None for one that the learngene does not have."""
+    size = row.recipe_value("image-size")
+    try:
+        depth = header.architecture.simplest(parse_depth(str(row.recipe_value("depth"))))
+        return Place(header.image_size if size is None else parse_image_size(str(size)), depth)
+    except InputError:
+        return None
 
 
 def _data_of(row: RunRow) -> tuple[str, object, object]:

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Label, Static
 
 from tleg.export.formats import PRECISIONS, find_format
-from tleg.learngene.profile import format_depth
+from tleg.learngene.profile import Depth, format_depth
 from tleg.text import format_image_size
 from tleg_tui.common.inputs import Field
 from tleg_tui.export.model import Answers, ExportSource, hold_every_depth
@@ -175,10 +175,18 @@ class ExportQuestions(Vertical):
     ExportQuestions #about { height: auto; padding-left: 10; color: $text-muted; }
     """
 
-    def __init__(self, source: ExportSource, depth: int | None, output: str, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name.
+    def __init__(
+        self,
+        source: ExportSource,
+        depth: Depth | None,
+        image_size: tuple[int, int] | None,
+        output: str,
+        *,
+        id: str | None = None,  # noqa: A002  # Textual's name.
+    ) -> None:
         super().__init__(id=id)
         self._source = source
-        self._depth = depth
+        self._depth, self._image_size = depth, image_size or source.image_size
         self._output = output
 
     def compose(self) -> ComposeResult:
@@ -191,7 +199,7 @@ class ExportQuestions(Vertical):
         if not source.folder:
             with Horizontal(classes="row"):
                 yield Label("depth")
-                yield Field("" if self._depth is None else str(self._depth), id="depths", compact=True)
+                yield Field("" if self._depth is None else format_depth(self._depth), id="depths", compact=True)
                 staged = source.architecture is not None and source.architecture.stages
                 several = "4,8,12, a range: 4-8" + (f", stages: {format_depth(staged)}" if staged else "")
                 yield Static(f"several: {several}", classes="aside", id="depths-aside")
@@ -209,7 +217,7 @@ class ExportQuestions(Vertical):
                 yield Static("another number: an untrained head", classes="aside")
         with Horizontal(classes="row"):
             yield Label("pixels")
-            size = "" if source.image_size is None else format_image_size(source.image_size)
+            size = "" if self._image_size is None else format_image_size(self._image_size)
             yield Field(size, id="pixels", compact=True)
             yield Static("another size: resampled weights", classes="aside")
         with Horizontal(classes="row"):

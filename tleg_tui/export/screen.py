@@ -16,6 +16,7 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from tleg.errors import InputError, TlegError
+from tleg.learngene.profile import Depth
 from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.child import ChildResult, run_tleg
@@ -37,6 +38,7 @@ class ExportScreen(Dialog[Path]):
     source   a learngene, by name or path, or a folder that timm loads
     depth    the one to begin with; None for a folder
     classes  of the learngene's head, where the caller knows them
+    image_size  height and width of the inputs to begin with; None: the source's own
     """
 
     SCOPE = "export"
@@ -80,7 +82,14 @@ class ExportScreen(Dialog[Path]):
             super().__init__()
             self.result = result
 
-    def __init__(self, source: str, depth: int | None, *, classes: int | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        depth: Depth | None,
+        *,
+        classes: int | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
         self._problem: str | None = None
         try:
@@ -88,7 +97,7 @@ class ExportScreen(Dialog[Path]):
         except (TlegError, OSError) as error:
             self._problem = " ".join(str(error).split())
             self._source = ExportSource(source, Path(source).stem, folder=depth is None, kinds=("onnx",), classes=classes)
-        self._depth = depth
+        self._depth, self._image_size = depth, image_size
         self._stage: Stage = "form"
         self._order: Order | None = None
         self._lines: list[ExportLine] = []
@@ -100,7 +109,7 @@ class ExportScreen(Dialog[Path]):
         source = self._source
         with Vertical(classes="dialog"):
             yield Static(f"Export {printable(source.name)}", classes="dialog-title", markup=False)
-            yield ExportQuestions(source, self._depth, self.host.settings.output, id="questions")
+            yield ExportQuestions(source, self._depth, self._image_size, self.host.settings.output, id="questions")
             with Vertical(id="outcome"):
                 yield ExportList(id="exports")
                 yield Static(id="told", markup=False)

@@ -8,7 +8,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.text import format_bytes, format_count, printable
+from tleg.learngene.profile import format_depth
+from tleg.text import format_bytes, format_count, format_image_size, printable
 from tleg_tui.common.cells import fit
 from tleg_tui.common.screens import Dialog
 from tleg_tui.workbench.model import Descendant
@@ -45,7 +46,10 @@ class CompareDepthsScreen(Dialog[None]):
 def compare(shallow: Descendant, deep: Descendant, width: int) -> Content:
     """Return what two descendants cost and reach, and what lies between them, on lines of at most `width` cells."""
     one, two = shallow.row.cost, deep.row.cost
-    rows: list[_Row] = [("", f"depth {one.depth}", f"depth {two.depth}", "difference")]
+    rows: list[_Row] = [("", f"depth {format_depth(one.depth)}", f"depth {format_depth(two.depth)}", "difference")]
+    if shallow.sized or deep.sized:
+        left, right = (format_image_size(each.row.image_size) for each in (shallow, deep))
+        rows.append(("pixels", left, right, ""))
     for label, name, form in (
         ("parameters", "parameters", format_count),
         ("GMACs", "macs", lambda value: f"{value / 1e9:.4g}"),
@@ -78,7 +82,7 @@ def _lines(rows: list[_Row], width: int) -> Iterator[Content]:
     """The rows in columns; the first row is the titles. Labels keep what they need, figures share the rest."""
     least = max(len(text) for row in rows for text in row[1:]) + 1
     first = min(max(len(label) for label, *_ in rows) + 1, max(width - 3 * least, _LEAST_LABEL))
-    column = min(max((width - first) // 3, 0), _WIDEST)
+    column = min(max((width - first) // 3, 0), max(_WIDEST, least))
     for place, (name, left, right, between) in enumerate(rows):
         label = fit(name, first - 1)
         figures = f"{left:>{column}}{right:>{column}}"

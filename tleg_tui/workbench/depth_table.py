@@ -1,8 +1,8 @@
 """Every depth of a learngene: what it costs, what is known of its accuracy, whether it fits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 from rich.segment import Segment
 from textual import events
@@ -14,25 +14,25 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tleg.learngene.preview import Preview
-from tleg.text import format_bytes, format_count
+from tleg.learngene.preview import Preview, PreviewRow
+from tleg.learngene.profile import format_depth
+from tleg.text import format_bytes, format_count, format_image_size
 from tleg_tui.actions import bindings
 from tleg_tui.common.cells import bar_text, with_cursor
-from tleg_tui.common.learngenes import Tuned
-
-if TYPE_CHECKING:
-    pass
+from tleg_tui.common.learngenes import Place, Tuned
+from tleg_tui.workbench.rows import place_of
 
 # Title, width, from which width of the table on it is shown.
 _COLUMNS: Final = (
     ("Params", 9, 0),
-    ("GMACs", 8, 0),
+    ("GMACs", 8, 30),
     ("Size", 9, 48),
     ("Memory", 9, 66),
     ("Top-1", 6, 0),
     ("Tuned", 6, 74),
 )
-_DEPTH: Final = 11  # ' ▸ 12 aux ' and a pin
+_BESIDE: Final = 9  # ' ▸ ', ' aux ' and a pin around what a line is called.
+_SHORTEST: Final = 2
 _LEAST_BAR: Final = 4
 
 
@@ -40,7 +40,8 @@ _LEAST_BAR: Final = 4
 class DepthLine:
     """One line: figures as they are written, and what is to be said about them."""
 
-    depth: int
+    name: str
+    place: Place
     cells: tuple[str, ...]
     fits: bool
     auxiliary: bool
@@ -48,29 +49,46 @@ class DepthLine:
     share: float
 
 
-def depth_lines(preview: Preview, tuned: dict[int, Tuned]) -> tuple[DepthLine, ...]:
+def depth_lines(preview: Preview, tuned: Mapping[Place, Tuned]) -> tuple[DepthLine, ...]:
     """Return the lines of a preview. Their accuracies are all of the same images."""
+    names = _names(preview)
     greatest = max(row.cost.macs for row in preview.rows) or 1
     decimals = preview.gmacs_decimals
     best = max((row.top1 for row in preview.rows if row.top1 is not None), default=None)
     return tuple(
         DepthLine(
-            depth=row.number,
+            name=name,
+            place=place_of(row),
             cells=(
                 format_count(row.cost.parameters),
                 f"{row.cost.macs / 1e9:.{decimals}f}",
                 format_bytes(row.cost.size),
                 format_bytes(row.cost.inference_memory),
                 _percent(row.top1),
-                _percent(tuned[row.number].top1 if row.number in tuned else None),
+                _percent(tuned[place_of(row)].top1 if place_of(row) in tuned else None),
             ),
             fits=row.fits,
             auxiliary=row.auxiliary,
             best=best is not None and row.top1 == best,
             share=row.cost.macs / greatest,
         )
-        for row in preview.rows
+        for name, row in zip(names, preview.rows, strict=True)
     )
+
+
+def _names(preview: Preview) -> list[str]:
+    """What the lines are called: their depths, below each other, after the sizes of the inputs where there are several."""
+
+    def column(text: Callable[[PreviewRow], str]) -> list[str]:
+        texts = list(map(text, preview.rows))
+        return [f"{each:>{max(map(len, texts))}}" for each in texts]
+
+    # Among profiles a number would not say what stands beside it.
+    depths = column(lambda row: format_depth(row.profile if preview.profiled else row.depth))
+    if not preview.sized:
+        return depths
+    sizes = column(lambda row: format_image_size(row.image_size))
+    return [f"{size} {depth}" for size, depth in zip(sizes, depths, strict=True)]
 
 
 def _percent(value: float | None) -> str:
@@ -78,27 +96,29 @@ def _percent(value: float | None) -> str:
 
 
 class DepthChosen(Message):
-    """A depth was chosen."""
+    """A line was chosen; the first is 1."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, line: int) -> None:
         super().__init__()
-        self.depth = depth
+        self.line = line
 
 
 class DepthHeader(Widget):
     """The titles over the table's columns."""
 
     DEFAULT_CSS = "DepthHeader { height: 1; color: $text-muted; text-style: bold; }"
+    named: reactive[int] = reactive(_SHORTEST)  # Cells of what the lines are called.
+    title: reactive[str] = reactive("Depth")
 
     def render(self) -> str:
         """The titles, in the columns of the table below."""
-        shown = _shown(self.size.width)
+        shown = _shown(self.size.width, self.named)
         titles = "".join(f"{title:>{width + 1}}" for title, width, _ in shown)
-        return f"   {'Depth':<{_DEPTH - 3}}{titles}  cost"
+        return f"   {self.title:<{self.named + _BESIDE - 3}}{titles}  cost"
 
 
 class DepthTable(ScrollView, can_focus=True):
-    """The table. Moving the cursor chooses a depth and repaints two lines."""
+    """The table. Moving the cursor chooses a line and repaints two."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("depths")]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -122,43 +142,54 @@ class DepthTable(ScrollView, can_focus=True):
     DepthTable:ansi .depth-table--over { text-style: dim; }
     """
 
-    depth: reactive[int] = reactive(0, repaint=False)
+    line: reactive[int] = reactive(0, repaint=False)  # The first is 1; 0: none yet.
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name.
         super().__init__(id=id)
         self._lines: tuple[DepthLine, ...] = ()
-        self._pins: tuple[int, ...] = ()
-        self._deepest: int | None = None
+        self._pins: tuple[Place, ...] = ()
+        self._choice: Place | None = None
 
-    def show(self, lines: Sequence[DepthLine], pins: tuple[int, ...], deepest: int | None) -> None:
-        """Show other lines; `deepest` is the deepest depth that fits, where there is a budget."""
-        if (tuple(lines), pins, deepest) == (self._lines, self._pins, self._deepest):
+    @property
+    def named(self) -> int:
+        """The cells that what lines are called takes."""
+        return max([_SHORTEST, *(len(line.name) for line in self._lines)])
+
+    def show(self, lines: Sequence[DepthLine], pins: tuple[Place, ...], choice: Place | None) -> None:
+        """Show other lines; `choice` is what the budget picks, where there is one. The cursor stays where it was."""
+        if (tuple(lines), pins, choice) == (self._lines, self._pins, self._choice):
             return
         changed = len(lines) != len(self._lines)
-        self._lines, self._pins, self._deepest = tuple(lines), pins, deepest
+        before = self._lines[self.line - 1].place if 1 <= self.line <= len(self._lines) else None
+        self._lines, self._pins, self._choice = tuple(lines), pins, choice
+        if self.line and lines:
+            self.line = self._line_of(before) or min(self.line, len(lines))
         if changed:
             self.virtual_size = Size(0, len(lines))
             self.styles.max_height = max(len(lines), 1)  # What is said about the budget stands right below.
         self.refresh()
 
-    def watch_depth(self, old: int, new: int) -> None:
+    def _line_of(self, place: Place | None) -> int | None:
+        return next((number for number, line in enumerate(self._lines, start=1) if line.place == place), None)
+
+    def watch_line(self, old: int, new: int) -> None:
         """Repaint the line that was chosen and the one that is, and keep it in sight."""
-        for depth in (old, new):
-            if 1 <= depth <= len(self._lines):
-                self.refresh_line(depth - 1)
+        for line in (old, new):
+            if 1 <= line <= len(self._lines):
+                self.refresh_line(line - 1)
         self.scroll_to_region(Region(0, new - 1, 1, 1), animate=False)
         if new:
             self.post_message(DepthChosen(new))
 
     def on_resize(self) -> None:
         """Keep the cursor in sight."""
-        if self.depth:
-            self.scroll_to_region(Region(0, self.depth - 1, 1, 1), animate=False)
+        if self.line:
+            self.scroll_to_region(Region(0, self.line - 1, 1, 1), animate=False)
 
     def action_move(self, count: int) -> None:
         """Move the cursor."""
         if self._lines:
-            self.depth = min(max(self.depth + count, 1), len(self._lines))
+            self.line = min(max(self.line + count, 1), len(self._lines))
 
     def action_edge(self, direction: int) -> None:
         """Move to the first or the last depth."""
@@ -166,16 +197,15 @@ class DepthTable(ScrollView, can_focus=True):
 
     def action_auxiliary(self) -> None:
         """Move to the auxiliary model's depth."""
-        self.depth = next((line.depth for line in self._lines if line.auxiliary), self.depth)
+        self.line = next((number for number, line in enumerate(self._lines, start=1) if line.auxiliary), self.line)
 
     def action_deepest(self) -> None:
-        """Move to the deepest depth that fits."""
-        if self._deepest is not None:
-            self.depth = self._deepest
+        """Move to the deepest depth that fits, or of several sizes to the best."""
+        self.line = self._line_of(self._choice) or self.line
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The deepest that fits is known with a budget alone."""
-        return self._deepest is not None if action == "deepest" else True
+        return self._choice is not None if action == "deepest" else True
 
     def why_not(self, action: str) -> str:
         """What is missing."""
@@ -187,7 +217,7 @@ class DepthTable(ScrollView, can_focus=True):
         """Choose the depth under the mouse."""
         line = event.y + round(self.scroll_offset.y)
         if line < len(self._lines):
-            self.depth = line + 1
+            self.line = line + 1
 
     def render_line(self, y: int) -> Strip:
         """One line of what is in sight."""
@@ -196,7 +226,7 @@ class DepthTable(ScrollView, can_focus=True):
         if place >= len(self._lines):
             return Strip.blank(width, self.rich_style)
         line = self._lines[place]
-        chosen = line.depth == self.depth
+        chosen = place + 1 == self.line
         plain, muted, over, bar, mark = (
             self.get_component_rich_style(f"depth-table--{name}") for name in ("plain", "muted", "over", "bar", "mark")
         )
@@ -204,15 +234,16 @@ class DepthTable(ScrollView, can_focus=True):
         text = plain if line.fits or chosen else over
         pointer = Segment(" ▸ " if chosen else "   ", mark)
         note = "aux" if line.auxiliary else ""
-        pin = "●" if line.depth in self._pins else " "
+        pin = "●" if line.place in self._pins else " "
+        named = self.named
         segments = [
             pointer,
-            Segment(f"{line.depth:>2} ", text),
+            Segment(f"{line.name:>{named}} ", text),
             Segment(f"{note:<3} ", muted if line.fits else text),
             Segment(pin, mark),
         ]
-        used = _DEPTH
-        shown = _shown(width)
+        used = named + _BESIDE
+        shown = _shown(width, named)
         for column_shown, cell in zip(_COLUMNS, line.cells, strict=True):
             if column_shown not in shown:
                 continue
@@ -230,5 +261,6 @@ class DepthTable(ScrollView, can_focus=True):
         return with_cursor(strip, self.get_component_rich_style("depth-table--cursor")) if chosen else strip
 
 
-def _shown(width: int) -> list[tuple[str, int, int]]:
-    return [column for column in _COLUMNS if width >= column[2]]
+def _shown(width: int, named: int) -> list[tuple[str, int, int]]:
+    """The columns for which there is room beside what lines are called."""
+    return [column for column in _COLUMNS if width - (named - _SHORTEST) >= column[2]]

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.preview import PreviewRow
+from tleg.learngene.profile import Depth
 from tleg.text import format_bytes, format_count, printable
 from tleg_tui.common.cells import bar_text
 from tleg_tui.workbench.model import Descendant, limits_exceeded
@@ -175,14 +176,15 @@ class DescendantPanel(Horizontal):
 def brief(shown: Descendant, width: int) -> Content:
     """Return a descendant in seven lines of at most `width` cells."""
     row, header = shown.row, shown.header
-    macs = header.cost.macs.split(row.number)
+    macs = {part: figure for part, (_, figure) in header.parts_at(row.depth).items()}
     every = sum(macs.values()) or 1
-    shares = {**{name: macs[name] for name in ("attention", "mlp", "norm")}, "stem, head": macs["stem"] + macs["head"]}
+    once = "the rest" if header.architecture.stages else "stem, head"
+    shares = {**{name: macs[name] for name in ("attention", "mlp", "norm")}, once: macs["stem"] + macs["head"]}
     parts: list[str | tuple[str, str]] = [("MACs ", "$foreground-muted")]
     for name, value in shares.items():
         label = "MLP" if name == "mlp" else name
         parts += [(f" {label} ", "$foreground-muted"), f"{100 * value / every:.0f} %"]
-    lines = [_title(shown), *_layers(header, row.number, width), Content.assemble(*parts), _accuracy(shown), _memory(shown)]
+    lines = [_title(shown), *_layers(header, row.depth, width), Content.assemble(*parts), _accuracy(shown), _memory(shown)]
     if row.fits:
         lines.append(Content.styled(brief_lineage(header), "$foreground-muted"))
     else:
@@ -195,7 +197,7 @@ def describe(shown: Descendant, width: int) -> Content:
     row, header = shown.row, shown.header
     lines = [
         _title(shown),
-        *_layers(header, row.number, width),
+        *_layers(header, row.depth, width),
         Content(""),
         *_parts(header, row, width),
         Content(""),
@@ -208,8 +210,9 @@ def describe(shown: Descendant, width: int) -> Content:
 
 
 def _title(shown: Descendant) -> Content:
-    depth = shown.row.number
-    return Content.assemble((f"Depth {depth}", "bold $accent"), (f" ─ {_rule(shown.header, depth)}", "$foreground-muted"))
+    name = shown.name[0].upper() + shown.name[1:]
+    rule = _rule(shown.header, shown.row.profile[shown.header.architecture.elastic])
+    return Content.assemble((name, "bold $accent"), (f" ─ {rule}", "$foreground-muted"))
 
 
 def _exceeds(shown: Descendant) -> Content:
@@ -227,11 +230,11 @@ def _rule(header: LearngeneHeader, depth: int) -> str:
     return rule + (f"; {', '.join(shared)} shared" if shared else "")
 
 
-def _layers(header: LearngeneHeader, depth: int, width: int) -> list[Content]:
+def _layers(header: LearngeneHeader, depth: Depth, width: int) -> list[Content]:
     """The layers as points; of several stages a line each, with numbers where it is the elastic one."""
     architecture = header.architecture
     if not architecture.stages:
-        return _stage(header, depth, width)
+        return _stage(header, architecture.profile(depth)[0], width)
     lines: list[Content] = []
     for index, blocks in enumerate(architecture.profile(depth)):
         label = f"stage {index + 1} "
@@ -265,11 +268,14 @@ def _stage(header: LearngeneHeader, depth: int, width: int) -> list[Content]:
 
 
 def _parts(header: LearngeneHeader, row: PreviewRow, width: int) -> list[Content]:
-    macs, parameters = header.cost.macs.split(row.number), header.cost.parameters.split(row.number)
+    parts = header.parts_at(row.depth)
+    parameters, macs = ({part: figures[place] for part, figures in parts.items()} for place in (0, 1))
     all_macs, all_parameters = sum(macs.values()) or 1, sum(parameters.values()) or 1
     bar = max(8, min(24, width - 46))
     lines = [Content.styled(f"{'':<10}{'MACs':>6}{'':<{bar + 3}}{'params':>6}", "$foreground-muted")]
     for key, label in _PARTS:
+        if key == "stem" and header.architecture.stages:
+            label = "the rest"  # Stem, transitions and the stages that are not elastic.
         share, weight = macs[key] / all_macs, parameters[key] / all_parameters
         filled = bar_text(share, bar)
         lines.append(

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from typing import Any
+from typing import Any, Final
 
 from textual import work
 from textual.app import ComposeResult
@@ -11,14 +11,17 @@ from textual.timer import Timer
 from textual.widgets import Button, Label, Static
 
 from tleg.errors import InputError, TlegError
-from tleg.learngene.header import Reached
+from tleg.learngene.profile import Depth, format_depth, parse_depth
+from tleg.learngene.reached import Reached
 from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
-from tleg.text import printable
+from tleg.text import format_image_size, printable
 from tleg_tui.child import run_tleg
 from tleg_tui.common.inputs import Field, Tick
 from tleg_tui.common.screens import Dialog
 from tleg_tui.common.wording import explained, said
+
+_USUAL_DEPTHS: Final = "1-16"
 
 
 class EvaluateScreen(Dialog[Reached]):
@@ -34,19 +37,35 @@ class EvaluateScreen(Dialog[Reached]):
     EvaluateScreen #told { margin-top: 1; height: auto; }
     """
 
-    def __init__(self, learngene: str, *, writable: bool) -> None:
+    def __init__(
+        self,
+        learngene: str,
+        *,
+        writable: bool,
+        own: tuple[int, int],
+        image_size: tuple[int, int] | None = None,
+        depths: tuple[Depth, ...] | None = None,
+    ) -> None:
+        """Begin with the depths of the table, and with a size where it is another than the learngene's `own`."""
         super().__init__()
         self._learngene = learngene
         self._writable = writable
+        self._own, self._image_size = own, image_size or own
+        self._depths = _USUAL_DEPTHS if depths is None else ",".join(map(format_depth, dict.fromkeys(depths)))
         self._clock: Timer | None = None  # Ticks while it measures.
         self._began = 0.0
 
     def compose(self) -> ComposeResult:
-        """Two questions, and whether the file shall remember the answer."""
+        """Three questions, and whether the file shall remember the answer."""
         data = self.host.settings.data
+        questions = (
+            ("data", "data", data[0] if data else "fashion-mnist"),
+            ("depths", "depths", self._depths),
+            ("image-size", "pixels", format_image_size(self._image_size)),
+        )
         with Vertical(classes="dialog"):
             yield Static(f"Accuracy of {printable(self._learngene)} by depth", classes="dialog-title", markup=False)
-            for key, label, value in (("data", "data", data[0] if data else "fashion-mnist"), ("depths", "depths", "1-16")):
+            for key, label, value in questions:
                 with Horizontal():
                     yield Label(label)
                     yield Field(value, id=key, compact=True)
@@ -80,8 +99,10 @@ class EvaluateScreen(Dialog[Reached]):
         self._begin()
 
     def _words(self) -> list[str]:
-        data, depths = (self.query_one(f"#{key}", Field).value.strip() for key in ("data", "depths"))
+        data, depths, pixels = (self.query_one(f"#{key}", Field).value.strip() for key in ("data", "depths", "image-size"))
         words = ["evaluate", self._learngene, "--data", data, "--depths", depths]
+        if pixels not in ("", format_image_size(self._own)):
+            words += ["--image-size", pixels]
         if self._writable and self.query_one("#record", Tick).value:
             words.append("--record")
             if self.query_one("#force", Tick).value:
@@ -96,6 +117,8 @@ class EvaluateScreen(Dialog[Reached]):
             return
         words = self._words()
         values = {"data": words[3], "depths": words[5], "record": "--record" in words, "force": "--force" in words}
+        if "--image-size" in words:
+            values["image_size"] = words[words.index("--image-size") + 1]
         try:
             build_options(Evaluation, values)
         except InputError as error:
@@ -119,13 +142,14 @@ class EvaluateScreen(Dialog[Reached]):
             self._clock.stop()
             self._clock = None
         document = result.document
-        found = _read(document) if isinstance(document, dict) else None
+        found = _read(document, self._own) if isinstance(document, dict) else None
         if result.code != 0 or found is None:
             self._refuse(result.error)
             return
         self.host.remember_recent("data", words[3])
-        best = max(found.top1, key=found.top1.__getitem__)
-        self.host.tell(f"measured {len(found.top1)} depths: best {found.top1[best]:.2f} % at depth {best}")
+        top1 = found.by_depth
+        best = max(top1, key=top1.__getitem__)
+        self.host.tell(f"measured {len(top1)} depths: best {top1[best]:.2f} % at depth {format_depth(best)}")
         if notes := [str(note) for note in document.get("notes") or ()]:
             self.host.tell("; ".join(notes))
         self.dismiss(found)
@@ -143,10 +167,16 @@ class EvaluateScreen(Dialog[Reached]):
         told.set_class(wrong, "problem")
 
 
-def _read(document: dict[str, Any]) -> Reached | None:
+def _read(document: dict[str, Any], own: tuple[int, int]) -> Reached | None:
     """What `tleg evaluate --json` says was reached, rounded as a learngene keeps it; None where nothing was."""
     rows = [row for row in document["results"] if row["top1"] is not None]
     if not rows:
         return None
-    top1 = {int(row["depth"]): round(float(row["top1"]), 2) for row in rows}
-    return Reached(document["measured_on"], int(rows[0]["images"]), top1, document["precision"])
+    height, width = document["image_size"]
+    return Reached.of(
+        document["measured_on"],
+        int(rows[0]["images"]),
+        {parse_depth(str(row["depth"])): round(float(row["top1"]), 2) for row in rows},
+        document["precision"],
+        None if (height, width) == own else (height, width),
+    )

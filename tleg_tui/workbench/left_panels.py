@@ -1,6 +1,6 @@
 """The panels on the left: the learngenes, and the limits of the deployment."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -16,7 +16,11 @@ from tleg_tui.actions import bindings
 from tleg_tui.common.inputs import Field, OptionList
 from tleg_tui.common.learngenes import Entry
 from tleg_tui.common.wording import shortened
+from tleg_tui.workbench import rows
 from tleg_tui.workbench.budget import FIELDS, read_budget
+from tleg_tui.workbench.rows import Rows
+
+_ROWS: Final = "rows-"  # Before the keys of what the table shows.
 
 
 class EntryChosen(Message):
@@ -28,12 +32,13 @@ class EntryChosen(Message):
 
 
 class BudgetChanged(Message):
-    """The limits or the batch changed; `texts` are as they were typed."""
+    """The limits, the batch or the rows of the table changed; `texts` are as the limits and the batch were typed."""
 
-    def __init__(self, budget: Budget, batch: int, texts: dict[str, str]) -> None:
+    def __init__(self, budget: Budget, batch: int, rows: Rows, texts: dict[str, str]) -> None:
         super().__init__()
         self.budget = budget
         self.batch = batch
+        self.rows = rows
         self.texts = texts
 
 
@@ -89,7 +94,10 @@ def _line(entry: Entry, chosen: bool) -> Content:
 
 
 class BudgetPanel(Vertical):
-    """Fields that act as they are typed in; Enter and Escape go back to the table."""
+    """Fields that act as they are typed in; Enter and Escape go back to the table.
+
+    The limits are remembered between starts; what the table shows is asked for anew each time.
+    """
 
     DEFAULT_CSS = """
     BudgetPanel { height: auto; }
@@ -101,7 +109,8 @@ class BudgetPanel(Vertical):
 
     def __init__(self, texts: dict[str, str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's name.
         super().__init__(id=id)
-        self._texts = dict(texts)
+        self._texts = {key: text for key, text in texts.items() if key in {each for each, _, _ in FIELDS}}
+        self._rows: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         """A line for each limit."""
@@ -110,15 +119,22 @@ class BudgetPanel(Vertical):
             with Horizontal():
                 yield Label(label)
                 yield Field(self._texts.get(key, ""), placeholder="–" if key != "batch" else example, id=key, compact=True)
+        yield Label("Table", classes="panel-title", id="rows-title")
+        for key, label, usual in rows.FIELDS:
+            with Horizontal():
+                yield Label(label)
+                yield Field("", placeholder=usual, id=f"{_ROWS}{key}", compact=True)
         yield Static(id="problem")
 
     def on_input_changed(self, event: Field.Changed) -> None:
         """Read all fields again."""
         event.stop()
-        self._texts[str(event.input.id)] = event.value
+        key = str(event.input.id)
+        (self._rows if key.startswith(_ROWS) else self._texts)[key.removeprefix(_ROWS)] = event.value
         budget, batch, problem = read_budget(self._texts)
-        self.query_one("#problem", Static).update(Content(shortened(problem or "")))
-        self.post_message(BudgetChanged(budget, batch, dict(self._texts)))
+        asked, wrong = rows.read_rows(self._rows)
+        self.query_one("#problem", Static).update(Content(shortened(problem or wrong or "")))
+        self.post_message(BudgetChanged(budget, batch, asked, dict(self._texts)))
 
     def begin(self) -> None:
         """Go to the first field."""

@@ -1,28 +1,36 @@
 """The first screen: learngenes, every depth with its cost and accuracy, the chosen descendant."""
 
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
-from tleg.errors import InputError
+from tleg.errors import InputError, TlegError
 from tleg.learngene.header import Reached
+from tleg.learngene.preview import PreviewRow
+from tleg.learngene.profile import Depth, plain_depth
+from tleg.text import format_image_size
 from tleg_tui.actions import bindings
+from tleg_tui.child import run_tleg
 from tleg_tui.common.bars import KeyBar
 from tleg_tui.common.learngenes import Entry, first_choice, open_entry, resolve_path
 from tleg_tui.common.screens import WorkScreen
 from tleg_tui.workbench.budget import read_budget
 from tleg_tui.workbench.depth_table import DepthChosen, DepthHeader, DepthTable, depth_lines
 from tleg_tui.workbench.model import WorkbenchModel
+from tleg_tui.workbench.rows import Rows, place_of, read_headers
 
 if TYPE_CHECKING:
     from tleg_tui.workbench.descendant import DescendantPanel
     from tleg_tui.workbench.left_panels import BudgetChanged, BudgetPanel, EntryChosen, LearngeneList
 
 FIRST_DEPTH = 8
+_QUIET_SECONDS: Final = 0.5
 _WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (136, "-wide")]
 _HEIGHTS: list[tuple[int, str]] | None = [(0, "-tiny"), (21, "-short"), (34, "-tall")]
 _GREETING = "New here? Press b, then Enter: this depth becomes a verified ONNX file."
@@ -122,12 +130,35 @@ class WorkbenchScreen(WorkScreen):
         self._show_descendant()
 
     def on_budget_changed(self, message: "BudgetChanged") -> None:
-        """Judge every depth anew, and go to the deepest that fits."""
-        changed = message.budget != self._model.budget
-        self._model.budget, self._model.batch = message.budget, message.batch
+        """Judge every depth anew, and go to what the budget picks."""
+        model = self._model
+        changed = (message.budget, message.rows) != (model.budget, model.asked)
+        model.budget, model.batch, model.asked = message.budget, message.batch, message.rows
         self.host.remember(budget=message.texts)
         self._show_depths()
+        self._look_at_sizes()
         if changed:
+            self.query_one(DepthTable).action_deepest()
+
+    @work(exclusive=True, group="sizes")
+    async def _look_at_sizes(self) -> None:
+        """What descendants cost with inputs of other sizes is measured by timm's models, in another process."""
+        model, entry = self._model, self.entry
+        if entry is None or entry.file is None or not model.unknown_sizes:
+            return
+        model.refused = ""
+        await asyncio.sleep(_QUIET_SECONDS)  # A size that is still being typed is not looked at.
+        sizes = ",".join(map(format_image_size, model.unknown_sizes))
+        result = await run_tleg(["preview", entry.argument, "--depths", "1", "--image-size", sizes, "--json"])
+        try:
+            if result.code != 0:
+                raise result.error
+            for header in read_headers(entry.file.header, result.document):
+                model.take_header(header)
+        except TlegError as error:
+            model.refused = str(error)
+        if self.entry is entry:
+            self._show_depths()
             self.query_one(DepthTable).action_deepest()
 
     def _take_runs(self) -> None:
@@ -175,17 +206,30 @@ class WorkbenchScreen(WorkScreen):
         self.host.remember(learngene=entry.name if entry.origin == "shipped" else str(entry.path))
         self._show_depths()
         count = len(self._model.rows)
-        if not 1 <= table.depth <= count:
-            table.depth = min(FIRST_DEPTH, count)
+        if not 1 <= table.line <= count:
+            table.line = min(FIRST_DEPTH, count)
         self._show_descendant()
+        self._look_at_sizes()
         self.refresh_bindings()
 
     # What is drawn.
 
     @property
-    def depth(self) -> int:
-        """The chosen depth."""
-        return self.query_one(DepthTable).depth
+    def row(self) -> PreviewRow | None:
+        """The chosen line of the table."""
+        line, rows = self.query_one(DepthTable).line, self._model.rows
+        return rows[line - 1] if 1 <= line <= len(rows) else None
+
+    @property
+    def depth(self) -> Depth:
+        """The chosen depth; 0 where there is none."""
+        return 0 if self.row is None else self.row.depth
+
+    @property
+    def _image_size(self) -> tuple[int, int] | None:
+        """The size of the chosen line's inputs where it is another than the learngene's own."""
+        size = None if self.row is None else self.row.image_size
+        return None if size == self._model.own.image_size else size
 
     @property
     def entry(self) -> Entry | None:
@@ -198,15 +242,17 @@ class WorkbenchScreen(WorkScreen):
             return
         shown = model.look_at_depths()
         lines = depth_lines(shown, next(iter(model.tuned.values()), {}))
-        self.query_one(DepthTable).show(lines, model.pins, None if shown.deepest is None else shown.deepest.number)
+        table, titles = self.query_one(DepthTable), self.query_one(DepthHeader)
+        table.show(lines, model.pins, None if shown.choice is None else place_of(shown.choice))
+        titles.named, titles.title = table.named, "Pixels, depth" if shown.sized else "Depth"
         self.query_one("#verdict", Static).update(model.verdict(), layout=False)
         self._show_descendant()
         self.refresh_bindings()
 
     def _show_descendant(self) -> None:
-        depth = self.depth
-        if self._completed and self._model.usable and 1 <= depth <= len(self._model.rows):
-            self._descendant_panel.show(self._model.descendant(depth))
+        row = self.row
+        if self._completed and self._model.usable and row is not None:
+            self._descendant_panel.show(self._model.descendant(row))
 
     # What can be done.
 
@@ -218,7 +264,7 @@ class WorkbenchScreen(WorkScreen):
         if action in ("build", "finetune", "evaluate", "pin"):
             return self._model.usable
         if action == "compare":
-            return len(self._model.pins) == 2
+            return len(self._model.pinned()) == 2
         if action == "last_run":
             return bool(self.host.runs.rows)
         if action == "forget":
@@ -235,7 +281,7 @@ class WorkbenchScreen(WorkScreen):
                 else f"{entry.name} cannot be used: tab, then ↑ ↓ choose another"
             )
         if action == "compare":
-            pinned = len(self._model.pins)
+            pinned = len(self._model.pinned())
             return f"c compares two depths: p pins the chosen one, {'none' if pinned == 0 else 'one'} of two is pinned"
         if action == "last_run":
             return "there is no run yet: f and l start one"
@@ -249,13 +295,16 @@ class WorkbenchScreen(WorkScreen):
         """Export the chosen depth."""
         assert self.entry is not None
         self._greeted()
-        self.host.open_export(self.entry.argument, self.depth, classes=self._model.header.architecture.num_classes)
+        classes = self._model.own.architecture.num_classes
+        self.host.open_export(self.entry.argument, self.depth, classes=classes, image_size=self._image_size)
 
     def action_finetune(self) -> None:
         """Fine-tune the chosen depth."""
         assert self.entry is not None
         self._greeted()
-        self.host.open_training("finetune", {"learngene": self.entry.argument, "depth": self.depth})
+        size = self._image_size
+        sized = {} if size is None else {"image-size": format_image_size(size)}
+        self.host.open_training("finetune", {"learngene": self.entry.argument, "depth": plain_depth(self.depth), **sized})
 
     def action_train(self) -> None:
         """Train a model, such as an ancestry model."""
@@ -286,15 +335,16 @@ class WorkbenchScreen(WorkScreen):
 
     def action_pin(self) -> None:
         """Pin the chosen depth, or take its pin away."""
-        self._model.pin(self.depth)
-        self._show_depths()
+        if self.row is not None:
+            self._model.pin(place_of(self.row))
+            self._show_depths()
 
     def action_compare(self) -> None:
         """Compare the pinned depths."""
         from tleg_tui.workbench.compare import CompareDepthsScreen
 
         assert self.entry is not None
-        shallow, deep = (self._model.descendant(pin) for pin in sorted(self._model.pins))
+        shallow, deep = self._model.pinned()
         self.app.push_screen(CompareDepthsScreen(self.entry.name, shallow, deep))
 
     def action_open(self) -> None:
@@ -319,7 +369,10 @@ class WorkbenchScreen(WorkScreen):
 
         assert self.entry is not None
         writable = self.entry.origin != "shipped"
-        self.app.push_screen(EvaluateScreen(self.entry.argument, writable=writable), self._take_measured)
+        depths = None if self._model.asked == Rows() else tuple(row.depth for row in self._model.rows)
+        own = self._model.own.image_size
+        screen = EvaluateScreen(self.entry.argument, writable=writable, own=own, image_size=self._image_size, depths=depths)
+        self.app.push_screen(screen, self._take_measured)
 
     def _take_measured(self, found: Reached | None) -> None:
         if found is not None and self._model.usable:

@@ -13,6 +13,7 @@ from tleg.cli.options import takes_options
 from tleg.learngene.profile import format_depth, plain_depth
 from tleg.recipes.fields import PROFILES, PROFILES_HELP, option
 from tleg.references import DEFAULT_LEARNGENE
+from tleg.serialize import encode
 from tleg.terminal import is_interactive, say, write, write_json
 from tleg.text import format_bytes, format_count, format_image_size, join_words, printable
 
@@ -161,6 +162,10 @@ def _document(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", resul
         "batch": result.batch,
         "budget": limits or None,
         "deepest": plain_depth(result.deepest.depth) if result.deepest else None,
+        "sizes": [
+            {"image_size": list(each.image_size), "architecture": encode(each.architecture), "cost": encode(each.cost)}
+            for each in headers
+        ],
         "choice": None if choice is None else {"depth": plain_depth(choice.depth), "image_size": list(choice.image_size)},
         "depths": [
             {
@@ -225,7 +230,7 @@ def _cells(row: "PreviewRow", result: "Preview") -> tuple[str, ...]:
     cost = row.cost
     return (
         *((format_image_size(row.image_size),) if result.sized else ()),
-        format_depth(row.depth),
+        format_depth(row.profile if result.profiled else row.depth),
         format_count(cost.parameters),
         f"{cost.macs / 1e9:.{result.gmacs_decimals}f}",
         format_bytes(cost.size),

@@ -134,11 +134,6 @@ class DepthCost:
     inference_memory: int
     training_memory: int
 
-    @property
-    def blocks(self) -> int:
-        """By what descendants are called deep: blocks in all of a profile, else those of the elastic stage."""
-        return sum(self.depth) if isinstance(self.depth, tuple) else self.depth
-
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -162,5 +157,5 @@ class Budget:
         )
 
     def deepest(self, costs: Iterable[DepthCost]) -> DepthCost | None:
-        """The deepest of the costs that fits, or None when none does."""
-        return max((cost for cost in costs if not self.exceeded_by(cost)), key=lambda cost: cost.blocks, default=None)
+        """The deepest of the costs that fits, of profiles the one that computes most; None when none does."""
+        return max((cost for cost in costs if not self.exceeded_by(cost)), key=lambda cost: cost.macs, default=None)

@@ -163,14 +163,17 @@ class Architecture:
 
     def cost_at(self, cost: CostModel, depth: Depth, batch: int = 1) -> DepthCost:
         """What a descendant of a depth or a profile costs, by the cost of the family. Raises InputError."""
-        if not isinstance(depth, tuple):
-            return cost.at(depth, batch)
         profile = self.profile(depth)
-        if not self.stages:
-            return cost.at(profile[0], batch)
+        found = self.cost_of_others(cost, profile).at(profile[self.elastic], batch)
+        return replace(found, depth=profile) if self.stages and isinstance(depth, tuple) else found
+
+    def cost_of_others(self, cost: CostModel, profile: Profile) -> CostModel:
+        """The cost of a family of descendants whose other stages have the blocks of a profile. Raises FileFormatError."""
+        if not self.stages or profile == self.profile(profile[self.elastic]):
+            return cost
         more = [blocks - known for blocks, known in zip(profile, self.stages, strict=True)]
         more[self.elastic] = 0
-        return replace(cost.with_blocks(more).at(profile[self.elastic], batch), depth=profile)
+        return cost.with_blocks(more)
 
     @property
     def stages_text(self) -> str:
@@ -303,6 +306,16 @@ class LearngeneHeader:
     def cost_at(self, depth: Depth, batch: int = 1) -> DepthCost:
         """What a descendant of a depth or a profile costs, with memory for a batch of so many images. Raises InputError."""
         return self.architecture.cost_at(self.cost, depth, batch)
+
+    def parts_at(self, depth: Depth) -> dict[str, tuple[int, int]]:
+        """The parameters of a descendant and its multiply-accumulates for one image, by part. Raises InputError.
+
+        Of several stages those that are not elastic count with the stem.
+        """
+        profile = self.architecture.profile(depth)
+        cost, number = self.architecture.cost_of_others(self.cost, profile), profile[self.architecture.elastic]
+        macs = cost.macs.split(number)
+        return {part: (count, macs[part]) for part, count in cost.parameters.split(number).items()}
 
     def scaled(self, depth: Depth) -> Depth:
         """A profile in which every stage has as large a part of the auxiliary's blocks as the elastic one has at a depth.

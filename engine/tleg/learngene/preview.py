@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tleg.errors import InputError
 from tleg.learngene.cost import Budget, DepthCost
 from tleg.learngene.header import LearngeneHeader, Reached
-from tleg.learngene.profile import Depth
+from tleg.learngene.profile import Depth, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class PreviewRow:
     """One depth with inputs of one size.
 
     image_size height and width of the inputs
-    number     blocks of the elastic stage: the depth, where that is a number
+    profile    blocks of each stage
     cost       parameters, MACs, bytes
     top1       accuracy without fine-tuning in percent, where it was measured
     auxiliary  whether it is the depth of the auxiliary model
@@ -24,7 +24,7 @@ class PreviewRow:
     """
 
     image_size: tuple[int, int]
-    number: int
+    profile: Profile
     cost: DepthCost
     top1: float | None
     auxiliary: bool
@@ -37,6 +37,11 @@ class PreviewRow:
         return self.cost.depth
 
     @property
+    def blocks(self) -> int:
+        """Blocks in all stages."""
+        return sum(self.profile)
+
+    @property
     def fits(self) -> bool:
         """Whether it is within the budget."""
         return not self.exceeds
@@ -44,7 +49,7 @@ class PreviewRow:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Depths of one learngene, rising, with memory for a batch of so many images, judged by a budget.
+    """Depths of one learngene, those of the fewest blocks first, with memory for a batch of so many images, in a budget.
 
     With inputs of several sizes, all depths of the first come first.
     """
@@ -58,12 +63,17 @@ class Preview:
         """The deepest row within the budget; None when there is no budget, or none fits."""
         if not self.budget.limited:
             return None
-        return max((row for row in self.rows if row.fits), key=lambda row: row.cost.blocks, default=None)
+        return max((row for row in self.rows if row.fits), key=lambda row: (row.blocks, row.cost.macs), default=None)
 
     @property
     def sized(self) -> bool:
         """Whether there are inputs of several sizes."""
         return len({row.image_size for row in self.rows}) > 1
+
+    @property
+    def profiled(self) -> bool:
+        """Whether there are depths that are profiles."""
+        return any(isinstance(row.depth, tuple) for row in self.rows)
 
     @property
     def choice(self) -> PreviewRow | None:
@@ -101,10 +111,8 @@ def preview(
     unique = dict.fromkeys(map(headers[0].architecture.simplest, depths))
     if not unique:
         raise InputError("name at least one depth", field="depths", code="missing")
-    # Numbers rise; profiles are in the order in which they were named.
-    chosen: list[Depth] = sorted(
-        unique, key=lambda depth: (isinstance(depth, tuple), depth if isinstance(depth, int) else 0)
-    )
+    profiles = {depth: headers[0].architecture.profile(depth) for depth in unique}
+    chosen = sorted(unique, key=lambda depth: (sum(profiles[depth]), profiles[depth]))
     rows = []
     for each in headers:
         auxiliary, top1 = each.auxiliary, _comparable(each, headers)
@@ -115,7 +123,7 @@ def preview(
             rows.append(
                 PreviewRow(
                     each.image_size,
-                    each.architecture.profile(depth)[each.architecture.elastic],
+                    profiles[depth],
                     cost,
                     top1.get(depth),
                     depth == auxiliary.depth,

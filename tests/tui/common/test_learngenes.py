@@ -11,7 +11,7 @@ from tests.conftest import make_learngene
 from tleg.errors import InputError
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg_tui.common import learngenes
-from tleg_tui.common.learngenes import Learngenes, first_choice, open_entry, resolve_path, tuned_by_data, tuned_depths
+from tleg_tui.common.learngenes import Learngenes, Place, first_choice, open_entry, resolve_path, tuned_by_data
 from tleg_tui.run_list import RunList
 from tleg_tui.runs.watching import RunsWatch
 
@@ -80,6 +80,7 @@ def test_what_fine_tuning_reached_is_found_by_learngene_and_depth(
         ("fashion-mnist", 4, 85.0, {}),
         ("fashion-mnist", 4, 99.0, {"init": "scratch"}),  # No accuracy of the learngene's.
         ("fashion-mnist", 8, 70.0, {}),
+        ("fashion-mnist", 8, 40.0, {"image_size": "14"}),  # Of the same images, smaller: another descendant.
         (str(runs_dir / "learned"), 3, 60.0, {}),
         ("fashion-mnist", 4, 97.0, {"data": "fashion-mnist"}),  # Of other images: not to be compared.
         ("fashion-mnist", 8, 95.0, {"validation_split": 0.5}),
@@ -92,17 +93,20 @@ def test_what_fine_tuning_reached_is_found_by_learngene_and_depth(
     runs = RunsWatch().look([runs_dir])
     shipped = first_choice(Learngenes().find([], Path.cwd(), RunList()), None)
     assert shipped is not None
-    assert {depth: tuned.top1 for depth, tuned in tuned_depths(shipped, runs).items()} == {4: 97.0}
     by_data = {
-        data: {depth: each.top1 for depth, each in found.items()} for data, found in tuned_by_data(shipped, runs).items()
+        data: {(place.depth, place.image_size): each.top1 for place, each in found.items()}
+        for data, found in tuned_by_data(shipped, runs).items()
     }
     name = digits_folder.name
-    assert by_data == {"fashion-mnist": {4: 97.0}, f"{name} split 0.5": {8: 95.0}, name: {4: 85.0, 8: 70.0}}
+    assert by_data == {
+        "fashion-mnist": {(4, (28, 28)): 97.0},
+        f"{name} split 0.5": {(8, (28, 28)): 95.0},
+        name: {(4, (28, 28)): 85.0, (8, (28, 28)): 70.0, (8, (14, 14)): 40.0},
+    }
     assert next(iter(by_data)) == "fashion-mnist"  # On which the learngene itself was measured.
     assert all(each.data == data for data, found in tuned_by_data(shipped, runs).items() for each in found.values())
-    assert {depth: (tuned.top1, tuned.epoch) for depth, tuned in tuned_depths(open_entry(result), runs).items()} == {
-        3: (60.0, 2)
-    }
+    (learned,) = tuned_by_data(open_entry(result), runs).values()
+    assert [(place.depth, tuned.top1, tuned.epoch) for place, tuned in learned.items()] == [(3, 60.0, 2)]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,7 @@ def test_data_sets_of_one_name_are_told_apart(start_run: Any, runs_dir: Path, tm
     shipped = first_choice(Learngenes().find([], Path.cwd(), RunList()), None)
     assert shipped is not None
     found = tuned_by_data(shipped, RunsWatch().look([runs_dir]))
-    assert {data: each[4].top1 for data, each in found.items()} == {
+    assert {data: each[Place((28, 28), 4)].top1 for data, each in found.items()} == {
         str(tmp_path / "one" / "digits"): 50.0,
         str(tmp_path / "two" / "digits"): 60.0,
     }

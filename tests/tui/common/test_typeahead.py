@@ -142,7 +142,7 @@ def terminal_place(terminal: Terminal) -> Path:
 
 
 def is_at(screen: Screen[Any], depth: int) -> bool:
-    return screen.query_one(DepthTable).depth == depth
+    return screen.query_one(DepthTable).line == depth
 
 
 @drive
@@ -175,11 +175,11 @@ async def test_what_never_ends_does_not_hold_keys_for_ever(start: Start, monkeyp
             await asyncio.sleep(0)
             before = asyncio.get_running_loop().time()
             await pilot.press("j")
-            await eventually(pilot, lambda: table.depth == 9)
+            await eventually(pilot, lambda: table.line == 9)
             waited = asyncio.get_running_loop().time() - before
             assert waited > 0.25
             await pilot.press("j", "j", "j")  # What was waited for long enough is waited for no more.
-            await eventually(pilot, lambda: table.depth == 12)
+            await eventually(pilot, lambda: table.line == 12)
             assert asyncio.get_running_loop().time() - before - waited < 5
 
 

@@ -67,7 +67,7 @@ async def test_figures_come_into_the_table_and_on_request_into_the_file(
         assert set(kept.top1) >= {4, 5}
         assert kept.top1[4] == before.top1[4]
         table = pilot.app.screen.query_one(DepthTable)
-        table.depth = 5
+        table.line = 5
         await eventually(pilot, lambda: f"zero-shot {kept.top1[5]:.2f} %" in screen_text(pilot))
         app, screen = pilot.app, pilot.app.screen
         assert isinstance(app, Workbench)
@@ -126,9 +126,9 @@ async def test_figures_of_other_images_are_not_mixed_with_those_of_the_file(
         await pilot.press("enter")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
         table = screen.query_one(DepthTable)
-        table.depth = 4
+        table.line = 4
         # The lower one, because it is what was measured; and no figure where none was measured.
         await eventually(pilot, lambda: "99.8" not in screen_text(pilot) and "zero-shot" in screen_text(pilot))
-        table.depth = 3
+        table.line = 3
         await eventually(pilot, lambda: "zero-shot not measured" in screen_text(pilot))
         assert read_file(Path("mine.safetensors")).header.reached == known

@@ -84,7 +84,7 @@ async def test_a_message_says_which_depth_was_chosen(start: Start) -> None:
 
     def hook(message: Any) -> None:
         if isinstance(message, DepthChosen):
-            seen.append(message.depth)
+            seen.append(message.line)
 
     from tleg_tui.app import Workbench
 
@@ -145,7 +145,7 @@ async def test_the_batch_changes_the_memory(start: Start) -> None:
         field.focus()
         await pilot.press(*"64")
         await pilot.pause()
-        memory = header.cost.at(bench(pilot).depth, 64)
+        memory = header.cost_at(bench(pilot).depth, 64)
         text = screen_text(pilot)
         assert f"batch 64: inference {memory.inference_memory / 1e6:.1f} MB" in text
         assert f"fine-tuning {memory.training_memory / 1e6:.1f} MB" in text
@@ -377,7 +377,7 @@ async def test_results_of_runs_are_listed_on_one_line_each(start: Start, finishe
 
 
 async def at_depth(pilot: Any, depth: int) -> str:
-    pilot.app.screen.query_one(DepthTable).depth = depth
+    pilot.app.screen.query_one(DepthTable).line = depth
     await pilot.pause()
     return screen_text(pilot)
 

@@ -12,6 +12,7 @@ from tests.training.conftest import ARGUMENTS, PLAIN, VIT, learn_job
 from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, InputError
 from tleg.learngene.basis import Basis
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
 from tleg.models.architecture import describe
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.flops import measure
@@ -79,8 +80,6 @@ def test_the_auxiliary_computes_at_a_size_what_the_resampled_learngene_does(
     with torch.no_grad():
         for value in model.parameters():
             value.add_(0.05 * torch.randn_like(value))
-    from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
-
     header = LearngeneHeader(
         architecture, Basis(), Auxiliary(3), Preprocessing((0.5,), (0.5,)), measure(architecture), tuple("0123456789")
     )
@@ -152,13 +151,40 @@ def test_texts_that_are_no_sizes(text: str, says: str) -> None:
     assert caught.value.field == "sample-sizes"
 
 
-@pytest.mark.parametrize("family", ["eva", "swin", "beit", "cait"])
+@pytest.mark.parametrize("family", ["swin", "beit", "cait"])
 def test_models_that_are_made_for_one_size_are_refused(family: str) -> None:
     with registered():
         architecture = describe(*EXAMPLES[family])
         with pytest.raises(ArchitectureError, match=r"take images of any size; .* is made for one") as caught:
             sampled_sizes(architecture, [(16, 16), (32, 32)])
     assert caught.value.field == "sample-sizes"
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 32), (48, 48)])
+def test_rotary_positions_follow_the_size(size: tuple[int, int]) -> None:
+    with registered():
+        name, given = EXAMPLES["eva"]
+        recipe = from_values("learn", {"architecture": name, "data": "digits", "sample-sizes": "16,32"})
+        assert isinstance(recipe, LearnRecipe)
+        architecture = describe(name, {**given, "dynamic_img_size": True}, 10)
+        assert sampled_sizes(architecture, [(16, 16), (32, 32)])[0].macs[0] > 0
+        torch.manual_seed(1)
+        model = AuxiliaryModel(architecture, Basis()).eval()
+        header = LearngeneHeader(
+            architecture, Basis(), Auxiliary(3), Preprocessing((0.5,) * 3, (0.5,) * 3), measure(architecture)
+        )
+        resized = Learngene(header, model.tensors()).at_image_size(size)
+        images = torch.randn(3, 3, *size)
+        assert torch.allclose(model(images, model.coefficients(3)), resized.expand(3)(images), atol=1e-5)
+
+
+def test_a_model_that_can_take_several_sizes_is_made_to(digits: Data) -> None:
+    recipe = from_values("learn", {**LEARN, "architecture": "eva02_tiny_patch14_224", "sample-sizes": "28,56"})
+    assert isinstance(recipe, LearnRecipe)
+    assert learn_arguments(recipe, digits)["dynamic_img_size"] is True
+    recipe = from_values("learn", {**LEARN, "architecture": "eva02_tiny_patch14_224"})
+    assert isinstance(recipe, LearnRecipe)
+    assert "dynamic_img_size" not in learn_arguments(recipe, digits)
 
 
 def test_a_size_that_patches_do_not_divide_is_refused() -> None:

@@ -56,11 +56,29 @@ def test_a_step_computes_the_scaled_profile() -> None:
         assert torch.equal(student(images, depth).logits, expected)
 
 
+def test_sizes_are_drawn_with_profiles(digits: Data, placement: Placement, recipe: Callable[..., Recipe]) -> None:
+    depths = Depths(4, (2, 4))
+    given = {name: value for name, value in ARGUMENTS.items() if name != "img_size"}
+    job = learn_job(
+        digits, NAME, given, depths=depths, recipe=recipe(epochs=1), profiles="all", sample_sizes="8,16", evaluate_depths="2"
+    )
+    learngene = evaluate_learngene(learn(job, placement), digits, placement, (2, 4))
+    header = learngene.header
+    assert header.reached is not None
+    assert set(header.reached.by_depth) == {4, (1, 1, 2, 1)}
+    assert [set(each.by_depth) for each in header.further] == [{4, (1, 1, 2, 1)}]
+    small = learngene.at_image_size((8, 8)).header
+    before = learngene_macs(job.recipe, digits, job.recipe.sizes)
+    for depth, profile in ((2, (1, 1, 2, 1)), (4, (2, 2, 4, 2))):
+        mean = (header.cost_at(profile).macs + small.cost_at(profile).macs) / 2
+        assert header.training_macs_at(depth) == mean == sum(macs_at(depth) for macs_at in before) / 2
+    # At one of its sizes it still knows both.
+    assert small.training_macs_at(2) == header.training_macs_at(2)
+    assert preview([header, small], [(1, 1, 2, 1)]).rows[1].trained
+
+
 def test_what_makes_no_sense_is_refused(digits: Data, placement: Placement) -> None:
     values = {"architecture": NAME, "data": "digits", "profiles": "all"}
-    with pytest.raises(InputError, match="--sample-sizes goes with --profiles elastic") as caught:
-        from_values("learn", {**values, "sample-sizes": "8,16"})
-    assert caught.value.fields == ("sample-sizes", "profiles")
     with pytest.raises(InputError, match="unknown profiles 'every'"):
         from_values("learn", {**values, "profiles": "every"})
     recipe = from_values("learn", values)

@@ -16,7 +16,6 @@ from tleg.learngene.preview import PreviewRow
 from tleg.learngene.profile import Depth, plain_depth
 from tleg.text import format_image_size
 from tleg_tui.actions import bindings
-from tleg_tui.child import run_tleg
 from tleg_tui.common.bars import KeyBar
 from tleg_tui.common.learngenes import Entry, first_choice, open_entry, resolve_path
 from tleg_tui.common.screens import WorkScreen
@@ -143,6 +142,8 @@ class WorkbenchScreen(WorkScreen):
     @work(exclusive=True, group="sizes")
     async def _look_at_sizes(self) -> None:
         """What descendants cost with inputs of other sizes is measured by timm's models, in another process."""
+        from tleg_tui.child import run_tleg
+
         model, entry = self._model, self.entry
         if entry is None or entry.file is None or not model.unknown_sizes:
             return

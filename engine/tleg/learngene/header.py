@@ -4,7 +4,7 @@ A learngene file is one .safetensors whose metadata holds JSON texts, one for ea
 defines those fields; `tleg.learngene.container` reads them from a file. Standard library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -169,11 +169,13 @@ class Architecture:
 
     def cost_of_others(self, cost: CostModel, profile: Profile) -> CostModel:
         """The cost of a family of descendants whose other stages have the blocks of a profile. Raises FileFormatError."""
-        if not self.stages or profile == self.profile(profile[self.elastic]):
-            return cost
-        more = [blocks - known for blocks, known in zip(profile, self.stages, strict=True)]
-        more[self.elastic] = 0
-        return cost.with_blocks(more)
+        more = self.more_blocks(profile)
+        return cost.with_blocks(more) if any(more) else cost
+
+    def more_blocks(self, profile: Profile) -> tuple[int, ...]:
+        """How many blocks more than the auxiliary's each stage of a profile has; of the elastic one 0."""
+        known = self.profile(profile[self.elastic])
+        return tuple(blocks - there for blocks, there in zip(profile, known, strict=True))
 
     @property
     def stages_text(self) -> str:
@@ -196,15 +198,28 @@ class Architecture:
 class SampledSize:
     """A size of inputs that training drew: height and width, and what that costs.
 
-    macs  multiply-accumulates for one image: of depth 0, and of each layer
+    macs    multiply-accumulates for one image: of depth 0, and of each layer
+    stages  those of one more block of each stage, where all of them were scaled; else None
     """
 
     image_size: tuple[int, int]
     macs: tuple[int, int]
+    stages: tuple[int, ...] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
     def __post_init__(self) -> None:
-        if not all(1 <= side <= MAX_WIDTH for side in self.image_size) or min(self.macs) < 0:
+        if not all(1 <= side <= MAX_WIDTH for side in self.image_size) or min(self.macs + (self.stages or ())) < 0:
             raise FileFormatError(f"a size of images is 1 to {MAX_WIDTH} pixels, and costs are not negative")
+
+    @classmethod
+    def of(cls, image_size: tuple[int, int], cost: CostModel, *, scaled: bool) -> "SampledSize":
+        """A size with the cost of the family there."""
+        stages = tuple(each.macs for each in cost.stages) if scaled and cost.stages else None
+        return cls(image_size, (cost.macs.at(0), cost.macs.at(1) - cost.macs.at(0)), stages)
+
+    def macs_at(self, depth: int, more: Sequence[int] = ()) -> int:
+        """Multiply-accumulates for one image at a depth, with so many more blocks in each stage that is not elastic."""
+        base, layer = self.macs
+        return base + depth * layer + sum(count * each for count, each in zip(more, self.stages or (), strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,12 +341,12 @@ class LearngeneHeader:
 
     def training_macs_at(self, depth: int) -> float:
         """Multiply-accumulates for one image at a depth while it was trained: the mean over the sizes that were drawn."""
-        if self.auxiliary.scaled:
-            return self.cost_at(self.scaled(depth)).macs
+        trained = self.scaled(depth) if self.auxiliary.scaled else depth
         sizes = self.auxiliary.sampled_sizes
         if sizes is None:
-            return self.cost.macs.at(depth)
-        return sum(base + depth * layer for base, layer in (each.macs for each in sizes)) / len(sizes)
+            return self.cost_at(trained).macs
+        more = self.architecture.more_blocks(self.architecture.profile(trained))
+        return sum(each.macs_at(depth, more) for each in sizes) / len(sizes)
 
     def at_image_size(self, architecture: Architecture, cost: CostModel) -> "LearngeneHeader":
         """Return the header of the same learngene with inputs of another size: its architecture there, and what that costs.
@@ -344,8 +359,8 @@ class LearngeneHeader:
             found = own if each.image_size is None else each.image_size
             measured.append(replace(each, image_size=None if found == size else found))
         first, further = in_order(measured)
-        macs = self.cost.macs
-        trained = self.auxiliary.sampled_sizes or (SampledSize(own, (macs.at(0), macs.at(1) - macs.at(0))),)
+        scaled = bool(self.auxiliary.scaled)
+        trained = self.auxiliary.sampled_sizes or (SampledSize.of(own, self.cost, scaled=scaled),)
         known = None if [each.image_size for each in trained] == [size] else trained
         return replace(
             self,

@@ -27,6 +27,7 @@ class Eva(SingleStage):
     patterns = ("eva_*", "eva02_*", "vit_*dinov3*", "vit_*_rope_*", "vit_pe_*", "vit_*lingbot*")
     modules = ("eva",)
     unlisted = ("_rope_mixed_",)
+    dynamic = True
     attention_modules = frozenset({"attn", "gamma_1", "ls1"})
     mlp_modules = frozenset({"mlp", "gamma_2", "ls2"})
 

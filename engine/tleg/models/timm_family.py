@@ -92,7 +92,7 @@ class TimmFamily(Family):
 
     def takes_sizes(self, architecture: Architecture) -> bool:
         """Whether one auxiliary model can be run on images of several sizes, as training with drawn sizes does."""
-        return not self.sized
+        return not self.sized or (self.dynamic and bool(architecture.arguments.get("dynamic_img_size")))
 
     def inference_bytes(self, model: Any, input_size: tuple[int, int, int]) -> int:
         """The largest set of float32 activations that are alive at once in a forward pass of one image.

@@ -136,9 +136,6 @@ class LearnRecipe:
         _check_common(self)
         # Each raises what is wrong with its text.
         _ = self.chosen_basis, self.depths, self.sizes, self.evaluated
-        if self.scales_all and self.sizes:
-            fields = ("sample-sizes", "profiles")
-            raise InputError("--sample-sizes goes with --profiles elastic", field=fields, code="conflict")
 
     @property
     def kind(self) -> Kind:

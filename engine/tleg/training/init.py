@@ -49,6 +49,8 @@ def learn_arguments(recipe: LearnRecipe, data: Data) -> dict[str, Any]:
     """
     given = dict(recipe.model_arguments)
     if recipe.sizes:
+        if family_covering(recipe.architecture).dynamic:
+            given.setdefault("dynamic_img_size", True)
         largest = image_argument(recipe.sizes[-1])
         if _pair(given.setdefault("img_size", largest)) != recipe.sizes[-1]:
             raise InputError(

@@ -75,7 +75,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         raise ArchitectureError(
             f"'{architecture.name}' has one stage; leave --profiles out", field="profiles", code="unsupported"
         )
-    sizes = sampled_sizes(architecture, recipe.sizes)
+    sizes = sampled_sizes(architecture, recipe.sizes, scaled=recipe.scales_all)
     if recipe.depths.warmup:
         learned["depth_warmup"] = {"part": recipe.depths.warmup, "depth": recipe.depths.first}
     if teacher is not None:
@@ -196,21 +196,24 @@ def evaluate_learngene(
     return learngene
 
 
-def sampled_sizes(architecture: Architecture, sizes: Sequence[tuple[int, int]]) -> tuple[SampledSize, ...]:
+def sampled_sizes(
+    architecture: Architecture, sizes: Sequence[tuple[int, int]], *, scaled: bool = False
+) -> tuple[SampledSize, ...]:
     """Return the sizes of inputs that are drawn, with what they cost.
+
+    scaled  whether all stages are scaled with the depth
 
     Raises ArchitectureError for an architecture that takes images of one size, or a size that it does not take.
     """
     if sizes and not timm_family_of(architecture).takes_sizes(architecture):
         raise ArchitectureError(
-            f"sizes are drawn for plain ViTs and for models that take images of any size; '{architecture.name}' is made for "
-            "one; leave --sample-sizes out",
+            f"sizes are drawn for plain ViTs, EVA and models that take images of any size; '{architecture.name}' is made "
+            "for one; leave --sample-sizes out",
             field="sample-sizes",
             code="unsupported",
         )
     with concerning("sample-sizes"):
-        costs = [(size, cost_at(architecture, size).macs) for size in sizes]
-    return tuple(SampledSize(size, (macs.at(0), macs.at(1) - macs.at(0))) for size, macs in costs)
+        return tuple(SampledSize.of(size, cost_at(architecture, size), scaled=scaled) for size in sizes)
 
 
 def record_scores(

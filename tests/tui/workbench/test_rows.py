@@ -155,7 +155,8 @@ async def test_sizes_are_rows_and_what_was_measured_at_each_is_shown(start: Star
         await eventually(pilot, lambda: pilot.app.screen is screen)
         await pilot.press("e")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, EvaluateScreen))
-        await eventually(pilot, lambda: "--depths 4,8 --image-size 16" in screen_text(pilot))
+        command = pilot.app.screen.query_one("#command", Static)
+        await eventually(pilot, lambda: str(command.content).endswith("--depths 4,8 --image-size 16"))
 
 
 @drive

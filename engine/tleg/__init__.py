@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tleg.versions import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tleg.api import analyze, build, compare_runs, evaluate, expand, load, preview, read_header, run_study, verify
+    from tleg.api import analyze, build, compare_runs, evaluate, expand, fit, load, preview, read_header, run_study, verify
     from tleg.errors import TlegError
     from tleg.learngene.basis import Basis
     from tleg.learngene.cost import Budget
@@ -39,6 +39,7 @@ _HOME = {
     "describe": "models.architecture",
     "evaluate": "api",
     "expand": "api",
+    "fit": "api",
     "import_official": "models.official",
     "load": "api",
     "preview": "api",
@@ -62,6 +63,7 @@ __all__ = [
     "describe",
     "evaluate",
     "expand",
+    "fit",
     "import_official",
     "load",
     "preview",

@@ -176,6 +176,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "finetune": "train",
         "evaluate": "evaluate",
         "analyze": "analyze",
+        "fit": "fit",
         "study": "study",
         "runs": "runs",
         "compare": "compare",

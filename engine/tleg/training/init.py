@@ -31,6 +31,7 @@ from tleg.runs.run import name_of
 from tleg.text import format_image_size
 from tleg.training.models import open_model
 from tleg.training.names import resolve_model
+from tleg.training.start import Start
 
 
 def model_arguments(data: Data, given: Mapping[str, Any], *, sized: bool) -> dict[str, Any]:
@@ -42,12 +43,16 @@ def model_arguments(data: Data, given: Mapping[str, Any], *, sized: bool) -> dic
     return arguments
 
 
-def learn_arguments(recipe: LearnRecipe, data: Data) -> dict[str, Any]:
+def learn_arguments(recipe: LearnRecipe, data: Data, start: Start | None = None) -> dict[str, Any]:
     """Return the timm arguments of an auxiliary model. Where sizes are drawn, the largest is the model's.
+
+    start  that it begins from: what nobody says is as there, such as channels, and the size where the data has none
 
     Raises InputError where --model-arg says another.
     """
     given = dict(recipe.model_arguments)
+    if start is not None:
+        given = start.arguments(recipe.architecture, given)
     if recipe.sizes:
         largest = image_argument(recipe.sizes[-1])
         if _pair(given.setdefault("img_size", largest)) != recipe.sizes[-1]:
@@ -57,7 +62,10 @@ def learn_arguments(recipe: LearnRecipe, data: Data) -> dict[str, Any]:
                 field=("sample-sizes", "model-arg"),
                 code="conflict",
             )
-    return model_arguments(data, given, sized=True)
+    arguments = model_arguments(data, given, sized=True)
+    if start is not None:
+        arguments.setdefault("img_size", image_argument(start.header.image_size))
+    return arguments
 
 
 def preprocessing_for(data: Data, channels: int) -> Preprocessing:
@@ -259,7 +267,7 @@ def init_from_checkpoint(
         head, note = fit_head(opened, data.classes)
         lineage: dict[str, Any] = {"checkpoint": opened.name, "head": head}
         if opened.kind == "weights":
-            lineage = {"checkpoint": opened.file.name, "model": opened.name, "head": head, "classes": opened.num_classes}
+            lineage = {"checkpoint": reference.place.name, "model": opened.name, "head": head, "classes": opened.num_classes}
         else:
             lineage |= earlier_lineage(reference.place)
         check_channels(opened.input_size[0])

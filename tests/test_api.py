@@ -23,6 +23,7 @@ PUBLIC = {
             "describe",
             "evaluate",
             "expand",
+            "fit",
             "import_official",
             "load",
             "preview",

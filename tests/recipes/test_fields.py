@@ -22,6 +22,7 @@ from tleg.recipes.analysis import Analysis
 from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
+from tleg.recipes.fitting import Fitting
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainRecipe
 
 DEFINITIONS: dict[str, type] = {
@@ -29,6 +30,7 @@ DEFINITIONS: dict[str, type] = {
     "analyze": Analysis,
     "evaluate": Evaluation,
     "finetune": FinetuneRecipe,
+    "fit": Fitting,
     "import": ImportOptions,
     "learn": LearnRecipe,
     "logs": LogsOptions,
@@ -71,7 +73,9 @@ def numbers_of(kind: type) -> list[Option]:
 @given(data=st.data())
 def test_what_is_out_of_range_is_refused_by_name(data: st.DataObject) -> None:
     kind = data.draw(
-        st.sampled_from([Analysis, Evaluation, BuildOptions, ImportOptions, LogsOptions, PreviewOptions, StopOptions])
+        st.sampled_from(
+            [Analysis, Evaluation, Fitting, BuildOptions, ImportOptions, LogsOptions, PreviewOptions, StopOptions]
+        )
     )
     each = data.draw(st.sampled_from(numbers_of(kind)))
     assert each.least is not None

@@ -205,6 +205,7 @@ def open_timm(name: str, arguments: Mapping[str, Any] | None = None, *, pretrain
     if config.get("fixed_input_size"):
         given = {"img_size": image_argument(size[1:]), **given}
     depth, given = family_covering(normalise_name(name)).take_depth(given)
+    given.pop("num_classes", None)
     return PretrainedModel(
         "timm",
         model,

@@ -72,11 +72,8 @@ def numbers_of(kind: type) -> list[Option]:
 
 @given(data=st.data())
 def test_what_is_out_of_range_is_refused_by_name(data: st.DataObject) -> None:
-    kind = data.draw(
-        st.sampled_from(
-            [Analysis, Evaluation, Fitting, BuildOptions, ImportOptions, LogsOptions, PreviewOptions, StopOptions]
-        )
-    )
+    kinds = (Analysis, Evaluation, Fitting, BuildOptions, ImportOptions, LogsOptions, PreviewOptions, StopOptions)
+    kind = data.draw(st.sampled_from(kinds))
     each = data.draw(st.sampled_from(numbers_of(kind)))
     assert each.least is not None
     assert each.most is not None

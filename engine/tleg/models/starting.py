@@ -103,9 +103,10 @@ def start_tensors(
     """
     header = learngene.header
     family = timm_family_of(architecture)
-    _check_same(header.architecture, architecture)
+    _check_widths(header.architecture, architecture)
     with concerning("start"):
         sized = learngene.at_image_size(architecture.input_size[1:])
+    _check_shapes(sized.header.architecture, architecture)
     if layers:
         tensors = convert(sized, basis)
     else:
@@ -129,8 +130,8 @@ def _called(basis: Basis) -> str:
     return f"{basis.name}:{basis.degree}" if basis.kind.takes else basis.name
 
 
-def _check_same(start: Architecture, wanted: Architecture) -> None:
-    """Refuse an architecture of other widths, heads or shapes. Raises InputError that names both sides."""
+def _check_widths(start: Architecture, wanted: Architecture) -> None:
+    """Refuse an architecture of another family, other widths or heads. Raises InputError that names both sides."""
     families = [timm_family_of(each) for each in (start, wanted)]
     if families[0].name != families[1].name:
         raise _mismatch(f"the start is a '{start.name}', and '{wanted.name}' is of another family")
@@ -138,12 +139,17 @@ def _check_same(start: Architecture, wanted: Architecture) -> None:
     sizes = [_sizes(model, families[0]) for model in models]
     if sizes[0] != sizes[1]:
         raise _mismatch(f"the start '{start.name}' has {sizes[0]}, and '{wanted.name}' has {sizes[1]}")
+
+
+def _check_shapes(start: Architecture, wanted: Architecture) -> None:
+    """Refuse an architecture for images of the same size whose parameters have other shapes. Raises InputError."""
+    family = timm_family_of(start)
+    models = [build(each, family.periods, device="meta") for each in (start, wanted)]
     shapes = [{name: tuple(value.shape) for name, value in model.state_dict().items()} for model in models]
-    free = {*_PREFIX, "pos_embed", f"{families[0].classifier}.weight", f"{families[0].classifier}.bias"}
+    free = {*_PREFIX, "pos_embed", f"{family.classifier}.weight", f"{family.classifier}.bias"}
     for name in sorted((shapes[0].keys() | shapes[1].keys()) - free):
         mine, theirs = (each.get(name) for each in shapes)
-        # Tables of relative positions depend on the size of images, and are resampled with it.
-        if mine != theirs and (start.input_size == wanted.input_size or mine is None or theirs is None):
+        if mine != theirs:
             raise _mismatch(
                 f"the start '{start.name}' has {_described(name, mine)}, and '{wanted.name}' has {_described(name, theirs)}"
             )

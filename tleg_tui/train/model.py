@@ -34,7 +34,8 @@ PLACES: Final = ("data", "teacher", "learngene", "checkpoint", OUTPUT)
 
 # Which of the starts of a training a field belongs to; the others are not shown, and do not count.
 _BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("learngene", "depth", "init", "drop-path"), ("learngene",)),
+    **dict.fromkeys(("learngene", "depth", "drop-path"), ("learngene",)),
+    "init": ("learngene", "checkpoint"),
     **dict.fromkeys(("checkpoint", "weights"), ("checkpoint",)),
     "model-arg": ("checkpoint", "model"),
     **dict.fromkeys(("model", "pretrained", "initial-matrices"), ("model",)),
@@ -42,7 +43,7 @@ _BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
 # Options whose texts have a grammar of their own, which the recipe reads.
 _OWN_GRAMMAR: Final = (
     *("basis", "expand", "auxiliary-depth", "sample-depths", "warmup-depth", "evaluate-depths"),
-    *("device", "freeze", "depth", "pixel-range", "image-size", "sample-sizes"),
+    *("device", "freeze", "depth", "pixel-range", "image-size", "sample-sizes", "init"),
 )
 # The least that a recipe must have, with names that nothing has.
 _LEAST: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -15,7 +15,7 @@ from tleg.recipes import Kind as Kind
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
 from tleg.recipes.fields import PROFILES, PROFILES_HELP, check_fields, option
 from tleg.recipes.images import ImageReading
-from tleg.recipes.initial_weights import INITIAL_MATRICES, baselines
+from tleg.recipes.initial_weights import INITIAL_MATRICES, parse_init, typed_baselines, weights_of_learngene
 from tleg.recipes.training import Compute, Keeping, Recipe
 from tleg.text import parse_image_size, read_image_size
 
@@ -214,7 +214,8 @@ class FinetuneRecipe:
     """Training a descendant, a timm model or an earlier result.
 
     learngene, depth  start from a learngene's descendant (a learngene, or a run of `tleg learn`)
-    init              with learngene: what the descendant is compared with instead of its expansion
+    init              with learngene: what the descendant is compared with instead of its expansion; with a trained model:
+                      how it becomes a shallower one
     model             start from a timm model, with random weights or, pretrained, with those it has
     initial_matrices  with random weights: how the matrices of layers begin, see `tleg.models.initial`
     checkpoint        start from a folder that timm loads, 'TIMM_NAME:FILE', or an earlier run
@@ -242,9 +243,9 @@ class FinetuneRecipe:
     )
     init: str | None = option(
         None,
-        help="With --learngene: start from a baseline of the same size instead of the expansion.",
+        help="A baseline instead of a learngene's expansion, or of a trained model. One of " + typed_baselines() + ".",
         group="Model",
-        choices=baselines(),
+        metavar="BASELINE",
     )
     model: str | None = option(None, help="Start from a timm model, from scratch.", group="Model", metavar="TIMM_NAME")
     model_arguments: Mapping[str, Any] = _model_arguments()
@@ -294,12 +295,7 @@ class FinetuneRecipe:
                 field=("depth", "learngene"),
                 code="missing" if self.depth is None else "conflict",
             )
-        if self.init is not None and self.learngene is None:
-            raise InputError(
-                "--init belongs to --learngene; a timm model starts from scratch without it",
-                field=("init", "learngene"),
-                code="conflict",
-            )
+        self._check_init()
         if self.model is None and self.pretrained:
             raise InputError("--pretrained belongs to --model", field=("pretrained", "model"), code="conflict")
         if self.learngene is not None and self.model_arguments:
@@ -331,6 +327,29 @@ class FinetuneRecipe:
                 code="unsupported",
             )
         _ = self.frozen, self.pixels, self.descends_to
+
+    def _check_init(self) -> None:
+        """Refuse a baseline that is not made of what the training starts from. Raises InputError."""
+        if self.init is None:
+            return
+        weights, parameter = parse_init(self.init)
+        if self.learngene is not None:
+            weights_of_learngene(self.init)
+        elif weights.origin == "learngene":
+            raise InputError(
+                f"--init {weights.name} belongs to --learngene; a timm model starts from scratch without it",
+                field=("init", "learngene"),
+                code="conflict",
+            )
+        elif self.checkpoint is None and not self.pretrained:
+            raise InputError(
+                f"--init {weights.typed} is made of a trained model: give --checkpoint, or --model with --pretrained",
+                field=("init", "checkpoint"),
+                code="conflict",
+            )
+        if weights.takes:
+            with concerning("init"):
+                parse_depth(parameter)
 
     @property
     def kind(self) -> Kind:

@@ -25,7 +25,7 @@ from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
 from tleg.models.timm_folder import for_channels, image_argument, input_size_of, preprocessing_of, read_timm_folder
 from tleg.models.weights import Which
-from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, Origin, weights_of_learngene
+from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, Origin, parse_init, weights_of_learngene
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
 from tleg.runs.run import name_of
 from tleg.text import format_image_size
@@ -280,13 +280,27 @@ def init_from_checkpoint(
 
 def initial_model_of(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
     """Return what makes the model that a recipe names, with its initial weights. Raises InputError and FileFormatError."""
-    return _MAKERS[initial_weights_of(recipe).origin](recipe)
+    weights = initial_weights_of(recipe)
+    if not weights.changes:
+        return _MAKERS[weights.origin](recipe)
+    assert recipe.init is not None
+    whole = _MAKERS["checkpoint" if recipe.model is None else "model"](recipe)
+    changes, (_, parameter) = weights.load_changes(), parse_init(recipe.init)
+
+    @concerning("init")
+    def make(data: Data) -> InitialModel:
+        changed: InitialModel = changes(whole(data), data, parameter)
+        return replace(changed, lineage={**changed.lineage, "init": recipe.init})
+
+    return make
 
 
 def initial_weights_of(recipe: FinetuneRecipe) -> InitialWeights:
     """Return which initial weights a recipe names."""
     if recipe.learngene is not None:
         return weights_of_learngene(recipe.init)
+    if recipe.init is not None:
+        return parse_init(recipe.init)[0]
     if recipe.model is not None:
         return INITIAL_WEIGHTS["pretrained" if recipe.pretrained else "random"]
     return INITIAL_WEIGHTS["checkpoint"]

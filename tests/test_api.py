@@ -25,6 +25,7 @@ PUBLIC = {
             "expand",
             "fit",
             "import_official",
+            "import_onnx",
             "load",
             "preview",
             "read_header",

@@ -16,6 +16,7 @@ from tleg.versions import __version__ as __version__
 if TYPE_CHECKING:
     from tleg.api import analyze, build, compare_runs, evaluate, expand, fit, load, preview, read_header, run_study, verify
     from tleg.errors import TlegError
+    from tleg.export.onnx.imported import import_onnx
     from tleg.learngene.basis import Basis
     from tleg.learngene.cost import Budget
     from tleg.learngene.header import LearngeneHeader
@@ -41,6 +42,7 @@ _HOME = {
     "expand": "api",
     "fit": "api",
     "import_official": "models.official",
+    "import_onnx": "export.onnx.imported",
     "load": "api",
     "preview": "api",
     "read_header": "api",
@@ -65,6 +67,7 @@ __all__ = [
     "expand",
     "fit",
     "import_official",
+    "import_onnx",
     "load",
     "preview",
     "read_header",

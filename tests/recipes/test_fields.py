@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tleg.cli.app import UsageProblem, app, register_commands
 from tleg.cli.build import BuildOptions
 from tleg.cli.control import ResumeOptions, StopOptions
-from tleg.cli.learngene import ImportOptions
+from tleg.cli.imports import ImportOptions
 from tleg.cli.options import takes_options
 from tleg.cli.preview import PreviewOptions
 from tleg.cli.runs import LogsOptions

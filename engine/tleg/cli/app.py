@@ -170,7 +170,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "inspect": "learngene",
         "build": "build",
         "verify": "build",
-        "import": "learngene",
+        "import": "imports",
         "train": "train",
         "learn": "train",
         "finetune": "train",

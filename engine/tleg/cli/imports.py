@@ -132,7 +132,7 @@ def _say_onnx(found: "OnnxImport") -> None:
     )
     say(
         printable(
-            f"compared with the file's own {' and '.join(found.compared)} on noise: largest difference {found.difference:.2g}, "
-            f"where values go up to {found.largest:.3g}"
+            f"compared with the file's own {' and '.join(found.compared)} on noise: largest difference "
+            f"{found.difference:.2g}, where values go up to {found.largest:.3g}"
         )
     )

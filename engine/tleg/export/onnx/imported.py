@@ -1,7 +1,7 @@
 """`tleg import FILE.onnx`: a plain ViT in an ONNX file becomes a folder that timm loads, checked against the file itself.
 
 What was read is believed when timm's model gives the values that ONNX Runtime computes from the file: after the final norm,
-and those of the head where there is one, on images of noise.
+and those of the head where there is one, on an image of noise.
 """
 
 import copy
@@ -20,6 +20,7 @@ from tleg.errors import ArchitectureError, FileFormatError, InputError, Verifica
 from tleg.export.onnx.reading import VitInOnnx, load_graph, read_vit
 from tleg.files import check_folder, new_folder
 from tleg.learngene.container import open_binary
+from tleg.learngene.families import family_covering
 from tleg.learngene.header import Architecture
 from tleg.models.architecture import describe
 from tleg.models.creation import create_model
@@ -28,7 +29,6 @@ from tleg.models.timm_folder import image_argument, preprocessing_of, timm_confi
 # The largest difference that rounding makes, as a part of the largest value.
 TOLERANCE: Final = 1e-3
 _SIZES: Final[Mapping[int, str]] = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
-_IMAGES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class OnnxImport:
     architecture  timm's name, and the arguments with which its model is that of the file
     num_classes   0 for a backbone without a head
     compared      what of the file's own was compared: 'features' (N, tokens, width), or 'logits' as well
-    difference    the largest absolute difference to it on images of noise; `largest` is the largest absolute value
+    difference    the largest absolute difference to it on an image of noise; `largest` is the largest absolute value
     """
 
     output: str
@@ -125,7 +125,9 @@ def _run(graph: Any, found: VitInOnnx, size: tuple[int, int], name: str) -> tupl
     named = {each.name for each in model.graph.output}
     wanted = [found.pixels, found.softmax, found.features, *([found.logits] if found.logits else [])]
     (pixels,) = (each for each in model.graph.input if each.name not in {item.name for item in model.graph.initializer})
-    for axis, length in enumerate((_IMAGES, found.channels, *size)):
+    del model.graph.value_info[:]
+    # One image, because files may be made for one at a time.
+    for axis, length in enumerate((1, found.channels, *size)):
         pixels.type.tensor_type.shape.dim[axis].dim_value = length
     for each in wanted:
         if each not in named and each != pixels.name:
@@ -133,7 +135,7 @@ def _run(graph: Any, found: VitInOnnx, size: tuple[int, int], name: str) -> tupl
             model.graph.output.append(onnx.helper.make_tensor_value_info(each, kind, None))
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    images = np.random.default_rng(0).standard_normal((_IMAGES, found.channels, *size)).astype(np.float32)
+    images = np.random.default_rng(0).standard_normal((1, found.channels, *size)).astype(np.float32)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -156,11 +158,13 @@ def _architecture(name: str | None, found: VitInOnnx, heads: int, size: tuple[in
     """timm's name with the arguments that differ from what it means. Raises InputError, ArchitectureError."""
     chosen = name or _name_of(found)
     prefix = {"class_token": found.class_token, "global_pool": found.pool or ("token" if found.class_token else "avg")}
+    if family_covering(chosen) is not family_covering(_name_of(found)):
+        raise InputError(f"'{chosen}' is no plain ViT of timm", field="architecture", code="unsupported")
     with concerning("architecture"):
         described = describe(chosen, prefix, max(1, found.classes))
     implied = described.structure
     if implied is None:
-        raise InputError(f"'{chosen}' is no plain ViT of timm", field="architecture", code="unsupported")
+        raise InputError(f"'{chosen}' is a ViT that differs from timm's plain one", field="architecture", code="unsupported")
     if name is not None and (implied.width, implied.patch_size) != (found.width, found.patch_size):
         raise InputError(
             f"'{name}' has a width of {implied.width} and patches of {implied.patch_size[0]}, and the file a width of "
@@ -213,7 +217,8 @@ def _fill(model: Any, found: VitInOnnx, name: str, path: str) -> None:
 def _compare(model: Any, theirs: Mapping[str, NDArray[np.float32]]) -> tuple[tuple[str, ...], float, float]:
     """What was compared, the largest difference, and the largest value of the file's own."""
     features = model.forward_features(torch.from_numpy(theirs["pixels"]))
-    pairs = {"features": features}
+    # Where the class token alone is pooled, a file may normalise that alone.
+    pairs = {"features": features if theirs["features"].ndim == features.ndim else features[:, 0]}
     if "logits" in theirs:
         pairs["logits"] = model.forward_head(features)
     difference = max(float(np.abs(mine.numpy() - theirs[name]).max()) for name, mine in pairs.items())

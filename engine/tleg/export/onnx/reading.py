@@ -8,6 +8,7 @@ norm. Which of three linear maps makes the queries shows where the attention's s
 Whoever reads weights so compares outputs afterwards (`tleg.export.onnx.imported`).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,17 +222,18 @@ class _Graph:
                 left += maker.input
         return found
 
-    def before_pooling(self, tensor: str, features: str) -> str:
-        """How a head's input is made of the features: 'avg' by their mean, 'token' by one of them."""
-        each = tensor
-        while each != features:
-            maker = self.makers.get(each)
-            if maker is None:
-                break
-            if maker.op_type in ("ReduceMean", "GlobalAveragePool"):
-                return "avg"
-            each = maker.input[0]
-        return "token"
+    def averages(self, tensor: str, features: str) -> bool:
+        """Whether a tensor is made of another by a mean over tokens, and not by taking one of them."""
+        while tensor != features:
+            maker = self.makers.get(tensor)
+            if maker is None or maker.op_type in ("ReduceMean", "GlobalAveragePool"):
+                return maker is not None
+            if maker.op_type == "MatMul" and maker.input[0] in self.constants:
+                return True  # With a row of equal weights.
+            if maker.op_type not in _PASSING:
+                return False
+            tensor = maker.input[0]
+        return False
 
 
 def _attribute(node: Any, name: str, default: Any) -> Any:
@@ -266,6 +268,8 @@ class _Reader:
         if not depth:
             raise _UnexpectedError("after the patch embedding there is no block of norm, attention, norm and MLP")
         final = self._norm("norm", width)
+        if self.graph.averages(final.given, patches.made):
+            raise _UnexpectedError("its final norm follows the pooling")
         head = self._head(width)
         if head is not None:
             self._put("head", head)
@@ -280,7 +284,7 @@ class _Reader:
             layer_scale=scaled,
             pre_norm=pre_norm,
             classes=0 if head is None else len(head.weight),
-            pool="" if head is None else self.graph.before_pooling(head.given, final.made),
+            pool="" if head is None else "avg" if self.graph.averages(head.given, final.made) else "token",
             eps=eps,
             pixels=patches.given,
             softmax=softmax,
@@ -322,10 +326,15 @@ class _Reader:
             self.tensors["cls_token"] = apart[0]
             self.tensors["pos_embed"] = np.concatenate([apart[1], positions], axis=1)
             return 1, positions.shape[1]
+        count = positions.shape[1]
+        if not apart and math.isqrt(count) ** 2 != count and math.isqrt(count - 1) ** 2 == count - 1:
+            # A class token to which its position has been added: as good as a token without one.
+            apart = [positions[:, :1]]
+            positions = np.concatenate([np.zeros_like(apart[0]), positions[:, 1:]], axis=1)
         self.tensors["pos_embed"] = positions
         if apart:
             self.tensors["cls_token"] = apart[0]
-        return len(apart), positions.shape[1] - len(apart)
+        return len(apart), count - len(apart)
 
     def _is_position(self, values: Values, found: Sequence[Values]) -> int:
         """The class token comes before its position in the graph, because positions are added to it."""

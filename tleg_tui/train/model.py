@@ -20,6 +20,7 @@ from tleg_tui.common.learngenes import resolve_path
 from tleg_tui.common.wording import explained
 
 YES, NO = "yes", "no"
+# The choice among STARTS, where there is one. Of other kinds it is an option's name, of a text.
 START: Final = "start"
 # What each kind of training may start from; the first is the one that is meant when nothing is said.
 STARTS: Final[Mapping[Kind, tuple[str, ...]]] = {
@@ -30,7 +31,7 @@ STARTS: Final[Mapping[Kind, tuple[str, ...]]] = {
 # Fields that say where the result goes, and how the training is started.
 OUTPUT, REPLACE, SLURM, PARTITION, TIME = "output", "replace", "slurm", "partition", "time"
 # Those whose texts are, or may be, paths.
-PLACES: Final = ("data", "teacher", "learngene", "checkpoint", OUTPUT)
+PLACES: Final = ("data", "teacher", "learngene", "checkpoint", "start", OUTPUT)
 
 # Which of the starts of a training a field belongs to; the others are not shown, and do not count.
 _BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -43,7 +44,7 @@ _BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
 # Options whose texts have a grammar of their own, which the recipe reads.
 _OWN_GRAMMAR: Final = (
     *("basis", "expand", "auxiliary-depth", "sample-depths", "warmup-depth", "evaluate-depths"),
-    *("device", "freeze", "depth", "pixel-range", "image-size", "sample-sizes", "init"),
+    *("device", "freeze", "depth", "pixel-range", "image-size", "sample-sizes"),
 )
 # The least that a recipe must have, with names that nothing has.
 _LEAST: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -102,7 +103,8 @@ def read_form(kind: Kind, texts: Mapping[str, str], more: Sequence[str] = ()) ->
     problems: dict[str, str] = {}
     for each in options_of(RECIPES[kind]):
         text = texts.get(each.name, "").strip()
-        not_chosen = each.choices and each.optional and text == NONE
+        # What may be unset is unset by this word, unless it may be the name of something.
+        not_chosen = each.optional and each.default is None and text == NONE and each.name not in PLACES
         if not text or not_chosen or not is_shown(kind, each.name, texts):
             continue
         try:
@@ -175,7 +177,13 @@ def texts_of_run(spec: RunSpec) -> dict[str, str]:
     kind = cast(Kind, spec.kind)
     texts = texts_of(kind, to_values(from_values(kind, spec.recipe), complete=False))
     for name in PLACES:
-        if name in texts and not Path(texts[name]).exists() and (path := Path(spec.folder) / texts[name]).exists():
+        # A word of the form may be called as an option of another kind is.
+        if (
+            name in texts
+            and name in spec.recipe
+            and not Path(texts[name]).exists()
+            and (path := Path(spec.folder) / texts[name]).exists()
+        ):
             texts[name] = str(path)
     return texts
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from tleg.versions import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tleg.api import analyze, build, compare_runs, evaluate, expand, load, preview, read_header, run_study, verify
+    from tleg.api import analyze, build, compare_runs, evaluate, expand, fit, load, preview, read_header, run_study, verify
     from tleg.errors import TlegError
+    from tleg.export.onnx.imported import import_onnx
     from tleg.learngene.basis import Basis
     from tleg.learngene.cost import Budget
     from tleg.learngene.header import LearngeneHeader
@@ -39,7 +40,9 @@ _HOME = {
     "describe": "models.architecture",
     "evaluate": "api",
     "expand": "api",
+    "fit": "api",
     "import_official": "models.official",
+    "import_onnx": "export.onnx.imported",
     "load": "api",
     "preview": "api",
     "read_header": "api",
@@ -62,7 +65,9 @@ __all__ = [
     "describe",
     "evaluate",
     "expand",
+    "fit",
     "import_official",
+    "import_onnx",
     "load",
     "preview",
     "read_header",

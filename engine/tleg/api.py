@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from tleg.models.weights import Which
     from tleg.recipes.analysis import Analysis
     from tleg.recipes.evaluation import Evaluation
+    from tleg.recipes.fitting import Fitting
     from tleg.runs.slurm import SlurmOptions
     from tleg.study.compare import Comparison
     from tleg.study.results import StudyResults
     from tleg.study.schedule import Progress
     from tleg.training.accuracy import Score
     from tleg.training.analyze import LayerAnalysis
+    from tleg.training.fit import FittedLearngene
     from tleg.training.prepared import PreparedEvaluation
 
 Name = str | os.PathLike[str]
@@ -338,6 +340,53 @@ def run_analysis(path: Name, options: "Analysis") -> "LayerAnalysis":
     from tleg.training.analyze import analyze_model
 
     return analyze_model(os.fspath(path), options)
+
+
+def fit(
+    path_or_name: Name,
+    basis: str = "linear",
+    *,
+    expand: str = "attention,mlp,norm",
+    pretrained: bool = False,
+    model_arguments: Mapping[str, Any] | None = None,
+    image_size: ImageSize | None = None,
+    weights: "Which | None" = None,
+    shuffles: int = 100,
+    seed: int = 0,
+) -> "FittedLearngene":
+    """Return the learngene that comes closest to a trained model, by least squares: a start for `tleg learn --start`.
+
+    path_or_name  a folder, 'TIMM_NAME:FILE', a run, or a name of timm (with random weights)
+    basis, expand as on the command line
+    pretrained    of a name of timm: its pretrained weights, which are downloaded
+    shuffles      random orders of the layers that the fit is compared with, drawn with `seed`
+
+    model_arguments, image_size, weights  of `timm.create_model`, a folder or a file of weights
+
+    `learngene` of the result has the model's stem, norms and head, and `report` says how much of its layers the fit is: of
+    each stage and parameter R^2 beside that of shuffled layers, and the relative distance from each layer. Raises
+    InputError, ArchitectureError for a model that cannot be expanded, FileFormatError.
+    """
+    from tleg.recipes.fitting import Fitting
+
+    options = Fitting(
+        basis=basis,
+        expand=expand,
+        pretrained=pretrained,
+        model_arguments=dict(model_arguments or {}),
+        image_size=_text_of(image_size),
+        weights=weights,
+        shuffles=shuffles,
+        seed=seed,
+    )
+    return run_fit(path_or_name, options)
+
+
+def run_fit(path: Name, options: "Fitting") -> "FittedLearngene":
+    """Fit a learngene to a model as `tleg fit` does. See `fit`."""
+    from tleg.training.fit import fit as fit_named
+
+    return fit_named(os.fspath(path), options)
 
 
 def run_study(

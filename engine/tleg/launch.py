@@ -34,6 +34,7 @@ _ENDING_SECONDS: Final = 10.0
 # What each option that names a model may name.
 _MODELS: Final[Mapping[str, tuple[Kind, ...]]] = {
     "learngene": ("learngene", "run"),
+    "start": ("learngene", "folder", "weights", "run", "timm"),
     "checkpoint": ("folder", "weights", "run"),
     "teacher": ("folder", "weights", "run", "timm"),
 }

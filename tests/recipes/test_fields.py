@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tleg.cli.app import UsageProblem, app, register_commands
 from tleg.cli.build import BuildOptions
 from tleg.cli.control import ResumeOptions, StopOptions
-from tleg.cli.learngene import ImportOptions
+from tleg.cli.imports import ImportOptions
 from tleg.cli.options import takes_options
 from tleg.cli.preview import PreviewOptions
 from tleg.cli.runs import LogsOptions
@@ -22,6 +22,7 @@ from tleg.recipes.analysis import Analysis
 from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
+from tleg.recipes.fitting import Fitting
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainRecipe
 
 DEFINITIONS: dict[str, type] = {
@@ -29,6 +30,7 @@ DEFINITIONS: dict[str, type] = {
     "analyze": Analysis,
     "evaluate": Evaluation,
     "finetune": FinetuneRecipe,
+    "fit": Fitting,
     "import": ImportOptions,
     "learn": LearnRecipe,
     "logs": LogsOptions,
@@ -70,9 +72,8 @@ def numbers_of(kind: type) -> list[Option]:
 
 @given(data=st.data())
 def test_what_is_out_of_range_is_refused_by_name(data: st.DataObject) -> None:
-    kind = data.draw(
-        st.sampled_from([Analysis, Evaluation, BuildOptions, ImportOptions, LogsOptions, PreviewOptions, StopOptions])
-    )
+    kinds = (Analysis, Evaluation, Fitting, BuildOptions, ImportOptions, LogsOptions, PreviewOptions, StopOptions)
+    kind = data.draw(st.sampled_from(kinds))
     each = data.draw(st.sampled_from(numbers_of(kind)))
     assert each.least is not None
     assert each.most is not None

@@ -123,7 +123,7 @@ def test_a_recipe_is_its_command_line(pair: tuple[str, dict[str, Any]]) -> None:
         ("finetune", {"data": "x"}, "start from exactly one of --learngene, --model, --checkpoint"),
         ("finetune", {**TUNE, "checkpoint": "c"}, "start from exactly one of"),
         ("finetune", {**TUNE, "depth": 3}, "--learngene needs --depth, and nothing else takes it"),
-        ("finetune", {**TUNE, "init": "share"}, "--init belongs to --learngene"),
+        ("finetune", {**TUNE, "init": "share"}, "--init share belongs to --learngene"),
         ("finetune", {"data": "x", "learngene": "g", "depth": 3, "init": "mimetc"}, "Did you mean 'mimetic'"),
         ("finetune", {**TUNE, "freeze": "blocks:x"}, "freeze takes stem, blocks, blocks:N or head, not 'blocks:x'"),
         ("finetune", {**TUNE, "drop-path": 0.1}, "a timm model takes --model-arg drop_path_rate"),

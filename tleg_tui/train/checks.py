@@ -68,6 +68,7 @@ def check_places(
         "model": lambda text: _check_model(text, models),
         "learngene": lambda text: _check_learngene(text, runs_dir),
         "checkpoint": lambda text: _check_weights(text, runs_dir, models, may_download=False),
+        "start": lambda text: _check_start(text, runs_dir, models),
         "teacher": lambda text: _check_weights(text, runs_dir, models, may_download=True),
     }
     problems: dict[str, str] = {}
@@ -128,6 +129,15 @@ def _check_learngene(text: str, runs_dir: Path) -> None:
         read_file(expect(reference, "learngene").place)
     elif not reference.learns:
         expect(reference, "learngene")
+
+
+def _check_start(text: str, runs_dir: Path, models: ModelNames) -> None:
+    """What a learngene's training begins with: a learngene, or a trained model."""
+    reference = resolve(text, runs_dir, download=True)
+    if reference.kind == "learngene" or (reference.kind == "run" and reference.learns):
+        _check_learngene(text, runs_dir)
+    else:
+        _check_weights(text, runs_dir, models, may_download=True)
 
 
 def _check_weights(text: str, runs_dir: Path, models: ModelNames, *, may_download: bool) -> None:

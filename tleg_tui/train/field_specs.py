@@ -63,6 +63,7 @@ _DEFAULTS: Final[Mapping[str, str]] = {
     "teacher": "none: learn from the labels alone",
     "freeze": "nothing",
     "init": "none",
+    "start": "none: begin anew",
 }
 _BOX: Final = (NO, YES)
 

@@ -20,6 +20,7 @@ from tleg_tui.common.learngenes import resolve_path
 from tleg_tui.common.wording import explained
 
 YES, NO = "yes", "no"
+# The choice among STARTS, where there is one. Of other kinds it is an option's name, of a text.
 START: Final = "start"
 # What each kind of training may start from; the first is the one that is meant when nothing is said.
 STARTS: Final[Mapping[Kind, tuple[str, ...]]] = {
@@ -30,11 +31,12 @@ STARTS: Final[Mapping[Kind, tuple[str, ...]]] = {
 # Fields that say where the result goes, and how the training is started.
 OUTPUT, REPLACE, SLURM, PARTITION, TIME = "output", "replace", "slurm", "partition", "time"
 # Those whose texts are, or may be, paths.
-PLACES: Final = ("data", "teacher", "learngene", "checkpoint", OUTPUT)
+PLACES: Final = ("data", "teacher", "learngene", "checkpoint", "start", OUTPUT)
 
 # Which of the starts of a training a field belongs to; the others are not shown, and do not count.
 _BELONGS: Final[Mapping[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("learngene", "depth", "init", "drop-path"), ("learngene",)),
+    **dict.fromkeys(("learngene", "depth", "drop-path"), ("learngene",)),
+    "init": ("learngene", "checkpoint"),
     **dict.fromkeys(("checkpoint", "weights"), ("checkpoint",)),
     "model-arg": ("checkpoint", "model"),
     **dict.fromkeys(("model", "pretrained", "initial-matrices"), ("model",)),
@@ -101,7 +103,8 @@ def read_form(kind: Kind, texts: Mapping[str, str], more: Sequence[str] = ()) ->
     problems: dict[str, str] = {}
     for each in options_of(RECIPES[kind]):
         text = texts.get(each.name, "").strip()
-        not_chosen = each.choices and each.optional and text == NONE
+        # What may be unset is unset by this word, unless it may be the name of something.
+        not_chosen = each.optional and each.default is None and text == NONE and each.name not in PLACES
         if not text or not_chosen or not is_shown(kind, each.name, texts):
             continue
         try:
@@ -174,7 +177,13 @@ def texts_of_run(spec: RunSpec) -> dict[str, str]:
     kind = cast(Kind, spec.kind)
     texts = texts_of(kind, to_values(from_values(kind, spec.recipe), complete=False))
     for name in PLACES:
-        if name in texts and not Path(texts[name]).exists() and (path := Path(spec.folder) / texts[name]).exists():
+        # A word of the form may be called as an option of another kind is.
+        if (
+            name in texts
+            and name in spec.recipe
+            and not Path(texts[name]).exists()
+            and (path := Path(spec.folder) / texts[name]).exists()
+        ):
             texts[name] = str(path)
     return texts
 

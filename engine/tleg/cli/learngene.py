@@ -1,19 +1,13 @@
-"""`tleg inspect` and `tleg import`."""
+"""`tleg inspect`: all that a learngene file says of itself."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tleg.cli.app import app
-from tleg.cli.options import takes_options
-from tleg.learngene.basis import MAX_DEPTH
-from tleg.learngene.header import MAX_WIDTH
 from tleg.learngene.profile import format_depth
-from tleg.recipes.fields import option
-from tleg.terminal import say, write, write_json
+from tleg.terminal import write, write_json
 from tleg.text import format_bytes, format_count, format_image_size, printable
 
 if TYPE_CHECKING:
@@ -183,74 +177,3 @@ def _tree(value: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
         else:
             text = ", ".join(map(str, item)) if isinstance(item, list | tuple) else str(item)
             yield f"{'  ' * depth}{name}: {text}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportOptions:
-    """Where the learngene goes, and what an official checkpoint may leave open."""
-
-    output: str = option(help="The learngene file to write (.safetensors).", metavar="FILE")
-    heads: int | None = option(
-        None, help="Attention heads, where they are not recorded.", metavar="N", least=1, most=MAX_WIDTH
-    )
-    architecture: str | None = option(
-        None, help="timm's name of the ViT. Default: DeiT's of the same width.", metavar="TIMM_NAME"
-    )
-    auxiliary_depth: int | None = option(
-        None, help="Layers of the auxiliary model, where they are not recorded.", metavar="N", least=1, most=MAX_DEPTH
-    )
-    force: bool = option(False, help="Replace the output if it exists.")
-
-
-@app.command("import")
-@takes_options
-def import_(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth of the official auxiliary model.")],
-    options: ImportOptions,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Turn a checkpoint of the paper's own code into a learngene file.
-
-    Nothing in the checkpoint is run. Sizes are read from its tensors, options from what it recorded.
-    """
-    from tleg.errors import concerning
-    from tleg.files import check_file
-
-    output = Path(options.output)
-    with concerning("output"):
-        check_file(output, overwrite=options.force)
-    from tleg.models.official import import_official
-
-    with concerning("checkpoint"):
-        learngene = import_official(
-            checkpoint,
-            heads=options.heads,
-            architecture=options.architecture,
-            auxiliary_depth=options.auxiliary_depth,
-        )
-    with concerning("output"):
-        learngene.save(output, overwrite=options.force)
-    header = learngene.header
-    structure = header.architecture.structure
-    if as_json:
-        write_json(
-            {
-                "output": str(output),
-                "architecture": header.architecture.name,
-                "arguments": dict(header.architecture.arguments),
-                "width": structure.width if structure else None,
-                "heads": structure.heads if structure else None,
-                "input_size": list(header.architecture.input_size),
-                "num_classes": header.architecture.num_classes,
-                "auxiliary_depth": header.auxiliary.depth,
-                "parameters": learngene.parameters,
-                "bytes": output.stat().st_size,
-            }
-        )
-        return
-    write(str(output))
-    sizes = f"width {structure.width}, {structure.heads} heads, " if structure else ""
-    say(
-        f"{header.architecture.name}: {sizes}{header.architecture.num_classes} classes, auxiliary depth "
-        f"{header.auxiliary.depth}, {format_count(learngene.parameters)} parameters, {format_bytes(output.stat().st_size)}"
-    )

@@ -20,6 +20,7 @@ from tleg.learngene.container import read_header
 from tleg.learngene.header import LearngeneHeader
 from tleg.models.timm_folder import CONFIG
 from tleg.recipes.io import from_values
+from tleg.references import resolve
 from tleg.runs.inputs import (
     ClassListing,
     DataListing,
@@ -90,7 +91,7 @@ def _pixels(images: Any) -> memoryview | None:
 _WEIGHTS: Final = (".safetensors", ".bin", ".pth", ".pt")
 
 
-def hash_learngene(name: str, path: Path | None, header: LearngeneHeader) -> ModelListing:
+def hash_learngene(role: str, name: str, path: Path | None, header: LearngeneHeader) -> ModelListing:
     """Return the listing of a learngene. What it reached may be written into it at any time, and is no part of it."""
     form = {
         "architecture": encode(header.architecture),
@@ -98,7 +99,7 @@ def hash_learngene(name: str, path: Path | None, header: LearngeneHeader) -> Mod
         "preprocessing": encode(header.preprocessing),
         "classes": header.classes,
     }
-    return ModelListing("learngene", name, _place(path), str(header.sha256), _hash_text(form))
+    return ModelListing(role, name, _place(path), str(header.sha256), _hash_text(form))
 
 
 def hash_folder(role: str, name: str, folder: Path) -> ModelListing:
@@ -146,8 +147,8 @@ def _changes(spec: RunSpec, known: RunInputs) -> Iterator[InputChange]:
 
 def look_at_model(model: ModelListing, path: Path) -> ModelListing:
     """Return the listing of what is at a model's path now. Raises InputError when it is damaged."""
-    if model.role == "learngene":
-        return hash_learngene(model.name, path, read_header(path))
+    if model.role == "learngene" or (model.role == "start" and resolve(path).kind == "learngene"):
+        return hash_learngene(model.role, model.name, path, read_header(path))
     return hash_folder(model.role, model.name, path) if path.is_dir() else hash_weights(model.role, model.name, path)
 
 

@@ -116,6 +116,23 @@ def share(learngene: Expandable, depth: Depth, *, num_classes: int, drop_path: f
     return expand(_without_slope(learngene), depth, num_classes=num_classes, drop_path=drop_path)
 
 
+def tied(learngene: Expandable, depth: Depth, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
+    """Return a model of random weights whose layers are one, in each stage: they share their parameters, and go on to.
+
+    What is trained is one layer; the state has it once for every layer, so that the result is a model as others are. Raises
+    DepthError.
+    """
+    model = scratch(learngene, depth, num_classes=num_classes, drop_path=drop_path)
+    family = timm_family_of(learngene.header.architecture)
+    for stage in range(len(family.stages)):
+        first, *others = family.blocks(model, stage)
+        for block in others:
+            for name, value in first.named_parameters():
+                holder, _, own = name.rpartition(".")
+                setattr(block.get_submodule(holder), own, value)
+    return model
+
+
 def layer_skip(learngene: Expandable, depth: Depth, *, num_classes: int, drop_path: float = 0.0) -> VisionTransformer:
     """Return a model whose layer l is layer floor(l * A / depth) of the expanded auxiliary model of depth A.
 

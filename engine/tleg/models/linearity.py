@@ -12,7 +12,7 @@ each as one long vector from which the mean over the layers is taken. Those of s
 Everything is computed in float64.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -190,6 +190,38 @@ def analyse(
         return Linearity(name, values, 0.0, (), None)
     fits = tuple(fit_basis(gram, basis, label, orders) for label, basis in bases)
     return Linearity(name, values, own / variance, fits, principal_components(gram, orders))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearityOfLayers:
+    """How linear all parameters of some layers are: each, all values together, and each parameter alike.
+
+    gram  (L, L) of all parameters, each alike
+    """
+
+    parameters: tuple[Linearity, ...]
+    overall: Linearity
+    balanced: Linearity
+    gram: Matrix
+
+
+def analyse_grams(
+    grams: Mapping[str, tuple[int, Matrix]], bases: Sequence[tuple[str, Basis]], orders: Orders
+) -> LinearityOfLayers:
+    """Return all figures of layers: by parameter how many values a layer has, and the Gram matrix (L, L) of the layers."""
+    overall, balanced = np.zeros((2, orders.layers, orders.layers))
+    for _, gram in grams.values():
+        overall += gram
+        balanced += gram / (np.trace(gram) or 1.0)
+    variance = float(np.trace(overall))
+    found = tuple(analyse(name, values, gram, bases, orders, variance) for name, (values, gram) in grams.items())
+    values = sum(each.values for each in found)
+    return LinearityOfLayers(
+        found,
+        analyse("all values", values, overall, bases, orders, variance),
+        analyse("each alike", values, balanced, bases, orders, float(np.trace(balanced))),
+        balanced,
+    )
 
 
 def cosines(gram: Matrix) -> Matrix:

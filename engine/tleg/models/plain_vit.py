@@ -28,6 +28,12 @@ class TimmPlainVit(PlainVit, TimmFamily):
         pool = {"global_pool": "token"} if given.get("class_token") else {}
         return {**self.defaults, **pool, **given}
 
+    def arguments_of(self, model: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(model, VisionTransformer):
+            return dict(arguments)
+        # The family's own are others than timm's: no class token, and a norm before the pooling.
+        return {**arguments, "class_token": model.has_class_token, "global_pool": model.global_pool, "fc_norm": False}
+
     def options(self, architecture: Architecture) -> dict[str, Any]:
         return {} if architecture.eps is None else {"norm_layer": partial(LayerNorm, eps=architecture.eps)}
 

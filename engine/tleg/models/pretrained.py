@@ -1,4 +1,4 @@
-"""A trained model from what people have: a folder that timm loads, or a timm name with a file of weights.
+"""A trained model from what people have: a folder that timm loads, a timm name with a file of weights, or a timm name.
 
 Everything that takes a model (evaluation, teachers, fine-tuning, exports) takes it from here, so all see the same one.
 """
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tleg.errors import ArchitectureError, FileFormatError, InputError, first_line
+from tleg.files import hash_file
 from tleg.learngene.families import family_covering
 from tleg.learngene.header import RESERVED_ARGUMENTS, Preprocessing
 from tleg.models.architecture import known_name, normalise_name
@@ -37,7 +38,7 @@ _MOST_NAMED: Final = 4
 class PretrainedModel:
     """A model with its weights, in eval mode, and all that is known of it.
 
-    kind           'folder' or 'weights'
+    kind           'folder', 'weights' or 'timm'
     name           what to call it
     architecture   timm's name, without a tag
     arguments      of `timm.create_model`, besides depth and the number of classes
@@ -46,7 +47,7 @@ class PretrainedModel:
     classes        their names; empty when unknown
     input_size     (channels, height, width)
     preprocessing  what its images go through
-    file           that holds the weights
+    file           that holds the weights; None where timm made or downloaded them
     notes          what to know about what was taken from the file
     """
 
@@ -60,8 +61,18 @@ class PretrainedModel:
     classes: tuple[str, ...]
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
-    file: Path
+    file: Path | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that timm loads; None for what came from elsewhere."""
+        return self.file.parent if self.kind == "folder" and self.file is not None else None
+
+    @property
+    def sha256(self) -> str | None:
+        """The hash of the file of weights, where there is one."""
+        return None if self.file is None else hash_file(self.file)
 
 
 def open_folder(
@@ -168,6 +179,46 @@ def open_weights(
         preprocessing_of(config, size[0]),
         file,
         notes,
+    )
+
+
+def open_timm(name: str, arguments: Mapping[str, Any] | None = None, *, pretrained: bool, seed: int = 0) -> PretrainedModel:
+    """Make a model by timm's name alone, with timm's pretrained weights, which are downloaded, or with random ones.
+
+    seed  of random weights
+
+    Raises ArchitectureError.
+    """
+    known_name(name)
+    given = dict(arguments or {})
+    with torch.random.fork_rng(devices=[]), quiet_timm():
+        torch.manual_seed(seed)
+        try:
+            model: Any = create_model(name, pretrained=pretrained, **given).eval()
+        except Exception as error:  # timm and the hub client report what does not fit in many ways.
+            hint = f"; when offline, give its weights as {name}:FILE" if pretrained else ""
+            raise ArchitectureError(
+                f"timm cannot build '{name}': {first_line(error)}{hint}", code="not-found" if pretrained else None
+            ) from error
+    config = dict(model.pretrained_cfg)
+    size = input_size_of(config, given)
+    if config.get("fixed_input_size"):
+        given = {"img_size": image_argument(size[1:]), **given}
+    depth, given = family_covering(normalise_name(name)).take_depth(given)
+    given.pop("num_classes", None)
+    return PretrainedModel(
+        "timm",
+        model,
+        name,
+        normalise_name(name),
+        given,
+        depth,
+        int(model.num_classes or 0),
+        (),
+        size,
+        preprocessing_of(config, size[0]),
+        None,
+        () if pretrained else (f"{name} has random weights; --pretrained takes timm's (download)",),
     )
 
 

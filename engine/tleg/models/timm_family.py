@@ -35,6 +35,10 @@ class TimmFamily(Family):
         """The arguments of an auxiliary model: what the family's have, and what was given, which wins."""
         return {**self.defaults, **given}
 
+    def arguments_of(self, model: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of an auxiliary model that is as a model of timm's which was made with some arguments."""
+        return dict(arguments)
+
     def examine(self, model: nn.Module, architecture: Architecture) -> Architecture:
         """Return the architecture of a model with its input size, and its structure where there is one.
 

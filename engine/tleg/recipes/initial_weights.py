@@ -22,6 +22,7 @@ class InitialWeights:
     """How a model's weights begin.
 
     name        as --init takes it, of a baseline
+    takes       what follows the name after a colon, in words; '' for nothing
     origin      the option that goes with it
     about       what they are, in one sentence
     baseline    whether --init chooses it, instead of the expansion of the learngene
@@ -29,21 +30,38 @@ class InitialWeights:
     keeps_head  of a learngene's: whether the head is the learngene's where the classes are
     maker       of a learngene's: 'module:function', called as maker(learngene, depth, num_classes=…, drop_path=…), which
                 returns a model of the learngene's architecture in eval mode
+    changes     of a trained model's: 'module:function', called as changes(initial_model, data, parameter), which returns
+                another initial model; `parameter` is the text after the colon
     """
 
     name: str
+    takes: str = ""
     origin: Origin
     about: str
     baseline: bool = False
     requires: str = ""
     keeps_head: bool = True
     maker: str = ""
+    changes: str = ""
 
     def load_maker(self) -> Callable[..., Any]:
         """Import what builds the model of a learngene's."""
-        module, _, function = self.maker.partition(":")
-        made: Callable[..., Any] = getattr(import_module(module), function)
-        return made
+        return _load(self.maker)
+
+    def load_changes(self) -> Callable[..., Any]:
+        """Import what changes a trained model."""
+        return _load(self.changes)
+
+    @property
+    def typed(self) -> str:
+        """How --init is written: 'share', 'prune:KEEP'."""
+        return f"{self.name}:{self.takes}" if self.takes else self.name
+
+
+def _load(place: str) -> Callable[..., Any]:
+    module, _, function = place.partition(":")
+    loaded: Callable[..., Any] = getattr(import_module(module), function)
+    return loaded
 
 
 INITIAL_WEIGHTS: Final[dict[str, InitialWeights]] = {}
@@ -106,6 +124,26 @@ register(
 )
 register(
     InitialWeights(
+        name="tied",
+        origin="learngene",
+        about="timm's random weights of one layer, which stays one for all while it is trained",
+        baseline=True,
+        keeps_head=False,
+        maker=f"{_DESCENDANT}:tied",
+    )
+)
+register(
+    InitialWeights(
+        name="prune",
+        takes="KEEP",
+        origin="checkpoint",
+        about="the blocks of a trained model that change their input most on training images; the others are dropped",
+        baseline=True,
+        changes="tleg.training.prune:prune",
+    )
+)
+register(
+    InitialWeights(
         name="random",
         origin="model",
         about="timm's random weights of any of its models",
@@ -132,14 +170,41 @@ def baselines() -> tuple[str, ...]:
     return tuple(each.name for each in INITIAL_WEIGHTS.values() if each.baseline)
 
 
-def weights_of_learngene(init: str | None) -> InitialWeights:
-    """Return what --init chooses; without it, the expansion. Raises InputError, with the nearest known name."""
-    if init is None:
-        return INITIAL_WEIGHTS["expansion"]
-    if init not in baselines():
+def typed_baselines() -> str:
+    """How --init may be written, for people: 'scratch, …, prune:KEEP'."""
+    return ", ".join(INITIAL_WEIGHTS[name].typed for name in baselines())
+
+
+def parse_init(text: str) -> tuple[InitialWeights, str]:
+    """Read --init: the baseline, and what follows its name after a colon.
+
+    Raises InputError for an unknown name, with the nearest known one, and for what a name lacks or does not take.
+    """
+    name, colon, parameter = text.partition(":")
+    if name not in baselines():
         raise InputError(
-            f"unknown init '{init}': choose {', '.join(baselines())}.{did_you_mean(init, baselines())}",
+            f"unknown init '{text}': choose {typed_baselines()}.{did_you_mean(name, baselines())}",
             field="init",
             code="unknown-name",
         )
-    return INITIAL_WEIGHTS[init]
+    weights = INITIAL_WEIGHTS[name]
+    if bool(colon) != bool(weights.takes) or bool(parameter) != bool(colon):
+        raise InputError(f"cannot read the init '{text}': write {weights.typed}", field="init", code="malformed")
+    return weights, parameter
+
+
+def weights_of_learngene(init: str | None) -> InitialWeights:
+    """Return what --init chooses for a learngene; without it, the expansion.
+
+    Raises InputError, with the nearest known name, and for a baseline that is made of another model.
+    """
+    if init is None:
+        return INITIAL_WEIGHTS["expansion"]
+    weights, _ = parse_init(init)
+    if weights.origin != "learngene":
+        raise InputError(
+            f"--init {weights.typed} is made of a trained model: it belongs to --{weights.origin}, not to --learngene",
+            field=("init", "learngene"),
+            code="conflict",
+        )
+    return weights

@@ -15,18 +15,30 @@ from tleg.recipes import Kind as Kind
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
 from tleg.recipes.fields import PROFILES, PROFILES_HELP, check_fields, option
 from tleg.recipes.images import ImageReading
-from tleg.recipes.initial_weights import INITIAL_MATRICES, baselines
+from tleg.recipes.initial_weights import INITIAL_MATRICES, parse_init, typed_baselines, weights_of_learngene
 from tleg.recipes.training import Compute, Keeping, Recipe
 from tleg.text import parse_image_size, read_image_size
 
 DEFAULT_DEPTH: Final = 12
 _AUTO: Final = "auto"
+# Where the layers begin of a model that starts from something.
+START_LAYERS: Final = ("start", "initial")
 _NONE: Final = "none"
 # The depths that are drawn where nothing is said, and the part of the training that has the shallowest alone: docs/study.md.
 SAMPLED: Final = "3-12"
 DEPTH_WARMUP: Final = 0.5
 WEIGHTS: Final = ("model", "ema")
 WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as well. Default: the average, as timm takes."
+
+
+def read_basis(basis: str, expand: str) -> Basis:
+    """Return a basis as people write it, with the parts that it expands: 'linear' and 'attention,mlp'. Raises InputError."""
+    parts = tuple(part.strip() for part in expand.split(","))
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise InputError(
+            f"expanded parts are some of {', '.join(PARTS)}, not '{unknown[0]}'", field="expand", code="unknown-name"
+        )
+    return parse_basis(basis, cast(tuple[Part, ...], parts))
 
 
 # What both kinds of training take, and evaluation as well: each is one definition.
@@ -66,6 +78,7 @@ class LearnRecipe:
     data, validation_split         a data set, and which part of its training images is kept for validation
     images                         how its files are read
     teacher                        the ancestry model; None learns from the labels alone
+    start, start_layers            what the auxiliary model begins from, and whether its layers are taken as well
     basis, expand                  as people write them: 'polynomial:2', 'attention,mlp'
     initial_matrices               how the matrices of layers begin, see `tleg.models.initial`
     term_scale                     how large the matrices of the terms beyond the first begin, relative to the first's
@@ -83,6 +96,18 @@ class LearnRecipe:
     images: ImageReading = field(default_factory=ImageReading)
     teacher: str | None = _teacher()
     model_arguments: Mapping[str, Any] = _model_arguments()
+    start: str | None = option(
+        None,
+        help="Begin from a learngene, or from a model of the same width: a timm folder, TIMM_NAME:FILE, a run, a timm name.",
+        group="Model",
+        metavar="NAME|PATH",
+    )
+    start_layers: str = option(
+        "start",
+        help="With --start: its layers (of a model, their least-squares fit), or initial ones beside its stem and head.",
+        group="Model",
+        choices=START_LAYERS,
+    )
     basis: str = option("linear", help=f"{grammar()}; linear is the paper's.", group="Model")
     expand: str = option("attention,mlp,norm", help="Parts that follow the basis; the rest is shared.", group="Model")
     initial_matrices: str = _initial_matrices("fan-in")
@@ -136,6 +161,8 @@ class LearnRecipe:
         _check_common(self)
         # Each raises what is wrong with its text.
         _ = self.chosen_basis, self.depths, self.sizes, self.evaluated
+        if self.start is None and self.start_layers != "start":
+            raise InputError("--start-layers belongs to --start", field=("start-layers", "start"), code="conflict")
 
     @property
     def kind(self) -> Kind:
@@ -145,12 +172,7 @@ class LearnRecipe:
     @property
     def chosen_basis(self) -> Basis:
         """The basis with the parts that it expands."""
-        parts = tuple(part.strip() for part in self.expand.split(","))
-        if unknown := [part for part in parts if part not in PARTS]:
-            raise InputError(
-                f"expanded parts are some of {', '.join(PARTS)}, not '{unknown[0]}'", field="expand", code="unknown-name"
-            )
-        return parse_basis(self.basis, cast(tuple[Part, ...], parts))
+        return read_basis(self.basis, self.expand)
 
     @property
     def depths(self) -> Depths:
@@ -189,7 +211,8 @@ class FinetuneRecipe:
     """Training a descendant, a timm model or an earlier result.
 
     learngene, depth  start from a learngene's descendant (a learngene, or a run of `tleg learn`)
-    init              with learngene: what the descendant is compared with instead of its expansion
+    init              with learngene: what the descendant is compared with instead of its expansion; with a trained model:
+                      how it becomes a shallower one
     model             start from a timm model, with random weights or, pretrained, with those it has
     initial_matrices  with random weights: how the matrices of layers begin, see `tleg.models.initial`
     checkpoint        start from a folder that timm loads, 'TIMM_NAME:FILE', or an earlier run
@@ -217,9 +240,9 @@ class FinetuneRecipe:
     )
     init: str | None = option(
         None,
-        help="With --learngene: start from a baseline of the same size instead of the expansion.",
+        help="A baseline instead of a learngene's expansion, or of a trained model. One of " + typed_baselines() + ".",
         group="Model",
-        choices=baselines(),
+        metavar="BASELINE",
     )
     model: str | None = option(None, help="Start from a timm model, from scratch.", group="Model", metavar="TIMM_NAME")
     model_arguments: Mapping[str, Any] = _model_arguments()
@@ -269,12 +292,7 @@ class FinetuneRecipe:
                 field=("depth", "learngene"),
                 code="missing" if self.depth is None else "conflict",
             )
-        if self.init is not None and self.learngene is None:
-            raise InputError(
-                "--init belongs to --learngene; a timm model starts from scratch without it",
-                field=("init", "learngene"),
-                code="conflict",
-            )
+        self._check_init()
         if self.model is None and self.pretrained:
             raise InputError("--pretrained belongs to --model", field=("pretrained", "model"), code="conflict")
         if self.learngene is not None and self.model_arguments:
@@ -306,6 +324,29 @@ class FinetuneRecipe:
                 code="unsupported",
             )
         _ = self.frozen, self.pixels, self.descends_to
+
+    def _check_init(self) -> None:
+        """Refuse a baseline that is not made of what the training starts from. Raises InputError."""
+        if self.init is None:
+            return
+        weights, parameter = parse_init(self.init)
+        if self.learngene is not None:
+            weights_of_learngene(self.init)
+        elif weights.origin == "learngene":
+            raise InputError(
+                f"--init {weights.name} belongs to --learngene; a timm model starts from scratch without it",
+                field=("init", "learngene"),
+                code="conflict",
+            )
+        elif self.checkpoint is None and not self.pretrained:
+            raise InputError(
+                f"--init {weights.typed} is made of a trained model: give --checkpoint, or --model with --pretrained",
+                field=("init", "checkpoint"),
+                code="conflict",
+            )
+        if weights.takes:
+            with concerning("init"):
+                parse_depth(parameter)
 
     @property
     def kind(self) -> Kind:

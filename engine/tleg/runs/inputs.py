@@ -83,7 +83,7 @@ class DataListing:
 class ModelListing:
     """A model that a run names.
 
-    role     'learngene', 'teacher' or 'checkpoint', as the option
+    role     'learngene', 'start', 'teacher' or 'checkpoint', as the option
     name     as it was given
     path     what was hashed, to look at it again; None where that is known to the trainer alone
     weights  a hash of the weights

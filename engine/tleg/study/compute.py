@@ -161,8 +161,9 @@ def learngene_macs(
     from tleg.models.flops import measure
     from tleg.models.image_size import cost_at
     from tleg.training.init import learn_arguments
+    from tleg.training.start import open_start
 
-    architecture = describe(recipe.architecture, learn_arguments(recipe, data), len(data.classes))
+    architecture = describe(recipe.architecture, learn_arguments(recipe, data, open_start(recipe)), len(data.classes))
     costs = [cost_at(architecture, size) for size in sizes] or [measure(architecture)]
     auxiliary = recipe.depths.auxiliary if recipe.scales_all else None
     return tuple(partial(_macs_at, architecture, cost, auxiliary) for cost in costs)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tleg.errors import InputError
+from tleg.recipes.initial_weights import INITIAL_WEIGHTS
 from tleg.recipes.io import from_values
 from tleg.recipes.recipes import TrainingRecipe
 from tleg.study.file import Arm, Study
@@ -58,6 +59,9 @@ class Task:
             values["evaluate-depths"] = ",".join(map(str, study.depths))
         elif self.arm.start is not None:
             values["depth"] = self.depth
+        elif (init := values.get("init")) in INITIAL_WEIGHTS and INITIAL_WEIGHTS[init].takes:
+            # A trained model that becomes as deep as is asked for.
+            values["init"] = f"{init}:{self.depth}"
         else:
             values["model-arg"] = {**values.get("model-arg", {}), "depth": self.depth}
         try:

@@ -4,7 +4,7 @@ The layers are the longest run of blocks of one shape, wherever timm's model has
 those of the longest stage of a model with several.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from tleg.data.sampler import READABLE, EvaluationImages
 from tleg.data.transforms import Normaliser, evaluation_transform
-from tleg.errors import ArchitectureError, DataError, InputError, concerning, first_line, last_words
+from tleg.errors import ArchitectureError, DataError, InputError, concerning, last_words
 from tleg.export.origin import training_record
 from tleg.learngene.header import Preprocessing
-from tleg.models.architecture import known_name
-from tleg.models.creation import create_model
 from tleg.models.descendant import expand
 from tleg.models.learngene import load
 from tleg.models.linearity import (
@@ -27,12 +25,12 @@ from tleg.models.linearity import (
     Linearity,
     Matrix,
     Orders,
-    analyse,
+    analyse_grams,
     cosines,
     gram_of_layers,
     linear_cka,
 )
-from tleg.models.timm_folder import input_size_of, preprocessing_of
+from tleg.models.pretrained import open_timm
 from tleg.models.weights import Which
 from tleg.recipes.analysis import Analysis
 from tleg.recipes.images import EvaluatedImages
@@ -114,16 +112,9 @@ def analyze_model(text: str, options: Analysis) -> LayerAnalysis:
         opened = _open(text, options)
         blocks, layers, others = find_layers(opened.model, text)
         orders = Orders(len(layers), options.shuffles, options.seed)
-        grams = _grams(layers, text)
-    overall, balanced = np.zeros((2, len(layers), len(layers)))
-    for _, gram in grams.values():
-        overall += gram
-        balanced += gram / (np.trace(gram) or 1.0)
-    variance = float(np.trace(overall))
-    bases = options.chosen_bases
-    found = [analyse(name, values, gram, bases, orders, variance) for name, (values, gram) in grams.items()]
-    values = sum(each.values for each in found)
-    similarity, notes = _similarity(opened, layers, balanced, options)
+        grams = grams_of_layers([dict(layer.named_parameters()) for layer in layers], text)
+    found = analyse_grams(grams, options.chosen_bases, orders)
+    similarity, notes = _similarity(opened, layers, found.gram, options)
     return LayerAnalysis(
         text,
         opened.description,
@@ -131,9 +122,9 @@ def analyze_model(text: str, options: Analysis) -> LayerAnalysis:
         len(layers),
         options.shuffles,
         options.seed,
-        tuple(found),
-        analyse("all values", values, overall, bases, orders, variance),
-        analyse("each alike", values, balanced, bases, orders, float(np.trace(balanced))),
+        found.parameters,
+        found.overall,
+        found.balanced,
         similarity,
         (*opened.notes, *others, *notes),
     )
@@ -163,13 +154,15 @@ def find_layers(model: nn.Module, name: str) -> tuple[str, list[nn.Module], tupl
     return path, blocks, notes if others else ()
 
 
-def _grams(layers: list[nn.Module], name: str) -> dict[str, tuple[int, Matrix]]:
-    """By parameter: how many values a layer has, and the Gram matrix of the layers."""
-    states = [{key: value.detach() for key, value in layer.named_parameters()} for layer in layers]
+def grams_of_layers(layers: Sequence[Mapping[str, Tensor]], name: str) -> dict[str, tuple[int, Matrix]]:
+    """By parameter: how many values a layer has, and the Gram matrix of the layers. `name` is the model's, for errors.
+
+    Raises InputError for values that are not finite.
+    """
     grams = {}
-    for key, first in states[0].items():
+    for key, first in layers[0].items():
         try:
-            grams[key] = first.numel(), gram_of_layers([state[key].float().numpy() for state in states])
+            grams[key] = first.numel(), gram_of_layers([layer[key].detach().float().numpy() for layer in layers])
         except InputError as error:
             raise InputError(f"{name}: the layers' {key}: {error.message}", **error.about) from error
     return grams
@@ -196,7 +189,7 @@ def _open(text: str, options: Analysis) -> _Opened:
 
 def _from_files(reference: Reference, options: Analysis) -> _Opened:
     opened = open_model(reference, options.model_arguments, options.pixels, cast("Which | None", options.weights))
-    trained = training_record(opened.file.parent) if opened.kind == "folder" else None
+    trained = None if opened.folder is None else training_record(opened.folder)
     return _Opened(
         opened.model.eval(),
         opened.architecture,
@@ -208,22 +201,9 @@ def _from_files(reference: Reference, options: Analysis) -> _Opened:
 
 
 def _from_timm(name: str, options: Analysis) -> _Opened:
-    known_name(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        try:
-            model: Any = create_model(name, pretrained=options.pretrained, **options.model_arguments).eval()
-        except Exception as error:  # timm and the hub client report what does not fit in many ways.
-            reason = first_line(error)
-            hint = f"; when offline, give its weights as {name}:FILE" if options.pretrained else ""
-            raise ArchitectureError(
-                f"timm cannot build '{name}': {reason}{hint}", code="not-found" if options.pretrained else None
-            ) from error
-    config = dict(model.pretrained_cfg)
-    size = input_size_of(config, options.model_arguments)
-    notes = () if options.pretrained else (f"{name} has random weights; --pretrained takes timm's (download)",)
+    opened = open_timm(name, options.model_arguments, pretrained=options.pretrained, seed=options.seed)
     kind = "timm's pretrained weights" if options.pretrained else f"random weights, seed {options.seed}"
-    return _Opened(model, f"{name}, {kind}", size, preprocessing_of(config, size[0]), notes=notes)
+    return _Opened(opened.model, f"{name}, {kind}", opened.input_size, opened.preprocessing, notes=opened.notes)
 
 
 _OPTIONS: Final = {"model_arguments": "model-arg", "image_size": "image-size"}

@@ -336,7 +336,7 @@ def _open_model(opened: PretrainedModel, placement: Placement) -> Subject:
         opened.classes,
         opened.input_size,
         opened.preprocessing,
-        training_record(opened.file.parent) if opened.kind == "folder" else {},
+        {} if opened.folder is None else training_record(opened.folder),
         opened.notes,
     )
 

@@ -25,12 +25,13 @@ from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
 from tleg.models.timm_folder import for_channels, image_argument, input_size_of, preprocessing_of, read_timm_folder
 from tleg.models.weights import Which
-from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, Origin, weights_of_learngene
+from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, Origin, parse_init, weights_of_learngene
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
 from tleg.runs.run import name_of
 from tleg.text import format_image_size
 from tleg.training.models import open_model
 from tleg.training.names import resolve_model
+from tleg.training.start import Start
 
 
 def model_arguments(data: Data, given: Mapping[str, Any], *, sized: bool) -> dict[str, Any]:
@@ -42,12 +43,16 @@ def model_arguments(data: Data, given: Mapping[str, Any], *, sized: bool) -> dic
     return arguments
 
 
-def learn_arguments(recipe: LearnRecipe, data: Data) -> dict[str, Any]:
+def learn_arguments(recipe: LearnRecipe, data: Data, start: Start | None = None) -> dict[str, Any]:
     """Return the timm arguments of an auxiliary model. Where sizes are drawn, the largest is the model's.
+
+    start  that it begins from: what nobody says is as there, such as channels, and the size where the data has none
 
     Raises InputError where --model-arg says another.
     """
     given = dict(recipe.model_arguments)
+    if start is not None:
+        given = start.arguments(recipe.architecture, given)
     if recipe.sizes:
         if family_covering(recipe.architecture).dynamic:
             given.setdefault("dynamic_img_size", True)
@@ -59,7 +64,10 @@ def learn_arguments(recipe: LearnRecipe, data: Data) -> dict[str, Any]:
                 field=("sample-sizes", "model-arg"),
                 code="conflict",
             )
-    return model_arguments(data, given, sized=True)
+    arguments = model_arguments(data, given, sized=True)
+    if start is not None:
+        arguments.setdefault("img_size", image_argument(start.header.image_size))
+    return arguments
 
 
 def preprocessing_for(data: Data, channels: int) -> Preprocessing:
@@ -261,7 +269,7 @@ def init_from_checkpoint(
         head, note = fit_head(opened, data.classes)
         lineage: dict[str, Any] = {"checkpoint": opened.name, "head": head}
         if opened.kind == "weights":
-            lineage = {"checkpoint": opened.file.name, "model": opened.name, "head": head, "classes": opened.num_classes}
+            lineage = {"checkpoint": reference.place.name, "model": opened.name, "head": head, "classes": opened.num_classes}
         else:
             lineage |= earlier_lineage(reference.place)
         check_channels(opened.input_size[0])
@@ -274,13 +282,27 @@ def init_from_checkpoint(
 
 def initial_model_of(recipe: FinetuneRecipe) -> Callable[[Data], InitialModel]:
     """Return what makes the model that a recipe names, with its initial weights. Raises InputError and FileFormatError."""
-    return _MAKERS[initial_weights_of(recipe).origin](recipe)
+    weights = initial_weights_of(recipe)
+    if not weights.changes:
+        return _MAKERS[weights.origin](recipe)
+    assert recipe.init is not None
+    whole = _MAKERS["checkpoint" if recipe.model is None else "model"](recipe)
+    changes, (_, parameter) = weights.load_changes(), parse_init(recipe.init)
+
+    @concerning("init")
+    def make(data: Data) -> InitialModel:
+        changed: InitialModel = changes(whole(data), data, parameter)
+        return replace(changed, lineage={**changed.lineage, "init": recipe.init})
+
+    return make
 
 
 def initial_weights_of(recipe: FinetuneRecipe) -> InitialWeights:
     """Return which initial weights a recipe names."""
     if recipe.learngene is not None:
         return weights_of_learngene(recipe.init)
+    if recipe.init is not None:
+        return parse_init(recipe.init)[0]
     if recipe.model is not None:
         return INITIAL_WEIGHTS["pretrained" if recipe.pretrained else "random"]
     return INITIAL_WEIGHTS["checkpoint"]

@@ -190,29 +190,31 @@ def _compare(known: RunInputs, data: DataListing, models: tuple[ModelListing, ..
 
 def _list_models(recipe: TrainingRecipe) -> Iterator[ModelListing]:
     """The models that a recipe names, as far as they are files. What cannot be opened fails when it is opened."""
-    for role in ("learngene", "checkpoint", "teacher"):
+    for role in ("learngene", "start", "checkpoint", "teacher"):
         name = getattr(recipe, role, None)
         if name is None:
             continue
         try:
-            listing = _list_learngene(name) if role == "learngene" else _list_model(role, name)
+            listing = _list_learngene(role, name) if role == "learngene" else _list_model(role, name)
         except (TlegError, OSError):
             continue
         if listing is not None:
             yield listing
 
 
-def _list_learngene(name: str) -> ModelListing | None:
+def _list_learngene(role: str, name: str) -> ModelListing | None:
     reference = resolve(name)
     # A run that still learns has another learngene every now and then; what starts from it has a checkpoint of its own.
     if reference.kind != "learngene":
         return None
-    return hash_learngene(name, reference.place, read_header(reference.place))
+    return hash_learngene(role, name, reference.place, read_header(reference.place))
 
 
 def _list_model(role: str, name: str) -> ModelListing | None:
-    """A folder, a file of weights, or a run; a model that timm downloads has a name alone."""
+    """A folder, a file of weights, a learngene to start from, or a run; a model that timm downloads has a name alone."""
     reference = resolve(name, download=True)
+    if reference.kind == "learngene" and role == "start":
+        return _list_learngene(role, name)
     if reference.kind == "weights":
         return hash_weights(role, name, reference.place)
     if reference.kind == "folder":

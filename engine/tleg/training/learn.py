@@ -16,15 +16,17 @@ from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.flops import measure
 from tleg.models.image_size import cost_at
 from tleg.models.learngene import Learngene
+from tleg.models.starting import StartTensors
 from tleg.serialize import encode
 from tleg.training.accuracy import Score, require_finite
 from tleg.training.checkpoint import ABOUT_LEARNGENE, Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluate import evaluate_subject, learngene_subject
-from tleg.training.init import check_channels, learn_arguments, preprocessing_for
+from tleg.training.init import as_read, check_channels, learn_arguments, preprocessing_for
 from tleg.training.job import LearnJob
 from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
+from tleg.training.start import begin, open_start
 from tleg.training.students import AuxiliaryStudent
 from tleg.training.teacher import Teacher
 from tleg.training.trainer import Plan, train
@@ -37,11 +39,13 @@ class Prepared:
 
     header     of the learngene that will be learned, without its accuracy
     transform  of training images
+    start      what the auxiliary model begins with; None where it begins anew
     """
 
     header: LearngeneHeader
     transform: PixelTransform
     teacher: Teacher | None
+    start: StartTensors | None = None
 
 
 @concerning("architecture")
@@ -51,9 +55,17 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     Raises ArchitectureError, TeacherError, DataError, InputError.
     """
     recipe, data = job.recipe, job.data
-    architecture = describe(recipe.architecture, learn_arguments(recipe, data), len(data.classes))
+    start = open_start(recipe)
+    architecture = describe(recipe.architecture, learn_arguments(recipe, data, start), len(data.classes))
     check_channels(architecture.input_size[0])
     preprocessing = preprocessing_for(data, architecture.input_size[0])
+    begun = None
+    if start is not None:
+        begun = start.fitted(architecture, recipe, data.classes)
+        # A stem knows the pixel values that it was trained on.
+        preprocessing = as_read(start.header.preprocessing, data)
+        for note in (*start.notes, *begun.notes):
+            observer.warn("start", note)
     transform = training_transform(architecture.input_size, preprocessing, recipe.recipe.augmentation)
     job.check_enough()
     teacher = job.open_teacher(placement, observer, input_size=architecture.input_size, preprocessing=preprocessing)
@@ -71,6 +83,8 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         learned["term_scale"] = recipe.term_scale
     if recipe.initial_matrices != "timm":
         learned["initial_matrices"] = recipe.initial_matrices
+    if start is not None and begun is not None:
+        learned["start"] = {**start.lineage, "layers": recipe.start_layers, "head": begun.head}
     if recipe.scales_all and not architecture.stages:
         raise ArchitectureError(
             f"'{architecture.name}' has one stage; leave --profiles out", field="profiles", code="unsupported"
@@ -90,7 +104,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         classes=data.classes,
         learned=learned,
     )
-    return Prepared(header, transform, teacher)
+    return Prepared(header, transform, teacher, begun)
 
 
 def learn(
@@ -110,6 +124,9 @@ def learn(
     header, teacher = prepared.header, prepared.teacher
     seed_everything(recipe.seed, "initial weights")
     auxiliary = AuxiliaryModel(header.architecture, header.basis, job.recipe.term_scale, job.recipe.initial_matrices)
+    if prepared.start is not None:
+        # Where there is a checkpoint, it comes over this.
+        begin(auxiliary, prepared.start)
     profile_of = header.scaled if job.recipe.scales_all else None
     student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed, job.steps, job.recipe.sizes, profile_of)
     if recipe.gradient_checkpointing:

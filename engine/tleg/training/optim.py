@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from tleg.errors import FileFormatError, InputError
@@ -278,8 +279,20 @@ class TrainingState:
 
 def _make_ema(model: nn.Module, recipe: Recipe) -> Any | None:
     """timm's moving average; its warm-up makes it useful within hundreds of steps."""
-    if not recipe.ema:
-        return None
-    from timm.utils import ModelEmaV3
+    return _Average(model, decay=recipe.ema, use_warmup=True) if recipe.ema else None
 
-    return ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
+
+class _Average(ModelEmaV3):
+    """timm's, in which weights that several layers share move once a step, and not once for every layer."""
+
+    def apply_update_(self, model: nn.Module, decay: float) -> None:
+        seen: set[int] = set()
+        averages, values = [], []
+        for average, value in zip(self.module.state_dict().values(), model.state_dict().values(), strict=True):
+            if not average.is_floating_point():
+                average.copy_(value)
+            elif average.data_ptr() not in seen:
+                averages.append(average)
+                values.append(value)
+                seen.add(average.data_ptr())
+        self._foreach_lerp_(averages, values, weight=1.0 - decay)

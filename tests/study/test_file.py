@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.study.documents import document
 from tleg.errors import FileFormatError, InputError
+from tleg.recipes.recipes import LearnRecipe
 from tleg.study.file import make_study, read_study
 from tleg.study.grid import list_tasks
 from tleg.study.plan import check_grid
@@ -44,6 +45,16 @@ def test_options_of_the_arm_go_before_those_of_its_kind_and_of_all() -> None:
     assert (recipe.learning_rate, recipe.weight_decay, recipe.batch_size) == (1e-2, 0.1, 20)
     assert recipe.augmentation.flip == 0.25
     assert (recipe.epochs, recipe.seed) == (2, 0)
+
+
+def test_what_a_learning_begins_with_is_an_option_and_no_arm() -> None:
+    arms = {"gene": {"kind": "learn", "start": "fit.safetensors", "start-layers": "initial"}}
+    study = make_study(document(arms=arms))
+    (task,) = [task for task in list_tasks(study) if task.name == "gene/digits/seed-0"]
+    recipe = task.recipe(study, {})
+    assert isinstance(recipe, LearnRecipe)
+    assert (recipe.start, recipe.start_layers) == ("fit.safetensors", "initial")
+    assert dict(task.needs) == {}
 
 
 def test_a_training_names_the_results_that_it_needs() -> None:
@@ -83,7 +94,7 @@ def arms(**gene: Any) -> dict[str, Any]:
         (document(arms={"f": {"kind": "finetune", "learngene": "x"}}), 'write start = "ARM"'),
         (arms(tune={"lr": 1e-3}), "give a list of values"),
         (arms(tune={"rate": [1]}), "unknown key 'rate'"),
-        (arms(start="gene"), "starts from a 'learn' arm"),
+        (document(arms={"g": {"kind": "learn"}, "t": {"kind": "train", "start": "g"}}), "starts from a 'learn' arm"),
         (document(arms={"f": {"kind": "finetune", "start": "gone"}}), "the arm 'gone', which is not there"),
         (arms(teacher="arm:gene"), "is made from itself"),
         (document(arms={"g": {"kind": "learn", "teacher": "arm:t"}, "t": {"kind": "train"}}), "needs teacher-depth"),

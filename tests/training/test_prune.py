@@ -19,6 +19,7 @@ from tleg.models.timm_folder import load_timm_folder
 from tleg.recipes.io import command_words, from_values, to_values
 from tleg.recipes.recipes import FinetuneRecipe
 from tleg.recipes.training import Recipe
+from tleg.study.compute import count_start
 from tleg.study.file import make_study
 from tleg.study.grid import list_tasks
 from tleg.training.device import Placement
@@ -118,6 +119,18 @@ def test_a_recipe_keeps_it(values: dict[str, Any]) -> None:
     assert from_values("finetune", to_values(recipe)) == recipe
     words = command_words(recipe)
     assert words[words.index("--init") + 1] == "prune:3"
+
+
+def test_what_a_pruned_model_computes_is_known_without_images(few: Data, values: dict[str, Any]) -> None:
+    none: Any = ()
+    whole, pruned = (
+        count_start(recipe_of(values, **more), replace(few, train=none, validation=none))
+        for more in ({}, {"init": "prune:3"})
+    )
+    block = (whole.parameters - pruned.parameters) / 2
+    # 12 width^2 in the matrices of a block of width 32, and its vectors.
+    assert block == 12 * 32**2 + 13 * 32
+    assert pruned.macs < whole.macs
 
 
 def test_a_study_prunes_to_each_of_its_depths(values: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ preview can ask for coefficients without them.
 import operator
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, SupportsIndex, TypeVar
+from typing import Any, Final, Literal, SupportsIndex, TypeVar, cast
 
 from tleg.errors import BasisError, DepthError, InputError
 from tleg.learngene.basis_functions import (
@@ -144,6 +144,16 @@ def parse_basis(text: str, expanded: tuple[Part, ...] = PARTS) -> Basis:
         examples = [functions_called(each).example for each in known_names()]
         raise BasisError(f"cannot read the basis '{text}': write {', '.join(examples[:-1])} or {examples[-1]}") from error
     return Basis(name, degree, boundaries, expanded)
+
+
+def parse_parts(text: str) -> tuple[Part, ...]:
+    """Read parts of a block as people write them: 'attention,mlp'. Raises InputError."""
+    parts = tuple(part.strip() for part in text.split(","))
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise InputError(
+            f"expanded parts are some of {', '.join(PARTS)}, not '{unknown[0]}'", field="expand", code="unknown-name"
+        )
+    return cast(tuple[Part, ...], parts)
 
 
 def parse_depths(text: str) -> tuple[int, ...]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tleg.errors import concerning
-from tleg.learngene.basis import Basis
+from tleg.learngene.basis import Basis, parse_basis, parse_parts
 from tleg.recipes.analysis import Analysis
 from tleg.recipes.fields import check_fields, option, same_option
-from tleg.recipes.recipes import LearnRecipe, read_basis
+from tleg.recipes.recipes import LearnRecipe
 from tleg.recipes.training import THREADS_HELP, Compute
 from tleg.text import read_image_size
 from tleg.threads import parse_threads
@@ -63,7 +63,7 @@ class Fitting:
     def chosen_basis(self) -> Basis:
         """The basis with the parts that it expands. Raises InputError."""
         with concerning("basis"):
-            return read_basis(self.basis, self.expand)
+            return parse_basis(self.basis, parse_parts(self.expand))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 from tleg.errors import InputError, concerning
-from tleg.learngene.basis import PARTS, Basis, Part, parse_basis, parse_depths
+from tleg.learngene.basis import Basis, parse_basis, parse_depths, parse_parts
 from tleg.learngene.basis_functions import grammar
 from tleg.learngene.profile import Depth, parse_depth
 from tleg.recipes import Kind as Kind
@@ -29,16 +29,6 @@ SAMPLED: Final = "3-12"
 DEPTH_WARMUP: Final = 0.5
 WEIGHTS: Final = ("model", "ema")
 WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as well. Default: the average, as timm takes."
-
-
-def read_basis(basis: str, expand: str) -> Basis:
-    """Return a basis as people write it, with the parts that it expands: 'linear' and 'attention,mlp'. Raises InputError."""
-    parts = tuple(part.strip() for part in expand.split(","))
-    if unknown := [part for part in parts if part not in PARTS]:
-        raise InputError(
-            f"expanded parts are some of {', '.join(PARTS)}, not '{unknown[0]}'", field="expand", code="unknown-name"
-        )
-    return parse_basis(basis, cast(tuple[Part, ...], parts))
 
 
 # What both kinds of training take, and evaluation as well: each is one definition.
@@ -172,7 +162,7 @@ class LearnRecipe:
     @property
     def chosen_basis(self) -> Basis:
         """The basis with the parts that it expands."""
-        return read_basis(self.basis, self.expand)
+        return parse_basis(self.basis, parse_parts(self.expand))
 
     @property
     def depths(self) -> Depths:

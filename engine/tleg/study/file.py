@@ -168,7 +168,9 @@ def _arm(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], of_kinds:
     if left := {*_table(own, "tune")} - {*tune}:
         raise _wrong("arms", f"{where} tunes {min(left)}: give a list of values")
     _known(tune, options, f"{where} tune")
-    given = {key: value for key, value in own.items() if key not in _ARM_KEYS}
+    # What a learning begins with is an option of it, and no arm.
+    arm_keys = set(_ARM_KEYS) - ({"start"} & options)
+    given = {key: value for key, value in own.items() if key not in arm_keys}
     values = {key: value for key, value in shared.items() if key in options}
     for more in (of_kinds.get(kind, {}), given):
         values |= more
@@ -180,7 +182,7 @@ def _arm(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], of_kinds:
         about=about if isinstance(about, str) else "",
         values=values,
         own=given,
-        start=own.get("start"),
+        start=own.get("start") if "start" in arm_keys else None,
         teacher=teacher.removeprefix(ARM) if teacher.startswith(ARM) else None,
         teacher_depth=own.get("teacher-depth"),
         tune=tune,

@@ -68,7 +68,8 @@ def _batches(start: InitialModel, data: Data) -> Iterator[Tensor]:
     normalise = Normaliser(start.preprocessing)
     looked = (images[index * len(images) // count] for index in range(count))
     readable = [pixels for pixels, _, broken in looked if broken == READABLE]
-    if not readable:
+    # A study that counts what a training will compute has no images, and any blocks compute as much.
+    if count and not readable:
         raise DataError(f"none of the {count} training images of {data.name} that were looked at can be read")
     for first in range(0, len(readable), _BATCH):
         yield normalise(torch.stack(readable[first : first + _BATCH]))

@@ -5,9 +5,10 @@ and those of the head where there is one, on an image of noise.
 """
 
 import copy
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,12 +23,14 @@ from tleg.files import check_folder, new_folder
 from tleg.learngene.container import open_binary
 from tleg.learngene.families import family_covering
 from tleg.learngene.header import Architecture
-from tleg.models.architecture import describe
+from tleg.models.architecture import describe, timm_family_of
 from tleg.models.creation import create_model
 from tleg.models.timm_folder import image_argument, preprocessing_of, timm_config, write_timm_folder
 
 # The largest difference that rounding makes, as a part of the largest value.
 TOLERANCE: Final = 1e-3
+# Of LayerNorms, which timm's names can say beside their usual 1e-6. What is smaller makes no difference.
+_OTHER_EPS: Final = 1e-5
 _SIZES: Final[Mapping[int, str]] = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
 
 
@@ -82,7 +85,8 @@ def import_onnx(
     theirs, heads = _run(graph, found, size, str(path))
     described = _architecture(architecture, found, heads, size)
     arguments = {**described.arguments, "depth": found.depth}
-    model: Any = create_model(described.name, num_classes=found.classes, **arguments).eval()
+    options = timm_family_of(described).options(described)
+    model: Any = create_model(described.name, num_classes=found.classes, **arguments, **options).eval()
     _fill(model, found, described.name, str(path))
     compared, difference, largest = _compare(model, theirs)
     if not difference <= TOLERANCE * largest:
@@ -187,7 +191,12 @@ def _architecture(name: str | None, found: VitInOnnx, heads: int, size: tuple[in
         "no_embed_class": (False, implied.class_token and implied.position == "patches", False),
     }
     differing = {argument: value for argument, (own, meant, value) in wanted.items() if own != meant}
-    return describe(chosen, {**prefix, **differing}, max(1, found.classes)) if differing else described
+    if differing:
+        described = describe(chosen, {**prefix, **differing}, max(1, found.classes))
+    structure = described.structure
+    if structure is None or not math.isclose(found.eps, _OTHER_EPS, rel_tol=1e-3) or structure.eps == _OTHER_EPS:
+        return described
+    return replace(described, eps=_OTHER_EPS, structure=replace(structure, eps=_OTHER_EPS))
 
 
 def _name_of(found: VitInOnnx) -> str:

@@ -9,43 +9,15 @@ Whoever reads weights so compares outputs afterwards (`tleg.export.onnx.imported
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tleg.errors import FileFormatError
-
-Values = NDArray[Any]
-# What hands on a tensor's values, each or in another order.
-_PASSING: Final = frozenset(
-    {"Reshape", "Transpose", "Cast", "Identity", "Dropout", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split"}
-)
-_ELEMENTWISE: Final = frozenset({"Mul", "Div", "Add", "Where"})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """Something with parameters.
-
-    kind    'conv', 'linear', 'norm' or 'scale'
-    given   the tensor that it takes, `made` the one that it gives
-    weight  of a linear map (outputs, inputs), as torch has it
-    bias    None where there is none
-    node    of a convolution, for its attributes; else None
-    """
-
-    kind: str
-    given: str
-    made: str
-    weight: Values
-    bias: Values | None = None
-    node: Any = None
-    eps: float | None = None
+from tleg.export.onnx.parts import PASSING, Graph, Part, Values, attribute
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +76,7 @@ def load_graph(path: Path) -> Any:
 def read_vit(model: Any, name: str) -> VitInOnnx:
     """Return the plain ViT in a loaded ONNX file. Raises FileFormatError, which says what was expected where."""
     try:
-        return _Reader(_Graph(model.graph)).read()
+        return _Reader(Graph(model.graph)).read()
     except _UnexpectedError as error:
         raise FileFormatError(f"{name} holds no plain ViT that tleg can read: {error}") from error
 
@@ -113,140 +85,10 @@ class _UnexpectedError(Exception):
     """The graph is no ViT of the kind that is read."""
 
 
-class _Graph:
-    """A graph with its constants as arrays, and who makes and takes each tensor."""
-
-    def __init__(self, graph: Any) -> None:
-        from onnx import numpy_helper
-
-        self.nodes = list(graph.node)
-        self.constants: dict[str, Values] = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-        self.makers: dict[str, Any] = {}
-        self.takers: dict[str, list[Any]] = defaultdict(list)
-        self.outputs = [each.name for each in graph.output]
-        for node in self.nodes:
-            if node.op_type == "Constant":
-                value = next((each.t for each in node.attribute if each.name == "value"), None)
-                if value is not None:
-                    self.constants[node.output[0]] = numpy_helper.to_array(value)
-            elif node.op_type == "Identity" and node.input[0] in self.constants:
-                self.constants[node.output[0]] = self.constants[node.input[0]]
-            elif node.op_type == "Transpose" and node.input[0] in self.constants:
-                order = next((list(each.ints) for each in node.attribute if each.name == "perm"), None)
-                self.constants[node.output[0]] = np.transpose(self.constants[node.input[0]], order)
-            for each in node.output:
-                self.makers[each] = node
-            for each in node.input:
-                self.takers[each].append(node)
-
-    def parts(self) -> Iterator[Part]:
-        """What has parameters, in the graph's order."""
-        for node in self.nodes:
-            part = self._part(node)
-            if part is not None:
-                yield part
-
-    def _part(self, node: Any) -> Part | None:
-        known = [self.constants.get(each) for each in node.input]
-        match node.op_type:
-            case "Conv":
-                return None if known[1] is None else self._conv(node, known)
-            case "MatMul" if known[1] is not None and known[1].ndim == 2:
-                return self._linear(node.input[0], node.output[0], known[1].T)
-            case "Gemm" if known[1] is not None:
-                transposed = _attribute(node, "transB", 0)
-                weight = known[1] if transposed else known[1].T
-                bias = known[2] if len(known) > 2 else None
-                return Part("linear", node.input[0], node.output[0], weight, bias)
-            case "LayerNormalization":
-                if known[1] is None:
-                    return None
-                bias = known[2] if len(known) > 2 else None
-                return Part("norm", node.input[0], node.output[0], known[1], bias, eps=_attribute(node, "epsilon", 1e-5))
-            case "Mul":
-                return self._vector(node, known)
-        return None
-
-    def _conv(self, node: Any, known: Sequence[Values | None]) -> Part | None:
-        assert known[1] is not None
-        return Part("conv", node.input[0], node.output[0], known[1], known[2] if len(known) > 2 else None, node)
-
-    def _linear(self, given: str, made: str, weight: Values) -> Part:
-        """A product with a matrix, and the sum with a vector where that follows."""
-        takers = self.takers[made]
-        if len(takers) == 1 and takers[0].op_type == "Add":
-            other = next(each for each in takers[0].input if each != made)
-            bias = self.constants.get(other)
-            if bias is not None and bias.size == len(weight):
-                return Part("linear", given, takers[0].output[0], weight, bias.reshape(-1))
-        return Part("linear", given, made, weight)
-
-    def _vector(self, node: Any, known: Sequence[Values | None]) -> Part | None:
-        """A product with a vector: the last of a norm that is spelled out, or a scale."""
-        index = next((place for place, each in enumerate(known) if each is not None and each.size > 1), None)
-        if index is None or known[1 - index] is not None:
-            return None
-        weight = known[index]
-        assert weight is not None
-        if weight.size != weight.shape[-1]:
-            return None
-        given, made = node.input[1 - index], node.output[0]
-        maker = self.makers.get(given)
-        root = None if maker is None or maker.op_type != "Div" else self.makers.get(maker.input[1])
-        if maker is None or root is None or root.op_type != "Sqrt":
-            return Part("scale", given, made, weight.reshape(-1))
-        added = map(self.constants.get, self.makers[root.input[0]].input)
-        eps = next((float(each) for each in added if each is not None), 0.0)
-        taker = next((each for each in self.takers[made] if each.op_type == "Add"), None)
-        bias = None if taker is None else next((self.constants.get(each) for each in taker.input if each != made), None)
-        centred = self.makers[maker.input[0]]
-        if taker is None or bias is None:
-            return Part("norm", centred.input[0], made, weight.reshape(-1), eps=eps)
-        return Part("norm", centred.input[0], taker.output[0], weight.reshape(-1), bias.reshape(-1), eps=eps)
-
-    def sources(self, tensor: str, wanted: Mapping[str, int]) -> set[int]:
-        """Which of some tensors (name -> number) a tensor's values come from, through what hands them on or scales them."""
-        found, left, seen = set[int](), [tensor], set[str]()
-        while left:
-            each = left.pop()
-            if each in wanted:
-                found.add(wanted[each])
-                continue
-            maker = self.makers.get(each)
-            if each in seen or maker is None:
-                continue
-            seen.add(each)
-            if maker.op_type in _PASSING:
-                left.append(maker.input[0])
-            elif maker.op_type in _ELEMENTWISE:
-                left += maker.input
-        return found
-
-    def averages(self, tensor: str, features: str) -> bool:
-        """Whether a tensor is made of another by a mean over tokens, and not by taking one of them."""
-        while tensor != features:
-            maker = self.makers.get(tensor)
-            if maker is None or maker.op_type in ("ReduceMean", "GlobalAveragePool"):
-                return maker is not None
-            if maker.op_type == "MatMul" and maker.input[0] in self.constants:
-                return True  # With a row of equal weights.
-            if maker.op_type not in _PASSING:
-                return False
-            tensor = maker.input[0]
-        return False
-
-
-def _attribute(node: Any, name: str, default: Any) -> Any:
-    for each in node.attribute:
-        if each.name == name:
-            return each.f if each.type == 1 else each.i if each.type == 2 else list(each.ints)
-    return default
-
-
 class _Reader:
     """Takes the parts of a graph in their order."""
 
-    def __init__(self, graph: _Graph) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.parts = list(graph.parts())
         self.place = 0
@@ -296,7 +138,7 @@ class _Reader:
         """The first convolution whose kernel is as large as its step."""
         for index, part in enumerate(self.parts):
             if part.kind == "conv" and part.weight.ndim == 4:
-                if list(part.weight.shape[2:]) != list(_attribute(part.node, "strides", [1, 1])):
+                if list(part.weight.shape[2:]) != list(attribute(part.node, "strides", [1, 1])):
                     break
                 self.place = index + 1
                 self._put("patch_embed.proj", part)
@@ -316,13 +158,12 @@ class _Reader:
         ]
         order = {name: place for place, node in enumerate(self.graph.nodes) for name in node.input if name in used}
         found = [self.graph.constants[name].reshape(1, -1, width) for name in sorted(used, key=lambda name: order[name])]
-        single, many = ([each for each in found if (each.shape[1] == 1) == alone] for alone in (True, False))
-        if len(many) != 1 or len(single) > 2:
-            raise _UnexpectedError(f"it has {len(many)} position embeddings of patches and {len(single)} of single tokens")
+        apart, many = ([each for each in found if (each.shape[1] == 1) == alone] for alone in (True, False))
+        if len(many) != 1 or len(apart) > 2:
+            raise _UnexpectedError(f"it has {len(many)} position embeddings of patches and {len(apart)} of single tokens")
         (positions,) = many
-        # A class token whose own position is kept apart: a model that was made for images of any size.
-        apart = sorted(single, key=lambda each: self._is_position(each, found))
         if len(apart) == 2:
+            # The class token's position is kept apart, as in models for images of any size, and is added to the token.
             self.tensors["cls_token"] = apart[0]
             self.tensors["pos_embed"] = np.concatenate([apart[1], positions], axis=1)
             return 1, positions.shape[1]
@@ -335,10 +176,6 @@ class _Reader:
         if apart:
             self.tensors["cls_token"] = apart[0]
         return len(apart), count - len(apart)
-
-    def _is_position(self, values: Values, found: Sequence[Values]) -> int:
-        """The class token comes before its position in the graph, because positions are added to it."""
-        return next(place for place, each in enumerate(found) if each is values)
 
     def _block(self, number: int, width: int) -> tuple[float, str, bool]:
         name = f"blocks.{number}."
@@ -388,7 +225,7 @@ class _Reader:
     def _after(self, tensor: str) -> list[Any]:
         """Who takes a tensor, or what hands it on unchanged."""
         takers = self.graph.takers[tensor]
-        return [*takers, *(more for each in takers if each.op_type in _PASSING for more in self._after(each.output[0]))]
+        return [*takers, *(more for each in takers if each.op_type in PASSING for more in self._after(each.output[0]))]
 
     def _head(self, width: int) -> Part | None:
         """The linear map after the final norm whose result is an output of the graph."""

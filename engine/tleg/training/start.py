@@ -48,7 +48,7 @@ class Start:
             known.pop("global_pool", None)
         return {**known, **merged}
 
-    def fitted(self, architecture: Architecture, recipe: LearnRecipe, classes: tuple[str, ...]) -> StartTensors:
+    def tensors_for(self, architecture: Architecture, recipe: LearnRecipe, classes: tuple[str, ...]) -> StartTensors:
         """What an auxiliary model begins with. Raises InputError where the start does not fit it."""
         return start_tensors(self.learngene, architecture, recipe.chosen_basis, classes, layers=self.layers)
 

@@ -139,7 +139,10 @@ def test_what_nobody_says_is_as_in_the_start(few: Data, gene: Path) -> None:
     assert learn_arguments(recipe, replace(few, image_size=(12, 12)), start)["img_size"] == 12
     assert learn_arguments(replace(recipe, model_arguments={"class_token": True}), few, start)["class_token"] is True
     other = replace(recipe, architecture="deit_tiny_patch16_224", model_arguments={})
-    assert "embed_dim" not in learn_arguments(other, few, start)
+    # Of another model the name says the sizes, those of the images too.
+    named = learn_arguments(other, replace(few, image_size=None), start)
+    assert {"embed_dim", "img_size"}.isdisjoint(named)
+    assert named["in_chans"] == 1
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,6 @@ def _state_of(opened: PretrainedModel, architecture: Architecture) -> tuple[dict
     if not opened.num_classes:
         weight = expected[f"{family.classifier}.weight"]
         state |= new_head(tuple(weight.shape[1:]), BACKBONE_CLASSES, classifier=family.classifier)
-        notes.append(f"{opened.name} has no classifier: its learngene gets a new one, of one class")
     wanted = {name: tuple(value.shape) for name, value in expected.items() if value.is_floating_point()}
     wrong = [name for name, shape in wanted.items() if name not in state or state[name].shape != shape]
     if wrong:

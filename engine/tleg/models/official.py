@@ -25,6 +25,7 @@ from tleg.learngene.structure import PLAIN_VIT
 from tleg.models.architecture import describe
 from tleg.models.flops import measure
 from tleg.models.learngene import Learngene
+from tleg.models.plain_vit import arguments_between
 from tleg.models.weights import read_checkpoint
 
 # The blocks of the official code use torch's default, whatever its configuration says.
@@ -194,17 +195,17 @@ def _architecture(name: str | None, sizes: _Sizes, heads: int | None, recorded: 
         raise InputError(
             f"a width of {sizes.width} does not divide into {heads} heads: check --heads", field="heads", code="out-of-range"
         )
-    wanted: dict[str, tuple[Any, Any, Any]] = {
-        # argument: what the tensors say, what the name means, the argument's value
-        "img_size": (sizes.image_size, implied.image_size, _square(sizes.image_size)),
-        "patch_size": (sizes.patch_size, implied.patch_size, _square(sizes.patch_size)),
-        "in_chans": (sizes.channels, implied.channels, sizes.channels),
-        "embed_dim": (sizes.width, implied.width, sizes.width),
-        "num_heads": (heads, implied.heads, heads),
-        "mlp_ratio": (sizes.hidden * implied.width, implied.hidden * sizes.width, sizes.hidden / sizes.width),
-        "qkv_bias": (sizes.qkv_bias, implied.qkv_bias, sizes.qkv_bias),
-    }
-    arguments = {argument: value for argument, (found, meant, value) in wanted.items() if found != meant}
+    wanted = replace(
+        implied,
+        image_size=sizes.image_size,
+        patch_size=sizes.patch_size,
+        channels=sizes.channels,
+        width=sizes.width,
+        heads=heads,
+        hidden=sizes.hidden,
+        qkv_bias=sizes.qkv_bias,
+    )
+    arguments = arguments_between(implied, wanted)
     chosen = describe(described.name, arguments, sizes.classes) if arguments else described
     structure = chosen.structure
     if structure is None:
@@ -221,10 +222,6 @@ def _recorded_heads(width: int, recorded: Mapping[str, Any]) -> int | None:
     match = _MODEL_NAME.fullmatch(str(recorded.get("model", "")))
     named_width, heads = SIZES[match["size"].lower()] if match else (0, 0)
     return heads if named_width == width else None
-
-
-def _square(size: tuple[int, int]) -> int | tuple[int, int]:
-    return size[0] if size[0] == size[1] else size
 
 
 def _check_names(state: Mapping[str, Tensor], architecture: Architecture) -> None:

@@ -16,6 +16,7 @@ from tleg.errors import ArchitectureError, did_you_mean
 from tleg.learngene.header import Architecture, Layout, Structure
 from tleg.learngene.structure import PlainVit
 from tleg.models.timm_family import RunStage, TimmFamily
+from tleg.models.timm_folder import image_argument
 
 
 class TimmPlainVit(PlainVit, TimmFamily):
@@ -163,3 +164,25 @@ def plain_structure(model: VisionTransformer, layout: Layout = "auxiliary") -> t
         eps=norms[0].eps,
     )
     return structure, ""
+
+
+def arguments_between(implied: Structure, wanted: Structure) -> dict[str, Any]:
+    """Return the arguments of `timm.create_model` with which a name that means one structure makes another.
+
+    Class token and pooling are not among them: `describe` takes those as they are given.
+    """
+    pairs: dict[str, tuple[Any, Any, Any]] = {
+        # argument: what is wanted, what the name means, the argument's value
+        "img_size": (wanted.image_size, implied.image_size, image_argument(wanted.image_size)),
+        "patch_size": (wanted.patch_size, implied.patch_size, image_argument(wanted.patch_size)),
+        "in_chans": (wanted.channels, implied.channels, wanted.channels),
+        "embed_dim": (wanted.width, implied.width, wanted.width),
+        "num_heads": (wanted.heads, implied.heads, wanted.heads),
+        "mlp_ratio": (wanted.hidden * implied.width, implied.hidden * wanted.width, wanted.hidden / wanted.width),
+        "qkv_bias": (wanted.qkv_bias, implied.qkv_bias, wanted.qkv_bias),
+        "init_values": (wanted.layer_scale, implied.layer_scale, 1e-5 if wanted.layer_scale else None),
+        "pre_norm": (wanted.pre_norm, implied.pre_norm, wanted.pre_norm),
+        "reg_tokens": (wanted.registers, implied.registers, wanted.registers),
+        "no_embed_class": (wanted.position, implied.position, wanted.position == "patches"),
+    }
+    return {argument: value for argument, (mine, theirs, value) in pairs.items() if mine != theirs}

@@ -158,6 +158,9 @@ def _report(text: str, opened: PretrainedModel, fitted: FittedModel, options: Fi
     header = fitted.learngene.header
     family = timm_family_of(header.architecture)
     stages = tuple(_stage(text, each, family, options) for each in fitted.stages)
+    notes = fitted.notes
+    if not opened.num_classes:
+        notes = (*notes, f"{opened.name} has no classifier: its learngene gets a new one, of one class")
     return FitReport(
         text,
         header.architecture.name,
@@ -166,7 +169,7 @@ def _report(text: str, opened: PretrainedModel, fitted: FittedModel, options: Fi
         options.shuffles,
         options.seed,
         stages,
-        fitted.notes,
+        notes,
     )
 
 

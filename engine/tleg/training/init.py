@@ -65,7 +65,7 @@ def learn_arguments(recipe: LearnRecipe, data: Data, start: Start | None = None)
                 code="conflict",
             )
     arguments = model_arguments(data, given, sized=True)
-    if start is not None:
+    if start is not None and start.is_of(recipe.architecture):
         arguments.setdefault("img_size", image_argument(start.header.image_size))
     return arguments
 

@@ -61,7 +61,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     preprocessing = preprocessing_for(data, architecture.input_size[0])
     begun = None
     if start is not None:
-        begun = start.fitted(architecture, recipe, data.classes)
+        begun = start.tensors_for(architecture, recipe, data.classes)
         # A stem knows the pixel values that it was trained on.
         preprocessing = as_read(start.header.preprocessing, data)
         for note in (*start.notes, *begun.notes):

@@ -34,6 +34,10 @@ class Start:
         """Of the learngene."""
         return self.learngene.header
 
+    def is_of(self, name: str) -> bool:
+        """Whether it is of the same model of timm, whose sizes may be others."""
+        return self.header.architecture.name == name.partition(".")[0]
+
     def arguments(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         """The arguments of an auxiliary model: what is given, and beside that the start's, where it is of the same name.
 
@@ -41,14 +45,14 @@ class Start:
         """
         own = self.header.architecture
         merged = {"in_chans": own.input_size[0], **given}
-        if own.name != name.partition(".")[0]:
+        if not self.is_of(name):
             return merged
         known = {key: value for key, value in own.arguments.items() if key != "img_size"}
         if given.get("class_token", known.get("class_token")) != known.get("class_token"):
             known.pop("global_pool", None)
         return {**known, **merged}
 
-    def fitted(self, architecture: Architecture, recipe: LearnRecipe, classes: tuple[str, ...]) -> StartTensors:
+    def tensors_for(self, architecture: Architecture, recipe: LearnRecipe, classes: tuple[str, ...]) -> StartTensors:
         """What an auxiliary model begins with. Raises InputError where the start does not fit it."""
         return start_tensors(self.learngene, architecture, recipe.chosen_basis, classes, layers=self.layers)
 

@@ -25,7 +25,8 @@ from tleg.learngene.families import family_covering
 from tleg.learngene.header import Architecture
 from tleg.models.architecture import describe, timm_family_of
 from tleg.models.creation import create_model
-from tleg.models.timm_folder import image_argument, preprocessing_of, timm_config, write_timm_folder
+from tleg.models.plain_vit import arguments_between
+from tleg.models.timm_folder import preprocessing_of, timm_config, write_timm_folder
 
 # The largest difference that rounding makes, as a part of the largest value.
 TOLERANCE: Final = 1e-3
@@ -176,21 +177,21 @@ def _architecture(name: str | None, found: VitInOnnx, heads: int, size: tuple[in
             field="architecture",
             code="mismatch",
         )
-    wanted: dict[str, tuple[Any, Any, Any]] = {
-        # argument: what the file has, what the name means, the argument's value
-        "img_size": (size, implied.image_size, image_argument(size)),
-        "patch_size": (found.patch_size, implied.patch_size, image_argument(found.patch_size)),
-        "in_chans": (found.channels, implied.channels, found.channels),
-        "embed_dim": (found.width, implied.width, found.width),
-        "num_heads": (heads, implied.heads, heads),
-        "mlp_ratio": (found.hidden * implied.width, implied.hidden * found.width, found.hidden / found.width),
-        "qkv_bias": (found.qkv_bias, implied.qkv_bias, found.qkv_bias),
-        "init_values": (found.layer_scale, implied.layer_scale, 1e-5 if found.layer_scale else None),
-        "pre_norm": (found.pre_norm, implied.pre_norm, found.pre_norm),
-        "reg_tokens": (0, implied.registers, 0),
-        "no_embed_class": (False, implied.class_token and implied.position == "patches", False),
-    }
-    differing = {argument: value for argument, (own, meant, value) in wanted.items() if own != meant}
+    wanted = replace(
+        implied,
+        image_size=size,
+        patch_size=found.patch_size,
+        channels=found.channels,
+        width=found.width,
+        heads=heads,
+        hidden=found.hidden,
+        registers=0,
+        position="all",
+        qkv_bias=found.qkv_bias,
+        layer_scale=found.layer_scale,
+        pre_norm=found.pre_norm,
+    )
+    differing = arguments_between(implied, wanted)
     if differing:
         described = describe(chosen, {**prefix, **differing}, max(1, found.classes))
     structure = described.structure

@@ -96,7 +96,7 @@ def test_exports_of_a_profile(swin: Path, run_cli: RunCli, tmp_path: Path) -> No
 def test_previews_of_profiles(swin: Path, run_cli: RunCli) -> None:
     done = run_cli("preview", swin, "--depths", "2,4,8,1-1-1-1", "--profiles", "all", "--max-macs", "1G", "--json")
     document = json.loads(done.stdout)
-    assert [row["depth"] for row in document["depths"]] == [4, "1-1-2-1", "4-4-8-4", "1-1-1-1"]
+    assert [row["depth"] for row in document["depths"]] == ["1-1-1-1", "1-1-2-1", 4, "4-4-8-4"]
     assert document["deepest"] == "4-4-8-4"
     assert document["choice"]["depth"] == "4-4-8-4"
     picked = run_cli("preview", swin, "--depths", "2,4,8", "--profiles", "all", "--max-macs", "1G", "--pick")

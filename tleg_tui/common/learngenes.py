@@ -129,8 +129,10 @@ def tuned_by_data(entry: Entry, runs: RunList) -> dict[str, dict[Place, Tuned]]:
         if _source(row.recipe_value("learngene"), row.spec.folder) != here:
             continue
         place = _place_of(row, header)
+        if place is None:
+            continue
         places = found.setdefault(_data_of(row), {})
-        if place is not None and (place not in places or row.top1 > places[place].top1):
+        if place not in places or row.top1 > places[place].top1:
             best = row.look.snapshot.best
             places[place] = Tuned(row.top1, None if best is None else best.epoch, row.id)
     names = _names_of(found)

@@ -166,10 +166,6 @@ class WorkbenchModel:
         """Pin a descendant, or take its pin away. Of three the oldest goes."""
         self.pins = tuple(pin for pin in self.pins if pin != place) if place in self.pins else (*self.pins, place)[-2:]
 
-    def row_of(self, place: Place) -> PreviewRow | None:
-        """The row of a place; None where the table has it no more."""
-        return next((row for row in self.rows if place_of(row) == place), None)
-
     def pinned(self) -> list[Descendant]:
         """The pinned descendants that the table has, in its order."""
         return [self.descendant(row) for row in self.rows if place_of(row) in self.pins]

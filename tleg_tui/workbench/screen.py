@@ -131,12 +131,13 @@ class WorkbenchScreen(WorkScreen):
     def on_budget_changed(self, message: "BudgetChanged") -> None:
         """Judge every depth anew, and go to what the budget picks."""
         model = self._model
-        changed = (message.budget, message.rows) != (model.budget, model.asked)
+        limited, asked = message.budget != model.budget, message.rows != model.asked
         model.budget, model.batch, model.asked = message.budget, message.batch, message.rows
         self.host.remember(budget=message.texts)
         self._show_depths()
-        self._look_at_sizes()
-        if changed:
+        if asked:
+            self._look_at_sizes()
+        if limited or asked:
             self.query_one(DepthTable).action_deepest()
 
     @work(exclusive=True, group="sizes")

@@ -164,7 +164,8 @@ class Plan:
         """What a learngene's descendants compute, with inputs of each size; of its own where none is named."""
         arguments = json.dumps(dict(recipe.model_arguments), sort_keys=True)
         depth = recipe.depths.auxiliary if recipe.scales_all else None
-        key = f"{recipe.architecture} {arguments} {recipe.sample_sizes} {depth} {recipe.data} {sizes}"
+        # A start gives sizes that nobody says.
+        key = f"{recipe.architecture} {arguments} {recipe.start} {recipe.sample_sizes} {depth} {recipe.data} {sizes}"
         if key not in self._costs:
             self._costs[key] = learngene_macs(recipe, self._open(recipe), sizes)
         return self._costs[key]

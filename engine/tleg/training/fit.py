@@ -165,7 +165,7 @@ def _report(text: str, opened: PretrainedModel, fitted: FittedModel, options: Fi
         text,
         header.architecture.name,
         options.basis,
-        opened.sha256,
+        header.learned["fitted_to"]["sha256"],
         options.shuffles,
         options.seed,
         stages,

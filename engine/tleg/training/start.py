@@ -72,8 +72,7 @@ def open_start(recipe: LearnRecipe) -> Start | None:
         return Start(learngene, layers, _lineage_of_learngene(reference, learngene))
     opened = open_start_model(reference, pretrained=reference.kind == "timm")
     fitted = fit_opened(opened, recipe.chosen_basis)
-    lineage = {"model": opened.name, "file": None if opened.file is None else opened.file.name, "sha256": opened.sha256}
-    return Start(fitted.learngene, layers, lineage, fitted.notes)
+    return Start(fitted.learngene, layers, fitted.learngene.header.learned["fitted_to"], fitted.notes)
 
 
 def begin(auxiliary: AuxiliaryModel, begun: StartTensors) -> None:

@@ -164,6 +164,7 @@ class Graph:
 
 
 def attribute(node: Any, name: str, default: Any) -> Any:
+    """Return a node's attribute, a number or a list of whole numbers, and the default where it has none of that name."""
     for each in node.attribute:
         if each.name == name:
             return each.f if each.type == 1 else each.i if each.type == 2 else list(each.ints)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.data.fashion_files import fill_fashion_mnist
 from tleg.errors import MEMORY, SHARED_MEMORY, ExitCode, TlegError, describe_os_error, explain, last_words
 from tleg.training.worker import advice
 
@@ -134,18 +135,20 @@ def limited(kind: int, value: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(kind, (value, value))
 
 
-def test_too_few_open_files_for_workers(run_tleg: Tleg) -> None:
-    words = ("evaluate", "fashion-mnist", "--data", "fashion-mnist", "--depths", 2, "--limit", 10, "--workers", 6)
+def test_too_few_open_files_for_workers(run_tleg: Tleg, tmp_path: Path) -> None:
+    data = fill_fashion_mnist(tmp_path, train=10, validation=10)
+    words = ("evaluate", "fashion-mnist", "--data", data, "--depths", 2, "--workers", 6)
     done = run_tleg(*words, preexec=limited(resource.RLIMIT_NOFILE, 45))
     assert done.code == ExitCode.USAGE
     assert "only 45 files may be open at once, and 6 workers may need 152: raise the limit with `ulimit -n" in done.stderr
 
 
-def test_a_soft_limit_of_open_files_is_raised(run_tleg: Tleg) -> None:
+def test_a_soft_limit_of_open_files_is_raised(run_tleg: Tleg, tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
-    words = ("evaluate", "fashion-mnist", "--data", "fashion-mnist", "--depths", 2, "--limit", 300, "--workers", 2)
+    data = fill_fashion_mnist(tmp_path, train=10, validation=300)
+    words = ("evaluate", "fashion-mnist", "--data", data, "--depths", 2, "--workers", 2)
     done = run_tleg(*words, preexec=limit)
     assert done.code == 0, done.stderr
 

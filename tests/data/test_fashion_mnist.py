@@ -7,24 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.data.fashion_files import fill_fashion_mnist, idx
 from tleg.data import fashion_mnist
 from tleg.data.open import open_data
 from tleg.errors import DataError
 
 
-def idx(values: np.ndarray) -> bytes:
-    magic = 0x800 | values.ndim
-    return struct.pack(f">I{values.ndim}I", magic, *values.shape) + values.astype(np.uint8).tobytes()
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    generator = np.random.default_rng(0)
-    for split, count in (("train", 30), ("t10k", 20)):
-        images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        (tmp_path / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
-        (tmp_path / f"{split}-labels-idx1-ubyte").write_bytes(idx(labels))
+    fill_fashion_mnist(tmp_path, train=30, validation=20)
     return tmp_path
 
 

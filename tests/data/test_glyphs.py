@@ -295,8 +295,10 @@ def test_the_list_writes_nothing(fonts: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 INTERRUPTED = """
-import os, sys
+import os, signal, sys
 from tleg.data import glyphs, making
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # What is started in the background has it ignored.
 
 def count(done, total):
     if counted.append(done) or len(counted) > 12:  # Drawing is over, and writing has begun.

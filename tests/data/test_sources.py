@@ -1,7 +1,5 @@
 """Every data source through everything that takes data; and one more, which is registered here alone."""
 
-import gzip
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.data.fashion_files import fill_fashion_mnist
 from tests.data.test_image_files import fill
 from tests.data.test_tar import make as make_archive
 from tests.project.test_imports import HEAVY
 from tleg.data.counting import count_training_images
 from tleg.data.datasets import PARTS, Data, Wanted
-from tleg.data.fashion_mnist import FILES, ArrayImages
+from tleg.data.fashion_mnist import ArrayImages
 from tleg.data.open import open_data
 from tleg.data.sources import SOURCES, DataSource, data_name, register, source_of
 from tleg.errors import DataError
@@ -60,12 +59,7 @@ def _registered() -> Iterator[None]:
 
 
 def fashion_mnist(root: Path) -> str:
-    for name in FILES:
-        axes = (30, 28, 28) if "images" in name else (30,)
-        head = struct.pack(f">I{len(axes)}I", 0x803 if len(axes) == 3 else 0x801, *axes)
-        values = np.zeros(axes, np.uint8) if len(axes) == 3 else np.arange(30, dtype=np.uint8) % 10
-        (root / f"{name}.gz").write_bytes(gzip.compress(head + values.tobytes()))
-    return f"fashion-mnist:{root}"
+    return fill_fashion_mnist(root, train=30, validation=30)
 
 
 def folder(root: Path) -> str:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import clean_environment
+from tests.data.fashion_files import fill_fashion_mnist
 from tests.scenarios.test_run import LEARN
 from tleg.launch import resume_training
 from tleg.models.learngene import load
@@ -143,10 +144,12 @@ def test_a_batch_job_asks_for_processors_for_its_threads(make: Callable[..., Run
         assert f"#SBATCH --cpus-per-task={cpus}" in sbatch_script(folder, spec).splitlines()
 
 
-def test_an_evaluation_takes_them_as_well(run_cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_takes_them_as_well(
+    run_cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     before = torch.get_num_threads()
-    words = ("evaluate", "fashion-mnist", "--data", "fashion-mnist", "--depths", "3", "--limit", 8, "--json")
+    words = ("evaluate", "fashion-mnist", "--data", fill_fashion_mnist(tmp_path, 10, 10), "--depths", "3", "--json")
     try:
         assert run_cli(*words, "--threads", 3).code == 0
         assert torch.get_num_threads() == 3

@@ -262,6 +262,7 @@ def test_large_files_run_on_noise_alone(tiny_learngene: Any, tmp_path: Path, mon
         assert batches == [1]
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_model(tmp_path: Path, run_cli: Cli) -> None:
     """A network that torch traces: its float16 file and folder are measured as PyTorch's module in float16."""
     import timm

@@ -79,7 +79,7 @@ def test_it_computes_what_the_descendant_computes_and_does_not_grow_with_depth(
     assert plain.stat().st_size > 1.3 * sizes[9]
 
 
-@pytest.mark.parametrize("basis", ["linear", "polynomial:2"])
+@pytest.mark.parametrize("basis", ["polynomial:2", pytest.param("linear", marks=pytest.mark.slow)])
 def test_its_weights_are_those_of_expansion(basis: str, tiny_learngene: Any, tmp_path: Path) -> None:
     import onnxruntime
 
@@ -137,8 +137,14 @@ def test_nothing_of_the_machine_that_wrote_it(kind: str, tiny_learngene: Any, tm
         assert text.encode() not in content
 
 
-@pytest.mark.parametrize("kind", ["onnx", "onnx-compact"])
-@pytest.mark.parametrize("model", ["beit", "convnext"])
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        ("onnx", "convnext"),
+        ("onnx-compact", "beit"),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("onnx", "beit"), ("onnx-compact", "convnext"))),
+    ],
+)
 def test_float16(kind: str, model: str, tmp_path: Path, run_cli: Cli) -> None:
     path = build(learngene_of(*MODELS[model]), tmp_path, 3, kind, precision="float16")
     content = onnx.load(path)

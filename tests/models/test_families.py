@@ -5,6 +5,7 @@ would fail here. The other has four, and LSTMs in place of attention.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,8 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
 CLASSES = 5
 # Pooling multiplies nothing.
 WITHOUT_PRODUCTS = ("poolformer",)
-# Tracing takes seconds: a family of one stage and one of several, whose blocks alternate, stand for the others.
-TRACED_HERE = ("vit", "eva", "swin", "levels")
+# Counting and tracing take seconds: families of one stage and of several, whose blocks alternate, stand for the others.
+STANDING_FOR_ALL = ("vit", "eva", "swin", "levels")
 
 
 def test_every_family_has_an_example_here() -> None:
@@ -110,6 +111,13 @@ def family(request: pytest.FixtureRequest) -> Iterator[TimmFamily]:
         found = timm_family_of(describe(name, arguments))
         assert found.name == request.param
         yield found
+
+
+some_here_and_all_slowly = pytest.mark.parametrize(
+    "family",
+    [name if name in STANDING_FOR_ALL else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES],
+    indirect=True,
+)
 
 
 @pytest.fixture(params=["linear", "piecewise:3"])
@@ -130,9 +138,14 @@ def learngene_of(name: str, arguments: Mapping[str, Any], basis: Basis | None = 
     return Learngene(header, model.tensors())
 
 
+@cache
+def _example(name: str, basis: Basis) -> Learngene:
+    return learngene_of(*EXAMPLES[name], basis)
+
+
 def a_learngene(family: TimmFamily, basis: Basis | None = None) -> Learngene:
-    """A learngene of a family's example."""
-    return learngene_of(*EXAMPLES[family.name], basis)
+    """The learngene of a family's example, made once. Do not change it."""
+    return _example(family.name, basis or Basis())
 
 
 def images_for(learngene: Learngene) -> torch.Tensor:
@@ -224,6 +237,7 @@ def test_layers_follow_the_rule_in_their_own_stage(family: TimmFamily) -> None:
     assert seen + sum(family.place(name) is None for name in learngene.tensors) == len(state)
 
 
+@some_here_and_all_slowly
 def test_gradients_are_the_same_with_checkpointing(family: TimmFamily) -> None:
     learngene = a_learngene(family)
     images, gradients = images_for(learngene), []
@@ -241,6 +255,7 @@ def test_gradients_are_the_same_with_checkpointing(family: TimmFamily) -> None:
         assert torch.equal(gradient, again), name
 
 
+@some_here_and_all_slowly
 def test_cost_is_counted_at_any_depth(family: TimmFamily) -> None:
     learngene = a_learngene(family)
     cost, architecture = learngene.header.cost, learngene.header.architecture
@@ -317,11 +332,7 @@ def test_mimetic_weights_are_for_plain_vits(family: TimmFamily) -> None:
         assert float((query[:16].T @ key[:16]).diagonal().mean()) > 0.1
 
 
-@pytest.mark.parametrize(
-    "family",
-    [name if name in TRACED_HERE else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES],
-    indirect=True,
-)
+@some_here_and_all_slowly
 def test_exports_compute_what_the_descendant_computes(family: TimmFamily, tmp_path: Path) -> None:
     path = tmp_path / "it.safetensors"
     learngene = a_learngene(family)

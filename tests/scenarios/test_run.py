@@ -239,6 +239,7 @@ def test_two_processes_leave_a_finished_run_as_it_is(make_run: MakeRun) -> None:
     assert len(EventReader(folder).read()) == count
 
 
+@pytest.mark.slow
 def test_a_run_moves_to_another_number_of_processes(
     untouched: RunFolder, make_run: MakeRun, started: list[subprocess.Popen[bytes]]
 ) -> None:
@@ -303,7 +304,9 @@ def test_a_killed_process_of_two_fails_the_run_or_starts_it_again(
     assert "goes on from the last checkpoint" in state.message
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGUSR1))]
+)
 def test_a_signal_saves_and_ends(make_run: MakeRun, started: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
     folder = make_run(epochs=2000, checkpoint_steps=100000, evaluate_every=0)
     process = start(folder)

@@ -51,6 +51,7 @@ def begun_with(folder: RunFolder) -> list[int]:
     return [event.payload["threads"] for event in EventReader(folder).read() if event.type == "started"]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_threads_to_the_same_bits(make: Callable[..., RunFolder]) -> None:
     whole, stopped = make(threads=2), make(threads=2)
     train(whole)

@@ -43,6 +43,7 @@ def drawn(digits: Data, placement: Placement) -> Learngene:
     return learned_at(digits, placement, "4,6,8")
 
 
+@pytest.mark.slow
 def test_it_is_of_use_at_every_size_that_was_drawn(drawn: Learngene, digits: Data, placement: Placement) -> None:
     header = drawn.header
     assert header.version == 2

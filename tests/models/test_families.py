@@ -400,3 +400,14 @@ def test_models_lists_what_families_list() -> None:
     with registered():
         assert [each.expandable for each in known_models("levels_tiny")] == [True]
         assert all(each.expandable for each in known_models("sequencer*"))
+
+
+def test_a_folder_takes_images_of_the_size_that_its_name_implies(tmp_path: Path) -> None:
+    # timm makes this one for 224 pixels, unless a folder says that inputs of 256 fix its size.
+    small = {"patch_size": 32, "embed_dim": 48, "num_heads": 3, "rel_pos_dim": 16}
+    learngene = learngene_of("vit_relpos_base_patch32_plus_rpn_256", small)
+    assert learngene.header.architecture.input_size == (3, 256, 256)
+    learngene.save(tmp_path / "it.safetensors")
+    (built,) = build_exports(BuildRequest(tmp_path / "it.safetensors", ("pytorch",), (1,), tmp_path / "exports"))
+    assert built.manifest.verification is not None
+    assert built.manifest.verification.relative_error < 1e-5

@@ -97,7 +97,7 @@ def timm_config(
     pretrained = {
         "input_size": list(architecture.input_size),
         # Where it is true, timm passes input_size to the model as img_size, which only models of one size take.
-        "fixed_input_size": architecture.structure is not None or "img_size" in arguments,
+        "fixed_input_size": family.sized or "img_size" in arguments,
         "interpolation": preprocessing.interpolation,
         "crop_pct": preprocessing.crop_pct,
         "crop_mode": preprocessing.crop_mode,

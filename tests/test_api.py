@@ -27,6 +27,7 @@ PUBLIC = {
             "import_official",
             "import_onnx",
             "load",
+            "predict",
             "preview",
             "read_header",
             "resolve",

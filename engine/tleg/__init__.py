@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Any
 from tleg.versions import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tleg.api import analyze, build, compare_runs, evaluate, expand, fit, load, preview, read_header, run_study, verify
+    from tleg.api import (
+        analyze,
+        build,
+        compare_runs,
+        evaluate,
+        expand,
+        fit,
+        load,
+        predict,
+        preview,
+        read_header,
+        run_study,
+        verify,
+    )
     from tleg.errors import TlegError
     from tleg.export.onnx.imported import import_onnx
     from tleg.learngene.basis import Basis
@@ -44,6 +57,7 @@ _HOME = {
     "import_official": "models.official",
     "import_onnx": "export.onnx.imported",
     "load": "api",
+    "predict": "api",
     "preview": "api",
     "read_header": "api",
     "resolve": "references",
@@ -69,6 +83,7 @@ __all__ = [
     "import_official",
     "import_onnx",
     "load",
+    "predict",
     "preview",
     "read_header",
     "resolve",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tleg.recipes.analysis import Analysis
     from tleg.recipes.evaluation import Evaluation
     from tleg.recipes.fitting import Fitting
+    from tleg.recipes.prediction import Prediction
     from tleg.runs.slurm import SlurmOptions
     from tleg.study.compare import Comparison
     from tleg.study.results import StudyResults
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tleg.training.accuracy import Score
     from tleg.training.analyze import LayerAnalysis
     from tleg.training.fit import FittedLearngene
+    from tleg.training.predict import PredictedImage, PreparedPrediction
     from tleg.training.prepared import PreparedEvaluation
 
 Name = str | os.PathLike[str]
@@ -286,6 +288,50 @@ def prepare_evaluation(path: Name, options: "Evaluation") -> "PreparedEvaluation
     from tleg.training.prepared import prepare_evaluation as prepare
 
     return prepare(path, options)
+
+
+def predict(
+    path_or_name: Name,
+    images: "Name | Iterable[Name]",
+    depth: "Depth | None" = None,
+    *,
+    top: int | None = None,
+    batch_size: int = 64,
+    workers: int = 0,
+    device: str = "auto",
+    precision: str = "float32",
+    image_size: ImageSize | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> "tuple[PredictedImage, ...]":
+    """Say which classes a model sees in image files, or in the images of folders, prepared as in evaluation.
+
+    depth     of a learngene or an elastic export, which need one; nothing else takes it
+    top       how many classes to name; None is five for one image and one for several
+    progress  called with (images done, images in all)
+
+    An image that cannot be read has no classes, and says why. Raises InputError, DataError where no image can be read,
+    FileFormatError.
+    """
+    from tleg.recipes.prediction import Prediction
+
+    options = Prediction(
+        depth=None if depth is None else format_depth(checked(depth)),
+        top=top,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        precision=precision,
+        image_size=_text_of(image_size),
+    )
+    places = [images] if isinstance(images, str | os.PathLike) else list(images)
+    return prepare_prediction(path_or_name, places, options).run(progress)
+
+
+def prepare_prediction(path: Name, images: Sequence[Name], options: "Prediction") -> "PreparedPrediction":
+    """Open the model and find the images, as `tleg predict` does. Raises InputError, DataError, FileFormatError."""
+    from tleg.training.predict import prepare_prediction as prepare
+
+    return prepare(path, images, options)
 
 
 def analyze(

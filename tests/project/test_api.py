@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import tleg
 from tleg import errors
@@ -90,6 +91,7 @@ def test_every_error_is_in_the_table() -> None:
 def test_the_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(CHECKPOINT, "checkpoint.pth")
+    Image.effect_noise((60, 40), 80).save("picture.png")
     namespace: dict[str, Any] = {}
     for name in sections():
         if name not in tleg.__all__ or (name == "evaluate" and not FASHION_MNIST.is_dir()):

@@ -23,6 +23,7 @@ from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
 from tleg.recipes.fitting import Fitting
+from tleg.recipes.prediction import Prediction
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainRecipe
 
 DEFINITIONS: dict[str, type] = {
@@ -34,6 +35,7 @@ DEFINITIONS: dict[str, type] = {
     "import": ImportOptions,
     "learn": LearnRecipe,
     "logs": LogsOptions,
+    "predict": Prediction,
     "preview": PreviewOptions,
     "resume": ResumeOptions,
     "stop": StopOptions,

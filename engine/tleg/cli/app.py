@@ -175,6 +175,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "learn": "train",
         "finetune": "train",
         "evaluate": "evaluate",
+        "predict": "predict",
         "analyze": "analyze",
         "fit": "fit",
         "study": "study",

@@ -44,7 +44,7 @@ class UnreadableImages:
         """
         told = []
         for index in sorted({index for index in indices if index != READABLE} - set(self._found)):
-            self._found[index], sentence = self._explain(index)
+            self._found[index], sentence = explain_unreadable(self._images, index)
             told.append(sentence)
         if len(self._found) > max(MOST, PART * len(self._images)):
             raise DataError(self._too_many())
@@ -63,15 +63,16 @@ class UnreadableImages:
             f"{describe_reasons(self.reasons)}; remove or repair them{hints}"
         )
 
-    def _explain(self, index: int) -> tuple[str, str]:
-        """Reason and sentence, by reading it again: a worker that could not has said no more than its number."""
-        try:
-            self._images.image(index)
-        except UnreadableImageError as error:
-            return error.reason, str(error)
-        except DataError as error:
-            return DAMAGED, str(error)
-        return _FLAKY, f"cannot read {self._images.name(index)}"
+
+def explain_unreadable(images: ImageSet, index: int) -> tuple[str, str]:
+    """Reason and sentence, by reading it again: a worker that could not has said no more than its number."""
+    try:
+        images.image(index)
+    except UnreadableImageError as error:
+        return error.reason, str(error)
+    except DataError as error:
+        return DAMAGED, str(error)
+    return _FLAKY, f"cannot read {images.name(index)}"
 
 
 def describe_reasons(reasons: Mapping[str, int]) -> str:

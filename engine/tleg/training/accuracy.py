@@ -125,7 +125,7 @@ def evaluate(
         while len(labels):
             some = labels[:size].to(placement.device)
             try:
-                answers = _predict(predictors, pixels[:size], placement)
+                answers = predict_all(predictors, pixels[:size], placement)
             except torch.OutOfMemoryError:
                 # Training may leave less memory than so many images at once take, however many a step has.
                 if (size := min(size, len(labels)) // 2) == 0:
@@ -144,7 +144,8 @@ def evaluate(
     return {key: tally.score(world, why, count / max(elapsed, 1e-9)) for key, tally in tallies.items()}
 
 
-def _predict(predictors: Mapping[Key, Predictor], pixels: Tensor, placement: Placement) -> dict[Key, Tensor]:
+def predict_all(predictors: Mapping[Key, Predictor], pixels: Tensor, placement: Placement) -> dict[Key, Tensor]:
+    """pixels (N, C, H, W) in 0..1 -> what every predictor makes of them, in float32, computed where `placement` says."""
     pixels, answers = pixels.to(placement.device), {}
     for key, predict in predictors.items():
         with placement.autocast():

@@ -33,6 +33,8 @@ from tleg.training.distributed import SINGLE, World
 from tleg.training.models import is_want_of_memory, open_model
 from tleg.training.names import resolve_model
 
+# What to write where depths are missing.
+_EXAMPLE: Final = {"depths": "4,8,12"}
 # In the names of data sets, before the part was recorded by itself.
 _SPLIT: Final = re.compile(r" \(split ([0-9.e+-]+)(?:, seed \d+)?\)$")
 
@@ -171,6 +173,7 @@ def open_subject(
     image_size: tuple[int, int] | None = None,
     weights: Which | None = None,
     runs_dir: Path | None = None,
+    option: str = "depths",
 ) -> Subject:
     """Open a learngene (file or shipped name), a timm folder, 'TIMM_NAME:FILE' with its weights, a run, or an export.
 
@@ -178,6 +181,7 @@ def open_subject(
     model_arguments  of `timm.create_model`, for a folder or a file of weights
     image_size       height and width of the inputs of what is no export, where they shall be others
     weights          which of those that a file holds, see `tleg.models.weights`
+    option           what depths are given by, for what is said of them
 
     Raises InputError or FileFormatError when it cannot be opened.
     """
@@ -186,13 +190,13 @@ def open_subject(
     entry = None if reference.kind == "weights" else format_of_path(reference.place.name, is_folder=reference.place.is_dir())
     exported = reference.kind == "export" or (reference.kind == "folder" and entry is not None and entry.suffix != "")
     if reference.kind in ("folder", "weights") and not exported:
-        _refuse_depths(depths, f"a {'folder' if reference.kind == 'folder' else 'file of weights'} holds one model")
+        _refuse_depths(depths, option, f"a {'folder' if reference.kind == 'folder' else 'file of weights'} holds one model")
         return _open_model(open_model(reference, model_arguments, image_size, weights), placement)
-    for given, option in ((model_arguments, "--model-arg"), (weights, "--weights")):
+    for given, name in ((model_arguments, "--model-arg"), (weights, "--weights")):
         if given:
             raise InputError(
-                f"{option} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither",
-                field=option.removeprefix("--"),
+                f"{name} is for folders that timm loads and TIMM_NAME:FILE; {path_or_name} is neither",
+                field=name.removeprefix("--"),
                 code="conflict",
             )
     if exported:
@@ -202,7 +206,7 @@ def open_subject(
                 field="image-size",
                 code="conflict",
             )
-        return _open_export(reference.place, entry, depths)
+        return _open_export(reference.place, entry, depths, option)
     learngene = load(reference.place)
     if image_size is not None:
         learngene = learngene.at_image_size(image_size)
@@ -248,7 +252,7 @@ def evaluate_subject(
         raise InputError(
             f"the model's classes are not those of {data.name}: {error}", field=("path", "data"), code="mismatch"
         ) from error
-    predictors: dict[Depth | None, Predictor] = {depth: _told(each, subject) for depth, each in subject.predictors.items()}
+    predictors: dict[Depth | None, Predictor] = {depth: told_of(each, subject) for depth, each in subject.predictors.items()}
     if order is not None:
         predictors = {depth: _in_order(predictor, order) for depth, predictor in predictors.items()}
     return evaluate(
@@ -265,8 +269,8 @@ def evaluate_subject(
     )
 
 
-def _told(predict: Predictor, subject: Subject) -> Predictor:
-    """A predictor whose failure is told as the model's."""
+def told_of(predict: Predictor, subject: Subject) -> Predictor:
+    """A predictor of a subject whose failure is told as the model's."""
 
     def told(pixels: Tensor) -> Tensor:
         try:
@@ -323,9 +327,9 @@ def model_predictor(model: nn.Module, preprocessing: Preprocessing, placement: P
     return predict
 
 
-def _refuse_depths(depths: Sequence[Depth] | None, reason: str) -> None:
+def _refuse_depths(depths: Sequence[Depth] | None, option: str, reason: str) -> None:
     if depths:
-        raise InputError(f"--depths is for learngenes and elastic ONNX files: {reason}", field="depths", code="conflict")
+        raise InputError(f"--{option} is for learngenes and elastic ONNX files: {reason}", field=option, code="conflict")
 
 
 def _open_model(opened: PretrainedModel, placement: Placement) -> Subject:
@@ -352,7 +356,7 @@ def _in_order(predictor: Predictor, order: tuple[int, ...]) -> Predictor:
     return predict
 
 
-def _open_export(path: Path, entry: Format | None, depths: Sequence[Depth] | None) -> Subject:
+def _open_export(path: Path, entry: Format | None, depths: Sequence[Depth] | None, option: str) -> Subject:
     if entry is None:
         raise InputError(
             f"{path} has a manifest beside it, and no suffix of a format that tleg writes", field="path", code="wrong-kind"
@@ -361,14 +365,16 @@ def _open_export(path: Path, entry: Format | None, depths: Sequence[Depth] | Non
     elastic = export.format.every_depth
     if elastic and not depths:
         raise InputError(
-            f"{path} holds every depth: say which with --depths, as in --depths 4,8,12", field="depths", code="missing"
+            f"{path} holds every depth: say which with --{option}, as in --{option} {_EXAMPLE.get(option, '8')}",
+            field=option,
+            code="missing",
         )
     if not elastic:
-        _refuse_depths(depths, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
+        _refuse_depths(depths, option, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
 
     if any(isinstance(depth, tuple) for depth in depths or ()):
         raise InputError(
-            f"{path} takes a depth that is one number, not a profile of stages", field="depths", code="unsupported"
+            f"{path} takes a depth that is one number, not a profile of stages", field=option, code="unsupported"
         )
 
     def at(depth: Depth | None) -> Predictor:

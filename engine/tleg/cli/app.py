@@ -176,6 +176,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "finetune": "train",
         "evaluate": "evaluate",
         "predict": "predict",
+        "benchmark": "benchmark",
         "analyze": "analyze",
         "fit": "fit",
         "study": "study",

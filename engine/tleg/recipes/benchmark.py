@@ -1,0 +1,75 @@
+"""What `tleg benchmark` takes: what is measured, by which runtime, for how long."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tleg.errors import InputError, concerning
+from tleg.learngene.basis import parse_depths
+from tleg.recipes.evaluation import Evaluation
+from tleg.recipes.fields import check_fields, option, same_option
+from tleg.recipes.training import THREADS_HELP
+from tleg.text import read_image_size
+from tleg.threads import parse_threads
+
+RUNTIMES: Final = ("onnxruntime", "torch")
+# Formats of learngenes that ONNX Runtime can be timed with.
+FORMATS: Final = ("onnx", "onnx-compact", "onnx-elastic")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """A measurement of latency.
+
+    depths           of a learngene or an elastic export; None: the shallowest and the auxiliary's, and one between to check
+    runtime          None: ONNX Runtime, and PyTorch for a folder or weights
+    export           the format that a learngene is exported to for ONNX Runtime
+    provider         of ONNX Runtime, or PyTorch's device
+    threads          of one run, see `tleg.threads`
+    batch            images at once
+    seconds          of the measurement, all depths together; about a sixth of it is warm-up
+    dtype            of a learngene's exports
+    model_arguments,
+    image_size       as in evaluation
+
+    Raises InputError for what is out of range or makes no sense together.
+    """
+
+    depths: str | None = option(None, help="Of a learngene or elastic ONNX: 2,7,12. Default: three, up to the auxiliary's.")
+    runtime: str | None = option(
+        None, help="What computes. Default: onnxruntime, and torch for a folder or weights.", choices=RUNTIMES
+    )
+    export: str = option("onnx", help="Of a learngene: the format to measure.", choices=FORMATS)
+    dtype: str = option("float32", help="Of a learngene's exports.", choices=("float32", "float16"))
+    provider: str = option("cpu", help="Of onnxruntime: cpu, cuda, openvino, coreml; of torch: cpu, cuda.", metavar="NAME")
+    threads: str = same_option(Evaluation, "threads", "auto", help=THREADS_HELP)
+    batch: int = option(1, help="Images at once.", least=1, most=65_536)
+    seconds: float = option(10.0, help="How long to measure, all depths together.", least=0.1, most=86_400.0)
+    model_arguments: Mapping[str, Any] = same_option(
+        Evaluation, "model-arg", {}, help="Of a folder or TIMM_NAME:FILE: an argument for timm. May be repeated."
+    )
+    image_size: str | None = same_option(
+        Evaluation, "image-size", None, help="Pixels of the inputs, but not of an export. Default: as learned."
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        parse_threads(self.threads)
+        _ = self.chosen_depths, self.pixels
+        if self.runtime == "torch" and self.export != "onnx":
+            raise InputError(
+                f"--export {self.export} is for onnxruntime; torch runs the descendants themselves",
+                field=("export", "runtime"),
+                code="conflict",
+            )
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """Height and width of the inputs, where they were asked for."""
+        return read_image_size(self.image_size)
+
+    @property
+    def chosen_depths(self) -> tuple[int, ...] | None:
+        """The depths that were asked for."""
+        with concerning("depths"):
+            return tuple(parse_depths(self.depths)) if self.depths else None

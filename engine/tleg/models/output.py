@@ -109,7 +109,7 @@ def parse_output(text: str) -> Output:
         raise InputError(
             f"'{text}' does not say which {kind}: name them by number, from 1, as in {_EXAMPLES[kind]}",
             field=FIELD,
-            code="wrong-form",
+            code="malformed",
         )
     places = sorted(map(int, parts))
     if len(set(places)) < len(places):

@@ -64,7 +64,7 @@ def _prepend(graph: Graph, structure: Structure, patches: str, positions: Array 
     # With the value and the mode, which are the defaults: pnnx passes over a Pad without them.
     sides, zero = graph.integers(0, prefix, 0, 0, 0, 0), graph.weight("zero", np.zeros((), np.float32))
     padded = graph.add("Pad", [patches, sides, zero], "patches", mode="constant")
-    return graph.add("Add", [padded, graph.weight("token_embed", added)], "tokens")
+    return graph.add("Add", [padded, graph.weight("token_embed", added)], "embedded")
 
 
 def _layer_norm(graph: Graph, structure: Structure, x: str, parameters: list[str], output: str) -> str:

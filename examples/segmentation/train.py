@@ -39,9 +39,10 @@ class Segmenter(nn.Module):
         super().__init__()
         self.backbone = backbone
         depth, self.patch = len(backbone.blocks), backbone.patch_embed.patch_size[0]
-        self.places = [max(depth // 2 - 1, 0), depth - 1]
-        self.norm = nn.LayerNorm(2 * backbone.embed_dim)
-        self.head = nn.Linear(2 * backbone.embed_dim, classes * self.patch**2)
+        self.places = sorted({max(depth // 2 - 1, 0), depth - 1})
+        width = len(self.places) * backbone.embed_dim
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes * self.patch**2)
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits of every pixel."""

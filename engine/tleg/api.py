@@ -172,6 +172,7 @@ def build(
     seed: int = 0,
     verify: bool = True,
     overwrite: bool = False,
+    output_of: str | None = None,
     progress: "Callable[[BuildStep], None] | None" = None,
 ) -> "tuple[BuiltExport, ...]":
     """Export descendants of a learngene, or the model of a folder that timm loads, each with a manifest.
@@ -187,6 +188,8 @@ def build(
                  weights are resampled
     verify       run each export and compare it with what it was made from, before it is kept
     overwrite    replace exports that exist
+    output_of    what the exports give: 'classes', 'pooled', 'tokens', 'blocks:3,6,9' or 'stages:1,4'; None is logits of
+                 classes, and the pooled vector of a model without any
     progress     called at every stage
 
     Returns the exports in the order of `exports`, then `depths`: `path`, `manifest_path`, and the `manifest` with what the
@@ -196,6 +199,7 @@ def build(
     from tleg.export.build import build_exports
     from tleg.export.formats import find_format, parse_layout, parse_precision
     from tleg.export.plan import BuildRequest
+    from tleg.models.output import parse_output
 
     request = BuildRequest(
         learngene=path_of(path_or_name, "learngene", "folder"),
@@ -209,6 +213,7 @@ def build(
         seed=seed,
         overwrite=overwrite,
         verify=verify,
+        output_of=None if output_of is None else parse_output(output_of),
     )
     return build_exports(request, progress)
 

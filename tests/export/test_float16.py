@@ -157,7 +157,7 @@ def test_arithmetic_is_that_of_onnx_reference(kind: str, variant: str, tiny_lear
     path = write(kind, tmp_path / "half.onnx", learngene, 3, precision="float16")
     images = noise(learngene)
     watch = Watch()
-    found = onnx_runner(onnx.load(path), watch)(3, images)
+    (found,) = onnx_runner(onnx.load(path), watch)(3, images)
     feed = {"images": images.astype(np.float16)} | ({"depth": np.array(3, np.int64)} if kind == "elastic" else {})
     outputs: Any = ReferenceEvaluator(str(path)).run(None, feed)
     expected = outputs[0]
@@ -171,7 +171,7 @@ def test_graphs_with_a_mean_and_a_gemm(tiny_learngene: Any, tmp_path: Path) -> N
     """As files have them that were exported before the graph was made for more runtimes."""
     learngene = tiny_learngene()
     model = onnx.load(write("plain", tmp_path / "half.onnx", learngene, 3, precision="float16"))
-    expected = onnx_runner(model, Watch())(3, noise(learngene))
+    (expected,) = onnx_runner(model, Watch())(3, noise(learngene))
     nodes = [node for node in model.graph.node if node.name not in ("pooled.row", "pooled", "head.product", "logits")]
     nodes.append(onnx.helper.make_node("ReduceMean", ["norm", "integers.1"], ["pooled"], keepdims=0))
     nodes.append(onnx.helper.make_node("Gemm", ["pooled", "head.timm", "head.bias"], ["logits"], transB=1))
@@ -180,7 +180,8 @@ def test_graphs_with_a_mean_and_a_gemm(tiny_learngene: Any, tmp_path: Path) -> N
     for name, values in (("integers.1", np.array([1])), ("head.timm", learngene.tensors["head.weight"].astype(np.float16))):
         model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
     assert can_run(model)
-    assert relative_error(onnx_runner(model, Watch())(3, noise(learngene)), expected) < 2e-3
+    (found,) = onnx_runner(model, Watch())(3, noise(learngene))
+    assert relative_error(found, expected) < 2e-3
 
 
 @pytest.mark.parametrize("basis", BASES)
@@ -189,7 +190,7 @@ def test_bases_in_float16_arithmetic(basis: str, tiny_learngene: Any, tmp_path: 
     images = noise(learngene)
     for kind in ("compact", "elastic"):
         path = write(kind, tmp_path / "half.onnx", learngene, 5, precision="float16")
-        found = one_by_one(onnx_runner(onnx.load(path), Watch()), Watch())(5, images)
+        (found,) = one_by_one(onnx_runner(onnx.load(path), Watch()), Watch())(5, images)
         assert relative_error(found, torch_logits(learngene, 5, images)) < 1e-2
 
 

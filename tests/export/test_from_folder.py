@@ -183,14 +183,16 @@ def test_official_layout_needs_no_tracing(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_vit_that_only_timm_knows_is_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trace(path: Path, model: Any, input_size: tuple[int, int, int], *, metadata: Mapping[str, str]) -> None:
-        path.write_text(f"{type(model).__name__} {input_size} {metadata['depth']}")
+    def trace(
+        path: Path, model: Any, input_size: tuple[int, int, int], outputs: tuple[str, ...], *, metadata: Mapping[str, str]
+    ) -> None:
+        path.write_text(f"{type(model).__name__} {input_size} {outputs} {metadata['depth']}")
 
     # Only whether it is called: tracing itself takes seconds, and the convolutional model below goes through it.
     monkeypatch.setattr("tleg.export.onnx.traced.write_torch", trace)
     folder = save_tuned(tmp_path / "odd", arguments={"qk_norm": True})
     (item,) = build_exports(BuildRequest(folder, ("onnx",), output=tmp_path, verify=False))
-    assert item.path.read_text() == "VisionTransformer (3, 32, 32) 3"
+    assert item.path.read_text() == "VisionTransformer (3, 32, 32) ('logits',) 3"
 
 
 def test_batch_norm(resnet: Path, traced: Path, run_cli: Cli) -> None:

@@ -11,6 +11,7 @@ from tleg.export.formats import PRECISIONS, SourceKind, files_first, find_format
 from tleg.learngene.container import read_file
 from tleg.learngene.header import LAYOUTS, Architecture
 from tleg.learngene.profile import Depth, format_depth, parse_profiles
+from tleg.models.output import output_of, parse_output
 from tleg.references import expect, resolve
 from tleg.runs.run import name_of
 from tleg.text import format_image_size, read_image_size
@@ -59,6 +60,7 @@ class Answers:
     output: str = DEFAULT_OUTPUT
     replace: bool = False
     pixels: str = ""
+    gives: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,12 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         raise InputError("choose a format: space ticks it", field="export", code="missing")
     depths = _depths(source, answers)
     classes = _classes(source, answers.classes)
+    asked = parse_output(answers.gives) if answers.gives.strip() else None
+    if source.classes is not None:
+        output_of(asked, source.classes)
+    if asked is not None:
+        for kind in answers.kinds:
+            find_format(kind).check_output(asked)
     image_size = read_image_size(answers.pixels.strip() or None)
     if image_size == source.image_size:
         image_size = None
@@ -147,6 +155,8 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         words += ["--dtype", answers.dtype]
     if layout is not None:
         words += ["--layout", layout]
+    if asked is not None and not asked.of_classes:
+        words += ["--output-of", str(asked)]
     if classes is not None and classes != source.classes:
         words += ["--num-classes", str(classes)]
     if image_size is not None:
@@ -155,7 +165,8 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         words.append("--force")
     precision = parse_precision(answers.dtype)
     targets = tuple(
-        output / each.file_name(source.name, depth, precision, None if layout is None else parse_layout(layout), image_size)
+        output
+        / each.file_name(source.name, depth, precision, None if layout is None else parse_layout(layout), image_size, asked)
         for each in map(find_format, answers.kinds)
         for depth in (each.depths_of(depths) if depths else (None,))
     )

@@ -15,6 +15,7 @@ from textual.widgets import Label, Static
 
 from tleg.export.formats import PRECISIONS, find_format
 from tleg.learngene.profile import Depth, format_depth
+from tleg.models.output import output_of
 from tleg.text import format_image_size
 from tleg_tui.common.inputs import Field
 from tleg_tui.export.model import Answers, ExportSource, hold_every_depth
@@ -140,6 +141,7 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "depth": "depth",
         "dtype": "numbers",
         "layout": "layout",
+        "output-of": "gives",
         "num-classes": "classes",
         "image-size": "pixels",
         "output": "folder",
@@ -153,6 +155,7 @@ _PLACES: Final[Mapping[str, str]] = MappingProxyType(
         "depth": "#depths",
         "dtype": "#dtype",
         "layout": "#layout",
+        "output-of": "#gives",
         "num-classes": "#classes",
         "image-size": "#pixels",
         "output": "#output",
@@ -210,6 +213,10 @@ class ExportQuestions(Vertical):
             with Horizontal(classes="row"):
                 yield Label("layout")
                 yield Choices(source.layouts, source.layouts[:1], single=True, id="layout")
+        with Horizontal(classes="row"):
+            yield Label("gives")
+            yield Field("" if source.classes is None else str(output_of(None, source.classes)), id="gives", compact=True)
+            yield Static("or pooled, tokens, blocks:3,6,9", classes="aside")
         if not source.folder:
             with Horizontal(classes="row"):
                 yield Label("classes")
@@ -252,6 +259,7 @@ class ExportQuestions(Vertical):
             classes=self._typed("#classes"),
             output=self._typed("#output"),
             pixels=self._typed("#pixels"),
+            gives=self._typed("#gives"),
             replace=bool(self._ticked("#replace")),
         )
 

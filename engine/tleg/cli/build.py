@@ -14,6 +14,7 @@ from tleg.export.formats import FORMATS, either
 from tleg.learngene.families import families
 from tleg.learngene.header import MAX_CLASSES
 from tleg.learngene.profile import Depth, format_depth, parse_depth, plain_depth
+from tleg.models.output import OUTPUT_FORMS
 from tleg.recipes.fields import option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.serialize import to_plain
@@ -44,6 +45,11 @@ class BuildOptions:
     layout: str | None = option(
         None, help="auxiliary (normalise, then pool) or official (pool, then normalise). Without it: auxiliary."
     )
+    output_of: str | None = option(
+        None,
+        help=f"{either(OUTPUT_FORMS)}. Without it: classes, and pooled of a model without any.",
+        metavar="OUTPUT",
+    )
     image_size: str | None = option(
         None, help="Pixels of the inputs. Default: the learngene's, or the folder's.", metavar="N|HxW"
     )
@@ -69,6 +75,9 @@ class BuildOptions:
 
     A folder, such as a fine-tuned descendant, is exported with its weights as they are: --export onnx, without --depth,
     --layout or --num-classes.
+
+    --output-of makes backbones: pooled is the vector before the classifier, tokens those after the last block, and
+    blocks:3,6,9 maps after these blocks, counted from 1, without the final norm; models with stages have stages:1,2,3,4.
 
     With --image-size, position embeddings and tables of relative positions are resampled as timm does it; --dtype, --layout
     and the size stand in the names of files where they are not the default.
@@ -110,6 +119,7 @@ def build(
         image_size=read_image_size(options.image_size),
         overwrite=force,
         verify=not no_verify,
+        output_of=options.output_of,
         progress=_tell_jsonl if as_jsonl else _tell if is_interactive(sys.stderr) else None,
     )
     if as_jsonl:
@@ -125,6 +135,10 @@ def build(
         write(f"{item.path}\n  {_figures(item)}")
         if item.manifest.note is not None:
             write(f"  {item.manifest.note}")
+        for each in item.manifest.outputs or ():
+            write(f"  {each.name}: {' x '.join(map(str, each.shape))}, {each.meaning}")
+        if item.manifest.usage is not None:
+            write(f"  {item.manifest.usage}")
 
 
 def _tell(step: "BuildStep") -> None:
@@ -182,6 +196,9 @@ def _document(item: "BuiltExport") -> dict[str, Any]:
         **({"descendant": encode(manifest.descendant)} if manifest.folder is None else {"folder": encode(manifest.folder)}),
         "verification": None if manifest.verification is None else encode_verification(manifest.verification),
         **({} if manifest.note is None else {"note": manifest.note}),
+        **({} if manifest.outputs is None else {"outputs": encode(manifest.outputs)}),
+        **({} if manifest.cost is None else {"cost": encode(manifest.cost)}),
+        **({} if manifest.usage is None else {"usage": manifest.usage}),
         "writing_seconds": round(item.writing_seconds, 3),
         "verifying_seconds": round(item.verifying_seconds, 3),
     }
@@ -194,7 +211,7 @@ def encode_verification(verification: Any) -> dict[str, Any]:
     return {
         "max_abs_error": verification.max_abs_error,
         "relative_error": verification.relative_error,
-        "argmax_agreement": verification.argmax_agreement,
+        **({} if verification.argmax_agreement is None else {"argmax_agreement": verification.argmax_agreement}),
         **encode(verification),
     }
 

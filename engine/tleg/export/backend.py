@@ -5,7 +5,7 @@ A new format is an entry in `tleg.export.formats` and a `Backend` of its own wit
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -14,14 +14,24 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tleg.errors import InputError
 from tleg.export.formats import Format, Precision
 from tleg.export.manifest import Lineage, manifest_path, read_manifest
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one, torch_runner
 from tleg.learngene.basis import Basis
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader, Preprocessing, Structure
 from tleg.learngene.profile import Depth
+from tleg.models.output import Output, OutputCost, OutputRecord
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Features that an export gives, and what computing them takes; that is None where it is for every depth."""
+
+    outputs: tuple[OutputRecord, ...]
+    cost: OutputCost | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -38,6 +48,8 @@ class Source(ABC):
     basis          by which `tensors` make the layers of any depth; None for a model whose layers have weights of their own
     libraries      packages that had a part in loading it
     architecture   whose family says where the terms belong; None for a model whose layers have weights of their own
+    output         what the exports give
+    described      of features, by depth: the tensors, and what computing them takes; nothing of logits
     """
 
     structure: Structure | None
@@ -50,6 +62,8 @@ class Source(ABC):
     basis: Basis | None
     libraries: tuple[str, ...]
     architecture: Architecture | None = None
+    output: Output = field(default_factory=Output)
+    described: Mapping[Depth | None, Described] = field(default_factory=dict)
 
     @abstractmethod
     def lineage(self, depth: Depth | None) -> Lineage:
@@ -65,7 +79,8 @@ class Source(ABC):
 
     @abstractmethod
     def model(self, depth: Depth | None) -> Any:
-        """The model of a depth in PyTorch, in eval mode and the number type of the exports. Raises ExportError."""
+        """The model of a depth in PyTorch, in eval mode and the number type of the exports, which gives their output and
+        has nothing that this does not need. Raises ExportError."""
 
     @abstractmethod
     def write_folder(self, path: Path, depth: Depth | None) -> None:
@@ -82,9 +97,10 @@ class OpenExport:
     input_size     (channels, height, width) of an image
     preprocessing  how an image becomes an input
     precision      of its weights
-    runner         gives its logits
+    runner         gives its outputs
     classes        names in the order of the logits; empty when unknown
     lineage        where its weights come from, as the file itself says; None when its manifest alone does
+    output         what it gives
     """
 
     path: Path
@@ -97,15 +113,27 @@ class OpenExport:
     runner: Runner
     classes: tuple[str, ...] = ()
     lineage: Lineage | None = None
+    output: Output = field(default_factory=Output)
 
     def run(self, images: Array, depth: Depth | None = None) -> NDArray[np.float32]:
         """Return the logits of normalised images: (batch, C, H, W) -> (batch, classes), float32.
 
         depth  of an export that holds every depth; others have one of their own
 
-        Raises DepthError, and VerificationError when they cannot be computed.
+        Raises DepthError, VerificationError when they cannot be computed, and InputError when it gives no logits.
         """
-        return self.runner(depth, images)
+        self.require_classes()
+        (logits,) = self.runner(depth, images)
+        return logits
+
+    def require_classes(self) -> None:
+        """Refuse an export of features where logits are needed. Raises InputError."""
+        if not self.output.of_classes:
+            raise InputError(
+                f"{self.path} gives {self.output} features and no classes, so it has no accuracy; build it with a head",
+                field="path",
+                code="unsupported",
+            )
 
     @property
     def known_lineage(self) -> Lineage | None:
@@ -136,6 +164,14 @@ class Backend(ABC):
     def open(self, path: Path) -> OpenExport:
         """Open an export. Raises InputError, FileFormatError."""
 
+    def open_for(self, path: Path, output: Output) -> OpenExport:
+        """Open an export that gives a certain output, which the files of some formats do not say. See `open`."""
+        return self.open(path)
+
+    def usage(self, path: Path, output: Output) -> str | None:
+        """The line of Python that gives the features of an export, where its file alone does not say it."""
+        return None
+
     def check_descendant(  # noqa: B027  # Most formats hold any.
         self, header: LearngeneHeader, depth: Depth | None, *, layout: Layout, num_classes: int, precision: Precision
     ) -> None:
@@ -159,10 +195,13 @@ class Backend(ABC):
         """
         return None
 
-    def float16_runner(self, path: Path, watch: Watch, models: ModelSource | None) -> tuple[Runner, str] | None:
+    def float16_runner(
+        self, path: Path, watch: Watch, models: ModelSource | None, output: Output
+    ) -> tuple[Runner, str] | None:
         """Return what runs a float16 export in float16 arithmetic and tells the watch, and the package that computes.
 
-        models  what the export was made from, when it is at hand
+        models  what the export was made from, when it is at hand, giving what the export does
+        output  what that is
 
         None when it cannot be run so without them. As it stands, PyTorch runs the models that the export was made from.
         """

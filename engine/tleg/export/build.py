@@ -118,7 +118,7 @@ def _build(request: BuildRequest, source: AnySource, export: PlannedExport, repo
             if request.verify:
                 report("verifying")
                 verification = verify_export(temporary, export.format, source.reference(export))
-        lineage = source.lineage(export.depth)
+        lineage, described = source.lineage(export.depth), source.described.get(export.depth)
         manifest = Manifest(
             ancestry=lineage.ancestry,
             learngene=lineage.learngene,
@@ -129,6 +129,9 @@ def _build(request: BuildRequest, source: AnySource, export: PlannedExport, repo
             verification=verification,
             preprocessing=source.preprocessing,
             note=backend.note(temporary),
+            outputs=None if described is None else described.outputs,
+            cost=None if described is None else described.cost,
+            usage=backend.usage(export.target, source.output),
         )
         write_manifest(manifest_file, manifest)
         verified = time.perf_counter()

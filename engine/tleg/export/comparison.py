@@ -1,16 +1,17 @@
-"""Checking an export: it is run beside its reference, and the logits are compared.
+"""Checking an export: it is run beside its reference, and the logits, or all features that it gives, are compared.
 
 The reference is the descendant, or the folder's model, that timm builds and PyTorch runs in float32, on the same images:
-noise from a fixed seed, in batches of 1, 2 and 5. The difference of logits is measured relative to the largest logit of the
-reference. float32 exports differ by rounding alone (about 1e-6, more with depth); float16 exports also by their weights and
-activations.
+noise from a fixed seed, in batches of 1, 2 and 5. Differences are relative to the largest logit of the reference, or to the
+largest value of each of its outputs. float32 exports differ by rounding alone (about 1e-6, more with depth); float16 exports
+also by their weights and activations.
 
 ONNX Runtime and timm compute a float16 export in float32 on a processor, so it is run a second time, in float16 arithmetic
 (`Backend.float16_runner`), on noise and on two images without contrast; no value may leave the range of float16. To bound
 the time that takes, an export with more than LARGE bytes runs so on the noise alone.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,10 +22,11 @@ from numpy.typing import NDArray
 from tleg.errors import VerificationError
 from tleg.export.backend import backend_of
 from tleg.export.formats import Format, Precision
-from tleg.export.manifest import Comparison, DescendantRecord, FolderRecord, Range, Verification
-from tleg.export.runners import ModelSource, Runner, Watch, model_runner
+from tleg.export.manifest import Comparison, DescendantRecord, FolderRecord, Range, Verification, output_recorded
+from tleg.export.runners import Arrays, ModelSource, Runner, Watch, model_runner
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.learngene import Learngene
+from tleg.models.output import Output
 from tleg.versions import versions
 
 BATCHES: Final = (1, 2, 5)
@@ -43,6 +45,7 @@ class Reference:
     input_size  (channels, height, width) of its images
     precision   of the export, which decides the tolerance
     depths      the depths to compare: of a fixed export its own alone
+    output      what its models give, as the export does
     """
 
     name: str
@@ -50,10 +53,11 @@ class Reference:
     input_size: tuple[int, int, int]
     precision: Precision
     depths: tuple[Depth | None, ...]
+    output: Output
 
     @property
     def runner(self) -> Runner:
-        """What gives its logits."""
+        """What gives its outputs."""
         return model_runner(self.models)
 
 
@@ -61,13 +65,18 @@ def learngene_reference(learngene: Learngene, descendant: DescendantRecord, dept
     """The learngene's descendants, as references of an export."""
     name = f"the learngene's descendant in PyTorch, float32 ({_state_versions('timm', 'torch')})"
     size = learngene.header.architecture.input_size
-    return Reference(name, descendants(learngene, descendant), size, descendant.dtype, tuple(depths))
+    output = output_recorded(descendant.output)
+    return Reference(name, descendants(learngene, descendant), size, descendant.dtype, tuple(depths), output)
 
 
 def model_reference(model: Any, input_size: tuple[int, int, int], folder: FolderRecord) -> Reference:
     """The model of a folder that timm loads, in eval mode and float32, as the reference of an export."""
+    from tleg.models.features import giving
+
     name = f"the folder's model in PyTorch, float32 ({_state_versions('timm', 'torch')})"
-    return Reference(name, lambda depth: model, input_size, folder.dtype, (folder.depth,))
+    output = output_recorded(folder.output)
+    model = giving(copy.deepcopy(model), output) if not output.of_classes else model
+    return Reference(name, lambda depth: model, input_size, folder.dtype, (folder.depth,), output)
 
 
 def verify_export(path: Path, entry: Format, reference: Reference) -> Verification:
@@ -77,12 +86,12 @@ def verify_export(path: Path, entry: Format, reference: Reference) -> Verificati
     """
     backend = backend_of(entry)
     backend.check_file(path)
-    runner, runtime = backend.open(path).runner, _state_versions(*entry.runtime)
+    runner, runtime = backend.open_for(path, reference.output).runner, _state_versions(*entry.runtime)
     comparisons: tuple[Comparison, ...] = ()
     watch = Watch()
     if reference.precision == "float16":
         # First, because it says where a value becomes infinite.
-        found = float16_runner(path, entry, watch, reference.models)
+        found = float16_runner(path, entry, watch, reference.models, reference.output)
         assert found is not None, "the models are at hand"
         in_float16, name = found
         comparisons = compare(in_float16, reference, [float16_images(path, reference.input_size)], "float16")
@@ -106,18 +115,22 @@ def compare(
     """Run both on the same images at each depth."""
     expected = reference.runner
     return tuple(
-        _compare(depth, runner(depth, images), expected(depth, images), arithmetic)
+        comparison
         for depth in reference.depths
         for images in batches
+        for comparison in _compare(depth, runner(depth, images), expected(depth, images), arithmetic, reference.output)
     )
 
 
-def float16_runner(path: Path, entry: Format, watch: Watch, models: ModelSource | None) -> tuple[Runner, str] | None:
+def float16_runner(
+    path: Path, entry: Format, watch: Watch, models: ModelSource | None, output: Output
+) -> tuple[Runner, str] | None:
     """Return what runs an export in float16 arithmetic and fails where a value leaves its range, and the name of that.
 
     models  what the export was made from, when it is at hand; None is returned when it cannot be run without
+    output  what both give
     """
-    found = backend_of(entry).float16_runner(path, watch, models)
+    found = backend_of(entry).float16_runner(path, watch, models, output)
     return None if found is None else (found[0], _state_versions(found[1]))
 
 
@@ -136,21 +149,27 @@ def noise(input_size: tuple[int, int, int], batch: int) -> NDArray[np.float32]:
 
 
 def _compare(
-    depth: Depth | None, found: NDArray[np.float32], expected: NDArray[np.float32], arithmetic: Precision
-) -> Comparison:
-    if found.shape != expected.shape:
-        raise VerificationError(f"the export gives logits of shape {found.shape} where {expected.shape} are expected")
-    if not np.isfinite(found).all():
-        raise VerificationError(f"the export gives logits{_at(depth)} that are not finite", code="not-finite")
-    if not np.isfinite(expected).all():
-        raise VerificationError(
-            f"the model that the export was made from gives logits{_at(depth)} that are not finite", code="not-finite"
-        )
-    error = float(np.abs(found - expected).max())
-    scale = float(np.abs(expected).max()) or 1.0
-    agreement = float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1)))
-    # Of a profile the manifest names the descendant.
-    return Comparison(depth if isinstance(depth, int) else None, len(found), error, error / scale, agreement, arithmetic)
+    depth: Depth | None, found: Arrays, expected: Arrays, arithmetic: Precision, output: Output
+) -> Iterator[Comparison]:
+    """Compare every output by itself."""
+    if len(found) != len(expected):
+        raise VerificationError(f"the export gives {len(found)} outputs where {len(expected)} are expected")
+    for name, mine, theirs in zip(output.names, found, expected, strict=True):
+        if mine.shape != theirs.shape:
+            raise VerificationError(f"the export gives {name} of shape {mine.shape} where {theirs.shape} are expected")
+        if not np.isfinite(mine).all():
+            raise VerificationError(f"the export gives {name}{_at(depth)} that are not finite", code="not-finite")
+        if not np.isfinite(theirs).all():
+            raise VerificationError(
+                f"the model that the export was made from gives {name}{_at(depth)} that are not finite", code="not-finite"
+            )
+        error = float(np.abs(mine - theirs).max())
+        scale = float(np.abs(theirs).max()) or 1.0
+        agreement = float(np.mean(mine.argmax(axis=1) == theirs.argmax(axis=1))) if output.of_classes else None
+        # Of a profile the manifest names the descendant.
+        number = depth if isinstance(depth, int) else None
+        own = None if output.of_classes else name
+        yield Comparison(number, len(mine), error, error / scale, agreement, arithmetic, own)
 
 
 def require_agreement(verification: Verification, precision: Precision) -> None:
@@ -159,9 +178,10 @@ def require_agreement(verification: Verification, precision: Precision) -> None:
     if not all(comparison.relative_error <= verification.tolerance for comparison in verification.comparisons):
         hint = "; use float32, which is more exact" if precision == "float16" else ""
         how = " in float16 arithmetic" if worst.arithmetic == "float16" else ""
+        where, value = ("", "logit") if worst.output is None else (f" in {worst.output}", "value")
         raise VerificationError(
-            f"the export differs from its reference{how}{_at(worst.depth)}, batch {worst.batch}: by "
-            f"{worst.relative_error:.1e} of the largest logit, and {verification.tolerance:.0e} is allowed{hint}"
+            f"the export differs from its reference{where}{how}{_at(worst.depth)}, batch {worst.batch}: by "
+            f"{worst.relative_error:.1e} of the largest {value}, and {verification.tolerance:.0e} is allowed{hint}"
         )
 
 
@@ -170,8 +190,11 @@ def _at(depth: Depth | None) -> str:
 
 
 def descendants(learngene: Learngene, descendant: DescendantRecord) -> ModelSource:
-    """Return what gives the learngene's descendants as PyTorch's models in float32, by depth."""
+    """Return what gives the learngene's descendants as PyTorch's models in float32, by depth, giving what is recorded."""
     from tleg.models.descendant import expand
+    from tleg.models.features import giving
+
+    output = output_recorded(descendant.output)
 
     models: dict[Depth, Any] = {}
 
@@ -179,13 +202,14 @@ def descendants(learngene: Learngene, descendant: DescendantRecord) -> ModelSour
         assert depth is not None, "descendants have a depth"
         if depth not in models:
             models.clear()  # One at a time: an elastic export is compared at several depths.
-            models[depth] = expand(
+            model = expand(
                 learngene,
                 depth,
                 layout=descendant.layout,
-                num_classes=descendant.num_classes,
+                num_classes=descendant.num_classes or None,
                 seed=descendant.head_seed or 0,
             )
+            models[depth] = giving(model, output)
         return models[depth]
 
     return at

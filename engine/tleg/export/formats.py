@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeVar
 from tleg.errors import FileFormatError, InputError, did_you_mean
 from tleg.learngene.header import LAYOUTS, Layout
 from tleg.learngene.profile import Depth, format_depth
+from tleg.models.output import FIELD, OUTPUT_KINDS, Output, OutputKind
 from tleg.text import format_image_size
 
 Precision = Literal["float32", "float16"]
@@ -38,6 +39,8 @@ class Format:
     every_depth  whether one export holds every depth, so that it needs none
     plain        why it takes plain ViTs alone, which the graph writer knows; '' where it takes others as well
     is_folder    whether it is a folder, which holds its own manifest, or a file beside which that lies
+    outputs      what its models can give
+    no_places    why they give no maps of blocks, where that is not to be expected
     libraries    packages that write it, besides numpy and safetensors
     runtime      packages that run it when it is checked
     opened_by    who opens it, in words
@@ -54,6 +57,8 @@ class Format:
     every_depth: bool = False
     plain: str = ""
     is_folder: bool = False
+    outputs: tuple[OutputKind, ...] = ("classes",)
+    no_places: str = ""
     libraries: tuple[str, ...] = ()
     runtime: tuple[str, ...] = ()
     opened_by: str
@@ -66,12 +71,26 @@ class Format:
         """Whether it can be made from something in a number type."""
         return precision in self.dtypes.get(source, ())
 
-    def check_source(self, source: SourceKind, precision: Precision, path: object) -> None:
-        """Refuse what it cannot be made from. Raises InputError saying why."""
-        if not self.takes(source, precision):
+    def check_source(self, source: SourceKind, precision: Precision, path: object, *, changed: bool = False) -> None:
+        """Refuse what it cannot be made from. Raises InputError saying why.
+
+        changed  whether it is for another output, so that a folder is made of a folder
+        """
+        if not self.takes(source, precision) and not (changed and self.is_folder and source in self.dtypes):
             reason = self.refusals.get(source, "--export {name} cannot be made from {path} in " + precision)
             fields = ("export", "dtype") if source in self.dtypes else ("export",)
             raise InputError(reason.format(name=self.name, path=path), field=fields, code="unsupported")
+
+    def check_output(self, output: Output) -> None:
+        """Refuse what its models do not give. Raises InputError saying why."""
+        if output.kind not in self.outputs:
+            reason = self.no_places if output.places and self.no_places else "what opens it asks for other outputs"
+            gives = ", ".join(self.outputs)
+            raise InputError(
+                f"--export {self.name} has no --output-of {output}: {reason}; it has {gives}",
+                field=(FIELD, "export"),
+                code="unsupported",
+            )
 
     def file_name(
         self,
@@ -80,12 +99,14 @@ class Format:
         precision: Precision = "float32",
         layout: Layout | None = None,
         image_size: tuple[int, int] | None = None,
+        output: Output | None = None,
     ) -> str:
         """The name of an export: 'fashion-mnist-depth8.onnx', 'fashion-mnist.elastic.onnx'.
 
         stem   the name of the learngene or the folder
         depth  None for every depth, and for a folder's model as it is
         image_size  height and width of the inputs, where they are others than the learngene's
+        output      what was asked for; None and classes are not told
 
         What is not the default is part of the name, so that variants lie side by side.
         """
@@ -95,6 +116,7 @@ class Format:
             "official" if layout == "official" else "",
             f"{format_image_size(image_size)}px" if image_size is not None else "",
             precision if precision != "float32" else "",
+            output.in_file_names if output is not None and not output.of_classes else "",
         ]
         return "-".join(filter(None, parts)) + self.suffix
 
@@ -131,6 +153,7 @@ register(
         dtypes=MappingProxyType({"learngene": PRECISIONS, "folder": ("float16",)}),
         refusals=_LOADED_ALREADY,
         is_folder=True,
+        outputs=OUTPUT_KINDS,
         runtime=("timm", "torch"),
         opened_by="timm",
     )
@@ -141,6 +164,7 @@ register(
         suffix=".onnx",
         about="one file with every layer's weights",
         backend="tleg.export.onnx.backend:PlainBackend",
+        outputs=OUTPUT_KINDS,
         libraries=("onnx",),
         runtime=("onnxruntime",),
         opened_by="ONNX Runtime",
@@ -154,6 +178,7 @@ register(
         backend="tleg.export.onnx.backend:CompactBackend",
         dtypes=MappingProxyType({"learngene": PRECISIONS}),
         refusals=_NEEDS_TERMS,
+        outputs=OUTPUT_KINDS,
         libraries=("onnx",),
         runtime=("onnxruntime",),
         opened_by="ONNX Runtime",
@@ -168,6 +193,8 @@ register(
         dtypes=MappingProxyType({"learngene": PRECISIONS}),
         refusals=_NEEDS_TERMS,
         every_depth=True,
+        outputs=("classes", "pooled", "tokens"),
+        no_places="its layers are turns of one loop, whose number is an input, so that no block has a map of its own",
         plain="it holds one graph for a layer of any depth, where PyTorch traces the layers of others one by one",
         libraries=("onnx",),
         runtime=("onnxruntime",),

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tleg.errors import FileFormatError
+from tleg.errors import FileFormatError, InputError
 from tleg.export.formats import Format, Precision, stored_format
 from tleg.files import hash_file, text_only
 from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import HeadPolicy
 from tleg.learngene.header import Layout, Preprocessing
 from tleg.learngene.profile import Depth, Profile
+from tleg.models.output import Output, OutputCost, OutputRecord, parse_output
 from tleg.references import MANIFEST_SUFFIX
 from tleg.serialize import LEFT_OUT_WHEN_NONE, decode, encode
 
@@ -55,10 +56,11 @@ class DescendantRecord:
 
     depth      None in an elastic file, which holds every depth
     rule       how a layer's weights follow from the terms, for people; `basis` says it exactly
-    head       'kept' from the learngene, or 'new'
+    head       'kept' from the learngene, 'new', or 'none'
     head_seed  of a new head's weights
     image_size  height and width of the inputs, where the learngene was resampled for others than its own
     profile     the blocks of each stage, where others than the elastic one's are not the learngene's
+    output      what the export gives, as it is typed, where that is not the logits of classes
     """
 
     depth: int | None
@@ -71,6 +73,7 @@ class DescendantRecord:
     rule: str
     image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     profile: Profile | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    output: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
     @property
     def expands_to(self) -> Depth | None:
@@ -89,6 +92,7 @@ class FolderRecord:
     sha256        of the folder's model.safetensors
     training      how it was trained, as its training.json says; None when it holds none
     image_size    height and width of the inputs, where the weights were resampled for others than the folder's
+    output        what the export gives, as it is typed, where that is not the logits of classes
     """
 
     name: str
@@ -99,6 +103,7 @@ class FolderRecord:
     sha256: str
     training: Mapping[str, Any] | None
     image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    output: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,15 @@ class Lineage:
             self.learngene is None or self.learngene.file is None or self.learngene.auxiliary_depth is None
         ):
             raise FileFormatError(f"{where} names a descendant, but not its learngene, file and auxiliary depth")
+        try:
+            _ = self.output
+        except InputError as error:
+            raise FileFormatError(f"{where} names an output that this tleg does not know: {error}") from error
+
+    @property
+    def output(self) -> Output:
+        """What the export gives. Raises InputError where that is no output, which `check` refuses."""
+        return output_recorded(self.model.output)
 
     @property
     def model(self) -> DescendantRecord | FolderRecord:
@@ -136,6 +150,11 @@ class Lineage:
         if self.folder is not None:
             return self.folder.training or {}
         return {} if self.learngene is None else self.learngene.learned
+
+
+def output_recorded(text: str | None) -> Output:
+    """What a record says that an export gives; nothing means logits. Raises InputError where it is no output."""
+    return Output() if text is None else parse_output(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +178,20 @@ class Comparison:
     """An export against its reference on one batch.
 
     depth             None for models that have none
-    max_abs_error     the largest difference of two logits
-    relative_error    that, divided by the reference's largest logit
-    argmax_agreement  the share of images for which both prefer the same class, 0 to 1
+    max_abs_error     the largest difference of two values
+    relative_error    that, divided by the reference's largest value
+    argmax_agreement  the share of images for which both prefer the same class, 0 to 1; None of what is no logits
     arithmetic        what the export was computed in; a runtime may use float32 for a float16 file
+    output            the name of the output, where it is not the logits
     """
 
     depth: int | None
     batch: int
     max_abs_error: float
     relative_error: float
-    argmax_agreement: float
+    argmax_agreement: float | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     arithmetic: Precision = "float32"
+    output: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +225,9 @@ class Verification:
 
     def __str__(self) -> str:
         """The figures in one line."""
-        parts = [
-            f"largest error {self.max_abs_error:.1e} (relative {self.relative_error:.1e})",
-            f"same class for {self.argmax_agreement:.0%} of images",
-        ]
+        parts = [f"largest error {self.max_abs_error:.1e} (relative {self.relative_error:.1e})"]
+        if self.argmax_agreement is not None:
+            parts.append(f"same class for {self.argmax_agreement:.0%} of images")
         return ", ".join(parts if self.range is None else [*parts, str(self.range)])
 
     @property
@@ -221,10 +241,11 @@ class Verification:
         return max(comparison.relative_error for comparison in self.comparisons)
 
     @property
-    def argmax_agreement(self) -> float:
-        """The share over all images."""
-        images = sum(comparison.batch for comparison in self.comparisons)
-        return sum(comparison.argmax_agreement * comparison.batch for comparison in self.comparisons) / images
+    def argmax_agreement(self) -> float | None:
+        """The share over all images; None of what is no logits."""
+        known = [(each.batch, each.argmax_agreement) for each in self.comparisons if each.argmax_agreement is not None]
+        images = sum(batch for batch, _ in known)
+        return sum(batch * share for batch, share in known) / images if images else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +256,9 @@ class Manifest:
     learngene      of a descendant always; of a folder when it knows it
     preprocessing  how an image becomes an input; None in manifests of before it was stated
     note           what must be known before the export is used elsewhere; not written where there is nothing
+    outputs        what it gives, where that is not the logits of classes
+    cost           what computing those takes, without a classifier; None in an elastic file, which has any depth
+    usage          of such a folder, the line of Python that gives them
     """
 
     ancestry: Any
@@ -246,6 +270,9 @@ class Manifest:
     verification: Verification | None = None
     preprocessing: Preprocessing | None = None
     note: str | None = None
+    outputs: tuple[OutputRecord, ...] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    cost: OutputCost | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    usage: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     format: Literal["tleg.export"] = FORMAT_NAME
     version: int = FORMAT_VERSION
 

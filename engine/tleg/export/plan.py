@@ -16,6 +16,7 @@ from tleg.learngene.expansion import Head, choose_head
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader
 from tleg.learngene.profile import Depth, checked
+from tleg.models.output import FIELD, Output, output_of
 from tleg.models.timm_folder import TimmFolder, read_timm_folder
 from tleg.references import find
 from tleg.runs.run import name_of
@@ -36,6 +37,7 @@ class BuildRequest:
     seed         of a new head's weights
     overwrite    replace existing exports
     verify       check every export before it is kept
+    output_of    what the exports give; None is the logits of classes, and of a model without classes its pooled vector
     """
 
     learngene: str | Path
@@ -49,6 +51,11 @@ class BuildRequest:
     seed: int = 0
     overwrite: bool = False
     verify: bool = True
+    output_of: Output | None = None
+
+    def given_by(self, num_classes: int) -> Output:
+        """What the exports of a model of so many classes give. Raises InputError for what it does not have."""
+        return output_of(self.output_of, num_classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +77,14 @@ class BuildPlan:
     """A checked request: what becomes of the learngene's head, and the exports in the order asked for.
 
     header  of the learngene, with inputs of the size asked for
+    output  what the exports give
     """
 
     request: BuildRequest
     file: LearngeneFile
     header: LearngeneHeader
     head: Head
+    output: Output
     exports: tuple[PlannedExport, ...]
 
     @property
@@ -127,6 +136,7 @@ class BuildPlan:
             basis=self.header.basis,
             rule=self.header.basis.formula,
             image_size=self.image_size,
+            output=None if self.output.of_classes else str(self.output),
         )
 
 
@@ -158,13 +168,17 @@ def plan_build(request: BuildRequest) -> BuildPlan:
 
         header = resize_header(header, size)
     family_of(header.architecture).check_layout(header.architecture, request.layout or "auxiliary")
+    known = header.architecture.num_classes
+    output = _asked_of_learngene(request, header.architecture)
     for each in formats:
         each.check_source("learngene", request.precision, file.path)
+        each.check_output(output)
     plan = BuildPlan(
         request,
         file,
         header,
-        choose_head(header.architecture.num_classes, request.num_classes),
+        choose_head(known, request.num_classes) if output.of_classes else Head(0, "none"),
+        output,
         tuple(
             _planned(request, name_of(file.path), each, depth, size) for each in formats for depth in each.depths_of(depths)
         ),
@@ -190,6 +204,20 @@ def check_targets(request: BuildRequest, exports: Iterable[PlannedExport]) -> No
         _check_target(export, overwrite=request.overwrite)
 
 
+def _asked_of_learngene(request: BuildRequest, architecture: Architecture) -> Output:
+    """What the exports of a learngene give. Raises InputError for what its descendants do not have."""
+    if request.num_classes:
+        output = request.given_by(request.num_classes)
+        if not output.of_classes:
+            raise InputError(
+                f"--num-classes makes a head, and --output-of {output} exports none: leave one of them out",
+                field=("num-classes", FIELD),
+                code="conflict",
+            )
+        return output
+    return request.given_by(architecture.num_classes)
+
+
 def _other_size(request: BuildRequest, header: LearngeneHeader) -> tuple[int, int] | None:
     return None if request.image_size == header.image_size else request.image_size
 
@@ -197,7 +225,7 @@ def _other_size(request: BuildRequest, header: LearngeneHeader) -> tuple[int, in
 def _planned(
     request: BuildRequest, stem: str, entry: Format, depth: Depth | None, image_size: tuple[int, int] | None = None
 ) -> PlannedExport:
-    name = entry.file_name(stem, depth, request.precision, request.layout, image_size)
+    name = entry.file_name(stem, depth, request.precision, request.layout, image_size, request.output_of)
     return PlannedExport(entry, depth, request.output / name)
 
 
@@ -277,8 +305,12 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
     _refuse(request.depths, "--depth", path, "a depth")
     _refuse(request.layout, "--layout", path, "a layout")
     _refuse(request.num_classes, "--num-classes", path, "a head")
+    # Without a number in its config.json it is timm's usual one; what was loaded decides.
+    known = folder.config.get("num_classes", folder.pretrained.get("num_classes"))
+    output = request.given_by(known if type(known) is int else 1)
     for each in formats:
-        each.check_source("folder", request.precision, path)
+        each.check_source("folder", request.precision, path, changed=known != 0 and not output.of_classes)
+        each.check_output(output)
     sha256 = hash_weights(folder.weights)
     training = read_training(path)
     exports = tuple(_planned(request, name_of(path), each, None, request.image_size) for each in formats)

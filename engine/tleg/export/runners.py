@@ -18,9 +18,11 @@ from tleg.errors import VerificationError
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.float16 import LARGEST
 
-# (depth, normalised images (batch, C, H, W)) -> logits (batch, classes), float32. The depth is None where there is none.
-Runner = Callable[[Depth | None, NDArray[np.float32]], NDArray[np.float32]]
-# depth -> a model of timm in eval mode and float32.
+Arrays = tuple[NDArray[np.float32], ...]
+# (depth, normalised images (batch, C, H, W)) -> its outputs, float32: logits (batch, classes) alone, or features. The depth
+# is None where there is none.
+Runner = Callable[[Depth | None, NDArray[np.float32]], Arrays]
+# depth -> a model of timm in eval mode and float32, which gives a tensor or several.
 ModelSource = Callable[[Depth | None], Any]
 
 
@@ -45,7 +47,7 @@ class Watch:
             place = self.overflow if depth is None else f"{self.overflow} at depth {format_depth(depth)}"
             raise VerificationError(
                 f"in float16 arithmetic {place} exceeds {LARGEST:,.0f}, the largest number of float16, which spoils the "
-                "logits; use float32",
+                "result; use float32",
                 field="dtype",
                 code="out-of-range",
             )
@@ -54,12 +56,12 @@ class Watch:
 def one_by_one(runner: Runner, watch: Watch) -> Runner:
     """Return a runner that takes one image after the other, which bounds its memory, and fails where the watch does."""
 
-    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits = []
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
+        found = []
         for index in range(len(images)):
-            logits.append(runner(depth, images[index : index + 1]))
+            found.append(runner(depth, images[index : index + 1]))
             watch.check(depth)
-        return np.concatenate(logits)
+        return tuple(map(np.concatenate, zip(*found, strict=True)))
 
     return run
 
@@ -68,10 +70,9 @@ def model_runner(models: ModelSource) -> Runner:
     """Return what runs models, in eval mode and float32, in PyTorch."""
     import torch
 
-    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
         with torch.inference_mode():
-            logits: NDArray[np.float32] = models(depth)(torch.from_numpy(images)).numpy()
-        return logits
+            return _as_arrays(models(depth)(torch.from_numpy(images)))
 
     return run
 
@@ -86,34 +87,39 @@ def torch_runner(models: ModelSource, watch: Watch) -> Runner:
 
     loaded: dict[Depth | None, Any] = {}
 
-    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
         if depth not in loaded:
             loaded.clear()
             loaded[depth] = copy.deepcopy(models(depth)).half()
         model = loaded[depth]
-        handles = [item.register_forward_hook(_hook(name or "the logits", watch)) for name, item in model.named_modules()]
+        handles = [item.register_forward_hook(_hook(name or "the output", watch)) for name, item in model.named_modules()]
         try:
             with torch.inference_mode():
                 try:
-                    logits = model(torch.from_numpy(images).to(next(model.parameters()).dtype))
+                    found = model(torch.from_numpy(images).to(next(model.parameters()).dtype))
                 except RuntimeError as error:
                     if "not implemented for 'Half'" not in str(error):
                         raise
-                    logits = model.float()(torch.from_numpy(images))
+                    found = model.float()(torch.from_numpy(images))
         finally:
             for handle in handles:
                 handle.remove()
-        found: NDArray[np.float32] = logits.float().numpy()
-        return found
+        return _as_arrays(found)
 
     return run
+
+
+def _as_arrays(found: Any) -> Arrays:
+    """What a model gives, a tensor or several, in float32."""
+    return tuple(each.float().numpy() for each in (found if isinstance(found, tuple | list) else (found,)))
 
 
 def _hook(name: str, watch: Watch) -> Callable[[Any, Any, Any], None]:
     import torch
 
     def see(module: Any, arguments: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.is_floating_point() and output.numel():
-            watch.see(name, float(output.abs().max()))
+        for each in output if isinstance(output, tuple | list) else (output,):
+            if isinstance(each, torch.Tensor) and each.is_floating_point() and each.numel():
+                watch.see(name, float(each.abs().max()))
 
     return see

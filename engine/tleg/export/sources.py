@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tleg.errors import FileFormatError, InputError
-from tleg.export.backend import Array, Source
+from tleg.errors import FileFormatError
+from tleg.export.backend import Array, Described, Source
 from tleg.export.comparison import Reference, learngene_reference, model_reference
 from tleg.export.manifest import FolderRecord, Lineage
 from tleg.export.origin import TRAINING_RECORD
@@ -19,11 +19,12 @@ from tleg.export.plan import BuildPlan, FolderPlan, PlannedExport
 from tleg.learngene.expansion import expand_tensors, new_head
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Layout, Structure
-from tleg.learngene.profile import Depth
+from tleg.learngene.profile import Depth, format_depth
 from tleg.learngene.structure import auxiliary_layout_name, inner_name, is_block, layer_name, parameter_shapes
 from tleg.models.float16 import check_range, to_float16
 from tleg.models.learngene import Learngene, read_tensors
-from tleg.models.timm_folder import CONFIG, WEIGHTS, config_at_size, save_timm_folder
+from tleg.models.output import Output
+from tleg.models.timm_folder import CONFIG, WEIGHTS, config_at_size, config_without_classes, save_timm_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,10 +41,14 @@ class LearngeneSource(Source):
 
     @classmethod
     def load(cls, plan: BuildPlan) -> "LearngeneSource":
-        """Read and check the learngene's tensors. Raises FileFormatError or VerificationError."""
+        """Read and check the learngene's tensors.
+
+        Raises FileFormatError, VerificationError, and InputError for features that its descendants do not have.
+        """
+        learngene = _at_size(read_tensors(plan.file), plan)
         return cls(
             plan=plan,
-            learngene=_at_size(read_tensors(plan.file), plan),
+            learngene=learngene,
             structure=plan.architecture.structure,
             layout=plan.layout,
             precision=plan.request.precision,
@@ -54,6 +59,8 @@ class LearngeneSource(Source):
             basis=plan.header.basis,
             libraries=_ALWAYS,
             architecture=plan.architecture,
+            output=plan.output,
+            described=_describe_descendants(plan, learngene),
         )
 
     def lineage(self, depth: Depth | None) -> Lineage:
@@ -87,23 +94,30 @@ class LearngeneSource(Source):
 
     def model(self, depth: Depth | None) -> Any:
         """A descendant. Raises ExportError for values beyond the range of float16."""
-        from tleg.models.descendant import expand
+        from tleg.models.features import cut_to, giving
 
         assert depth is not None
+        return cut_to(giving(self._descendant(depth), self.output), self.output)
+
+    def _descendant(self, depth: Depth) -> Any:
+        from tleg.models.descendant import expand
+
         return expand(
             self.learngene,
             depth,
             layout=self.layout,
-            num_classes=self.num_classes,
+            num_classes=self.num_classes or None,
             dtype=self.precision,
             seed=self.plan.request.seed,
         )
 
     def write_folder(self, path: Path, depth: Depth | None) -> None:
         """Write a descendant into a folder. Raises ExportError, OSError."""
+        assert depth is not None
+        state = self.state(depth) if self.output.of_classes else _state_without_classifier(self._descendant(depth))
         save_timm_folder(
             path,
-            self.state(depth),
+            state,
             self.plan.header.architecture,
             depth,
             preprocessing=self.preprocessing,
@@ -131,26 +145,26 @@ class FolderSource(Source):
 
         opened = open_folder(plan.path, image_size=plan.request.image_size)
         model = opened.model.float()
-        if opened.num_classes < 1:
-            raise InputError(
-                f"the model in {plan.path} has no head, so it gives no logits; train it on classes first", code="unsupported"
-            )
+        output = plan.request.given_by(opened.num_classes)
         for name, value in model.state_dict().items():
             if not value.isfinite().all():
                 raise FileFormatError(f"{opened.file} holds values in '{name}' that are not finite", code="not-finite")
         plain = plain_vit(model)
+        size = _input_size(opened.input_size, plain)
         return cls(
             plan=plan,
             loaded=model,
             structure=None if plain is None else plain[0],
             layout="auxiliary" if plain is None else plain[1],
             precision=plan.request.precision,
-            num_classes=model.num_classes,
-            input_size=_input_size(opened.input_size, plain),
+            num_classes=model.num_classes if output.of_classes else 0,
+            input_size=size,
             preprocessing=opened.preprocessing,
-            classes=opened.classes,
+            classes=opened.classes if output.of_classes else (),
             basis=None,
             libraries=(*_ALWAYS, "torch", "timm"),
+            output=output,
+            described={} if output.of_classes else {None: _describe(model, output, size, f"the model in {plan.path}")},
         )
 
     def lineage(self, depth: Depth | None) -> Lineage:
@@ -164,6 +178,7 @@ class FolderSource(Source):
             sha256=self.plan.sha256,
             training=self.plan.training,
             image_size=self.plan.request.image_size,
+            output=None if self.output.of_classes else str(self.output),
         )
         return Lineage(self.plan.learngene, folder=folder)
 
@@ -183,19 +198,28 @@ class FolderSource(Source):
 
     def model(self, depth: Depth | None) -> Any:
         """The model; in float16 a copy, because the model itself stays the float32 reference. Raises ExportError."""
-        if self.precision == "float32":
+        from tleg.models.features import cut_to, giving
+
+        if self.precision == "float32" and self.output.of_classes:
             return self.loaded
-        for name, values in self.loaded.state_dict().items():
+        model = cut_to(giving(copy.deepcopy(self.loaded), self.output), self.output)
+        if self.precision == "float32":
+            return model
+        for name, values in model.state_dict().items():
             if values.is_floating_point() and values.numel():
                 check_range(name, float(values.abs().max()))
-        return copy.deepcopy(self.loaded).half()
+        return model.half()
 
     def write_folder(self, path: Path, depth: Depth | None) -> None:
         """Write the folder again, with its configuration and its record of the training. Raises ExportError, OSError."""
         from safetensors.numpy import save_file
 
-        save_file(dict(self.state(depth)), path / WEIGHTS, metadata={"format": "pt"})
-        config = self.plan.folder.config
+        config, state = self.plan.folder.config, self.state(depth)
+        if not self.output.of_classes:
+            config = config_without_classes(config)
+            kept = _state_without_classifier(copy.deepcopy(self.loaded))
+            state = {name: values for name, values in state.items() if name in kept}
+        save_file(dict(state), path / WEIGHTS, metadata={"format": "pt"})
         if self.plan.request.image_size is not None:
             config = config_at_size(config, self.input_size)
         (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
@@ -204,7 +228,46 @@ class FolderSource(Source):
 
     def _state(self) -> dict[str, Array]:
         """The model's state as arrays, by timm's names."""
-        return {name: value.detach().cpu().contiguous().numpy() for name, value in self.loaded.state_dict().items()}
+        return _arrays(self.loaded)
+
+
+def _describe_descendants(plan: BuildPlan, learngene: Learngene) -> dict[Depth | None, Described]:
+    """What the exports of features give, by their depths. Raises InputError where the descendants do not have it."""
+    from tleg.models.descendant import expand
+
+    described: dict[Depth | None, Described] = {}
+    if plan.output.of_classes:
+        return described
+    for depth in dict.fromkeys(export.depth for export in plan.exports):
+        # Of every depth the shapes are those of any.
+        one = depth or 1
+        found = _describe(
+            expand(learngene, one, layout=plan.layout),
+            plan.output,
+            plan.header.architecture.input_size,
+            f"the descendant of depth {format_depth(one)}",
+        )
+        described[depth] = found if depth is not None else Described(found.outputs, None)
+    return described
+
+
+def _describe(model: Any, output: Output, input_size: tuple[int, int, int], name: str) -> Described:
+    """What a model gives, and what that takes. Raises InputError when it does not have it."""
+    from tleg.models.features import check_output, cut_to, describe_output, giving, measure_output
+
+    check_output(model, output, name)
+    outputs = describe_output(model, output, input_size, name)
+    return Described(outputs, measure_output(cut_to(giving(copy.deepcopy(model), output), output), input_size))
+
+
+def _state_without_classifier(model: Any) -> dict[str, Array]:
+    from tleg.models.features import without_classifier
+
+    return _arrays(without_classifier(model))
+
+
+def _arrays(model: Any) -> dict[str, Array]:
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in model.state_dict().items()}
 
 
 def folder_reference(path: Path, record: FolderRecord) -> Reference:

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tleg.errors import FileFormatError, InputError, TlegError, VerificationError, concerning
 from tleg.export.backend import OpenExport, backend_of
@@ -31,7 +30,7 @@ from tleg.export.manifest import (
     manifest_path,
     read_manifest,
 )
-from tleg.export.runners import Watch
+from tleg.export.runners import Arrays, Watch
 from tleg.export.sources import folder_reference
 from tleg.files import hash_file
 from tleg.learngene.container import read_file
@@ -212,8 +211,9 @@ def _check_export(path: Path, entry: Format, given: str | Path | None) -> Report
         export = backend.open(path)
         opened.append(export)
         for depth in ELASTIC_DEPTHS if export.format.every_depth else (export.depth,):
-            _require_finite(export.run(noise(export.input_size, 2), depth), export.num_classes)
-        return f"{backend.note(path) or f'{entry.opened_by} opens it'}, and its logits are finite"
+            _require_finite(export, export.runner(depth, noise(export.input_size, 2)))
+        gives = "logits are" if export.output.of_classes else f"{', '.join(export.output.names)} are"
+        return f"{backend.note(path) or f'{entry.opened_by} opens it'}, and its {gives} finite"
 
     checks.append(_attempt("runs", run))
     if not opened:
@@ -240,7 +240,7 @@ def _check_float16(export: OpenExport, named: Lineage | None) -> Check:
         depths = (1, known or 1)
     watch = Watch()
     try:
-        found = float16_runner(export.path, export.format, watch, None)
+        found = float16_runner(export.path, export.format, watch, None, export.output)
         if found is None:
             return Check("float16", "not checked", backend_of(export.format).needs_model)
         runner, name = found
@@ -251,9 +251,11 @@ def _check_float16(export: OpenExport, named: Lineage | None) -> Check:
     return Check("float16", "passed", f"{Range(watch.largest, watch.where)}, computed by {name}")
 
 
-def _require_finite(logits: NDArray[Any], classes: int) -> None:
-    if logits.shape != (2, classes) or not np.isfinite(logits).all():
-        raise VerificationError("its logits are not finite, or not one for each class", code="not-finite")
+def _require_finite(export: OpenExport, found: Arrays) -> None:
+    if not all(np.isfinite(each).all() for each in found):
+        raise VerificationError(f"its {', '.join(export.output.names)} are not finite", code="not-finite")
+    if export.output.of_classes and [each.shape for each in found] != [(2, export.num_classes)]:
+        raise VerificationError("its logits are not one for each class", code="not-finite")
 
 
 def _check_manifest(path: Path, entry: Format) -> tuple[Manifest | None, list[Check]]:

@@ -113,7 +113,7 @@ def expand_tensors(tensors: Mapping[str, Array], header: LearngeneHeader, depth:
     return result
 
 
-HeadPolicy = Literal["kept", "new"]
+HeadPolicy = Literal["kept", "new", "none"]
 MAX_CLASSES: Final = 10_000_000
 NEW_HEAD_STD: Final = 0.01
 

@@ -56,6 +56,7 @@ def save_timm_folder(
 
     tensors      the model's whole state by timm's names, in the layout given, float32 or float16
     depth        of a descendant; None when the architecture is that of another timm model and takes no depth
+    num_classes  another number than the architecture's; 0 where `tensors` hold no classifier
     classes      names in the order of the head's outputs, or empty
 
     Raises ExportError when timm's config cannot express the model, OSError when the disk refuses.
@@ -86,8 +87,9 @@ def timm_config(
     classes: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Return the contents of config.json. See `save_timm_folder`."""
-    if num_classes is not None:
+    if num_classes:
         architecture = replace(architecture, num_classes=num_classes)
+    count = architecture.num_classes if num_classes is None else num_classes
     architecture = architecture.in_layout(layout)
     family = family_of(architecture)
     name, arguments = family.spelled_out(architecture)
@@ -103,10 +105,10 @@ def timm_config(
         "crop_mode": preprocessing.crop_mode,
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
-        "num_classes": architecture.num_classes,
+        "num_classes": count,
         "custom_load": False,
     }
-    config: dict[str, Any] = {"architecture": name, "num_classes": architecture.num_classes}
+    config: dict[str, Any] = {"architecture": name, "num_classes": count}
     # timm's own configuration takes no other fields than its own.
     config[READING] = {"exif": preprocessing.exif, "pixel_range": encode(preprocessing.pixel_range)}
     if (note := _only_tleg(name, arguments)) is not None:
@@ -128,6 +130,17 @@ def config_at_size(config: Mapping[str, Any], input_size: tuple[int, int, int]) 
     if known.get("fixed_input_size"):
         changed["model_args"] = {**(config.get("model_args") or {}), "img_size": image_argument(input_size[1:])}
     return dict(changed)
+
+
+def config_without_classes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the contents of a config.json for the same model without its classifier."""
+    own = config.get("pretrained_cfg")
+    names = ("label_names", "labels", "label_descriptions")
+    changed = {name: value for name, value in config.items() if name not in names}
+    if isinstance(own, Mapping):
+        changed["pretrained_cfg"] = {**{name: each for name, each in own.items() if name not in names}, "num_classes": 0}
+    arguments = {name: value for name, value in (config.get("model_args") or {}).items() if name != "num_classes"}
+    return {**changed, "num_classes": 0, **({"model_args": arguments} if arguments else {})}
 
 
 @dataclass(frozen=True, slots=True)

@@ -362,6 +362,7 @@ def _open_export(path: Path, entry: Format | None, depths: Sequence[Depth] | Non
             f"{path} has a manifest beside it, and no suffix of a format that tleg writes", field="path", code="wrong-kind"
         )
     export = backend_of(entry).open(path)
+    export.require_classes()
     elastic = export.format.every_depth
     if elastic and not depths:
         raise InputError(

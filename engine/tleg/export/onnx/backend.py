@@ -1,6 +1,8 @@
 """The ONNX formats. Plain ViTs go through the graph writer; all else is traced by PyTorch, but for 'onnx-elastic'."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypedDict
 
 from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.formats import BYTES_OF, Precision
@@ -10,6 +12,7 @@ from tleg.export.onnx.runtime import open_onnx
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
 from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
+from tleg.models.output import Output
 
 
 class OnnxBackend(Backend):
@@ -30,14 +33,16 @@ class OnnxBackend(Backend):
         check_graph(path)
         return "onnx.checker"
 
-    def float16_runner(self, path: Path, watch: Watch, models: ModelSource | None) -> tuple[Runner, str] | None:
+    def float16_runner(
+        self, path: Path, watch: Watch, models: ModelSource | None, output: Output
+    ) -> tuple[Runner, str] | None:
         """Return onnx.reference for what the graph writer wrote, and PyTorch for what PyTorch traced."""
         from tleg.export.onnx.float16 import can_run, load, onnx_runner
 
         content = load(path)
         if can_run(content):
             return one_by_one(onnx_runner(content, watch), watch), "onnx"
-        return super().float16_runner(path, watch, models)
+        return super().float16_runner(path, watch, models, output)
 
     def metadata(self, source: Source, depth: Depth | None) -> dict[str, str]:
         """What a file says of itself."""
@@ -51,6 +56,7 @@ class OnnxBackend(Backend):
                 learngene=lineage.learngene,
                 descendant=lineage.descendant,
                 folder=lineage.folder,
+                outputs=() if source.output.of_classes else source.described[depth].outputs,
             )
         )
 
@@ -71,19 +77,19 @@ class PlainBackend(OnnxBackend):
         if source.structure is None:
             from tleg.export.onnx.traced import write_torch
 
-            write_torch(path, source.model(depth), source.input_size, metadata=metadata)
+            write_torch(path, source.model(depth), source.input_size, source.output.names, metadata=metadata)
             return
         from tleg.export.onnx.plain import write_layers, write_plain
 
-        structure, layout, precision = source.structure, source.layout, source.precision
+        structure = source.structure
+        options = _options(source, metadata)
         if source.basis is None:
             tensors, count = source.tensors(), source.lineage(depth).model.depth
             assert count is not None, "a plain ViT has a depth"
-            write_layers(path, structure, tensors, count, layout=layout, precision=precision, metadata=metadata)
+            write_layers(path, structure, tensors, count, **options)
         else:
             assert isinstance(depth, int), "a plain ViT has one stage"
-            tensors, basis = source.tensors(), source.basis
-            write_plain(path, structure, basis, tensors, depth, layout=layout, precision=precision, metadata=metadata)
+            write_plain(path, structure, source.basis, source.tensors(), depth, **options)
 
 
 class CompactBackend(OnnxBackend):
@@ -106,14 +112,14 @@ class CompactBackend(OnnxBackend):
                 tensors,
                 depth,
                 precision=source.precision,
+                output=source.output,
                 metadata=metadata,
             )
             return
         from tleg.export.onnx.compact import write_compact
 
         assert isinstance(depth, int), "a plain ViT has one stage"
-        structure, layout, precision = source.structure, source.layout, source.precision
-        write_compact(path, structure, basis, tensors, depth, layout=layout, precision=precision, metadata=metadata)
+        write_compact(path, source.structure, basis, tensors, depth, **_options(source, metadata))
 
 
 class ElasticBackend(OnnxBackend):
@@ -130,7 +136,17 @@ class ElasticBackend(OnnxBackend):
             source.structure,
             source.basis,
             source.tensors(),
-            layout=source.layout,
-            precision=source.precision,
-            metadata=self.metadata(source, depth),
+            **_options(source, self.metadata(source, depth)),
         )
+
+
+class _Options(TypedDict):
+    layout: Layout
+    precision: Precision
+    output: Output
+    metadata: Mapping[str, str]
+
+
+def _options(source: Source, metadata: Mapping[str, str]) -> _Options:
+    """What the graph writer's files have in common."""
+    return {"layout": source.layout, "precision": source.precision, "output": source.output, "metadata": metadata}

@@ -9,13 +9,14 @@ from pathlib import Path
 from tleg.export.formats import Precision
 from tleg.export.onnx.file import write_model
 from tleg.export.onnx.graph import Graph
-from tleg.export.onnx.plain import finish
+from tleg.export.onnx.outputs import add_outputs, blocks_needed, finish
 from tleg.export.onnx.terms import Terms
-from tleg.export.onnx.vit import add_block, add_head, add_stem, as_stored
+from tleg.export.onnx.vit import add_block, add_stem, as_stored
 from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import Array
 from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import inner_name, is_block, layer_name
+from tleg.models.output import Output
 
 
 def write_compact(
@@ -27,6 +28,7 @@ def write_compact(
     *,
     layout: Layout = "auxiliary",
     precision: Precision = "float32",
+    output: Output | None = None,
     metadata: Mapping[str, str],
 ) -> int:
     """Write a descendant as one ONNX file that holds terms instead of layers, and return its size in bytes.
@@ -34,16 +36,17 @@ def write_compact(
     Arguments, inputs, outputs and errors are those of `write_plain`.
     """
     graph = Graph(precision)
+    output = output or Output()
     coefficients = basis.coefficients(depth)
     terms = {
         inner_name(name): Terms(graph, name, as_stored(values), coefficients)
         for name, values in tensors.items()
         if is_block(name)
     }
-    x = add_stem(graph, structure, tensors)
-    for layer in range(depth):
+    after = [add_stem(graph, structure, tensors)]
+    for layer in range(blocks_needed(depth, output)):
         prefix = layer_name(layer, "")
         weights = {inner: each.layer(layer, f"{prefix}{inner}") for inner, each in terms.items()}
-        x = add_block(graph, structure, x, prefix, weights.__getitem__, prefix.rstrip("."))
-    add_head(graph, structure, x, tensors, layout)
-    return write_model(path, finish(graph, structure, tensors), graph.initializers, metadata)
+        after.append(add_block(graph, structure, after[-1], prefix, weights.__getitem__, prefix.rstrip(".")))
+    outputs = add_outputs(graph, structure, after[1:], tensors, layout, output)
+    return write_model(path, finish(graph, structure, outputs), graph.initializers, metadata)

@@ -10,7 +10,7 @@ boundaries lie where none is missed in float32 either, which runtimes without fl
 kept in float16, and a layer's weights are made in float32 and rounded.
 
 A depth outside 1 to MAX_DEPTH never gives numbers. ONNX Runtime fails with an error that names the rule, because an index
-past the end of a table is one. Other runtimes do not look (OpenVINO reads a zero there, by definition), so every logit is
+past the end of a table is one. Other runtimes do not look (OpenVINO reads a zero there, by definition), so every value is
 NaN besides; and the Loop then runs once, not a billion times.
 """
 
@@ -27,13 +27,14 @@ from onnx import GraphProto, TensorProto, helper
 from tleg.export.formats import Precision
 from tleg.export.onnx.file import write_model
 from tleg.export.onnx.graph import Graph
-from tleg.export.onnx.plain import finish
-from tleg.export.onnx.vit import LOGITS, add_block, add_head, add_stem, as_stored, cut
+from tleg.export.onnx.outputs import add_guards, add_outputs, finish
+from tleg.export.onnx.vit import add_block, add_stem, as_stored, cut
 from tleg.learngene.basis import MAX_DEPTH, Basis
 from tleg.learngene.expansion import Array
 from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import inner_name, is_block
 from tleg.models.float16 import check_layers
+from tleg.models.output import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def between_positions(edge: float) -> float:
 
 
 DEPTH = "depth"
+_UNGUARDED = ".unguarded"
 RULE = f"depth_must_be_1_to_{MAX_DEPTH}"
 
 
@@ -136,12 +138,13 @@ def write_elastic(
     *,
     layout: Layout = "auxiliary",
     precision: Precision = "float32",
+    output: Output | None = None,
     metadata: Mapping[str, str],
 ) -> int:
     """Write all descendants as one ONNX file and return its size in bytes.
 
     Its inputs are 'images' (batch, C, H, W) and 'depth', an int64 scalar from 1 to MAX_DEPTH; its output is 'logits'
-    (batch, classes). Other arguments and errors are those of `write_plain`.
+    (batch, classes), or pooled vectors or tokens. Other arguments and errors are those of `write_plain`.
     """
     graph = Graph(precision)
     if precision == "float16":
@@ -153,9 +156,9 @@ def write_elastic(
     body = _body(graph, structure, basis, tensors)
     true = graph.initializer("true", np.array(True))
     x = graph.add("Loop", [_add_trips(graph, in_range), true, x], "blocks", body=body)
-    add_head(graph, structure, x, tensors, layout, "logits.unguarded")
-    graph.add("Add", ["logits.unguarded", _add_guard(graph, in_range)], LOGITS)
-    finished = finish(graph, structure, tensors)
+    outputs = add_outputs(graph, structure, [x], tensors, layout, output or Output(), _UNGUARDED)
+    add_guards(graph, tuple(outputs), _UNGUARDED, _add_guard(graph, in_range))
+    finished = finish(graph, structure, outputs)
     finished.input.append(helper.make_tensor_value_info(DEPTH, TensorProto.INT64, []))
     return write_model(path, finished, graph.initializers, metadata)
 
@@ -176,13 +179,13 @@ def _add_trips(graph: Graph, in_range: str) -> str:
 
 
 def _add_guard(graph: Graph, in_range: str) -> str:
-    """Add what is added to the logits: 0 for a depth in range; else an error, or NaN where the runtime does not look."""
+    """Add what is added to the outputs: 0 for a depth in range; else an error, or NaN where the runtime does not look."""
     zero, one = (graph.initializer(f"integer.{n}", np.array(n, np.int64)) for n in (0, 1))
     index = graph.add("Where", [in_range, zero, one], "depth.index")
     # The name of this node is what ONNX Runtime's error shows.
     found = graph.add("Gather", [graph.weight("zeros", np.zeros(1, np.float32)), index], RULE, axis=0)
     nan = graph.weight("nan", np.array(np.nan, np.float32))
-    return graph.add("Where", [in_range, found, nan], "logits.guard")
+    return graph.add("Where", [in_range, found, nan], "depth.guard")
 
 
 def _body(graph: Graph, structure: Structure, basis: Basis, tensors: Mapping[str, Array]) -> GraphProto:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.export.onnx.file import is_traced
-from tleg.export.runners import Runner, Watch
+from tleg.export.runners import Arrays, Runner, Watch
 from tleg.learngene.profile import Depth
 from tleg.models.float16 import LARGEST, ROUNDED_TO_INFINITY
 
@@ -66,15 +66,16 @@ def onnx_runner(model: "onnx.ModelProto", watch: Watch) -> Runner:
     times: Counter[str] = Counter()
     evaluator = ReferenceEvaluator(model, new_ops=_operators(_Teller(watch, times)))
     elastic = len(model.graph.input) > 1
+    outputs = [each.name for each in model.graph.output]
 
-    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
         times.clear()
         feed: dict[str, Any] = {"images": images.astype(np.float16)}
         if elastic:
             feed["depth"] = np.array(depth, np.int64)
         with np.errstate(all="ignore"):  # The watch says in words what numpy would warn of.
-            (logits,) = evaluator.run(["logits"], feed)
-        return np.asarray(logits, np.float32)
+            found: Any = evaluator.run(outputs, feed)
+        return tuple(np.asarray(each, np.float32) for each in found)
 
     return run
 

@@ -16,6 +16,7 @@ from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord
 from tleg.files import text_only
 from tleg.learngene.header import Preprocessing
 from tleg.learngene.profile import format_depth
+from tleg.models.output import Output, OutputRecord
 from tleg.serialize import decode, encode
 from tleg.versions import versions
 
@@ -35,7 +36,8 @@ class Input:
 class OnnxMetadata:
     """What an ONNX export says of itself. Its weights are those of a descendant, or of a folder that timm loads.
 
-    kind  the name of its format
+    kind     the name of its format
+    outputs  what it gives, where that is not the logits of classes
     """
 
     kind: str
@@ -45,9 +47,12 @@ class OnnxMetadata:
     learngene: LearngeneRecord | None
     descendant: DescendantRecord | None
     folder: FolderRecord | None = None
+    outputs: tuple[OutputRecord, ...] = ()
 
     def __post_init__(self) -> None:
         self.lineage.check("metadata")
+        if tuple(each.name for each in self.outputs) != (() if self.output.of_classes else self.output.names):
+            raise FileFormatError("metadata names other outputs than its model gives")
         if self.format.every_depth and self.descendant is None:
             raise FileFormatError("metadata names no descendant, and an elastic file holds nothing else")
 
@@ -60,6 +65,11 @@ class OnnxMetadata:
     def lineage(self) -> Lineage:
         """Where the weights come from."""
         return Lineage(self.learngene, self.descendant, self.folder)
+
+    @property
+    def output(self) -> Output:
+        """What it gives."""
+        return self.lineage.output
 
     @property
     def model(self) -> DescendantRecord | FolderRecord:
@@ -79,8 +89,11 @@ def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
         "opset": str(metadata.opset),
         "dtype": model.dtype,
         "preprocessing": _json(preprocessing),
-        "classes": _json(list(metadata.classes)),
     }
+    if metadata.output.of_classes:
+        texts["classes"] = _json(list(metadata.classes))
+    else:
+        texts["outputs"] = _json(encode(metadata.outputs))
     if metadata.format.every_depth:
         texts["depth"] = "any"
     elif model.depth is not None:
@@ -108,7 +121,8 @@ def decode_metadata(texts: Mapping[str, str]) -> OnnxMetadata:
         "kind": texts.get("kind"),
         "opset": _parse(texts, "opset"),
         "input": {"size": preprocessing.pop("input_size", None), "preprocessing": preprocessing},
-        "classes": _parse(texts, "classes"),
+        "classes": [] if "outputs" in texts else _parse(texts, "classes"),
+        "outputs": _parse(texts, "outputs") if "outputs" in texts else [],
         **{name: _parse(texts, name) if name in texts else None for name in ("learngene", "descendant", "folder")},
     }
     return decode(OnnxMetadata, document, "metadata")

@@ -1,6 +1,7 @@
 """Opening ONNX exports in ONNX Runtime, with what their metadata says."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from tleg.errors import FileFormatError, VerificationError
 from tleg.export.backend import OpenExport
 from tleg.export.formats import Precision
 from tleg.export.onnx.metadata import decode_metadata
-from tleg.export.runners import Runner
+from tleg.export.runners import Arrays, Runner
 from tleg.files import require_utf8
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import open_binary
@@ -38,22 +39,23 @@ def open_onnx(path: Path) -> OpenExport:
         input_size=metadata.input.size,
         preprocessing=metadata.input.preprocessing,
         precision=model.dtype,
-        runner=_runner(session, path.name, model.dtype, elastic=metadata.format.every_depth),
+        runner=_runner(session, path.name, model.dtype, metadata.output.names, elastic=metadata.format.every_depth),
         classes=metadata.classes,
         lineage=metadata.lineage,
+        output=metadata.output,
     )
 
 
-def _runner(session: Any, name: str, precision: Precision, *, elastic: bool) -> Runner:
-    def run(depth: Depth | None, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _runner(session: Any, name: str, precision: Precision, outputs: Sequence[str], *, elastic: bool) -> Runner:
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
         feed: dict[str, Any] = {"images": np.asarray(images, precision)}
         if elastic:
             feed["depth"] = np.array(check_depth(depth), np.int64)
         try:
-            (logits,) = session.run(["logits"], feed)
+            found = session.run(list(outputs), feed)
         except Exception as error:  # ONNX Runtime has an exception for each of its states.
             raise VerificationError(f"ONNX Runtime cannot run {name}: {_one_line(error)}") from error
-        return np.asarray(logits, np.float32)
+        return tuple(np.asarray(each, np.float32) for each in found)
 
     return run
 

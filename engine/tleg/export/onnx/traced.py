@@ -7,9 +7,9 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnx
 import torch
@@ -18,18 +18,29 @@ from torch import nn
 from tleg.errors import ExportError, first_line
 from tleg.export.onnx.file import IR_VERSION, OPSET, TRACER, check_size, producer
 
+LOGITS: Final = ("logits",)
 
-def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], *, metadata: Mapping[str, str]) -> int:
+
+def write_torch(
+    path: Path,
+    model: nn.Module,
+    input_size: tuple[int, int, int],
+    outputs: Sequence[str] = LOGITS,
+    *,
+    metadata: Mapping[str, str],
+) -> int:
     """Trace a model in eval mode, write it as one ONNX file and return its size in bytes.
 
     input_size  (channels, height, width) of an image
+    outputs     names of what the model gives
     metadata    texts for the model's metadata_props
 
-    Its input is 'images' (batch, C, H, W) of the model's dtype, its output 'logits' (batch, classes), with a batch of any
-    size. Raises ExportError when torch cannot export the model or the file would exceed 2 GB, OSError when the disk refuses.
+    Its input is 'images' (batch, C, H, W) of the model's dtype, its output 'logits' (batch, classes) or others, with a batch
+    of any size. Raises ExportError when torch cannot export the model or the file would exceed 2 GB, OSError when the disk
+    refuses.
     """
     check_size(sum(value.nbytes for value in model.state_dict().values()))
-    content = optimised(trace(model, input_size))
+    content = optimised(trace(model, input_size, outputs))
     content.producer_name, content.producer_version = "tleg", producer(TRACER)
     onnx.helper.set_model_props(content, dict(metadata))
     serialised = content.SerializeToString()
@@ -38,7 +49,7 @@ def write_torch(path: Path, model: nn.Module, input_size: tuple[int, int, int], 
     return len(serialised)
 
 
-def trace(model: nn.Module, input_size: tuple[int, int, int]) -> torch.onnx.ONNXProgram:
+def trace(model: nn.Module, input_size: tuple[int, int, int], outputs: Sequence[str] = LOGITS) -> torch.onnx.ONNXProgram:
     """Trace a model in eval mode, as it is: each of its parameters is an initializer under its own name.
 
     Raises ExportError when torch cannot export the model.
@@ -55,7 +66,7 @@ def trace(model: nn.Module, input_size: tuple[int, int, int]) -> torch.onnx.ONNX
             dynamo=True,
             external_data=False,
             input_names=["images"],
-            output_names=["logits"],
+            output_names=list(outputs),
             dynamic_shapes=({0: "batch"},),
             opset_version=OPSET,
             verbose=False,

@@ -30,6 +30,7 @@ from tleg.learngene.expansion import Array
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture
 from tleg.learngene.profile import Depth
+from tleg.models.output import Output
 
 
 def write_traced_compact(
@@ -41,35 +42,39 @@ def write_traced_compact(
     depth: Depth,
     *,
     precision: Precision = "float32",
+    output: Output | None = None,
     metadata: Mapping[str, str],
 ) -> int:
     """Trace a descendant, write it as one ONNX file that holds terms instead of layers, and return its size in bytes.
 
-    model      the descendant of that depth and precision, in eval mode
+    model      the descendant of that depth and precision, in eval mode, which gives the output
     tensors    the learngene's, by its names: stacks of terms (K, *parameter) of each stage, stem and head
     precision  of the file
 
-    Its input is 'images' (batch, C, H, W), its output 'logits' (batch, classes), with a batch of any size. Raises
-    ExportError when torch cannot export the model, a layer's weight is not in the graph that it makes, or the file would
-    exceed 2 GB; OSError when the disk refuses.
+    Its input is 'images' (batch, C, H, W), its output 'logits' (batch, classes) or others, with a batch of any size.
+    Raises ExportError when torch cannot export the model, a layer's weight is not in the graph that it makes, or the file
+    would exceed 2 GB; OSError when the disk refuses.
     """
-    family = family_of(architecture)
+    family, own = family_of(architecture), model.state_dict()
     layers = {
         family.layer_name(place.stage, layer, place.inner): (name, layer)
         for name in tensors
         if (place := family.place(name)) is not None
         for layer in range(architecture.profile(depth)[place.stage])
+        # A model that gives features has nothing that follows the last of them.
+        if family.layer_name(place.stage, layer, place.inner) in own
     }
-    content = _trace_without(model, architecture.input_size, layers)
+    content = _trace_without(model, architecture.input_size, layers, (output or Output()).names)
     traced = content.graph
     nodes = list(traced.node)
     orders = _orders(nodes, layers)
     graph = Graph(precision)
     coefficients = [basis.coefficients(blocks) for blocks in architecture.profile(depth)]
+    stored_names = {name for name, _ in layers.values()}
     terms = {}
     for name, values in tensors.items():
         place = family.place(name)
-        if place is not None:
+        if place is not None and name in stored_names:
             stored = _transposed(values, orders.get(name))
             terms[name] = Terms(graph, name, stored, coefficients[place.stage])
     made = {weight: terms[name].layer(layer, weight) for weight, (name, layer) in layers.items()}
@@ -87,9 +92,11 @@ def write_traced_compact(
     return write_model(path, body, graph.initializers, metadata, TRACER)
 
 
-def _trace_without(model: nn.Module, input_size: tuple[int, int, int], weights: Iterable[str]) -> onnx.ModelProto:
+def _trace_without(
+    model: nn.Module, input_size: tuple[int, int, int], weights: Iterable[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
     """Trace a model and return what it computes, with some of its weights as inputs. Raises ExportError."""
-    program = trace(model, input_size)
+    program = trace(model, input_size, outputs)
     graph: Any = program.model.graph
     state = model.state_dict()
     for name in weights:

@@ -1,4 +1,4 @@
-"""What a plain ViT computes, in ONNX nodes: stem, block and head.
+"""What a plain ViT computes, in ONNX nodes: stem, block, final norm, pooling and classifier.
 
 The order of operations is timm's, so that results agree to rounding. Matrices are stored as [in, out]: MatMul takes them as
 they are, and ONNX Runtime packs them once when it opens the file.
@@ -64,7 +64,7 @@ def _prepend(graph: Graph, structure: Structure, patches: str, positions: Array 
     # With the value and the mode, which are the defaults: pnnx passes over a Pad without them.
     sides, zero = graph.integers(0, prefix, 0, 0, 0, 0), graph.weight("zero", np.zeros((), np.float32))
     padded = graph.add("Pad", [patches, sides, zero], "patches", mode="constant")
-    return graph.add("Add", [padded, graph.weight("token_embed", added)], "tokens")
+    return graph.add("Add", [padded, graph.weight("token_embed", added)], "embedded")
 
 
 def _layer_norm(graph: Graph, structure: Structure, x: str, parameters: list[str], output: str) -> str:
@@ -156,31 +156,46 @@ def _linear(graph: Graph, x: str, name: str, prefix: str, weight: WeightSource, 
     return graph.add("Add", [product, weight(f"{name}.bias")], f"{prefix}{name}") if bias else product
 
 
-def add_head(
-    graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Array], layout: Layout, output: str = LOGITS
+def add_pooled(
+    graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Array], layout: Layout, output: str = ""
 ) -> str:
-    """Add final norm, pooling and head; x (batch, tokens, width) -> `output` (batch, classes).
+    """Add final norm and pooling; x (batch, tokens, width) -> (batch, width), by the name of `output` where it is given.
 
     The auxiliary layout normalises, then pools; the official one pools, then normalises.
     """
     name = "fc_norm" if layout == "official" else "norm"
-    norm = [graph.weight(f"{name}.{kind}", tensors[f"norm.{kind}"]) for kind in ("weight", "bias")]
     if layout == "official" or structure.pool == "token":
         # LayerNorm treats tokens one by one, so the class token alone needs it.
-        x = _layer_norm(graph, structure, _pool(graph, structure, x), norm, name)
-    else:
-        x = _pool(graph, structure, _layer_norm(graph, structure, x, norm, name))
+        pooled = _pool(graph, structure, x, "pooled.raw" if output else "pooled")
+        return add_final_norm(graph, structure, pooled, tensors, name, output or name)
+    return _pool(graph, structure, add_final_norm(graph, structure, x, tensors, name, name), output or "pooled")
+
+
+def add_final_norm(graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Array], name: str, output: str) -> str:
+    """Add the norm that follows the blocks, whose parameters are called `name` in the graph."""
+    norm = [graph.weight(f"{name}.{kind}", tensors[f"norm.{kind}"]) for kind in ("weight", "bias")]
+    return _layer_norm(graph, structure, x, norm, output)
+
+
+def add_classifier(graph: Graph, pooled: str, tensors: Mapping[str, Array], output: str = LOGITS) -> str:
+    """Add the head; pooled (batch, width) -> `output` (batch, classes)."""
     weight = graph.weight("head.weight", as_stored(tensors["head.weight"][np.newaxis])[0])
-    product = graph.add("MatMul", [x, weight], "head.product")
+    product = graph.add("MatMul", [pooled, weight], "head.product")
     return graph.add("Add", [product, graph.weight("head.bias", tensors["head.bias"])], output)
 
 
-def _pool(graph: Graph, structure: Structure, x: str) -> str:
+def add_patches(graph: Graph, structure: Structure, x: str, output: str) -> str:
+    """Leave out the prefix tokens; x (batch, tokens, width) -> (batch, patches, width), `x` itself where there are none."""
+    if not structure.prefix_tokens:
+        return x
+    bounds = [graph.integers(structure.prefix_tokens), graph.integers(structure.tokens), graph.integers(1)]
+    return graph.add("Slice", [x, *bounds], output)
+
+
+def _pool(graph: Graph, structure: Structure, x: str, output: str) -> str:
     if structure.pool == "token":
-        return graph.add("Gather", [x, graph.initializer("integer.0", np.array(0, np.int64))], "pooled", axis=1)
-    if structure.prefix_tokens:
-        bounds = [graph.integers(structure.prefix_tokens), graph.integers(structure.tokens), graph.integers(1)]
-        x = graph.add("Slice", [x, *bounds], "patches.out")
+        return graph.add("Gather", [x, graph.initializer("integer.0", np.array(0, np.int64))], output, axis=1)
+    x = add_patches(graph, structure, x, "patches.out")
     share = graph.weight("pool.share", np.full((1, structure.patches), 1 / structure.patches, np.float32))
     mean = graph.add("MatMul", [share, x], "pooled.row")
-    return graph.add("Reshape", [mean, graph.integers(0, structure.width)], "pooled")
+    return graph.add("Reshape", [mean, graph.integers(0, structure.width)], output)

@@ -1,0 +1,45 @@
+"""docs/dense.md: its examples run, one after the other, and its figures are those that were measured."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "dense.md"
+SECTIONS = PAGE.read_text(encoding="utf-8").split("\n## ")
+EXAMPLES = [
+    block for section in SECTIONS for block in re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+]
+NEEDED = "segmentation_models_pytorch"
+
+
+def test_examples_run(run_python: Any, tmp_path: Path) -> None:
+    assert len(EXAMPLES) == 4
+    done = run_python("\n".join(each for each in EXAMPLES if NEEDED not in each), cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert "[(2, 64, 4, 4), (2, 64, 4, 4), (2, 64, 4, 4)]" in done.stdout
+    assert "[(16, 16), (8, 8), (4, 4), (2, 2)]" in done.stdout
+
+
+@pytest.mark.skipif(importlib.util.find_spec(NEEDED) is None, reason=f"{NEEDED} is not installed")
+def test_a_decoder_of_another_package(run_python: Any, tmp_path: Path) -> None:
+    done = run_python("\n".join(EXAMPLES), cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert "(2, 3, 28, 28)" in done.stdout
+
+
+def test_the_table_is_what_was_measured() -> None:
+    document = json.loads((PAGE.parents[1] / "examples" / "segmentation" / "results.json").read_text())
+    depths = (4, 8)
+    assert f"{document['steps']} steps of {document['batch']} pictures" in " ".join(PAGE.read_text().split())
+    for arm in ("learngene", "scratch", "share", "prune"):
+        cells = []
+        for depth in depths:
+            found = [each["miou"] for each in document["results"] if (each["arm"], each["depth"]) == (arm, depth)]
+            assert len(found) == 3
+            cells.append(f"{mean(found):.2f} ({min(found):.2f} to {max(found):.2f})")
+        assert f"| {arm} | {' | '.join(cells)} |" in PAGE.read_text()

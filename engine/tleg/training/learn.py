@@ -7,7 +7,7 @@ from pathlib import Path
 from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
 from tleg.data.transforms import PixelTransform, training_transform
-from tleg.errors import ArchitectureError, concerning
+from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.files import check_file
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Reached, SampledSize
 from tleg.learngene.profile import Depth
@@ -17,6 +17,7 @@ from tleg.models.flops import measure
 from tleg.models.image_size import cost_at
 from tleg.models.learngene import Learngene
 from tleg.models.starting import StartTensors
+from tleg.recipes.distillation import Distillation
 from tleg.serialize import encode
 from tleg.training.accuracy import Score, require_finite
 from tleg.training.checkpoint import ABOUT_LEARNGENE, Checkpoints
@@ -56,12 +57,14 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     """
     recipe, data = job.recipe, job.data
     start = open_start(recipe)
-    architecture = describe(recipe.architecture, learn_arguments(recipe, data, start), len(data.classes))
+    # Features alone need no head.
+    classes = () if recipe.distillation.embeds else data.classes
+    architecture = describe(recipe.architecture, learn_arguments(recipe, data, start), len(classes))
     check_channels(architecture.input_size[0])
     preprocessing = preprocessing_for(data, architecture.input_size[0])
     begun = None
     if start is not None:
-        begun = start.tensors_for(architecture, recipe, data.classes)
+        begun = start.tensors_for(architecture, recipe, classes)
         # A stem knows the pixel values that it was trained on.
         preprocessing = as_read(start.header.preprocessing, data)
         for note in (*start.notes, *begun.notes):
@@ -101,10 +104,29 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         auxiliary=Auxiliary(recipe.depths.auxiliary, recipe.depths.sampled, sizes or None, recipe.scales_all or None),
         preprocessing=preprocessing,
         cost=measure(architecture),
-        classes=data.classes,
+        classes=classes,
         learned=learned,
     )
     return Prepared(header, transform, teacher, begun)
+
+
+def project(student: AuxiliaryStudent, teacher: Teacher, distillation: Distillation) -> None:
+    """Give a student the projection to its teacher's features that its distillation needs.
+
+    Raises InputError where widths differ and no projection is wanted.
+    """
+    width, size = student.width, teacher.feature_size
+    if distillation.method == "feature":
+        student.project_to(size)
+    elif distillation.embeds and width != size:
+        if distillation.projection == "none":
+            raise InputError(
+                f"the teacher {teacher.report.name} has embeddings of {size} values and the student of {width}; leave "
+                "--projection none out",
+                field=("projection", "teacher", "architecture"),
+                code="mismatch",
+            )
+        student.project_to(size)
 
 
 def learn(
@@ -131,8 +153,8 @@ def learn(
     student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed, job.steps, job.recipe.sizes, profile_of)
     if recipe.gradient_checkpointing:
         student.set_gradient_checkpointing()
-    if teacher is not None and job.recipe.distillation.method == "feature":
-        student.project_to(teacher.feature_size)
+    if teacher is not None:
+        project(student, teacher, job.recipe.distillation)
     plan = Plan(
         job,
         student,
@@ -171,7 +193,8 @@ def learn_to_file(
         require_folder(observer)
         learngene.save(output, overwrite=overwrite)
     depths = job.recipe.evaluated
-    if not depths:
+    # Without a head there is no accuracy.
+    if not depths or not learngene.header.architecture.num_classes:
         return learngene
     learngene = evaluate_learngene(
         learngene,

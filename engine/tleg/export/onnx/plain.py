@@ -96,9 +96,11 @@ def plain_size(tensors: Mapping[str, Array], depth: int, precision: Precision) -
 def finish(graph: Graph, structure: Structure, tensors: Mapping[str, Array]) -> GraphProto:
     """Return the graph with its input and output, without initializers."""
     images: list[str | int | None] = ["batch", structure.channels, *structure.image_size]
+    # Without a head the result is what the final norm gives.
+    outputs = len(tensors["head.bias" if "head.bias" in tensors else "norm.bias"])
     return helper.make_graph(
         graph.nodes,
         "tleg",
         [helper.make_tensor_value_info(IMAGES, graph.onnx_type, images)],
-        [helper.make_tensor_value_info(LOGITS, graph.onnx_type, ["batch", tensors["head.bias"].shape[0]])],
+        [helper.make_tensor_value_info(LOGITS, graph.onnx_type, ["batch", outputs])],
     )

@@ -161,6 +161,8 @@ def add_head(
 ) -> str:
     """Add final norm, pooling and head; x (batch, tokens, width) -> `output` (batch, classes).
 
+    Without a head among the tensors `output` is what it would see: (batch, width).
+
     The auxiliary layout normalises, then pools; the official one pools, then normalises.
     """
     name = "fc_norm" if layout == "official" else "norm"
@@ -170,6 +172,8 @@ def add_head(
         x = _layer_norm(graph, structure, _pool(graph, structure, x), norm, name)
     else:
         x = _pool(graph, structure, _layer_norm(graph, structure, x, norm, name))
+    if "head.weight" not in tensors:
+        return graph.add("Identity", [x], output)
     weight = graph.weight("head.weight", as_stored(tensors["head.weight"][np.newaxis])[0])
     product = graph.add("MatMul", [x, weight], "head.product")
     return graph.add("Add", [product, graph.weight("head.bias", tensors["head.bias"])], output)

@@ -7,7 +7,7 @@ from typing import Any
 from tleg.errors import InputError, concerning
 from tleg.learngene.profile import Depth, parse_profiles
 from tleg.recipes.fields import check_fields, option, same_option
-from tleg.recipes.images import EvaluatedImages
+from tleg.recipes.images import UNLABELLED, EvaluatedImages
 from tleg.recipes.recipes import WEIGHTS_HELP, FinetuneRecipe, data_option, validation_split_option
 from tleg.recipes.training import THREADS_HELP, Compute, Recipe, check_device
 from tleg.text import read_image_size
@@ -67,6 +67,10 @@ class Evaluation:
         check_device(self.device)
         parse_threads(self.threads)
         _ = self.chosen_depths, self.pixels
+        if self.data.startswith(UNLABELLED):
+            raise InputError(
+                f"{self.data} has no labels to measure against; name data with classes", field="data", code="unsupported"
+            )
         if self.limit is not None and self.record:
             raise InputError("--record needs all images; leave --limit out", field=("limit", "record"), code="conflict")
         if self.force and not self.record:

@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Any
 from tleg.versions import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tleg.api import analyze, build, compare_runs, evaluate, expand, fit, load, preview, read_header, run_study, verify
+    from tleg.api import (
+        analyze,
+        build,
+        compare_runs,
+        evaluate,
+        expand,
+        fit,
+        load,
+        preview,
+        probe,
+        read_header,
+        run_study,
+        verify,
+    )
     from tleg.errors import TlegError
     from tleg.export.onnx.imported import import_onnx
     from tleg.learngene.basis import Basis
@@ -45,6 +58,7 @@ _HOME = {
     "import_onnx": "export.onnx.imported",
     "load": "api",
     "preview": "api",
+    "probe": "api",
     "read_header": "api",
     "resolve": "references",
     "run_study": "api",
@@ -70,6 +84,7 @@ __all__ = [
     "import_onnx",
     "load",
     "preview",
+    "probe",
     "read_header",
     "resolve",
     "run_study",

@@ -11,7 +11,7 @@ from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.files import check_file
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Reached, SampledSize
 from tleg.learngene.profile import Depth
-from tleg.models.architecture import describe, timm_family_of
+from tleg.models.architecture import build, describe, timm_family_of
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.flops import measure
 from tleg.models.image_size import cost_at
@@ -95,6 +95,8 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     sizes = sampled_sizes(architecture, recipe.sizes, scaled=recipe.scales_all)
     if recipe.depths.warmup:
         learned["depth_warmup"] = {"part": recipe.depths.warmup, "depth": recipe.depths.first}
+    if teacher is not None and recipe.distillation.projection == "none":
+        check_widths(architecture, teacher)
     if teacher is not None:
         learned["ancestry"] = encode(teacher.report)
         learned["distillation"] = encode(recipe.distillation)
@@ -110,22 +112,23 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     return Prepared(header, transform, teacher, begun)
 
 
-def project(student: AuxiliaryStudent, teacher: Teacher, distillation: Distillation) -> None:
-    """Give a student the projection to its teacher's features that its distillation needs.
+def check_widths(architecture: Architecture, teacher: Teacher) -> None:
+    """Refuse a teacher whose features are of another size than the student's. Raises InputError that names both."""
+    one_block_each = (1,) * max(1, len(architecture.stages))
+    width = int(build(architecture, one_block_each, device="meta").num_features)
+    if width != teacher.feature_size:
+        raise InputError(
+            f"the teacher {teacher.report.name} has embeddings of {teacher.feature_size} values and the student of {width}; "
+            "leave --projection none out",
+            field=("projection", "teacher", "architecture"),
+            code="mismatch",
+        )
 
-    Raises InputError where widths differ and no projection is wanted.
-    """
-    width, size = student.width, teacher.feature_size
-    if distillation.method == "feature":
-        student.project_to(size)
-    elif distillation.embeds and width != size:
-        if distillation.projection == "none":
-            raise InputError(
-                f"the teacher {teacher.report.name} has embeddings of {size} values and the student of {width}; leave "
-                "--projection none out",
-                field=("projection", "teacher", "architecture"),
-                code="mismatch",
-            )
+
+def project(student: AuxiliaryStudent, teacher: Teacher, distillation: Distillation) -> None:
+    """Give a student the projection to its teacher's features that its distillation needs."""
+    size = teacher.feature_size
+    if distillation.method == "feature" or (distillation.embeds and student.width != size):
         student.project_to(size)
 
 

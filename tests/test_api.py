@@ -28,6 +28,7 @@ PUBLIC = {
             "import_onnx",
             "load",
             "preview",
+            "probe",
             "read_header",
             "resolve",
             "run_study",

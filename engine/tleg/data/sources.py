@@ -155,7 +155,7 @@ class UnlabelledImages(DataSource):
 
     name = "unlabelled"
     forms = ("unlabelled:FOLDER",)
-    help = "unlabelled:FOLDER with images of no class"
+    help = "unlabelled:FOLDER"
     opener = "tleg.data.unlabelled:open_unlabelled"
 
     def recognises(self, text: str, place: Path | None = None) -> bool:

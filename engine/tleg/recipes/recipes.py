@@ -34,9 +34,10 @@ WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as we
 # What both kinds of training take, and evaluation as well: each is one definition.
 
 
-def data_option(group: str = "") -> Any:
-    """Declare --data."""
-    text = "fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, or timm's name, such as torch/cifar10."
+def data_option(group: str = "", *, unlabelled: bool = False) -> Any:
+    """Declare --data; `unlabelled` where images without classes are taken as well."""
+    more = f"{UNLABELLED}FOLDER, " if unlabelled else ""
+    text = f"fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, {more}or timm's name, such as torch/cifar10."
     return option(help=text, group=group, metavar="DATA")
 
 
@@ -81,7 +82,7 @@ class LearnRecipe:
     """
 
     architecture: str = option(help="The model, by timm's name.", group="Model", metavar="TIMM_NAME")
-    data: str = data_option(group="Data")
+    data: str = data_option(group="Data", unlabelled=True)
     validation_split: float | None = validation_split_option()
     images: ImageReading = field(default_factory=ImageReading)
     teacher: str | None = _teacher()

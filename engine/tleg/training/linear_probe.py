@@ -80,11 +80,11 @@ def fit_logistic(
         optimizer.zero_grad()
         penalty = strength / 2 * weight.square().sum()
         penalty.backward()
-        total = float(penalty)
+        total = float(penalty.detach())
         for some in _blocks(values, bias):
             loss = F.cross_entropy(values[some] @ weight.T + bias, labels[some], reduction="sum") / len(labels)
             loss.backward()
-            total += float(loss)
+            total += float(loss.detach())
         return total
 
     optimizer.step(closure)

@@ -158,8 +158,8 @@ def test_an_unknown_text_is_refused_with_all_that_is_known(run_cli: Any, tmp_pat
     with pytest.raises(DataError) as caught:
         open_data("fashion-mnits")
     assert str(caught.value) == (
-        "there is no folder and no known data set 'fashion-mnits'; known: fashion-mnist, unlabelled:FOLDER, noise:N, and timm's tar:FILE, "
-        "torch/NAME, hfds/NAME. Did you mean 'fashion-mnist'?"
+        "there is no folder and no known data set 'fashion-mnits'; known: fashion-mnist, "
+        "unlabelled:FOLDER, noise:N, and timm's tar:FILE, torch/NAME, hfds/NAME. Did you mean 'fashion-mnist'?"
     )
     done = run_cli("finetune", "--model=resnet10t", "--data=nosie", "--dry-run", "--runs-dir", tmp_path / "runs")
     assert done.code == 2

@@ -85,7 +85,8 @@ def test_the_cosine_rises_and_chooses_the_best(learned: tuple[Learngene, Recorde
     cosines = [sum(score.cosine for score in each.values()) / 2 for each in shown]
     assert cosines[-1] > cosines[0] + 0.2
     assert all(score.top1 is None and score.images == 320 for each in shown for score in each.values())
-    assert observer.reports[-1].loss == observer.reports[-1].task_loss < observer.reports[0].loss - 0.2
+    first, last = (observer.reports[place].loss or 0.0 for place in (0, -1))
+    assert observer.reports[-1].task_loss == last < first - 0.2
 
 
 def test_there_is_neither_head_nor_projection_in_the_file(learned: tuple[Learngene, Recorder], tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_learngene_without_a_head_is_a_start(
     again = job(digits, teacher, recipe(epochs=1), start=str(tmp_path / "l.safetensors"))
     observer = Recorder()
     learn(again, placement, observer=observer)
-    assert observer.reports[0].loss < 1.2
+    assert (observer.reports[0].loss or 9) < 1.2
 
 
 def test_resume_is_exact_and_the_checkpoint_has_the_projection(
@@ -170,7 +171,7 @@ def test_sandwiches_follow_the_deepest(digits: Data, teacher: Path, placement: P
     observer = Recorder()
     depths = Depths(4, (2, 3, 4), "sandwich")
     learn(job(digits, teacher, recipe(epochs=1), depths=depths), placement, observer=observer)
-    assert 0 < observer.reports[-1].loss < 2
+    assert 0 < (observer.reports[-1].loss or 0) < 2
 
 
 def test_a_teacher_of_the_same_width_needs_no_projection(

@@ -35,8 +35,8 @@ def test_the_same_features_give_the_same_figure_at_any_scale() -> None:
     train, validation = features(120, 4, 7), features(80, 4, 8)
     once = linear_probe(train, validation, 4)
     assert once == linear_probe(train, validation, 4)
-    scaled = [Features(each.values * 1024 + 7, each.labels) for each in (train, validation)]
-    assert linear_probe(*scaled, 4).accuracy == pytest.approx(once.accuracy, abs=3)
+    scaled, others = (Features(each.values * 1024 + 7, each.labels) for each in (train, validation))
+    assert linear_probe(scaled, others, 4).accuracy == pytest.approx(once.accuracy, abs=3)
     assert once.strength in STRENGTHS
 
 

@@ -118,7 +118,7 @@ class PickRunScreen(Dialog[RunFolder]):
 
 
 def _line(row: RunRow) -> Content:
-    best = format_reached(row.look.snapshot.best)
+    best = format_reached(row.look.snapshot.best, marked=True)
     return Content.assemble(f"{GLYPHS[row.state]} ", printable(row.id), (f"  {row.state}  {best}", "$foreground-muted"))
 
 

@@ -79,7 +79,7 @@ def _best(row: RunRow) -> str:
     if best is None or best.monitored is None:
         return ""
     epoch = "" if best.epoch is None else f", after epoch {best.epoch}"
-    return f"best {format_reached(best)}{mean_of(best)}{epoch}"
+    return f"best {format_reached(best, marked=True)}{mean_of(best)}{epoch}"
 
 
 def _result(row: RunRow) -> str:

@@ -44,14 +44,16 @@ def format_top1(report: EvaluationReport | None) -> str:
     return f"{MEAN if report.averaged > 1 else ''}{report.top1:.2f}"
 
 
-def format_reached(report: EvaluationReport | None, decimals: int = 2) -> str:
+def format_reached(report: EvaluationReport | None, decimals: int = 2, *, marked: bool = False) -> str:
     """Write what an evaluation reached: '81.20 %', or 'cosine 0.912' where features are learned; '' without a figure.
 
     decimals  of an accuracy
+    marked    begin the figure with the sign of a mean where it is one
     """
     if report is None or report.monitored is None:
         return ""
-    return f"{report.monitored:.{decimals}f} %" if report.cosine is None else f"cosine {report.cosine:.3f}"
+    mean = MEAN if marked and report.averaged > 1 else ""
+    return f"{mean}{report.monitored:.{decimals}f} %" if report.cosine is None else f"cosine {mean}{report.cosine:.3f}"
 
 
 def mean_of(report: EvaluationReport) -> str:

@@ -29,6 +29,7 @@ PUBLIC = {
             "load",
             "predict",
             "preview",
+            "probe",
             "read_header",
             "resolve",
             "run_study",

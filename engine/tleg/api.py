@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tleg.errors import concerning
+from tleg.errors import InputError, concerning
 from tleg.learngene.profile import checked, format_depth
 from tleg.references import DEFAULT_LEARNGENE, Kind
 from tleg.text import format_image_size, read_image_size
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tleg.training.fit import FittedLearngene
     from tleg.training.predict import PredictedImage, PreparedPrediction
     from tleg.training.prepared import PreparedEvaluation
+    from tleg.training.probe import ProbeResult
 
 Name = str | os.PathLike[str]
 ImageSize = int | str | tuple[int, int]  # 160, '160', '128x256', (128, 256)
@@ -337,6 +338,62 @@ def prepare_prediction(path: Name, images: Sequence[Name], options: "Prediction"
     from tleg.training.predict import prepare_prediction as prepare
 
     return prepare(path, images, options)
+
+
+def probe(
+    path_or_name: Name,
+    data: Name,
+    *,
+    knn: bool = True,
+    linear: bool = True,
+    retrieval: bool = True,
+    neighbours: int = 20,
+    depths: "Sequence[Depth] | None" = None,
+    validation_split: float | None = None,
+    seed: int | None = None,
+    limit: int | None = None,
+    batch_size: int = 256,
+    workers: int = 0,
+    device: str = "auto",
+    precision: str = "float32",
+    image_size: ImageSize | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> "ProbeResult":
+    """Measure pooled features of a learngene, with or without a head, of a folder or weights, on a data set with classes.
+
+    knn         accuracy of the votes of the `neighbours` training images with the largest cosine, weighted by
+                exp(cosine / 0.07) (Wu et al., arXiv 1805.01978; DINO, arXiv 2104.14294)
+    linear      accuracy of multinomial logistic regression on standardised features, fitted to the training images; its L2
+                strength is chosen on a fifth of them
+    retrieval   mean average precision over the validation images, each a query against all others by cosine
+    limit       look at so many training and so many validation images only, spread over all
+    progress    called with (images done, images in all)
+
+    Other parameters are those of `evaluate`. Returns a `ProbeResult`: `scores` by depth, with figures in percent; nothing in
+    it is random. Raises InputError where there are no features, or nothing is asked for, DataError, FileFormatError.
+    """
+    from tleg.recipes.evaluation import Evaluation
+    from tleg.training.probe import prepare_probe
+
+    if not (knn or linear or retrieval):
+        raise InputError("ask for knn, linear or retrieval", field="knn", code="missing")
+    options = Evaluation(
+        data=os.fspath(data),
+        depths=None if depths is None else ",".join(format_depth(checked(depth)) for depth in depths),
+        knn=knn,
+        neighbours=neighbours if knn else 20,
+        linear_probe=linear,
+        retrieval=retrieval,
+        validation_split=validation_split,
+        seed=seed,
+        batch_size=batch_size,
+        limit=limit,
+        workers=workers,
+        device=device,
+        precision=precision,
+        image_size=_text_of(image_size),
+    )
+    return prepare_probe(path_or_name, options).run(progress)
 
 
 def analyze(

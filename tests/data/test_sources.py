@@ -67,6 +67,11 @@ def folder(root: Path) -> str:
     return str(root / "pets")
 
 
+def heap(root: Path) -> str:
+    fill(root / "heap", {"cats": 5, "dogs/small": 4})
+    return f"unlabelled:{root / 'heap'}"
+
+
 def archives(root: Path) -> str:
     for split in ("train", "val"):
         make_archive(root / f"{split}.tar", {"cat": 3, "dog": 4})
@@ -77,6 +82,7 @@ def archives(root: Path) -> str:
 MADE: dict[str, tuple[Callable[[Path], str], int, int | None]] = {
     "fashion-mnist": (fashion_mnist, 30, None),
     "folder": (folder, 10, 10),
+    "unlabelled": (heap, 7, 7),
     "tar": (archives, 7, 7),
     "noise": (lambda root: "noise:6", 12, 12),
 }
@@ -133,7 +139,7 @@ def test_recognised_named_opened_and_counted(made: tuple[str, str, int, int | No
     assert open_data(text, wanted=Wanted(evaluation=True, split="train")).part == "training"
 
 
-@every_kind
+@pytest.mark.parametrize("made", [*(kind for kind in SOURCES if kind != "unlabelled"), "noise"], indirect=True)
 def test_a_training_takes_it(made: tuple[str, str, int, int | None], run_cli: Any, tmp_path: Path) -> None:
     _, text, images, _ = made
     words = ("finetune", "--model=resnet10t", "--data", text, "--batch-size=4", "--epochs=1", "--device=cpu")
@@ -146,12 +152,12 @@ def test_an_unknown_text_is_refused_with_all_that_is_known(run_cli: Any, tmp_pat
     with pytest.raises(DataError) as caught:
         open_data("fashion-mnits")
     assert str(caught.value) == (
-        "there is no folder and no known data set 'fashion-mnits'; known: fashion-mnist, noise:N, and timm's tar:FILE, "
-        "torch/NAME, hfds/NAME. Did you mean 'fashion-mnist'?"
+        "there is no folder and no known data set 'fashion-mnits'; known: fashion-mnist, "
+        "unlabelled:FOLDER, noise:N, and timm's tar:FILE, torch/NAME, hfds/NAME. Did you mean 'fashion-mnist'?"
     )
     done = run_cli("finetune", "--model=resnet10t", "--data=nosie", "--dry-run", "--runs-dir", tmp_path / "runs")
     assert done.code == 2
-    assert "known: fashion-mnist, noise:N, and timm's tar:FILE, torch/NAME, hfds/NAME" in done.stderr
+    assert "known: fashion-mnist, unlabelled:FOLDER, noise:N, and timm's tar:FILE, torch/NAME, hfds/NAME" in done.stderr
     file = tmp_path / "it.tar"
     file.touch()
     with pytest.raises(DataError, match=f"or tar:{file}"):

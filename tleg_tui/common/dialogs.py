@@ -14,7 +14,7 @@ from textual.widgets import Button, Static
 from textual.widgets.option_list import Option
 
 from tleg.runs.run import RunFolder
-from tleg.runs.text import format_top1
+from tleg.runs.text import format_reached
 from tleg.text import GLYPHS, printable
 from tleg_tui.common.inputs import Field, OptionList
 from tleg_tui.common.screens import Dialog, Leaving
@@ -118,7 +118,7 @@ class PickRunScreen(Dialog[RunFolder]):
 
 
 def _line(row: RunRow) -> Content:
-    best = f"{format_top1(row.look.snapshot.best)} %".removeprefix(" %")
+    best = format_reached(row.look.snapshot.best, marked=True)
     return Content.assemble(f"{GLYPHS[row.state]} ", printable(row.id), (f"  {row.state}  {best}", "$foreground-muted"))
 
 

@@ -10,7 +10,7 @@ from textual.containers import Grid
 
 from tleg.runs.history import RunSnapshot
 from tleg.runs.scalars import SCALARS, Form, Scalar
-from tleg.runs.text import mean_of
+from tleg.runs.text import format_reached, mean_of
 from tleg_tui.run import numbers
 from tleg_tui.run.curve import Curve, Drawing, Line, Mark, Plot
 from tleg_tui.run.plotting import Point, smoothed, window
@@ -113,10 +113,11 @@ def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | No
     if other is not None:
         shown.append([replace(line, other=True) for line in make_lines(quantity, other, reach)])
     log = view.log and quantity.log
+    cosine = quantity is ACCURACY and any(each.cosine is not None for each in snapshot.evaluations)
     notes = ("log" if log else "", "", "smoothed", "smoothed more")
     note = " · ".join(filter(None, (notes[0], notes[smoothing + 1], ZOOM_NAMES[view.zoom])))
     return Plot(
-        title=quantity.name,
+        title="cosine" if cosine else quantity.name,
         value=_latest(quantity, snapshot),
         note=note or _best(quantity, snapshot),
         lines=tuple(line for lines in shown for line in lines),
@@ -124,7 +125,7 @@ def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | No
         last=last,
         log=log,
         from_zero=quantity.from_zero,
-        ceiling=100.0 if quantity is ACCURACY else None,
+        ceiling=(1.0 if cosine else 100.0) if quantity is ACCURACY else None,
         view=f"{view.zoom} {first:g} {smoothing} {other is None}",
         empty=quantity.empty if snapshot.finish is None else quantity.empty.removesuffix(" yet"),
     )
@@ -156,17 +157,16 @@ def make_lines(quantity: Quantity, snapshot: RunSnapshot, reach: float = 0.0) ->
 def _accuracy_lines(snapshot: RunSnapshot) -> list[Line]:
     lines = []
     for weights in dict.fromkeys(each.weights for each in snapshot.evaluations):
-        reports = [(each, each.top1) for each in snapshot.evaluations if each.weights == weights]
-        known = [(each, top1) for each, top1 in reports if top1 is not None]
-        marks = tuple(Mark(each.step, top1, each == snapshot.best) for each, top1 in known)
-        lines.append(Line(tuple(Point(each.step, top1, top1, top1) for each, top1 in known), marks=marks))
+        reports = [(each, each.monitored) for each in snapshot.evaluations if each.weights == weights]
+        known = [(each, figure) for each, figure in reports if figure is not None]
+        marks = tuple(Mark(each.step, figure, each == snapshot.best) for each, figure in known)
+        lines.append(Line(tuple(Point(each.step, figure, figure, figure) for each, figure in known), marks=marks))
     return lines
 
 
 def _latest(quantity: Quantity, snapshot: RunSnapshot) -> str:
     if quantity is ACCURACY:
-        top1 = snapshot.evaluations[-1].top1 if snapshot.evaluations else None
-        return "" if top1 is None else quantity.write(top1)
+        return format_reached(snapshot.evaluations[-1], decimals=1) if snapshot.evaluations else ""
     if not snapshot.curve.points or not quantity.field:
         return ""
     # The last report itself, which the curve may have joined with others.
@@ -177,9 +177,9 @@ def _latest(quantity: Quantity, snapshot: RunSnapshot) -> str:
 
 def _best(quantity: Quantity, snapshot: RunSnapshot) -> str:
     best = snapshot.best
-    if quantity is not ACCURACY or best is None or best.top1 is None:
+    if quantity is not ACCURACY or best is None or best.monitored is None:
         return ""
-    return f"best {best.top1:.1f} %{mean_of(best)}"
+    return f"best {format_reached(best, decimals=1)}{mean_of(best)}"
 
 
 Page = tuple[Quantity, ...]

@@ -17,6 +17,7 @@ from textual.strip import Strip
 
 from tleg.runs.history import RunSnapshot
 from tleg.runs.reports import EvaluationReport
+from tleg.runs.text import format_reached
 from tleg.text import format_bytes, printable
 from tleg_tui.actions import bindings
 from tleg_tui.common.wording import noted
@@ -191,15 +192,18 @@ def evaluation_words(report: EvaluationReport) -> str:
     """An evaluation: 'epoch 3: top-1 81.2 %', or the mean and then every depth."""
     where = "" if report.epoch is None else f"epoch {report.epoch}: "
     weights = " (average of the weights)" if report.weights == "ema" else ""
-    scores = [(score.depth, score.top1) for score in report.scores if score.top1 is not None]
-    if report.top1 is None or not scores:
+    figures = [(each.depth, each.top1 if report.cosine is None else each.cosine) for each in report.scores]
+    scores = [(depth, figure) for depth, figure in figures if figure is not None]
+    decimals = 1 if report.cosine is None else 3
+    if report.monitored is None or not scores:
         return f"{where}evaluated{weights}"
     depths = ""
     if len(scores) > 1:
-        depths = " in the mean; " + ", ".join(f"depth {depth} {top1:.1f}" for depth, top1 in scores)
+        depths = " in the mean; " + ", ".join(f"depth {depth} {figure:.{decimals}f}" for depth, figure in scores)
     elif scores[0][0] is not None:
         depths = f" at depth {scores[0][0]}"
-    return f"{where}top-1 {report.top1:.1f} %{depths}{weights}"
+    reached = format_reached(report, decimals=1)
+    return f"{where}{'top-1 ' if report.cosine is None else ''}{reached}{depths}{weights}"
 
 
 def _start(snapshot: RunSnapshot) -> str:

@@ -15,7 +15,7 @@ from textual.events import Resize
 
 from tleg.runs.follower import RunLook
 from tleg.runs.run import RunFolder
-from tleg.runs.text import mean_of
+from tleg.runs.text import format_reached, mean_of
 from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.common.bars import TitleBar
@@ -180,7 +180,8 @@ class RunScreen(RunControl):
             legend.display = other is not None
         if other is not None:
             best = other.snapshot.best
-            reached = "" if best is None or best.top1 is None else f", best {best.top1:.1f}{mean_of(best)}"
+            figure = format_reached(best, decimals=1).removesuffix(" %")
+            reached = f", best {figure}{mean_of(best)}" if best is not None and figure else ""
             reached += self._other_data()
             own, dotted = ("*", "+") if self.host.ascii else ("⠒⠒", "⠂⠂")
             legend.say(

@@ -15,6 +15,7 @@ from tleg.runs.follower import RunLook
 from tleg.runs.history import CurvePoint, RunSnapshot
 from tleg.runs.scalars import SCALARS, StepReport
 from tleg.runs.state import REMOVED
+from tleg.runs.text import format_reached
 from tleg.text import GLYPHS, format_duration, printable
 from tleg_tui.common.wording import noted
 from tleg_tui.host import host_of
@@ -64,9 +65,10 @@ def _progress(look: RunLook, *, moving: bool) -> Iterator[Piece]:
             yield Piece("speed", f"{grouped(step.images_per_second)} img/s")
         if look.state.eta is not None and step.steps and step.step < step.steps:
             yield Piece("left", f"{format_duration(look.state.eta)} left")
-    if best is not None and best.top1 is not None:
+    if best is not None and best.monitored is not None:
         mean = "mean " if best.averaged > 1 else ""
-        yield Piece("best", f"best {mean}{best.top1:.1f}" + ("" if best.epoch is None else f" at epoch {best.epoch}"))
+        reached = format_reached(best, decimals=1).removesuffix(" %")
+        yield Piece("best", f"best {mean}{reached}" + ("" if best.epoch is None else f" at epoch {best.epoch}"))
 
 
 def _end(look: RunLook) -> str:

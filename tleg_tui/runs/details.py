@@ -8,7 +8,7 @@ from typing import Final
 from textual.content import Content
 from textual.widgets import Static
 
-from tleg.runs.text import format_top1, mean_of
+from tleg.runs.text import format_reached, mean_of
 from tleg.text import GLYPHS, format_bytes, printable
 from tleg_tui.common.wording import noted
 from tleg_tui.run_list import STATE_COLOURS, RunRow
@@ -76,10 +76,10 @@ def _line(label: str, text: str, colour: str = "") -> Content:
 
 def _best(row: RunRow) -> str:
     best = row.look.snapshot.best
-    if best is None or best.top1 is None:
+    if best is None or best.monitored is None:
         return ""
     epoch = "" if best.epoch is None else f", after epoch {best.epoch}"
-    return f"best {format_top1(best)} %{mean_of(best)}{epoch}"
+    return f"best {format_reached(best, marked=True)}{mean_of(best)}{epoch}"
 
 
 def _result(row: RunRow) -> str:

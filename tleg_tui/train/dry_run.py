@@ -153,7 +153,8 @@ def _facts(found: _Facts) -> Iterator[tuple[str, str]]:
     chance = f"guessing gives {found.number('chance'):.1f} %"
     images = f"{found.number('training'):,.0f} training and {found.number('validation'):,.0f} validation images"
     yield "data", f"{found.text('data')}: {images}"
-    yield "classes", f"{found.number('classes'):.0f}; {chance}"
+    labelled = found.number("classes") > 0
+    yield "classes", f"{found.number('classes'):.0f}; {chance}" if labelled else "none: the images have no labels"
     yield from (("", text) for text in _classes(found))
     depth = f" at depth {found.number('depth'):.0f}" if found.number("depth") else ""
     yield "model", f"{found.text('model')}, {format_count(found.number('parameters'))} parameters{depth}"
@@ -162,7 +163,9 @@ def _facts(found: _Facts) -> Iterator[tuple[str, str]]:
         yield "teacher", "none: from the labels alone"
     else:
         right = f"right on {teacher.number('accuracy'):.1f} % of {teacher.number('images'):.0f} images"
-        yield "teacher", f"{teacher.text('name')}, {right}; {chance}"
+        features = teacher.number("features")
+        knows = f"{right}; {chance}" if not features else f"features of {features:.0f} values"
+        yield "teacher", f"{teacher.text('name')}, {knows}"
     processes = found.number("processes")
     threads = found.number("threads")
     parts = [found.text("device"), *([f"{processes:.0f} processes"] if processes > 1 else [])]

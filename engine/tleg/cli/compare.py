@@ -93,6 +93,11 @@ def _rows(comparison: "Comparison") -> Iterator[tuple[str, list[str]]]:
             "mean, %",
             lambda run: f"{sum(run.top1.values()) / len(run.top1):.2f}" if set(run.top1) == set(comparison.depths) else None,
         )
+    for depth in sorted({depth for run in comparison.runs for depth in run.cosine if depth is not None}):
+        yield (
+            f"depth {depth}, cosine",
+            [f"{run.cosine[depth]:.3f}" if depth in run.cosine else _NONE for run in comparison.runs],
+        )
     yield row("epochs", _epochs)
     yield row("images", lambda run: _maybe(run.images, format_count))
     yield row("training MACs", lambda run: _maybe(run.macs, format_count))
@@ -140,5 +145,6 @@ def _document(comparison: "Comparison") -> dict[str, Any]:
     runs = []
     for each in comparison.runs:
         top1 = [{"depth": depth, "top1": value} for depth, value in each.top1.items()]
-        runs.append({**encode(each), "path": str(each.path), "top1": top1})
+        cosine = [{"depth": depth, "cosine": value} for depth, value in each.cosine.items()]
+        runs.append({**encode(each), "path": str(each.path), "top1": top1, "cosine": cosine})
     return {**encode(comparison), "runs": runs}

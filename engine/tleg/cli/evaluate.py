@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,6 +36,8 @@ def evaluate(
     Fails, with the figures of the other depths, where a model's outputs are not finite. --record keeps the figures in the
     learngene's header, by data, images, precision and size of the inputs; those of the same that differ are replaced with
     --force alone. With --image-size, what depends on the size is resampled as timm does it.
+
+    --knn, --linear-probe and --retrieval measure pooled features instead, of models with or without a classifier.
     """
     from tleg.threads import choose_threads, use_threads
 
@@ -50,6 +52,9 @@ def evaluate(
     from tleg.training.learn import measured_on
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if options.probes:
+        _probe(path, options, as_json=as_json)
+        return
     prepared = prepare_evaluation(path, options)
     subject, opened, placement = prepared.subject, prepared.data, prepared.placement
     for note in prepared.notes:
@@ -85,6 +90,37 @@ def evaluate(
     require_finite(scores, printable(path))
     if options.record:
         _record(path, opened, scores, placement.precision, options.pixels, overwrite=options.force)
+
+
+def _probe(path: str, options: Evaluation, *, as_json: bool) -> None:
+    """Measure features, and show what each depth reached."""
+    from tleg.serialize import encode
+    from tleg.training.probe import prepare_probe
+
+    prepared = prepare_probe(path, options)
+    for note in prepared.notes:
+        say(f"note: {printable(note)}")
+    with counting_progress("computing features") as progress:
+        result = prepared.run(progress)
+    if as_json:
+        rows = [{"depth": plain_depth(depth), **encode(score)} for depth, score in result.scores.items()]
+        document: dict[str, Any] = {"path": path, "kind": prepared.subject.kind, "precision": prepared.placement.precision}
+        document |= {"data": result.data, "bank": result.bank, "images": result.images, "neighbours": result.neighbours}
+        write_json({**document, "size": result.size, "notes": list(result.notes), "results": rows})
+        return
+    asked = {"knn": options.knn, "linear": options.linear_probe, "retrieval": options.retrieval}
+    titles = {"knn": "k-NN %", "linear": "linear %", "retrieval": "mAP %"}
+    texts = {depth: _text(depth) for depth in result.scores}
+    width = max(5, *map(len, texts.values()))
+    chosen = [name for name, wanted in asked.items() if wanted]
+    write(" ".join([f"{'depth':<{width}}", *(f"{titles[name]:>9}" for name in chosen)]))
+    for depth, score in result.scores.items():
+        values = (getattr(score, name) for name in chosen)
+        write(
+            " ".join([f"{texts[depth]:>{width}}", *(f"{'-' if value is None else f'{value:.2f}':>9}" for value in values)])
+        )
+    bank = f", {result.bank} training images" if result.bank else ""
+    say(f"features of {result.size} values; {result.images} validation images{bank}")
 
 
 def _record(

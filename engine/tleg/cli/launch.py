@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -22,6 +22,9 @@ from tleg.runs.state import recall_state
 from tleg.serialize import encode
 from tleg.terminal import say, write, write_json
 from tleg.text import format_bytes, format_count, printable
+
+if TYPE_CHECKING:
+    from tleg.training.teacher import TeacherReport
 
 
 def report_result(folder: RunFolder, *, as_json: bool) -> None:
@@ -75,8 +78,18 @@ _CLASSES_NAMED: Final = 20
 _LINE: Final = 100
 
 
+def teacher_words(teacher: "TeacherReport", chance: float) -> str:
+    """Say what was seen of a teacher: its accuracy, or the features that it teaches."""
+    if teacher.accuracy is None:
+        return f"features of {teacher.features} values, looked at on {teacher.images} images"
+    return f"right on {teacher.accuracy:.1f} % of {teacher.images} images; guessing gives {chance:.1f} %"
+
+
 def class_lines(counts: Mapping[str, tuple[int, int]], chance: float) -> Iterator[str]:
     """Yield what a dry run says of the classes: how many, and each with its training and validation images."""
+    if not counts:
+        yield "classes     none: the images have no labels"
+        return
     yield f"classes     {len(counts)}; guessing gives {chance:.1f} %; training + validation images of each:"
     line = ""
     words = [f"{printable(name)} {train} + {held_out}" for name, (train, held_out) in counts.items()]
@@ -110,8 +123,7 @@ def show_dry_run(recipe: TrainingRecipe, runs_dir: Path, *, as_json: bool) -> No
             write(line)
         write(f"model       {found.model}, {format_count(found.parameters)} parameters at depth {found.depth or '-'}")
         if found.teacher is not None:
-            accuracy = f"{found.teacher.accuracy:.1f} % of {found.teacher.images} images"
-            write(f"teacher     {found.teacher.name}, right on {accuracy}; guessing gives {found.chance:.1f} %")
+            write(f"teacher     {found.teacher.name}, {teacher_words(found.teacher, found.chance)}")
         write(f"device      {found.device}, {found.processes} process{'es' if found.processes > 1 else ''}")
         write(f"threads     {found.threads} for each process ({found.threads_reason})")
         write(f"steps       {found.steps}, {found.steps // found.epochs} an epoch; peak learning rate {found.peak_rate:.3g}")

@@ -18,7 +18,7 @@ from tleg.runs.reports import DeviceSample
 from tleg.runs.run import RunFolder
 from tleg.runs.scalars import StepReport, live_figures
 from tleg.runs.state import RunState
-from tleg.runs.text import format_evaluation, mean_of
+from tleg.runs.text import format_evaluation, format_reached, mean_of
 from tleg.text import COLOURS, GLYPHS, format_bytes, format_duration, printable
 
 _REFRESHES: Final = 4
@@ -67,9 +67,9 @@ def render_run(run: str, snapshot: RunSnapshot, state: RunState) -> Iterator[Ren
         yield Text(f"{printable(snapshot.stage.text)}{count}", style="dim")
     if snapshot.evaluations:
         yield Text(format_evaluation(snapshot.evaluations[-1]))
-    if snapshot.best is not None and snapshot.best.top1 is not None and len(snapshot.evaluations) > 1:
+    if snapshot.best is not None and snapshot.best.monitored is not None and len(snapshot.evaluations) > 1:
         yield Text(
-            f"best: {snapshot.best.top1:.2f} %{mean_of(snapshot.best)}, after epoch {snapshot.best.epoch}", style="dim"
+            f"best: {format_reached(snapshot.best)}{mean_of(snapshot.best)}, after epoch {snapshot.best.epoch}", style="dim"
         )
     for device in () if snapshot.device is None else snapshot.device.devices:
         yield Text(_describe_device(device), style="dim")

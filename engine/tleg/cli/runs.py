@@ -64,7 +64,10 @@ def _describe(folder: Any) -> dict[str, Any]:
         "epochs": state.epochs,
         "progress": format_progress(state),
         "best_top1": None if best is None else best.top1,
-        "best_depths": [] if best is None else [score.depth for score in best.scores if score.top1 is not None],
+        "best_cosine": None if best is None else best.cosine,
+        "best_depths": []
+        if best is None
+        else [score.depth for score in best.scores if (score.top1, score.cosine) != (None, None)],
         "created": spec.created,
         "eta": state.eta if state.state == "running" else None,
         "message": state.message,
@@ -89,6 +92,8 @@ def _write_table(rows: list[dict[str, Any]]) -> None:
         state = row["state"]
         mean = MEAN if len(row["best_depths"]) > 1 else ""
         best = "" if row["best_top1"] is None else f"{mean}{row['best_top1']:.2f} %"
+        if row["best_cosine"] is not None:
+            best = f"cosine {mean}{row['best_cosine']:.3f}"
         left = "" if row["eta"] is None else f", {format_duration(row['eta'])} to go"
         table.add_row(
             Text(printable(row["id"])),

@@ -45,8 +45,9 @@ def list_data(data: Data) -> DataListing:
     return DataListing(
         data.classes,
         encode(form),
-        _list(data.train, len(data.classes)),
-        _list(data.validation, len(data.classes)),
+        # Images without classes are counted as one.
+        _list(data.train, len(data.classes) or 1),
+        _list(data.validation, len(data.classes) or 1),
         divided=isinstance(data.train, Part),
     )
 

@@ -15,7 +15,8 @@ def open_data(text: str, validation_split: float | None = None, seed: int = 0, w
     """Open a data set.
 
     text              'fashion-mnist', 'fashion-mnist:FOLDER' (its four files), FOLDER with train/CLASS/* and val/CLASS/*, or
-                      timm's name: 'tar:FILE', 'torch/cifar10', 'hfds/NAME', with ':ROOT' after it for a local folder
+                      timm's name: 'tar:FILE', 'torch/cifar10', 'hfds/NAME', with ':ROOT' after it for a local folder;
+                      'unlabelled:FOLDER' for images without classes
     validation_split  take this part of the training images for validation, class by class; a folder may then have none of
                       its own, or be FOLDER/CLASS/*
     seed              decides which
@@ -76,8 +77,9 @@ def split(data: Data, part: float, seed: int) -> Data:
     taken: set[int] = set()
     for label, indices in sorted(by_class.items()):
         if len(indices) < 2:
+            whose = f"the class '{data.classes[label]}'" if data.classes else data.name
             raise DataError(
-                f"the class '{data.classes[label]}' has one image alone, which cannot be split",
+                f"{whose} has one image alone, which cannot be split",
                 field=("validation-split", "data"),
             )
         count = min(len(indices) - 1, max(1, round(part * len(indices))))

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from tleg.data.image_files import LeftOut, folders_in, walk_images
-from tleg.data.splits import find_splits
+from tleg.data.splits import find_splits, held_out
 from tleg.data.tar import archive_of, class_of, read_archive
 from tleg.errors import DataError, did_you_mean
 from tleg.files import readable_name
+from tleg.recipes.images import UNLABELLED
 
 if TYPE_CHECKING:
     from tleg.data.datasets import Data, Wanted
@@ -149,6 +150,43 @@ class ImageFolder(DataSource):
             yield sum(1 for _ in counted)
 
 
+class UnlabelledImages(DataSource):
+    """A tree of images without classes, for distillation by embedding."""
+
+    name = "unlabelled"
+    forms = ("unlabelled:FOLDER",)
+    help = "unlabelled:FOLDER"
+    opener = "tleg.data.unlabelled:open_unlabelled"
+
+    def recognises(self, text: str, place: Path | None = None) -> bool:
+        """'unlabelled:FOLDER'."""
+        return text.startswith(UNLABELLED)
+
+    def open(self, text: str, wanted: "Wanted") -> "Data":
+        """Find its images. Raises DataError."""
+        return self._opener()(self._path(text), wanted)
+
+    def name_of(self, text: str) -> str:
+        """The folder's name."""
+        return readable_name(self._path(text).resolve().name)
+
+    def check(self, text: str, *, splitting: bool) -> None:
+        """Look for the folder. Raises DataError."""
+        if not self._path(text).is_dir():
+            raise DataError(f"there is no folder {text.removeprefix(UNLABELLED)}", code="not-found")
+
+    def count(self, text: str, place: Path | None, *, splitting: bool, enough: int) -> Iterator[int]:
+        """Count files, without those that are held out. Raises OSError."""
+        folder = _placed(str(self._path(text)), place)
+        found = [path for path, _ in zip(walk_images(folder, LeftOut()), range(enough), strict=False)]
+        if found:
+            names = [path.relative_to(folder).as_posix() for path in found]
+            yield len(names) - (0 if splitting else len(held_out(names)))
+
+    def _path(self, text: str) -> Path:
+        return Path(text.removeprefix(UNLABELLED))
+
+
 class Archives(DataSource):
     """Tar archives of images."""
 
@@ -230,7 +268,7 @@ def register(source: DataSource) -> None:
     SOURCES[source.name] = source
 
 
-for _each in (FashionMnist(), ImageFolder(), Archives(), TimmDatasets()):
+for _each in (FashionMnist(), ImageFolder(), UnlabelledImages(), Archives(), TimmDatasets()):
     register(_each)
 
 

@@ -1,7 +1,8 @@
 """Where the training, validation and test images of a folder lie, by the names that people give such folders."""
 
+import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -16,6 +17,8 @@ SPLIT_NAMES: Final[dict[Split, tuple[str, ...]]] = {
     "test": ("test", "testing"),
 }
 _MOST_LOOKED_INTO: Final = 100
+# Of images without labels, one in so many is for validation.
+_HELD_OUT_ONE_IN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,17 @@ def find_splits(folder: Path) -> SplitFolders:
         chosen = dict.fromkeys(chosen)
         others = tuple(path.name for path in found if path.name not in bare)
     return SplitFolders(chosen["train"], chosen["val"], chosen["test"], others, bare)
+
+
+def held_out(names: Sequence[str]) -> frozenset[str]:
+    """Return which of two or more images without labels are held out for validation: one in twenty by the hash of its name.
+
+    An image stays on its side when others come or go. One at least is on each side.
+    """
+    hashes = {name: int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8]) for name in names}
+    chosen = {name for name, value in hashes.items() if value % _HELD_OUT_ONE_IN == 0}
+    ranked = sorted(hashes, key=lambda name: (hashes[name] % _HELD_OUT_ONE_IN, hashes[name]))
+    return frozenset((chosen or set(ranked[:1])) - (set(ranked[-1:]) if len(chosen) == len(hashes) else set()))
 
 
 def splits_below(folder: Path) -> Path | None:

@@ -18,7 +18,7 @@ from tleg.export.origin import TRAINING_RECORD
 from tleg.export.plan import BuildPlan, FolderPlan, PlannedExport
 from tleg.learngene.expansion import expand_tensors, new_head
 from tleg.learngene.families import family_of
-from tleg.learngene.header import Layout, Structure
+from tleg.learngene.header import Layout, LearngeneHeader, Structure
 from tleg.learngene.profile import Depth, format_depth
 from tleg.learngene.structure import auxiliary_layout_name, inner_name, is_block, layer_name, parameter_shapes
 from tleg.models.float16 import check_range, to_float16
@@ -80,7 +80,7 @@ class LearngeneSource(Source):
         tensors, head = dict(self.learngene.tensors), self.plan.head
         if head.policy == "new":
             classifier = family_of(self.plan.header.architecture).classifier
-            inputs = tensors[f"{classifier}.weight"].shape[1:]
+            inputs = _head_inputs(self.plan.header, classifier, tensors)
             tensors |= new_head(inputs, head.num_classes, self.plan.request.seed, classifier)
         return tensors
 
@@ -125,6 +125,19 @@ class LearngeneSource(Source):
             num_classes=self.num_classes,
             classes=self.classes,
         )
+
+
+def _head_inputs(header: LearngeneHeader, classifier: str, tensors: Mapping[str, Array]) -> tuple[int, ...]:
+    """The shape of what a classifier takes, which a learngene without a head does not hold."""
+    known = tensors.get(f"{classifier}.weight")
+    if known is not None:
+        return tuple(known.shape[1:])
+    if header.architecture.structure is not None:
+        return (header.architecture.structure.width,)
+    from tleg.models.architecture import build
+
+    model = build(header.architecture, header.auxiliary.depth, num_classes=1, device="meta")
+    return tuple(model.get_submodule(classifier).get_parameter("weight").shape[1:])
 
 
 def _at_size(learngene: Learngene, plan: BuildPlan) -> Learngene:

@@ -119,8 +119,8 @@ class Architecture:
     elastic: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_classes <= MAX_CLASSES:
-            raise FileFormatError(f"an architecture has 1 to {MAX_CLASSES:,} classes, not {self.num_classes}")
+        if not 0 <= self.num_classes <= MAX_CLASSES:
+            raise FileFormatError(f"an architecture has 0 to {MAX_CLASSES:,} classes, not {self.num_classes}")
         if self.structure is not None:
             expected = (self.structure.channels, *self.structure.image_size)
             if self.input_size != expected:

@@ -251,7 +251,8 @@ class PlainVit(Family):
             shapes |= {"norm_pre.weight": (width,), "norm_pre.bias": (width,)}
         shapes |= {self.block_name(0, inner): shape for inner, shape in self.block_shapes(structure).items()}
         shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
-        shapes |= {"head.weight": (num_classes, width), "head.bias": (num_classes,)}
+        if num_classes:
+            shapes |= {"head.weight": (num_classes, width), "head.bias": (num_classes,)}
         return shapes
 
     def block_shapes(self, structure: Structure) -> dict[str, Shape]:

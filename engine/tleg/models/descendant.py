@@ -53,7 +53,8 @@ def expand(
     # Stem and head are the learngene's own arrays: a descendant that trains must not change them.
     state = {name: values if family.is_block(name) else values.clone() for name, values in state.items()}
     if head.policy == "new":
-        inputs = tuple(state[f"{family.classifier}.weight"].shape[1:])
+        # Of the module: a learngene without a head has no weights there.
+        inputs = tuple(model.get_submodule(family.classifier).get_parameter("weight").shape[1:])
         values = new_head(inputs, head.num_classes, seed, family.classifier)
         state |= {name: torch.from_numpy(value) for name, value in values.items()}
     state = {family.name_in(layout, name): values for name, values in state.items()}

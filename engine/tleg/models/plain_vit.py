@@ -125,7 +125,9 @@ def plain_structure(model: VisionTransformer, layout: Layout = "auxiliary") -> t
         )
         and isinstance(other, nn.Identity),
         "it pools in another way": model.global_pool in ("avg", "token") and not model.pool_include_prefix,
-        "it has no linear head": isinstance(model.head, nn.Linear) and model.head.bias is not None,
+        "it has no linear head": isinstance(model.head, nn.Linear) and model.head.bias is not None
+        if model.num_classes
+        else isinstance(model.head, nn.Identity),
         "it takes images of any size": not model.dynamic_img_size,
     }
     for reason, passed in checks.items():

@@ -7,7 +7,8 @@ from tleg.errors import InputError, concerning
 from tleg.learngene.basis import check_depth
 from tleg.recipes.fields import check_fields, option
 
-METHODS: Final = ("soft", "hard", "feature", "token")
+METHODS: Final = ("soft", "hard", "feature", "token", "embedding")
+PROJECTIONS: Final = ("auto", "none")
 NORMALISATIONS: Final = ("batchmean", "official")
 _GROUP: Final = "Distillation"
 
@@ -19,17 +20,20 @@ class Distillation:
     method         'soft': T^2 * KL(teacher || student) (Hinton et al., arXiv 1503.02531); 'hard': cross entropy with the
                    teacher's choice (DeiT, arXiv 2012.12877, section 4); 'feature': mean squared distance of the pooled
                    features, the student's through a learned projection, on top of 'soft'; 'token': 'soft' on the output of
-                   a distillation token while the class token learns the labels
+                   a distillation token while the class token learns the labels; 'embedding': the cosine distance of the
+                   pooled features alone, without labels and without a head
     temperature    softens the logits of teacher and student
     weight         of the teacher; the labels get the rest
     normalisation  'batchmean' divides the divergence by the images, as it is defined; 'official' also by the classes, as
                    the official code does (which makes it classes times weaker)
     feature_weight of the features' distance, for the method 'feature'
+    projection     for the method 'embedding': 'auto' trains a linear map from the student's width to the teacher's where
+                   they differ, and leaves it out of the result; 'none' takes teachers of the student's width alone
     """
 
     method: str = option(
         "soft",
-        help="What the teacher's loss compares: soft or hard predictions, features, or a distillation token's output.",
+        help="What is compared: predictions (soft, hard), features, a token's output; embedding: features without labels.",
         group=_GROUP,
         name="distillation",
         choices=METHODS,
@@ -46,9 +50,30 @@ class Distillation:
         choices=NORMALISATIONS,
     )
     feature_weight: float = option(1.0, help="Of the features' distance, with feature.", group=_GROUP, least=0, most=1e6)
+    projection: str = option(
+        "auto",
+        help="With embedding: a linear map between widths that differ, left out of the result.",
+        group=_GROUP,
+        choices=PROJECTIONS,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.embeds and self.weight != 1:
+            raise InputError(
+                "embedding distillation learns from the teacher alone; leave --distillation-weight out",
+                field=("distillation-weight", "distillation"),
+                code="conflict",
+            )
+        if not self.embeds and self.projection != "auto":
+            raise InputError(
+                "--projection belongs to --distillation embedding", field=("projection", "distillation"), code="conflict"
+            )
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the teacher's features are all that is learned: there are no labels then, and no head."""
+        return self.method == "embedding"
 
 
 SAMPLINGS: Final = ("single", "sandwich")

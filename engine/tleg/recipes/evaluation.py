@@ -7,7 +7,7 @@ from typing import Any
 from tleg.errors import InputError, concerning
 from tleg.learngene.profile import Depth, parse_profiles
 from tleg.recipes.fields import check_fields, option, same_option
-from tleg.recipes.images import EvaluatedImages
+from tleg.recipes.images import UNLABELLED, EvaluatedImages
 from tleg.recipes.recipes import WEIGHTS_HELP, FinetuneRecipe, data_option, validation_split_option
 from tleg.recipes.training import THREADS_HELP, Compute, Recipe, check_device
 from tleg.text import read_image_size
@@ -26,6 +26,8 @@ class Evaluation:
     batch_size, workers, threads,
     device, precision             how it is computed
     per_class                     show the accuracy of every class
+    knn, neighbours               measure the votes of so many nearest training images instead
+    linear_probe, retrieval       measure a linear classifier on frozen features, mean average precision instead
     record, force                 write the accuracies into the learngene's header, also over other figures of the same kind
 
     Raises InputError for what is out of range or makes no sense together.
@@ -62,15 +64,50 @@ class Evaluation:
     )
     force: bool = option(False, help="With --record: replace figures that differ.")
 
+    knn: bool = option(False, help="Instead: accuracy of nearest neighbours by cosine, of pooled features.")
+    neighbours: int = option(20, help="With --knn: how many vote.", least=1, most=10**6)
+    linear_probe: bool = option(False, help="Instead: accuracy of a linear classifier on frozen features.")
+    retrieval: bool = option(False, help="Instead: mean average precision among the images by cosine.")
+
     def __post_init__(self) -> None:
         check_fields(self)
         check_device(self.device)
         parse_threads(self.threads)
         _ = self.chosen_depths, self.pixels
+        if self.data.startswith(UNLABELLED):
+            raise InputError(
+                f"{self.data} has no labels to measure against; name data with classes", field="data", code="unsupported"
+            )
         if self.limit is not None and self.record:
             raise InputError("--record needs all images; leave --limit out", field=("limit", "record"), code="conflict")
+        self._check_probes()
         if self.force and not self.record:
             raise InputError("--force belongs to --record", field=("force", "record"), code="conflict")
+
+    def _check_probes(self) -> None:
+        """Refuse options that mean nothing for features. Raises InputError."""
+        if self.neighbours != 20 and not self.knn:
+            raise InputError("--neighbours belongs to --knn", field=("neighbours", "knn"), code="conflict")
+        if not self.probes:
+            return
+        asked = next(name for name in ("knn", "linear-probe", "retrieval") if getattr(self, name.replace("-", "_")))
+        for name, given in (("record", self.record), ("per-class", self.per_class), ("split", self.images.split)):
+            if given:
+                raise InputError(
+                    f"--{name} is for accuracies of the model's own head; leave it out with --{asked}",
+                    field=(name, asked),
+                    code="conflict",
+                )
+
+    @property
+    def probes(self) -> bool:
+        """Whether features are measured, and not the model's own predictions."""
+        return self.knn or self.linear_probe or self.retrieval
+
+    @property
+    def needs_bank(self) -> bool:
+        """Whether training images are looked at as well."""
+        return self.knn or self.linear_probe
 
     @property
     def pixels(self) -> tuple[int, int] | None:

@@ -8,6 +8,8 @@ from tleg.errors import InputError
 from tleg.recipes.fields import check_fields, option
 
 _DATA: Final = "Data"
+# What the names of data without classes begin with.
+UNLABELLED: Final = "unlabelled:"
 
 
 def _max_pixels() -> Any:

@@ -14,7 +14,7 @@ from tleg.learngene.profile import Depth, parse_depth
 from tleg.recipes import Kind as Kind
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
 from tleg.recipes.fields import PROFILES, PROFILES_HELP, check_fields, option
-from tleg.recipes.images import ImageReading
+from tleg.recipes.images import UNLABELLED, ImageReading
 from tleg.recipes.initial_weights import INITIAL_MATRICES, parse_init, typed_baselines, weights_of_learngene
 from tleg.recipes.training import Compute, Keeping, Recipe
 from tleg.text import parse_image_size, read_image_size
@@ -34,9 +34,10 @@ WEIGHTS_HELP: Final = "Which weights of a file that holds an average (ema) as we
 # What both kinds of training take, and evaluation as well: each is one definition.
 
 
-def data_option(group: str = "") -> Any:
-    """Declare --data."""
-    text = "fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, or timm's name, such as torch/cifar10."
+def data_option(group: str = "", *, unlabelled: bool = False) -> Any:
+    """Declare --data; `unlabelled` where images without classes are taken as well."""
+    more = f"{UNLABELLED}FOLDER, " if unlabelled else ""
+    text = f"fashion-mnist, a folder with train/CLASS/* and val/CLASS/*, {more}or timm's name, such as torch/cifar10."
     return option(help=text, group=group, metavar="DATA")
 
 
@@ -81,7 +82,7 @@ class LearnRecipe:
     """
 
     architecture: str = option(help="The model, by timm's name.", group="Model", metavar="TIMM_NAME")
-    data: str = data_option(group="Data")
+    data: str = data_option(group="Data", unlabelled=True)
     validation_split: float | None = validation_split_option()
     images: ImageReading = field(default_factory=ImageReading)
     teacher: str | None = _teacher()
@@ -409,6 +410,26 @@ RECIPES: Final[Mapping[Kind, type[LearnRecipe] | type[FinetuneRecipe]]] = {
 
 def _check_common(recipe: TrainingRecipe) -> None:
     method = recipe.distillation.method
+    embeds = recipe.distillation.embeds
+    if recipe.data.startswith(UNLABELLED) and not (embeds and isinstance(recipe, LearnRecipe)):
+        raise InputError(
+            f"{recipe.data} has no labels; learn from it with tleg learn --teacher … --distillation embedding, or name data "
+            "with classes",
+            field=("data", "distillation"),
+            code="unsupported",
+        )
+    if embeds and not isinstance(recipe, LearnRecipe):
+        raise InputError(
+            "embedding distillation learns a learngene; here choose soft, hard, feature or token",
+            field="distillation",
+            code="unsupported",
+        )
+    if embeds and recipe.recipe.mixing:
+        raise InputError(
+            "mixup and cutmix mix labels, which embedding distillation does not look at; leave them at 0",
+            field=("mixup" if recipe.recipe.mixup else "cutmix", "distillation"),
+            code="conflict",
+        )
     if recipe.teacher is None and method != "soft":
         raise InputError(f"{method} distillation needs a teacher", field=("distillation", "teacher"), code="missing")
     parts = recipe.compute.processes * recipe.recipe.accumulate

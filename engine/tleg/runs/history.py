@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 def best_of(scored: Iterable[tuple[float | None, int, Item]]) -> Item | None:
     """Return the item with the highest score, of equals that of the latest step; None when none has a score.
 
-    scored  (accuracy in percent, or None where it was not measured; step; item), in any order
+    scored  (accuracy in percent or cosine, or None where it was not measured; step; item), in any order
     """
     known = [(score, step, item) for score, step, item in scored if score is not None]
     return max(known, key=lambda each: each[:2])[2] if known else None
@@ -311,7 +311,7 @@ class _Folding:
         every = list(evaluations)
         kept = [each for each in every if each.weights == "ema"] or every
         unsaved = self.get("unsaved")
-        self._changes["best"] = best_of((each.top1, each.step, each) for each in kept if each.step not in unsaved)
+        self._changes["best"] = best_of((each.monitored, each.step, each) for each in kept if each.step not in unsaved)
 
     def device(self, report: DeviceReport) -> None:
         self._changes["device"] = report

@@ -164,7 +164,8 @@ def compare_data(before: DataListing, now: DataListing) -> Iterator[InputChange]
             for name in changed
         )
         yield InputChange(f"its images have {told}", acceptable=False)
-    swapped = _swapped(before, now)
+    # Of images without classes none can be those of another class.
+    swapped = _swapped(before, now) if now.classes else []
     if swapped:
         yield InputChange(f"the images of {_names(swapped)} are those of another class", acceptable=False)
         return
@@ -234,13 +235,14 @@ def _compare_split(word: str, before: SplitListing, now: SplitListing, classes: 
     """What is different in a split, in words; None when nothing is."""
     if before == now:
         return None
+    names = classes or ("",)  # Images without classes are listed as one.
     differences = [
-        (name, new.images - old.images) for name, old, new in zip(classes, before.classes, now.classes, strict=True)
+        (name, new.images - old.images) for name, old, new in zip(names, before.classes, now.classes, strict=True)
     ]
     counts = [(name, count) for name, count in differences if count]
     if not counts:
-        others = [name for name, old, new in zip(classes, before.classes, now.classes, strict=True) if old != new]
-        where = f" in {_names(others)}" if others else ""
+        others = [name for name, old, new in zip(names, before.classes, now.classes, strict=True) if old != new]
+        where = f" in {_names(others)}" if others and classes else ""
         return f"as many {word} images, but others{where}"
     more, fewer = sum(count for _, count in counts if count > 0), -sum(count for _, count in counts if count < 0)
     parts = [
@@ -248,7 +250,8 @@ def _compare_split(word: str, before: SplitListing, now: SplitListing, classes: 
         for count, how in ((more, "more"), (fewer, "fewer"))
         if count
     ]
-    return f"{' and '.join(parts)} (in {_names([name for name, _ in counts])})"
+    where = f" (in {_names([name for name, _ in counts])})" if classes else ""
+    return f"{' and '.join(parts)}{where}"
 
 
 def _classes(names: Sequence[str]) -> str:

@@ -61,6 +61,7 @@ class DepthScore:
     loss: float | None = None
     images: int | None = None
     nonfinite: int = noted("only where outputs were not finite: for so many of the images", 0, seldom=True)
+    cosine: float | None = noted("only where a teacher's features are learned: with them, -1 to 1", None, seldom=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +82,24 @@ class EvaluationReport(Report):
         return sum(values) / len(values) if values and len(values) == len(self.scores) else None
 
     @property
+    def cosine(self) -> float | None:
+        """The mean cosine with the teacher's features over the depths; None where features are not what is learned."""
+        values = self._cosines
+        return sum(values) / len(values) if values and len(values) == len(self.scores) else None
+
+    @property
+    def monitored(self) -> float | None:
+        """What chooses the best: the cosine where features are learned, else `top1`. The higher the better."""
+        return self.top1 if self.cosine is None else self.cosine
+
+    @property
     def averaged(self) -> int:
-        """Over how many depths `top1` is the mean."""
-        return len(self._values)
+        """Over how many depths `monitored` is the mean."""
+        return len(self._values) or len(self._cosines)
+
+    @property
+    def _cosines(self) -> list[float]:
+        return [score.cosine for score in self.scores if score.cosine is not None]
 
     @property
     def _values(self) -> list[float]:

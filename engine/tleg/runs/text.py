@@ -22,14 +22,19 @@ def format_step(report: StepReport) -> str:
 
 
 def format_evaluation(report: EvaluationReport) -> str:
-    """Write an evaluation on one line: 'epoch 3: top-1 81.20 % at depth 4, 83.10 % at depth 8 (average of the weights)'."""
+    """Write an evaluation on one line: 'epoch 3: top-1 81.20 % at depth 4, 83.10 % at depth 8 (average of the weights)'.
+
+    Where features are learned it is 'cosine 0.912 at depth 4, …'.
+    """
+    name = "top-1" if report.cosine is None else "cosine"
+    figures = [(score.depth, score.top1, score.cosine) for score in report.scores]
     scores = ", ".join(
-        f"{score.top1:.2f} %" + ("" if score.depth is None else f" at depth {score.depth}")
-        for score in report.scores
-        if score.top1 is not None
+        (f"{top1:.2f} %" if cosine is None else f"{cosine:.3f}") + ("" if depth is None else f" at depth {depth}")
+        for depth, top1, cosine in figures
+        if top1 is not None or cosine is not None
     )
     weights = " (average of the weights)" if report.weights == "ema" else ""
-    return f"epoch {report.epoch}: top-1 {scores}{weights}"
+    return f"epoch {report.epoch}: {name} {scores}{weights}"
 
 
 def format_top1(report: EvaluationReport | None) -> str:
@@ -37,6 +42,18 @@ def format_top1(report: EvaluationReport | None) -> str:
     if report is None or report.top1 is None:
         return ""
     return f"{MEAN if report.averaged > 1 else ''}{report.top1:.2f}"
+
+
+def format_reached(report: EvaluationReport | None, decimals: int = 2, *, marked: bool = False) -> str:
+    """Write what an evaluation reached: '81.20 %', or 'cosine 0.912' where features are learned; '' without a figure.
+
+    decimals  of an accuracy
+    marked    begin the figure with the sign of a mean where it is one
+    """
+    if report is None or report.monitored is None:
+        return ""
+    mean = MEAN if marked and report.averaged > 1 else ""
+    return f"{mean}{report.monitored:.{decimals}f} %" if report.cosine is None else f"cosine {mean}{report.cosine:.3f}"
 
 
 def mean_of(report: EvaluationReport) -> str:

@@ -174,6 +174,8 @@ def _scores(report: EvaluationReport) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for score in report.scores:
         place = "" if score.depth is None else f"/depth {score.depth}"
-        for name, value in (("top1", score.top1), ("top5", score.top5), ("loss", score.loss)):
+        for name, value in (("top1", score.top1), ("top5", score.top5), ("loss", score.loss), ("cosine", score.cosine)):
+            if name == "cosine" and value is None:
+                continue  # Where accuracies are measured.
             found[f"{prefix}validation/{name}{place}"] = value
     return found

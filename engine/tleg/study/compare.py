@@ -6,7 +6,7 @@ Runs whose recipes differ in their seed alone are the seeds of one arm; arms are
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -55,6 +55,7 @@ class ComparedRun:
     bytes       of them in float32
     top1        percent by depth, of the latest evaluation, or of the best one where the run keeps that, or what its result
                 states where it was not evaluated on the way; None is the depth of a model of which it is not known
+    cosine      with the teacher's features by depth, of the same evaluation, where features are learned
     """
 
     id: str
@@ -72,6 +73,7 @@ class ComparedRun:
     parameters: int | None
     bytes: int | None
     top1: Mapping[int | None, float]
+    cosine: Mapping[int | None, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,16 +212,22 @@ def _describe(read: _Read, options: Iterable[str]) -> ComparedRun:
         parameters=parameters,
         bytes=None if parameters is None else BYTES_PER_VALUE["float32"] * parameters,
         top1=_accuracies(read) or _reached(read),
+        cosine=_cosines(read),
     )
 
 
-def _accuracies(read: _Read) -> dict[int | None, float]:
+def _kept_evaluation(read: _Read) -> EvaluationReport | None:
     """Of the weights that the run keeps: the average, where there is one, of the last evaluation or the best."""
     evaluations = read.snapshot.evaluations
     averaged = [each for each in evaluations if each.weights == "ema"]
     kept: EvaluationReport | None = next(iter(reversed(averaged or evaluations)), None)
     if read.values.get("result") == "best":
         kept = read.snapshot.best
+    return kept
+
+
+def _accuracies(read: _Read) -> dict[int | None, float]:
+    kept = _kept_evaluation(read)
     if kept is None:
         return {}
     return {
@@ -227,6 +235,11 @@ def _accuracies(read: _Read) -> dict[int | None, float]:
         for score in kept.scores
         if score.top1 is not None
     }
+
+
+def _cosines(read: _Read) -> dict[int | None, float]:
+    kept = _kept_evaluation(read)
+    return {} if kept is None else {each.depth: each.cosine for each in kept.scores if each.cosine is not None}
 
 
 def _reached(read: _Read) -> dict[int | None, float]:

@@ -1,6 +1,7 @@
 """Evaluation: several models in one pass over the data, every image counted once, on any number of processes."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from tleg.data.transforms import evaluation_transform
 from tleg.data.unreadable import ALL_REASONS, UnreadableImages, describe_reasons
 from tleg.errors import DataError, TlegError
 from tleg.learngene.header import Preprocessing
+from tleg.serialize import LEFT_OUT_WHEN_NONE
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 
@@ -36,6 +38,7 @@ class Score:
     per_class          top-1 accuracy in percent by class, None for a class without images
     nonfinite          images for which the model's outputs held NaN or infinity. With one or more, accuracies and loss are
                        None: the largest of outputs that are no numbers is whatever comes first, as a rule class 0
+    cosine             mean cosine of the model's features and the teacher's, in -1..1, where that is what is learned
     """
 
     images: int
@@ -47,6 +50,50 @@ class Score:
     per_class: tuple[float | None, ...] = ()
     reasons: Mapping[str, int] = field(default_factory=dict)
     nonfinite: int = 0
+    cosine: float | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+
+
+class Tally(ABC):
+    """What is summed over the images that one process saw."""
+
+    @abstractmethod
+    def add(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count a batch of outputs (N, size) with their labels (N,)."""
+
+    @abstractmethod
+    def score(self, world: World, reasons: Mapping[str, int], speed: float) -> Score:
+        """Return the score of all processes together."""
+
+
+class CosineTally(Tally):
+    """Sums of cosines, which are what its predictors give: (N, 1)."""
+
+    def __init__(self) -> None:
+        # Images, the sum of their cosines, and how many are not finite.
+        self._sums = torch.zeros(3, dtype=torch.float64)
+
+    def add(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count a batch."""
+        broken = ~outputs.isfinite().all(dim=1)
+        self._sums += torch.stack(
+            [broken.new_tensor(len(broken), dtype=torch.float64), outputs.double().sum(), broken.sum()]
+        ).cpu()
+
+    def score(self, world: World, reasons: Mapping[str, int], speed: float) -> Score:
+        """Return the mean cosine of all processes together. Raises DataError where no image can be read."""
+        images, total, nonfinite = world.sum(self._sums).tolist()
+        if not images:
+            raise DataError(f"none of the images to evaluate on can be read: {describe_reasons(reasons)}")
+        cosine = None if nonfinite else total / images
+        missing = sum(reasons.values())
+        return Score(int(images), None, None, None, speed, missing, (), reasons, int(nonfinite), cosine)
+
+
+def monitored(scores: Iterable[Score]) -> float | None:
+    """What chooses the best of models: their mean cosine where features are learned, else their mean accuracy in percent."""
+    every = list(scores)
+    cosines = [score.cosine for score in every if score.cosine is not None]
+    return sum(cosines) / len(cosines) if cosines and len(cosines) == len(every) else mean_top1(every)
 
 
 def mean_top1(scores: Iterable[Score]) -> float | None:
@@ -97,6 +144,7 @@ def evaluate(
     limit: int | None = None,
     world: World = SINGLE,
     progress: Callable[[int, int], None] | None = None,
+    tally: Callable[[], Tally] | None = None,
 ) -> dict[Key, Score]:
     """Return the score of every predictor, the same in every process. The data is decoded once.
 
@@ -104,6 +152,7 @@ def evaluate(
     limit       look at so many images only, spread evenly over the set
     world       the processes that share the work: each sees other images, none twice, and their counts are added
     progress    called with (images done, images in all) of this process
+    tally       what is summed over the outputs of a predictor; None is accuracies and the loss
 
     Raises DataError when there are no images, or too many that cannot be read.
     """
@@ -114,7 +163,7 @@ def evaluate(
     chosen = range(len(images)) if count == len(images) else [index * len(images) // count for index in range(count)]
     mine = chosen[world.rank :: world.size]
     loader = DataLoader(Subset(dataset, mine), batch_size=batch_size, **worker_options(workers))
-    tallies = {key: _Tally() for key in predictors}
+    tallies: dict[Key, Tally] = {key: (tally or _Accuracies)() for key in predictors}
     unreadable, done, size, began = UnreadableImages(images), 0, batch_size, time.monotonic()
     for pixels, labels, broken in batches(loader) if len(mine) else ():
         unreadable.add(broken.tolist())
@@ -141,7 +190,7 @@ def evaluate(
     reasons = [float(unreadable.reasons[reason]) for reason in ALL_REASONS]
     summed = world.sum(torch.tensor(reasons, dtype=torch.float64)).tolist()
     why = {reason: int(number) for reason, number in zip(ALL_REASONS, summed, strict=True) if number}
-    return {key: tally.score(world, why, count / max(elapsed, 1e-9)) for key, tally in tallies.items()}
+    return {key: each.score(world, why, count / max(elapsed, 1e-9)) for key, each in tallies.items()}
 
 
 def predict_all(predictors: Mapping[Key, Predictor], pixels: Tensor, placement: Placement) -> dict[Key, Tensor]:
@@ -153,7 +202,7 @@ def predict_all(predictors: Mapping[Key, Predictor], pixels: Tensor, placement: 
     return answers
 
 
-class _Tally:
+class _Accuracies(Tally):
     """Sums over the images that one process saw."""
 
     def __init__(self) -> None:
@@ -162,8 +211,9 @@ class _Tally:
         # The loss, and how many images had outputs that are not finite.
         self._sums = torch.zeros(2, dtype=torch.float64)
 
-    def add(self, logits: Tensor, labels: Tensor) -> None:
+    def add(self, outputs: Tensor, labels: Tensor) -> None:
         """Count a batch of logits (N, classes) with their labels (N,)."""
+        logits = outputs
         classes = logits.shape[1]
         if not len(self._counts):
             self._counts = torch.zeros(classes, 3, dtype=torch.float64)

@@ -230,7 +230,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         parameters=shown,
         depth=depth,
         teacher=None if teacher is None else teacher.report,
-        chance=100 / len(data.classes),
+        chance=100 / max(1, len(data.classes)),
         device=str(placement),
         processes=recipe.compute.processes,
         threads=threads.count,
@@ -250,6 +250,8 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
 
 
 def _class_counts(data: Data) -> dict[str, tuple[int, int]]:
+    if not data.classes:
+        return {}
     train, validation = (class_counts(images, len(data.classes)) for images in (data.train, data.validation))
     return dict(zip(data.classes, zip(train, validation, strict=True), strict=True))
 

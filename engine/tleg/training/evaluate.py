@@ -151,6 +151,7 @@ class Subject:
     predictors  by depth; a model of one depth that is not known has the key None
     classes     names in the order of the outputs, empty when unknown
     trained     the record of its training, as far as there is one
+    embedders   by depth: pixel values (N, C, H, W) in 0..1 -> pooled features (N, size); empty where it gives none
     """
 
     kind: str
@@ -161,6 +162,7 @@ class Subject:
     preprocessing: Preprocessing
     trained: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    embedders: Mapping[Depth | None, Predictor] = field(default_factory=dict)
 
 
 @concerning("path")
@@ -235,7 +237,8 @@ def evaluate_subject(
     """
     if subject.num_classes == 0:
         raise InputError(
-            "the model is a backbone without a classifier; give it one first: tleg train --checkpoint …",
+            "the model is a backbone without a classifier; measure its features with --knn or --linear-probe, or give it a "
+            "classifier by fine-tuning",
             field="path",
             code="unsupported",
         )
@@ -302,6 +305,14 @@ def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequen
 
         return predict
 
+    def embedding_at(depth: Depth) -> Predictor:
+        def embed(pixels: Tensor) -> Tensor:
+            computed = elastic.forward_features(normalise(pixels), elastic.coefficients(depth), elastic.profile(depth))
+            features: Tensor = elastic.vit.forward_head(computed, pre_logits=True)
+            return features
+
+        return embed
+
     architecture = header.architecture
     predictors: dict[Depth | None, Predictor] = {architecture.simplest(depth): at(depth) for depth in depths}
     return Subject(
@@ -312,6 +323,7 @@ def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequen
         architecture.input_size,
         header.preprocessing,
         header.learned,
+        embedders={architecture.simplest(depth): embedding_at(depth) for depth in depths},
     )
 
 
@@ -325,6 +337,18 @@ def model_predictor(model: nn.Module, preprocessing: Preprocessing, placement: P
         return logits
 
     return predict
+
+
+def model_embedder(model: nn.Module, preprocessing: Preprocessing, placement: Placement) -> Predictor:
+    """Return pixel values in 0..1 -> pooled features for a model of timm that wants normalised inputs."""
+    own: Any = model.to(placement.device).eval()
+    normalise = Normaliser(preprocessing).to(placement.device)
+
+    def embed(pixels: Tensor) -> Tensor:
+        features: Tensor = own.forward_head(own.forward_features(normalise(pixels)), pre_logits=True)
+        return features
+
+    return embed
 
 
 def _refuse_depths(depths: Sequence[Depth] | None, option: str, reason: str) -> None:
@@ -342,6 +366,9 @@ def _open_model(opened: PretrainedModel, placement: Placement) -> Subject:
         opened.preprocessing,
         {} if opened.folder is None else training_record(opened.folder),
         opened.notes,
+        {opened.depth: model_embedder(opened.model, opened.preprocessing, placement)}
+        if hasattr(opened.model, "forward_head")
+        else {},
     )
 
 

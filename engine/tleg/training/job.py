@@ -34,7 +34,7 @@ from tleg.training.device import Placement
 from tleg.training.distributed import PREPARATION_TIMEOUT, SINGLE, World
 from tleg.training.init import InitialModel, initial_model_of
 from tleg.training.observer import QUIET, Observer
-from tleg.training.teacher import Teacher, open_checked_teacher
+from tleg.training.teacher import Teacher, open_checked_features, open_checked_teacher
 
 R = TypeVar("R", bound=TrainingRecipe)
 
@@ -79,13 +79,14 @@ class Job(Generic[R]):
 
         input_size, preprocessing  of the student
 
-        Raises TeacherError when it does not fit or knows little more than chance.
+        Raises TeacherError when it does not fit, knows little more than chance, or has no features where those are learned.
         """
         name = self.recipe.teacher
         if name is None:
             return None
         observer.stage("teacher", f"checking the teacher {name}")
-        teacher = open_checked_teacher(name, self.data, placement, input_size=input_size, preprocessing=preprocessing)
+        opened = open_checked_features if self.recipe.distillation.embeds else open_checked_teacher
+        teacher = opened(name, self.data, placement, input_size=input_size, preprocessing=preprocessing)
         for note in teacher.notes:
             observer.warn("teacher", note)
         return teacher

@@ -7,16 +7,17 @@ from pathlib import Path
 from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
 from tleg.data.transforms import PixelTransform, training_transform
-from tleg.errors import ArchitectureError, concerning
+from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.files import check_file
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Reached, SampledSize
 from tleg.learngene.profile import Depth
-from tleg.models.architecture import describe, timm_family_of
+from tleg.models.architecture import build, describe, timm_family_of
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.flops import measure
 from tleg.models.image_size import cost_at
 from tleg.models.learngene import Learngene
 from tleg.models.starting import StartTensors
+from tleg.recipes.distillation import Distillation
 from tleg.serialize import encode
 from tleg.training.accuracy import Score, require_finite
 from tleg.training.checkpoint import ABOUT_LEARNGENE, Checkpoints
@@ -56,12 +57,14 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     """
     recipe, data = job.recipe, job.data
     start = open_start(recipe)
-    architecture = describe(recipe.architecture, learn_arguments(recipe, data, start), len(data.classes))
+    # Features alone need no head.
+    classes = () if recipe.distillation.embeds else data.classes
+    architecture = describe(recipe.architecture, learn_arguments(recipe, data, start), len(classes))
     check_channels(architecture.input_size[0])
     preprocessing = preprocessing_for(data, architecture.input_size[0])
     begun = None
     if start is not None:
-        begun = start.tensors_for(architecture, recipe, data.classes)
+        begun = start.tensors_for(architecture, recipe, classes)
         # A stem knows the pixel values that it was trained on.
         preprocessing = as_read(start.header.preprocessing, data)
         for note in (*start.notes, *begun.notes):
@@ -92,6 +95,8 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     sizes = sampled_sizes(architecture, recipe.sizes, scaled=recipe.scales_all)
     if recipe.depths.warmup:
         learned["depth_warmup"] = {"part": recipe.depths.warmup, "depth": recipe.depths.first}
+    if teacher is not None and recipe.distillation.projection == "none":
+        check_widths(architecture, teacher)
     if teacher is not None:
         learned["ancestry"] = encode(teacher.report)
         learned["distillation"] = encode(recipe.distillation)
@@ -101,10 +106,30 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         auxiliary=Auxiliary(recipe.depths.auxiliary, recipe.depths.sampled, sizes or None, recipe.scales_all or None),
         preprocessing=preprocessing,
         cost=measure(architecture),
-        classes=data.classes,
+        classes=classes,
         learned=learned,
     )
     return Prepared(header, transform, teacher, begun)
+
+
+def check_widths(architecture: Architecture, teacher: Teacher) -> None:
+    """Refuse a teacher whose features are of another size than the student's. Raises InputError that names both."""
+    one_block_each = (1,) * max(1, len(architecture.stages))
+    width = int(build(architecture, one_block_each, device="meta").num_features)
+    if width != teacher.feature_size:
+        raise InputError(
+            f"the teacher {teacher.report.name} has embeddings of {teacher.feature_size} values and the student of {width}; "
+            "leave --projection none out",
+            field=("projection", "teacher", "architecture"),
+            code="mismatch",
+        )
+
+
+def project(student: AuxiliaryStudent, teacher: Teacher, distillation: Distillation) -> None:
+    """Give a student the projection to its teacher's features that its distillation needs."""
+    size = teacher.feature_size
+    if distillation.method == "feature" or (distillation.embeds and student.width != size):
+        student.project_to(size)
 
 
 def learn(
@@ -131,8 +156,8 @@ def learn(
     student = AuxiliaryStudent(auxiliary, job.recipe.depths, recipe.seed, job.steps, job.recipe.sizes, profile_of)
     if recipe.gradient_checkpointing:
         student.set_gradient_checkpointing()
-    if teacher is not None and job.recipe.distillation.method == "feature":
-        student.project_to(teacher.feature_size)
+    if teacher is not None:
+        project(student, teacher, job.recipe.distillation)
     plan = Plan(
         job,
         student,
@@ -171,7 +196,8 @@ def learn_to_file(
         require_folder(observer)
         learngene.save(output, overwrite=overwrite)
     depths = job.recipe.evaluated
-    if not depths:
+    # Without a head there is no accuracy.
+    if not depths or not learngene.header.architecture.num_classes:
         return learngene
     learngene = evaluate_learngene(
         learngene,

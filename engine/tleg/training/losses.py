@@ -51,6 +51,11 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return F.mse_loss(student.float(), teacher.float())
 
 
+def embedding_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return 1 - cos(student, teacher), the mean over images of features (N, size), a scalar in float32, in 0..2."""
+    return 1 - F.cosine_similarity(student.float(), teacher.float(), dim=1).mean()
+
+
 def combine(task: Tensor, distilled: Tensor | None, distillation: Distillation) -> Tensor:
     """Return (1 - weight) * task + weight * distilled, or the task loss when nothing is distilled."""
     if distilled is None:
@@ -59,7 +64,7 @@ def combine(task: Tensor, distilled: Tensor | None, distillation: Distillation) 
 
 
 class Losses(NamedTuple):
-    """Scalars in float32: what is minimised, and its parts where there are any."""
+    """Scalars in float32: what is minimised, and its parts where there are any; without labels the task is the teacher's."""
 
     total: Tensor
     task: Tensor
@@ -93,11 +98,12 @@ class Objective:
         image_size  height and width in which the student sees them; None is as they are
         """
         first, *others = depths
+        if self.distillation.embeds:
+            yield from self._embedding_losses(student, normalise, pixels, depths, placement, image_size)
+            return
         wants_features = self.teacher is not None and self.distillation.method == "feature"
         with placement.autocast():
-            images = normalise(pixels)
-            if image_size is not None and image_size != tuple(images.shape[2:]):
-                images = F.interpolate(images, image_size, mode="bilinear", align_corners=False, antialias=True)
+            images = _as_seen(normalise, pixels, image_size)
             output: Output = student(images, first, wants_features)
             distilled = None if self.teacher is None else self._distilled(output, self.teacher, pixels)
         task: Tensor = self.task(output.logits.float(), labels)
@@ -109,6 +115,28 @@ class Objective:
                 logits = student(images, depth).logits
             followed = distillation_loss(logits, target, soft)
             yield Losses(followed, task.detach(), followed.detach())
+
+    def _embedding_losses(
+        self,
+        student: Student,
+        normalise: nn.Module,
+        pixels: Tensor,
+        depths: Sequence[int | None],
+        placement: Placement,
+        image_size: tuple[int, int] | None,
+    ) -> Iterator[Losses]:
+        """The losses where features are all that is learned: the others follow the first depth's, projected as they are."""
+        assert self.teacher is not None
+        with placement.autocast():
+            images = _as_seen(normalise, pixels, image_size)
+            target = self.teacher.embed(pixels)
+        for index, depth in enumerate(depths):
+            with placement.autocast():
+                features = student(images, depth, True).features
+            loss = embedding_loss(features, target)
+            yield Losses(loss, loss.detach(), loss.detach())
+            if index == 0:
+                target = features.detach()
 
     def _distilled(self, output: Output, teacher: Teacher, pixels: Tensor) -> Tensor:
         method = self.distillation.method
@@ -124,6 +152,14 @@ class Objective:
             assert output.token_logits is not None
             return distillation_loss(output.token_logits, logits, self.distillation)
         return distillation_loss(output.logits, logits, self.distillation)
+
+
+def _as_seen(normalise: nn.Module, pixels: Tensor, image_size: tuple[int, int] | None) -> Tensor:
+    """Pixel values, normalised, in the size of a step."""
+    images: Tensor = normalise(pixels)
+    if image_size is not None and image_size != tuple(images.shape[2:]):
+        images = F.interpolate(images, image_size, mode="bilinear", align_corners=False, antialias=True)
+    return images
 
 
 def _detached(value: Tensor | None) -> Tensor | None:

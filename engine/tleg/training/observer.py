@@ -252,6 +252,7 @@ class RunObserver(Observer):
                 loss=score.loss,
                 images=score.images,
                 nonfinite=score.nonfinite,
+                cosine=score.cosine,
             )
             for depth, score in scores.items()
         )

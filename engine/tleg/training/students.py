@@ -64,6 +64,10 @@ class Student(nn.Module):
         """Logits (N, classes) of this student's model, or of a copy such as its average."""
         raise NotImplementedError
 
+    def embed(self, model: nn.Module, images: Tensor, depth: int | None) -> Tensor:
+        """Pooled features (N, size) of this student's model or a copy, through the projection where there is one."""
+        raise NotImplementedError
+
     def project_to(self, size: int) -> None:
         """Add the projection to a teacher's features of this size."""
         self.projection = nn.Linear(self.width, size)
@@ -127,14 +131,21 @@ class AuxiliaryStudent(Student):
         """Images at a depth -> Output."""
         tokens = self.model.forward_features(images, *self._at(depth))
         logits: Tensor = self.model.vit.forward_head(tokens)
-        if not features or self.projection is None:
+        if not features:
             return Output(logits)
-        return Output(logits, features=self.projection(self.model.vit.forward_head(tokens, pre_logits=True)))
+        pooled: Tensor = self.model.vit.forward_head(tokens, pre_logits=True)
+        return Output(logits, features=pooled if self.projection is None else self.projection(pooled))
 
     def predict(self, model: nn.Module, images: Tensor, depth: int | None) -> Tensor:
         """Logits at a depth."""
         logits: Tensor = model(images, *self._at(depth))
         return logits
+
+    def embed(self, model: nn.Module, images: Tensor, depth: int | None) -> Tensor:
+        """Pooled features at a depth."""
+        own: Any = model
+        features: Tensor = own.vit.forward_head(own.forward_features(images, *self._at(depth)), pre_logits=True)
+        return features if self.projection is None else self.projection(features)
 
     def set_gradient_checkpointing(self) -> None:
         """Blocks are made from the same weights in both passes, because the coefficients are an argument."""

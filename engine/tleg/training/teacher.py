@@ -1,9 +1,9 @@
 """The ancestry model as a teacher: its own normalisation and resolution, its classes checked, its accuracy looked at."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeVar
 
 import torch
@@ -17,8 +17,10 @@ from tleg.learngene.header import Preprocessing
 from tleg.models.architecture import known_name
 from tleg.models.classes import class_order
 from tleg.models.timm_folder import input_size_of, preprocessing_of
-from tleg.training.accuracy import describe_nonfinite, evaluate
+from tleg.serialize import LEFT_OUT_WHEN_NONE
+from tleg.training.accuracy import Score, Tally, describe_nonfinite, evaluate
 from tleg.training.device import Placement
+from tleg.training.distributed import World
 from tleg.training.models import is_want_of_memory, open_model
 from tleg.training.names import resolve_model
 
@@ -29,12 +31,13 @@ CHECK_IMAGES: Final = 1024
 @dataclass(frozen=True, slots=True)
 class TeacherReport:
     """What is known of a teacher: name, hash of its weights file (or None), and once it was checked its accuracy in percent
-    on so many validation images."""
+    on so many validation images, or the size of its features where they are what it teaches."""
 
     name: str
     sha256: str | None
     accuracy: float | None = None
     images: int | None = None
+    features: int | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
 
 class Teacher(nn.Module):
@@ -73,10 +76,12 @@ class Teacher(nn.Module):
         self.register_buffer("order", None if order is None else torch.tensor(order), persistent=False)
 
     @classmethod
-    def open(cls, name: str, classes: tuple[str, ...]) -> Self:
+    def open(cls, name: str, classes: tuple[str, ...] | None) -> Self:
         """Open a timm folder (`tleg train --output`), 'TIMM_NAME:FILE', a run, or download timm's pretrained model.
 
-        Its classes are matched with the data's by name. Raises TeacherError when it cannot be had, or knows other classes.
+        classes  matched with its own by name; None where it teaches features, for which it needs no classifier
+
+        Raises TeacherError when it cannot be had, or knows other classes.
         """
         try:
             reference = resolve_model(name, "folder", "weights", "run", "timm")
@@ -88,6 +93,8 @@ class Teacher(nn.Module):
             if isinstance(error, TeacherError):
                 raise
             raise TeacherError(f"cannot use the teacher: {error}", code=error.code) from error
+        if classes is None:
+            return cls(opened.model, report, opened.input_size, opened.preprocessing, None, opened.notes)
         _check_count(report.name, opened.num_classes, len(classes))
         try:
             order = class_order(opened.classes, classes)
@@ -105,7 +112,7 @@ class Teacher(nn.Module):
         size = getattr(self.model, "head_hidden_size", None) or getattr(self.model, "num_features", None)
         if not isinstance(size, int) or not hasattr(self.model, "forward_head"):
             raise TeacherError(
-                f"the teacher {self.report.name} gives no features; use --distillation soft",
+                f"the teacher {self.report.name} gives no features; use another one, or --distillation soft",
                 field=("distillation", "teacher"),
                 code="unsupported",
             )
@@ -118,6 +125,14 @@ class Teacher(nn.Module):
         with self._told():
             computed = model.forward_features(self._see(pixels))
             return self._ordered(model.forward_head(computed)), model.forward_head(computed, pre_logits=True)
+
+    @torch.no_grad()
+    def embed(self, pixels: Tensor) -> Tensor:
+        """pixels (N, C, H, W) in 0..1 -> what a classifier would see: features (N, feature_size)."""
+        model: Any = self.model
+        with self._told():
+            features: Tensor = model.forward_head(model.forward_features(self._see(pixels)), pre_logits=True)
+        return features
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
@@ -151,6 +166,20 @@ class Teacher(nn.Module):
             pixels = F.interpolate(pixels, self.size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
         normalised: Tensor = self.normalise(pixels)
         return normalised
+
+
+class LastFeatures:
+    """The features of the batch that a teacher saw last: several depths are compared with them."""
+
+    def __init__(self) -> None:
+        self._pixels: Tensor | None = None
+        self._features: Tensor | None = None
+
+    def of(self, teacher: Teacher, pixels: Tensor) -> Tensor:
+        """The teacher's features (N, feature_size) of pixels (N, C, H, W), in float32."""
+        if self._features is None or pixels is not self._pixels:
+            self._pixels, self._features = pixels, teacher.embed(pixels).float()
+        return self._features
 
 
 def _grey(pixels: Tensor) -> Tensor:
@@ -200,6 +229,75 @@ def open_checked_teacher(
     return teacher
 
 
+def open_checked_features(
+    name: str, data: Data, placement: Placement, *, input_size: tuple[int, int, int], preprocessing: Preprocessing
+) -> Teacher:
+    """Open a teacher of features on its device and see what it makes of some validation images, as the student sees them.
+
+    Raises TeacherError when it has no features, or they are not finite, or the same for all images.
+    """
+    teacher = Teacher.open(name, None).to(placement.device)
+    size = teacher.feature_size
+    check = FeatureCheck()
+    evaluate(
+        {"teacher": teacher.embed},
+        data.validation,
+        placement,
+        input_size=input_size,
+        preprocessing=preprocessing,
+        limit=CHECK_IMAGES,
+        tally=lambda: check,
+    )
+    check.refuse(teacher.report.name, size)
+    teacher.report = replace(teacher.report, images=check.images, features=size)
+    return teacher
+
+
+class FeatureCheck(Tally):
+    """Whether features are finite, of the size that they are said to have, and not the same for all images."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self._nonfinite = 0
+        self._first: Tensor | None = None
+        self._differ = False
+        self._size = 0
+
+    def add(self, outputs: Tensor, labels: Tensor) -> None:
+        """Look at features (N, size)."""
+        self.images += len(outputs)
+        self._size = outputs.shape[-1] if outputs.dim() == 2 else 0
+        self._nonfinite += int((~outputs.flatten(1).isfinite().all(dim=1)).sum())
+        self._first = outputs[:1] if self._first is None else self._first
+        self._differ |= bool((outputs != self._first).any())
+
+    def score(self, world: World, reasons: Mapping[str, int], speed: float) -> Score:
+        """How many images were looked at."""
+        missing = sum(reasons.values())
+        return Score(self.images, None, None, None, speed, missing, (), reasons, self._nonfinite)
+
+    def refuse(self, name: str, size: int) -> None:
+        """Refuse what teaches nothing. Raises TeacherError."""
+        fields = ("teacher", "distillation")
+        if self._size != size:
+            raise TeacherError(
+                f"the teacher {name} gives no pooled features of {size} values for an image; use another one, or "
+                "--distillation soft",
+                field=fields,
+                code="unsupported",
+            )
+        if self._nonfinite:
+            raise TeacherError(
+                f"the features of the teacher {name} are not finite (NaN or infinite) for {self._nonfinite} of "
+                f"{self.images} images; it would teach nothing",
+                code="not-finite",
+            )
+        if self.images > 1 and not self._differ:
+            raise TeacherError(
+                f"the features of the teacher {name} are the same for all of {self.images} images; it would teach nothing"
+            )
+
+
 def _check_count(name: str, count: object, classes: int) -> None:
     if count == 0:
         raise TeacherError(
@@ -214,7 +312,7 @@ def _check_count(name: str, count: object, classes: int) -> None:
         )
 
 
-def _downloaded(make: type[T], name: str, classes: tuple[str, ...]) -> T:
+def _downloaded(make: type[T], name: str, classes: tuple[str, ...] | None) -> T:
     import timm
 
     # What a failed download has to say is said below, once.
@@ -222,7 +320,7 @@ def _downloaded(make: type[T], name: str, classes: tuple[str, ...]) -> T:
     try:
         known_name(name)
         config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-        if config is not None:
+        if config is not None and classes is not None:
             _check_count(name, config.num_classes, len(classes))
         model = timm.create_model(name, pretrained=True)
     except TeacherError:
@@ -236,5 +334,6 @@ def _downloaded(make: type[T], name: str, classes: tuple[str, ...]) -> T:
             "or a folder that tleg train or timm.models.save_for_hf wrote",
             code="not-found",
         ) from error
-    _check_count(name, model.num_classes, len(classes))
+    if classes is not None:
+        _check_count(name, model.num_classes, len(classes))
     return make(model, TeacherReport(name, None))

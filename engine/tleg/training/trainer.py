@@ -8,12 +8,13 @@ batch norm, dropout or drop-path sees how a step is cut.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from tleg.data.loader import Batch
 from tleg.data.sampler import seed_everything
@@ -23,7 +24,7 @@ from tleg.learngene.header import Preprocessing
 from tleg.recipes.training import Keeping
 from tleg.runs.events import NO_CHECKPOINT
 from tleg.runs.scalars import StepReport
-from tleg.training.accuracy import Score, describe_nonfinite, evaluate, mean_top1
+from tleg.training.accuracy import CosineTally, Predictor, Score, describe_nonfinite, evaluate, monitored
 from tleg.training.batches import TrainingBatches
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
@@ -34,7 +35,7 @@ from tleg.training.observer import QUIET, CurveWatch, Observer, TrainingStoppedE
 from tleg.training.optim import TrainingState
 from tleg.training.resume import finished_model, resume
 from tleg.training.students import Student, compile_student
-from tleg.training.teacher import Teacher
+from tleg.training.teacher import LastFeatures, Teacher
 
 _SECONDS_BETWEEN_REPORTS: Final = 0.5
 # An evaluation on several processes cannot be left, and a job may end during it: work that is worth more is saved first.
@@ -88,6 +89,7 @@ class Trainer:
         self.student = plan.student.to(device)
         self.state = TrainingState(self.student, self.recipe, plan.placement, self.steps_per_epoch, plan.layer_decay)
         self.normalise = Normaliser(plan.preprocessing).to(device)
+        self.embeds = job.recipe.distillation.embeds
         self.watch = CurveWatch()
         # On the device, so that looking for what is not finite makes no GPU wait.
         self.finite = torch.ones((), dtype=torch.bool, device=device)
@@ -259,7 +261,8 @@ class Trainer:
         self.student.eval()
         models = {name: in_eval_mode(model, self.world) for name, model in self.state.models.items()}
         depths = self.student.shown_depths()
-        predictors = {(name, depth): self._predictor(model, depth) for name, model in models.items() for depth in depths}
+        predictor = self._cosine_predictor() if self.embeds else self._predictor
+        predictors = {(name, depth): predictor(model, depth) for name, model in models.items() for depth in depths}
         try:
             scores = evaluate(
                 predictors,
@@ -270,6 +273,7 @@ class Trainer:
                 workers=self.recipe.workers,
                 world=self.world,
                 progress=self._count,
+                tally=CosineTally if self.embeds else None,
             )
         except TrainingStoppedError:
             return
@@ -291,6 +295,16 @@ class Trainer:
     def _predictor(self, model: nn.Module, depth: int | None) -> Any:
         return lambda pixels: self.student.predict(model, self.normalise(pixels), depth)
 
+    def _cosine_predictor(self) -> Callable[[nn.Module, int | None], Predictor]:
+        """Makes predictors of the cosine with the teacher's features, which is asked once for each batch."""
+        teacher, seen = self.plan.teacher, LastFeatures()
+        assert teacher is not None
+        return lambda model, depth: (
+            lambda pixels: F.cosine_similarity(
+                self.student.embed(model, self.normalise(pixels), depth).float(), seen.of(teacher, pixels), dim=1
+            )[:, None]
+        )
+
     # Save
 
     def _checkpoint_is_due(self) -> bool:
@@ -311,7 +325,7 @@ class Trainer:
                 step // self.steps_per_epoch,
                 groups,
                 milestone=self.intervals.keeps(step),
-                score=mean_top1(shown.values()),
+                score=monitored(shown.values()),
                 optimizer=numbers,
                 scaler=self.state.scaler_state,
                 about=self.plan.about,

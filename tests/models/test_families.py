@@ -411,3 +411,9 @@ def test_a_folder_takes_images_of_the_size_that_its_name_implies(tmp_path: Path)
     (built,) = build_exports(BuildRequest(tmp_path / "it.safetensors", ("pytorch",), (1,), tmp_path / "exports"))
     assert built.manifest.verification is not None
     assert built.manifest.verification.relative_error < 1e-5
+
+
+def test_blocks_that_compute_by_their_number_are_refused() -> None:
+    # Differential attention: what is taken away from a layer's attention follows from the layer's number.
+    with pytest.raises(ArchitectureError, match=r"compute differently, .*: 'attn\.lambda_init' of blocks\.1 follows"):
+        describe("vit_dwee_patch16_reg1_gap_256", {"embed_dim": 48, "num_heads": 3})

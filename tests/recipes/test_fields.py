@@ -19,6 +19,7 @@ from tleg.cli.runs import LogsOptions
 from tleg.cli.study import StudyOptions
 from tleg.errors import InputError
 from tleg.recipes.analysis import Analysis
+from tleg.recipes.benchmark import Benchmark
 from tleg.recipes.building import build_options
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
@@ -27,6 +28,7 @@ from tleg.recipes.prediction import Prediction
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainRecipe
 
 DEFINITIONS: dict[str, type] = {
+    "benchmark": Benchmark,
     "build": BuildOptions,
     "analyze": Analysis,
     "evaluate": Evaluation,

@@ -81,7 +81,7 @@ def benchmark(
         profile = measure_latency(target, options, progress and (lambda part: progress(int(100 * part), 100)))
     if where.save_profile is not None:
         with concerning("save-profile"), new_file(Path(where.save_profile), overwrite=where.force) as temporary:
-            temporary.write_text(to_json(profile), encoding="utf-8")
+            temporary.write_text(to_json(encode(profile)), encoding="utf-8")
     if as_json:
         write_json(encode(profile))
         return

@@ -213,7 +213,8 @@ class PlainVit(Family):
     _EPS_1E5_NAME: Final = "vit_base_patch16_clip_224"
 
     def lists(self, timm_name: str) -> bool:
-        return "distilled" not in timm_name  # Those have two heads.
+        # Distilled ones have two heads; differential attention weighs its parts by the number of the layer.
+        return "distilled" not in timm_name and not timm_name.startswith(_DIFFERENTIAL)
 
     def layout_arguments(self, layout: Layout) -> dict[str, Any]:
         return {"fc_norm": True} if layout == "official" else {}
@@ -309,6 +310,8 @@ class PlainVit(Family):
 PLAIN_VIT: Final = PlainVit()
 
 
+# timm's ViTs of differential attention.
+_DIFFERENTIAL: Final = ("vit_dwee_", "vit_dpwee_", "vit_dlittle_")
 # The names of a plain ViT, for those who write its graph themselves.
 
 

@@ -164,8 +164,26 @@ class TimmFamily(Family):
                         f"the blocks of '{name}' differ from each other, so one rule cannot expand them: {where} is not as "
                         f"{self.layer_name(stage, 0, '').rstrip('.')}"
                     )
+            period = self.stages[stage].period
+            for index, (earlier, block) in enumerate(zip(blocks, blocks[period:], strict=False), period):
+                if (settings := _settings(block)) != (before := _settings(earlier)):
+                    name_of = next(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
+                    raise ArchitectureError(
+                        f"the blocks of '{name}' compute differently, so one rule cannot expand them: '{name_of}' of "
+                        f"{self.layer_name(stage, index, '').rstrip('.')} follows from its place"
+                    )
             parameters = {key for key, _ in blocks[0].named_parameters()}
             if kept := sorted(shapes[0].keys() - parameters):
                 raise ArchitectureError(
                     f"the blocks of '{name}' keep '{kept[0]}', which is no parameter and has no rule to expand it"
                 )
+
+
+def _settings(block: nn.Module) -> dict[str, float]:
+    """The numbers by which a block computes and that are no parameters, but for the part of samples that it drops."""
+    return {
+        f"{path}.{key}".lstrip("."): value
+        for path, module in block.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, int | float) and key != "drop_prob"
+    }

@@ -246,11 +246,11 @@ class FolderSource(Source):
 
 def _describe_descendants(plan: BuildPlan, learngene: Learngene) -> dict[Depth | None, Described]:
     """What the exports of features give, by their depths. Raises InputError where the descendants do not have it."""
+    if plan.output.of_classes:
+        return {}
     from tleg.models.descendant import expand
 
     described: dict[Depth | None, Described] = {}
-    if plan.output.of_classes:
-        return described
     for depth in dict.fromkeys(export.depth for export in plan.exports):
         # Of every depth the shapes are those of any.
         one = depth or 1

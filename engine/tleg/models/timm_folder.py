@@ -21,6 +21,7 @@ from tleg.files import require_utf8
 from tleg.learngene.families import family_covering, family_of
 from tleg.learngene.header import Architecture, Layout, Preprocessing
 from tleg.learngene.profile import Depth
+from tleg.learngene.structure import PLAIN_VIT
 from tleg.serialize import decode, encode
 
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ def timm_config(
     pretrained = {
         "input_size": list(architecture.input_size),
         # Where it is true, timm passes input_size to the model as img_size, which only models of one size take.
-        "fixed_input_size": family.sized or "img_size" in arguments,
+        "fixed_input_size": (
+            # The family of plain ViTs stands for all that no other covers.
+            architecture.structure is not None or "img_size" in arguments or (family.sized and family.name != PLAIN_VIT.name)
+        ),
         "interpolation": preprocessing.interpolation,
         "crop_pct": preprocessing.crop_pct,
         "crop_mode": preprocessing.crop_mode,

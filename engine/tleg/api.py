@@ -90,6 +90,7 @@ def preview(
     budget: "Budget | None" = None,
     batch: int = 1,
     image_sizes: "Sequence[ImageSize]" = (),
+    profile: Name | None = None,
 ) -> "Preview":
     """Return what descendants of some depths cost and reach, by the header alone.
 
@@ -99,11 +100,13 @@ def preview(
 
     image_sizes  of the inputs in pixels, one number or (height, width) each; for others than the learngene's torch is
                  loaded, and what descendants cost there is measured
+    profile      a device's file, as `tleg benchmark --save-profile` writes it: each row has its latency there
 
     `rows` of the result have the parameters, the multiply-accumulates for one image, the bytes of float32 weights, of
     inference and of training, and the accuracy in percent where it was measured; `deepest` is the deepest within the budget,
     `choice` the best within it where there are several sizes. Raises InputError (DepthError, ArchitectureError).
     """
+    from tleg.learngene.device import read_profile
     from tleg.learngene.header import LearngeneHeader
     from tleg.learngene.preview import preview as make_preview
 
@@ -111,7 +114,8 @@ def preview(
         header = read_header(learngene)
     else:
         header = learngene if isinstance(learngene, LearngeneHeader) else learngene.header
-    return make_preview(headers_at(header, image_sizes), (checked(depth) for depth in depths), budget, batch)
+    device = None if profile is None else read_profile(Path(profile))
+    return make_preview(headers_at(header, image_sizes), (checked(depth) for depth in depths), budget, batch, device)
 
 
 def headers_at(header: "LearngeneHeader", image_sizes: "Sequence[ImageSize]") -> "list[LearngeneHeader]":

@@ -30,6 +30,7 @@ COLOURS: Final[Mapping[str, str]] = MappingProxyType(
     {"running": "green", "finished": "green", "failed": "red", "lost": "red", "stopped": "yellow", "stopping": "yellow"}
 )
 
+_LATENCY_UNITS: Final[Mapping[str, int]] = MappingProxyType({"us": 1000, "ms": 1_000_000, "s": 1_000_000_000})
 MEAN: Final = "⌀"  # Stands before an accuracy that is a mean over depths.
 MAX_IMAGE_SIDE: Final = 4096
 _IMAGE_SIZE = re.compile(r"(\d{1,9})(?: ?[x×] ?(\d{1,9}))?", re.ASCII)
@@ -50,6 +51,11 @@ def parse_bytes(text: str) -> int:
     Fractions of one are cut off. Raises InputError.
     """
     return _parse(text, BYTE_UNITS, "a size such as 800kB, 50MB or 1.5GiB")
+
+
+def parse_latency(text: str) -> float:
+    """Read a time in seconds: '20ms' is 0.02, '0.5s' 0.5, '300us' 0.0003. Raises InputError."""
+    return _parse(text, _LATENCY_UNITS, "a time such as 20ms, 0.5s or 300us") / 1e9
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
@@ -90,6 +96,11 @@ def format_bytes(value: float) -> str:
 def format_count(value: float) -> str:
     """Write a count as people say it: 1268392 -> '1.27 M'."""
     return _format(value, ("", "k", "M", "G", "T"), 2)
+
+
+def format_latency(seconds: float) -> str:
+    """Write seconds of one run in milliseconds: 0.0123 -> '12.300 ms'."""
+    return f"{1000 * seconds:.3f} ms"
 
 
 def format_duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tleg
 from tleg.errors import FileFormatError, InputError
 from tleg.latency.measuring import profile_of
 from tleg.learngene.device import DeviceProfile, read_profile
@@ -86,3 +87,34 @@ def test_another_learngene_or_size_is_refused() -> None:
         known.require("cd" * 32, (28, 28))
     with pytest.raises(InputError, match="of inputs of 28 x 28 and not 32 x 32 pixels"):
         known.require("ab" * 32, (32, 32))
+
+
+def test_a_preview_shows_latencies_and_picks_by_them(learngene_file: Path, tmp_path: Path, run_cli: Any) -> None:
+    header = tleg.read_header(learngene_file)
+    about = {**ABOUT, "learngene": header.sha256, "image_size": list(header.image_size)}
+    points = [point(depth, 0.001 + 0.002 * depth) for depth in (2, 7, 12)]
+    path = tmp_path / "profile.json"
+    path.write_text(to_json(profile_of(points, about, RUNTIME, 1, 1)))
+    words = ("preview", learngene_file, "--depths", "1-12", "--profile", path)
+    picked = run_cli(*words, "--max-latency", "11.5ms", "--pick")
+    assert (picked.code, picked.stdout) == (0, "5\n")  # 1 + 2 * 5 = 11 ms.
+    table = run_cli(*words, "--max-latency", "11.5ms")
+    assert "deepest that fits: 5" in table.stderr
+    assert "11.000 ms" in table.stdout.splitlines()[5]
+    assert table.stdout.splitlines()[6].endswith("over")
+    rows = json.loads(run_cli(*words, "--json").stdout)["depths"]
+    assert [row["latency"] for row in rows] == pytest.approx([0.001 + 0.002 * depth for depth in range(1, 13)])
+    assert tleg.preview(learngene_file, [4], profile=path).rows[0].latency == pytest.approx(0.009)
+    none = run_cli(*words, "--max-latency", "300us", "--pick")
+    assert none.code == 1
+    assert "depth 1 takes 3.000 ms against --max-latency 0.300 ms" in none.stderr
+    for more, says in (
+        (("--batch", "4"), "the device was measured with a batch of 1, and the preview is for 4"),
+        (("--max-latency", "20"), "'20' is not a time such as 20ms, 0.5s or 300us"),
+    ):
+        refused = run_cli(*words, *more)
+        assert refused.code == 2
+        assert says in refused.stderr
+    alone = run_cli("preview", learngene_file, "--max-latency", "20ms")
+    assert alone.code == 2
+    assert "--max-latency needs a device" in alone.stderr

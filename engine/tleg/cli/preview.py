@@ -4,7 +4,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,11 +16,12 @@ from tleg.recipes.fields import PROFILES, PROFILES_HELP, option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.serialize import encode
 from tleg.terminal import is_interactive, say, write, write_json
-from tleg.text import format_bytes, format_count, format_image_size, join_words, printable
+from tleg.text import format_bytes, format_count, format_image_size, format_latency, join_words, printable
 
 if TYPE_CHECKING:
     from tleg.learngene.container import LearngeneFile
     from tleg.learngene.cost import Budget
+    from tleg.learngene.device import DeviceProfile
     from tleg.learngene.header import LearngeneHeader
     from tleg.learngene.preview import Preview, PreviewRow
 
@@ -29,7 +31,9 @@ _LIMITS = {
     "size": ("--max-size", format_bytes),
     "inference_memory": ("--max-memory", format_bytes),
     "training_memory": ("--max-training-memory", format_bytes),
+    "latency": ("--max-latency", format_latency),
 }
+Number = TypeVar("Number", int, float)
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
@@ -45,6 +49,12 @@ class PreviewOptions:
     max_memory: str | None = option(None, help="Most memory to run a batch, such as 1.5GiB (estimate).", metavar="SIZE")
     max_training_memory: str | None = option(
         None, help="Most memory to fine-tune on a batch, such as 8GB (estimate).", metavar="SIZE"
+    )
+    max_latency: str | None = option(
+        None, help="Most time for a batch on the device of --profile, such as 20ms.", metavar="TIME"
+    )
+    profile: str | None = option(
+        None, help="A device that tleg benchmark measured: shows the latency of every depth.", metavar="FILE"
     )
     batch: int = option(
         1,
@@ -84,6 +94,7 @@ def preview(
     from tleg.api import headers_at, path_of
     from tleg.errors import InputError, TlegError, concerning
     from tleg.learngene.container import read_file
+    from tleg.learngene.device import read_profile
     from tleg.learngene.preview import preview as make_preview
     from tleg.learngene.profile import parse_profiles
 
@@ -94,12 +105,22 @@ def preview(
         raise InputError(
             f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}", field="pick", code="missing"
         )
+    if options.max_latency is not None and options.profile is None:
+        raise InputError(
+            "--max-latency needs a device: --profile FILE, as tleg benchmark --save-profile writes it",
+            field=("profile", "max-latency"),
+            code="missing",
+        )
+    device = None
+    if options.profile is not None:
+        with concerning("profile"):
+            device = read_profile(Path(options.profile))
     with concerning("learngene"):
         file = read_file(path_of(learngene, "learngene"))
         headers = headers_at(file.header, () if options.image_size is None else options.image_size.split(","))
         if options.profiles == "all":
             chosen = tuple(map(file.header.scaled, chosen))
-    result = make_preview(headers, chosen, budget, options.batch)
+    result = make_preview(headers, chosen, budget, options.batch, device)
     if options.pick:
         if result.choice is None:
             over = (_LIMITS[name][0].removeprefix("--") for name in result.rows[0].exceeds)
@@ -107,17 +128,19 @@ def preview(
         sized = f" {format_image_size(result.choice.image_size)}" if result.sized else ""
         write(f"{format_depth(result.choice.depth)}{sized}")
     elif as_json:
-        write_json(_document(file, headers, result))
+        write_json(_document(file, headers, result, device))
     else:
         _print_table(file, headers, result)
+        if device is not None:
+            say(printable(f"latency: median of a batch on {device}"))
 
 
 def _read_budget(options: PreviewOptions) -> "Budget":
     from tleg.errors import concerning
     from tleg.learngene.cost import Budget
-    from tleg.text import parse_bytes, parse_count
+    from tleg.text import parse_bytes, parse_count, parse_latency
 
-    def read(parse: Callable[[str], int], field: str) -> int | None:
+    def read(parse: Callable[[str], Number], field: str) -> Number | None:
         text: str | None = getattr(options, field)
         with concerning(field.replace("_", "-")):
             return None if text is None else parse(text)
@@ -128,6 +151,7 @@ def _read_budget(options: PreviewOptions) -> "Budget":
         size=read(parse_bytes, "max_size"),
         inference_memory=read(parse_bytes, "max_memory"),
         training_memory=read(parse_bytes, "max_training_memory"),
+        latency=read(parse_latency, "max_latency"),
     )
 
 
@@ -136,7 +160,9 @@ def _none_fits(result: "Preview") -> str:
     reasons = []
     for name in shallowest.exceeds:
         option, form = _LIMITS[name]
-        reasons.append(f"{form(getattr(shallowest.cost, name))} against {option} {form(getattr(result.budget, name))}")
+        taken = shallowest.latency if name == "latency" else getattr(shallowest.cost, name)
+        told = "an unknown time" if taken is None else form(taken)
+        reasons.append(f"{told} against {option} {form(getattr(result.budget, name))}")
     return f"no depth fits: {_place(shallowest, result)} takes {', '.join(reasons)}"
 
 
@@ -146,7 +172,9 @@ def _place(row: "PreviewRow", result: "Preview") -> str:
     return f"depth {format_depth(row.depth)}{sized}"
 
 
-def _document(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", result: "Preview") -> dict[str, Any]:
+def _document(
+    file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", result: "Preview", device: "DeviceProfile | None"
+) -> dict[str, Any]:
     from tleg.learngene.preview import measured_for
 
     header, reached, choice = file.header, measured_for(headers), result.choice
@@ -160,6 +188,7 @@ def _document(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", resul
         if reached is None
         else {"data": reached.data, "images": reached.images, "precision": reached.precision},
         "batch": result.batch,
+        "device": None if device is None else str(device),
         "budget": limits or None,
         "deepest": plain_depth(result.deepest.depth) if result.deepest else None,
         "sizes": [
@@ -176,6 +205,7 @@ def _document(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", resul
                 "size": row.cost.size,
                 "inference_memory": row.cost.inference_memory,
                 "training_memory": row.cost.training_memory,
+                "latency": row.latency,
                 "top1": row.top1,
                 "auxiliary": row.auxiliary,
                 "trained": row.trained,
@@ -197,8 +227,11 @@ def _print_table(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", re
     about = f"{header.architecture.name} on {pixels} pixels{stages}, {header.basis.name} basis"
     say(printable(f"{file.path.name}: {about}"))
     sized = ("pixels",) if result.sized else ()
-    rows: list[tuple[str, ...]] = [(*sized, "depth", "params", "GMACs", "size", "inference", "training", "top-1", "")]
-    rows += [_cells(row, result) for row in result.rows]
+    timed = ("latency",) if any(row.latency is not None for row in result.rows) else ()
+    rows: list[tuple[str, ...]] = [
+        (*sized, "depth", "params", "GMACs", "size", "inference", "training", *timed, "top-1", "")
+    ]
+    rows += [_cells(row, result, timed=bool(timed)) for row in result.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for index, cells in enumerate(rows):
         chosen = index > 0 and result.rows[index - 1] is result.choice
@@ -222,7 +255,7 @@ def _chosen(result: "Preview") -> str:
     return f"best that fits: {_place(choice, result)} ({why})"
 
 
-def _cells(row: "PreviewRow", result: "Preview") -> tuple[str, ...]:
+def _cells(row: "PreviewRow", result: "Preview", *, timed: bool) -> tuple[str, ...]:
     notes = ["auxiliary"] if row.auxiliary else []
     if result.budget.limited:
         best = "best" if result.sized else "deepest"
@@ -236,6 +269,7 @@ def _cells(row: "PreviewRow", result: "Preview") -> tuple[str, ...]:
         format_bytes(cost.size),
         format_bytes(cost.inference_memory),
         format_bytes(cost.training_memory),
+        *(("-" if row.latency is None else format_latency(row.latency),) if timed else ()),
         "-" if row.top1 is None else f"{row.top1:.2f}",
         ", ".join(notes),
     )

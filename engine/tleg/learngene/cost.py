@@ -5,6 +5,7 @@ All of it is exactly affine in depth, because every layer costs the same. So a l
 fvcore's convention with attention counted; papers on ViTs print the same figure as "FLOPs".
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -137,24 +138,28 @@ class DepthCost:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Upper limits; None is no limit. Bytes for size and memory, counts for the others."""
+    """Upper limits; None is no limit. Bytes for size and memory, seconds for latency, counts for the others."""
 
     parameters: int | None = None
     macs: int | None = None
     size: int | None = None
     inference_memory: int | None = None
     training_memory: int | None = None
+    latency: float | None = None
 
     @property
     def limited(self) -> bool:
         """Whether there is any limit."""
         return any(getattr(self, name) is not None for name in self.__slots__)
 
-    def exceeded_by(self, cost: DepthCost) -> tuple[str, ...]:
-        """The names of the limits that a cost exceeds; empty when it fits."""
-        return tuple(
-            name for name in self.__slots__ if (limit := getattr(self, name)) is not None and getattr(cost, name) > limit
-        )
+    def exceeded_by(self, cost: DepthCost, latency: float | None = None) -> tuple[str, ...]:
+        """The names of the limits that a cost exceeds; empty when it fits.
+
+        latency  of the depth on a device, in seconds; one that is not known keeps no limit
+        """
+        taken = {name: getattr(cost, name) for name in self.__slots__ if name != "latency"}
+        taken["latency"] = math.inf if latency is None else latency
+        return tuple(name for name, value in taken.items() if (limit := getattr(self, name)) is not None and value > limit)
 
     def deepest(self, costs: Iterable[DepthCost]) -> DepthCost | None:
         """The deepest of the costs that fits, of profiles the one that computes most; None when none does."""

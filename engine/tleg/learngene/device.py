@@ -132,12 +132,12 @@ class DeviceProfile:
         (low, first), (high, last) = known[max(1, after) - 1], known[max(1, after)]
         return max(0.0, first + (depth - low) * (last - first) / (high - low))
 
-    def require(self, learngene: str, image_size: tuple[int, int]) -> None:
+    def require(self, learngene: str | None, image_size: tuple[int, int]) -> None:
         """Refuse a learngene or a size that this was not measured with. Raises InputError.
 
         learngene  SHA-256 of its tensors
         """
-        if self.learngene != learngene:
+        if self.learngene is None or self.learngene != learngene:
             whose = "of no learngene" if self.learngene is None else "of another learngene"
             raise InputError(
                 f"the device profile is {whose}; measure this one: tleg benchmark LEARNGENE --save-profile FILE",

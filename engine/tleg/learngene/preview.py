@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tleg.errors import InputError
 from tleg.learngene.cost import Budget, DepthCost
+from tleg.learngene.device import DeviceProfile
 from tleg.learngene.header import LearngeneHeader, Reached
 from tleg.learngene.profile import Depth, Profile
 
@@ -21,6 +22,7 @@ class PreviewRow:
     auxiliary  whether it is the depth of the auxiliary model
     trained    whether the learngene was trained at this depth and size: the auxiliary's, or one of those sampled
     exceeds    the limits of the budget that it exceeds, by their names in `Budget`
+    latency    median seconds for a batch on the device that was asked about; None where nothing says it
     """
 
     image_size: tuple[int, int]
@@ -30,6 +32,7 @@ class PreviewRow:
     auxiliary: bool
     trained: bool
     exceeds: tuple[str, ...]
+    latency: float | None = None
 
     @property
     def depth(self) -> Depth:
@@ -99,12 +102,15 @@ def preview(
     depths: Iterable[Depth],
     budget: Budget | None = None,
     batch: int = 1,
+    device: DeviceProfile | None = None,
 ) -> Preview:
     """Return what descendants of these depths cost and reach.
 
     header  of the learngene; with inputs of several sizes, its header at each
+    device  what was measured of the learngene on a device, for the latency of each depth
 
-    Raises DepthError for a depth out of range, InputError when there are no depths or the batch is smaller than 1.
+    Raises DepthError for a depth out of range, InputError when there are no depths, the batch is smaller than 1, or the
+    device was measured with another learngene, another batch or none of the sizes.
     """
     budget = budget or Budget()
     headers = [header] if isinstance(header, LearngeneHeader) else list(header)
@@ -114,12 +120,15 @@ def preview(
     profiles = {depth: headers[0].architecture.profile(depth) for depth in unique}
     chosen = sorted(unique, key=lambda depth: (sum(profiles[depth]), profiles[depth]))
     rows = []
+    if device is not None:
+        _check_device(device, headers, batch)
     for each in headers:
         auxiliary, top1 = each.auxiliary, _comparable(each, headers)
         known = (auxiliary.depth, *auxiliary.sampled_depths) if auxiliary.trained_at(each.image_size) else ()
         trained = {each.scaled(depth) if auxiliary.scaled else depth for depth in known}
         for depth in chosen:
             cost = each.cost_at(depth, batch)
+            latency = device.latency(depth) if device is not None and device.image_size == each.image_size else None
             rows.append(
                 PreviewRow(
                     each.image_size,
@@ -128,10 +137,23 @@ def preview(
                     top1.get(depth),
                     depth == auxiliary.depth,
                     depth in trained,
-                    budget.exceeded_by(cost),
+                    budget.exceeded_by(cost, latency),
+                    latency,
                 )
             )
     return Preview(tuple(rows), budget, batch)
+
+
+def _check_device(device: DeviceProfile, headers: Sequence[LearngeneHeader], batch: int) -> None:
+    fitting = [each for each in headers if each.image_size == device.image_size]
+    first = (fitting or headers)[0]
+    device.require(first.sha256, first.image_size)
+    if device.batch != batch:
+        raise InputError(
+            f"the device was measured with a batch of {device.batch}, and the preview is for {batch}",
+            field=("batch", "profile"),
+            code="mismatch",
+        )
 
 
 def measured_for(headers: Sequence[LearngeneHeader]) -> Reached | None:

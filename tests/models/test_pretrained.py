@@ -497,7 +497,7 @@ def test_a_backbone_is_fine_tuned_with_a_new_head_and_says_so(
     again = open_folder(tmp_path / "out")
     assert (again.num_classes, again.classes, again.input_size) == (10, DIGITS, (1, 8, 8))
     subject = open_subject(text, placement, None, model_arguments=SMALL)
-    with pytest.raises(InputError, match="a backbone without a classifier; give it one first"):
+    with pytest.raises(InputError, match="a backbone without a classifier; measure its features with --knn"):
         evaluate_subject(subject, digits, placement)
 
 

@@ -67,7 +67,7 @@ def test_viewers_of_version_1_find_what_they_know() -> None:
     """Names may be added, and none may go."""
     for name, names in VERSION_1.items():
         assert set(names.split()) <= set(REPORTS[name]().payload()), name
-    assert " ".join(DepthScore.__dataclass_fields__) == "depth top1 top5 loss images nonfinite"
+    assert " ".join(DepthScore.__dataclass_fields__) == "depth top1 top5 loss images nonfinite cosine"
     sample = "index name utilisation memory_used memory_total temperature power"
     assert " ".join(DeviceSample.__dataclass_fields__) == sample
 

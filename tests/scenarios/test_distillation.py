@@ -153,7 +153,7 @@ def test_a_teacher_without_features_says_so() -> None:
     class Bare(torch.nn.Module):
         pretrained_cfg: dict[str, Any] = {}  # noqa: RUF012
 
-    with pytest.raises(TeacherError, match="gives no features; use --distillation soft"):
+    with pytest.raises(TeacherError, match="gives no features; use another one, or --distillation soft"):
         _ = Teacher(Bare(), TeacherReport("bare", None)).feature_size
 
 

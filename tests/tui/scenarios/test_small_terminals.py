@@ -16,7 +16,7 @@ from tests.tui.run.test_run_screen import trainer as trainer
 from tleg.runs.spec import read_spec, write_spec
 from tleg_tui.common.dialogs import TooSmallScreen
 from tleg_tui.common.help import HelpScreen
-from tleg_tui.export.questions import Choices
+from tleg_tui.export.questions import Choices, ExportQuestions
 from tleg_tui.run.about import RunAboutScreen
 from tleg_tui.run.status import StatusLine
 
@@ -154,9 +154,13 @@ async def test_an_export_at_the_least_size(start: Start) -> None:
             "[ ] onnx-elastic",
             "[ ] pytorch",
             "(●) float32",
-            "[ ] replace existing",
         ):
             assert name in text
+        questions = pilot.app.screen.query_one(ExportQuestions)
+        questions.scroll_end(animate=False)  # The last of them has no room here.
+        await eventually(pilot, lambda: "[ ] replace existing" in screen_text(pilot))
+        questions.scroll_home(animate=False)
+        await eventually(pilot, lambda: "[x] onnx" in screen_text(pilot))
         assert next(line for line in lines if line.startswith("classes")).split()[1] == "10"
         formats = pilot.app.screen.query_one("#kinds", Choices)
         await pilot.click(formats, offset=(20, 1))  # On the second line of names.

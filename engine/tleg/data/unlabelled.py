@@ -29,9 +29,11 @@ def open_unlabelled(folder: Path, wanted: Wanted) -> Data:
     if len(paths) < 2:
         told = f"; left out there: {left_out}" if left_out.counts() else ""
         raise DataError(f"{readable_path(folder)} must hold two images or more; it has {len(paths)}{told}")
-    kept = frozenset[str]() if wanted.validation_split is not None else held_out([_place(path, folder) for path in paths])
-    validation = [path for path in paths if _place(path, folder) in kept]
-    train = [path for path in paths if _place(path, folder) not in kept]
+    # Where each lies in the tree, so that a tree that is moved is divided as before.
+    places = [path.relative_to(folder).as_posix() for path in paths]
+    kept = frozenset[str]() if wanted.validation_split is not None else held_out(places)
+    validation = [path for path, place in zip(paths, places, strict=True) if place in kept]
+    train = [path for path, place in zip(paths, places, strict=True) if place not in kept]
     every = FolderImages(paths, [0] * len(paths), given_ranges(wanted.images), wanted.images.max_pixels)
     ranges = every.ranges
     ranges.check()
@@ -50,8 +52,3 @@ def open_unlabelled(folder: Path, wanted: Wanted) -> Data:
         pixel_range=ranges.bounds,
         left_out=left_out.counts(),
     )
-
-
-def _place(path: Path, folder: Path) -> str:
-    """Where an image lies in the tree, so that a tree that is moved is divided as before."""
-    return path.relative_to(folder).as_posix()

@@ -17,12 +17,14 @@ from tleg.export.formats import Precision, format_of_path
 from tleg.export.plan import BuildRequest
 from tleg.files import new_folder
 from tleg.latency import measuring
+from tleg.learngene.container import read_file
 from tleg.learngene.device import NOT_AFFINE, DeviceProfile
-from tleg.models.learngene import Learngene, load
+from tleg.models.learngene import load
 from tleg.recipes.benchmark import Benchmark
 from tleg.references import Reference
 from tleg.serialize import decode, to_json
 from tleg.threads import choose_threads
+from tleg.training.evaluate import is_export, refuse_depths
 from tleg.training.names import resolve_model
 
 PROGRAM: Final = "measure.py"
@@ -160,37 +162,35 @@ def _provider(name: str) -> str:
 @contextmanager
 def _opened(target: str | os.PathLike[str], options: Benchmark, threads: int, folder: Path) -> Iterator[_Subject]:
     reference = resolve_model(os.fspath(target), "learngene", "folder", "weights", "export", "run")
-    entry = format_of_path(reference.place.name, is_folder=reference.place.is_dir()) if reference.kind != "weights" else None
-    if reference.kind == "export" or (entry is not None and entry.suffix and reference.kind == "folder"):
+    if is_export(reference):
         yield _export(reference.place, options)
     elif reference.kind in ("folder", "weights"):
         yield _model(reference, options, threads, folder)
     else:
-        yield _learngene(load(reference.place), reference.place, options, threads, folder)
+        yield _learngene(reference.place, options, threads, folder)
 
 
-def _learngene(learngene: Learngene, path: Path, options: Benchmark, threads: int, folder: Path) -> _Subject:
-    sha256 = learngene.header.sha256 or learngene.hash()
-    if options.pixels is not None:
-        learngene = learngene.at_image_size(options.pixels)
-    architecture = learngene.header.architecture
-    precision: Precision = "float16" if options.dtype == "float16" else "float32"
+def _learngene(path: Path, options: Benchmark, threads: int, folder: Path) -> _Subject:
+    header = read_file(path).header
     about = {
         "export": options.export if options.runtime != "torch" else "pytorch",
         "dtype": options.dtype,
-        "image_size": list(architecture.input_size[1:]),
-        "learngene": sha256,
+        "image_size": list(options.pixels or header.image_size),
+        "learngene": header.sha256,
     }
-    deepest = max(3, learngene.header.auxiliary.depth)
+    deepest = max(3, header.auxiliary.depth)
     shallowest = max(1, deepest // 4)
     default = (shallowest, (shallowest + deepest) // 2, deepest)
     if options.runtime == "torch":
+        learngene = load(path) if options.pixels is None else load(path).at_image_size(options.pixels)
+        size = learngene.header.architecture.input_size
 
         def run_at(depths: Sequence[int] | None) -> list[_Timed]:
-            size = architecture.input_size
+            chosen = depths or default
+            models = (learngene.expand(depth, dtype=_precision(options)) for depth in chosen)
             return [
-                _Timed(depth, run=_torch_run(learngene.expand(depth, dtype=precision), size, options, threads))
-                for depth in depths or default
+                _Timed(depth, run=_torch_run(model, size, options, threads))
+                for depth, model in zip(chosen, models, strict=True)
             ]
 
         return _Subject(about, run_at, default)
@@ -202,7 +202,7 @@ def _learngene(learngene: Learngene, path: Path, options: Benchmark, threads: in
             (options.export,),
             chosen,
             Path(tempfile.mkdtemp(dir=folder)),
-            precision=precision,
+            precision=_precision(options),
             image_size=options.pixels,
             verify=False,
         )
@@ -243,10 +243,7 @@ def _export(path: Path, options: Benchmark) -> _Subject:
 def _model(reference: Reference, options: Benchmark, threads: int, folder: Path) -> _Subject:
     from tleg.training.models import open_model
 
-    if options.depths is not None:
-        raise InputError(
-            "--depths is for learngenes and elastic ONNX files: this is one model", field="depths", code="conflict"
-        )
+    refuse_depths(options.chosen_depths, "depths", "this is one model")
     if options.runtime == "onnxruntime" and reference.kind == "weights":
         raise InputError(
             "weights are run by torch; build an export first: tleg build", field=("runtime", "target"), code="unsupported"
@@ -264,7 +261,7 @@ def _model(reference: Reference, options: Benchmark, threads: int, folder: Path)
             ("onnx",),
             (),
             folder / "exports",
-            precision="float16" if options.dtype == "float16" else "float32",
+            precision=_precision(options),
             image_size=options.pixels,
             verify=False,
         )
@@ -284,6 +281,10 @@ def _refuse_what_is_built_in(options: Benchmark) -> None:
     }
     for name in (name for name, is_given in given.items() if is_given):
         raise InputError(f"--{name} is not for an export: it is as it was built", field=name, code="conflict")
+
+
+def _precision(options: Benchmark) -> Precision:
+    return "float16" if options.dtype == "float16" else "float32"
 
 
 def _torch_run(model: Any, input_size: tuple[int, int, int], options: Benchmark, threads: int) -> Callable[[], None]:

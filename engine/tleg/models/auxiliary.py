@@ -211,6 +211,11 @@ class AuxiliaryModel(nn.Module):
 
         return self.family.features(self.vit, images, run)
 
+    def forward_pooled(self, images: Tensor, coefficients: Tensor, profile: Profile | None = None) -> Tensor:
+        """images (N, C, H, W), coefficients (L, K) -> what the classifier sees (N, width). See `forward_features`."""
+        pooled: Tensor = self.vit.forward_head(self.forward_features(images, coefficients, profile), pre_logits=True)
+        return pooled
+
     def forward(self, images: Tensor, coefficients: Tensor, profile: Profile | None = None) -> Tensor:
         """images (N, C, H, W), coefficients (L, K) -> logits (N, classes). For `profile` see `forward_features`."""
         logits: Tensor = self.vit.forward_head(self.forward_features(images, coefficients, profile))

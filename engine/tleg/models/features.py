@@ -19,6 +19,12 @@ _MAP_DIMENSIONS: Final = 4
 _TOKEN_DIMENSIONS: Final = 3
 
 
+def pooled_features(model: Any, images: Tensor) -> Tensor:
+    """images (N, C, H, W), normalised -> the vector before the classifier of a model of timm: (N, size)."""
+    features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
+    return features
+
+
 def giving(model: Any, output: Output) -> Any:
     """Return the model itself, whose forward pass now gives what is asked for: a tensor, or one for each block or stage.
 
@@ -125,10 +131,7 @@ def _levels(model: Any) -> tuple[str, int]:
 
 
 def _pooled(output: Output) -> Any:
-    def forward(self: Any, images: Tensor) -> Any:
-        return self.forward_head(self.forward_features(images), pre_logits=True)
-
-    return forward
+    return pooled_features
 
 
 def _tokens(output: Output) -> Any:

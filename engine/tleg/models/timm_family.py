@@ -167,9 +167,9 @@ class TimmFamily(Family):
             period = self.stages[stage].period
             for index, (earlier, block) in enumerate(zip(blocks, blocks[period:], strict=False), period):
                 if (settings := _settings(block)) != (before := _settings(earlier)):
-                    name_of = next(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
+                    differing = next(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
                     raise ArchitectureError(
-                        f"the blocks of '{name}' compute differently, so one rule cannot expand them: '{name_of}' of "
+                        f"the blocks of '{name}' compute differently, so one rule cannot expand them: '{differing}' of "
                         f"{self.layer_name(stage, index, '').rstrip('.')} follows from its place"
                     )
             parameters = {key for key, _ in blocks[0].named_parameters()}

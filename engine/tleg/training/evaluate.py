@@ -17,16 +17,18 @@ from tleg.data.splits import Split
 from tleg.data.transforms import Normaliser
 from tleg.errors import InputError, TlegError, concerning, last_words
 from tleg.export.backend import backend_of
-from tleg.export.formats import Format, format_of_path
+from tleg.export.formats import format_of_path
 from tleg.export.origin import training_record
 from tleg.learngene.header import Preprocessing
 from tleg.learngene.profile import Depth
 from tleg.models.auxiliary import ElasticViT
 from tleg.models.classes import class_order
+from tleg.models.features import pooled_features
 from tleg.models.learngene import Learngene, load
 from tleg.models.pretrained import PretrainedModel
 from tleg.models.weights import Which
 from tleg.recipes.images import EvaluatedImages
+from tleg.references import Reference
 from tleg.training.accuracy import Predictor, Score, evaluate
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
@@ -188,11 +190,9 @@ def open_subject(
     Raises InputError or FileFormatError when it cannot be opened.
     """
     reference = resolve_model(path_or_name, "learngene", "folder", "weights", "export", "run", runs_dir=runs_dir)
-    # Any folder may be one for timm; what is another export says so by its suffix.
-    entry = None if reference.kind == "weights" else format_of_path(reference.place.name, is_folder=reference.place.is_dir())
-    exported = reference.kind == "export" or (reference.kind == "folder" and entry is not None and entry.suffix != "")
+    exported = is_export(reference)
     if reference.kind in ("folder", "weights") and not exported:
-        _refuse_depths(depths, option, f"a {'folder' if reference.kind == 'folder' else 'file of weights'} holds one model")
+        refuse_depths(depths, option, f"a {'folder' if reference.kind == 'folder' else 'file of weights'} holds one model")
         return _open_model(open_model(reference, model_arguments, image_size, weights), placement)
     for given, name in ((model_arguments, "--model-arg"), (weights, "--weights")):
         if given:
@@ -208,11 +208,19 @@ def open_subject(
                 field="image-size",
                 code="conflict",
             )
-        return _open_export(reference.place, entry, depths, option)
+        return _open_export(reference.place, depths, option)
     learngene = load(reference.place)
     if image_size is not None:
         learngene = learngene.at_image_size(image_size)
     return learngene_subject(learngene, placement, depths or range(1, 17))
+
+
+def is_export(reference: Reference) -> bool:
+    """Whether it is an export that timm does not load: any folder may be one for timm, others say so by their suffix."""
+    if reference.kind != "folder":
+        return reference.kind == "export"
+    entry = format_of_path(reference.place.name, is_folder=reference.place.is_dir())
+    return entry is not None and entry.suffix != ""
 
 
 def reading_as(subject: Subject, exif: bool | None) -> Subject:
@@ -307,9 +315,7 @@ def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequen
 
     def embedding_at(depth: Depth) -> Predictor:
         def embed(pixels: Tensor) -> Tensor:
-            computed = elastic.forward_features(normalise(pixels), elastic.coefficients(depth), elastic.profile(depth))
-            features: Tensor = elastic.vit.forward_head(computed, pre_logits=True)
-            return features
+            return elastic.forward_pooled(normalise(pixels), elastic.coefficients(depth), elastic.profile(depth))
 
         return embed
 
@@ -341,17 +347,13 @@ def model_predictor(model: nn.Module, preprocessing: Preprocessing, placement: P
 
 def model_embedder(model: nn.Module, preprocessing: Preprocessing, placement: Placement) -> Predictor:
     """Return pixel values in 0..1 -> pooled features for a model of timm that wants normalised inputs."""
-    own: Any = model.to(placement.device).eval()
+    model = model.to(placement.device).eval()
     normalise = Normaliser(preprocessing).to(placement.device)
-
-    def embed(pixels: Tensor) -> Tensor:
-        features: Tensor = own.forward_head(own.forward_features(normalise(pixels)), pre_logits=True)
-        return features
-
-    return embed
+    return lambda pixels: pooled_features(model, normalise(pixels))
 
 
-def _refuse_depths(depths: Sequence[Depth] | None, option: str, reason: str) -> None:
+def refuse_depths(depths: Sequence[Depth] | None, option: str, reason: str) -> None:
+    """Refuse depths of what has one alone; `option` is what they are given by. Raises InputError."""
     if depths:
         raise InputError(f"--{option} is for learngenes and elastic ONNX files: {reason}", field=option, code="conflict")
 
@@ -383,7 +385,8 @@ def _in_order(predictor: Predictor, order: tuple[int, ...]) -> Predictor:
     return predict
 
 
-def _open_export(path: Path, entry: Format | None, depths: Sequence[Depth] | None, option: str) -> Subject:
+def _open_export(path: Path, depths: Sequence[Depth] | None, option: str) -> Subject:
+    entry = format_of_path(path.name, is_folder=path.is_dir())
     if entry is None:
         raise InputError(
             f"{path} has a manifest beside it, and no suffix of a format that tleg writes", field="path", code="wrong-kind"
@@ -398,7 +401,7 @@ def _open_export(path: Path, entry: Format | None, depths: Sequence[Depth] | Non
             code="missing",
         )
     if not elastic:
-        _refuse_depths(depths, option, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
+        refuse_depths(depths, option, f"{path} holds {'one model' if export.depth is None else f'depth {export.depth}'}")
 
     if any(isinstance(depth, tuple) for depth in depths or ()):
         raise InputError(

@@ -18,8 +18,8 @@ from tleg.training.evaluate import Subject, evaluate_subject, open_evaluation_da
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PreparedEvaluation:
-    """An evaluation of which everything was opened and checked: what is evaluated, on which images, and where."""
+class Prepared:
+    """What was opened and checked: what is measured, on which images, and where. Nothing was computed yet."""
 
     options: Evaluation
     subject: Subject
@@ -30,6 +30,12 @@ class PreparedEvaluation:
     def notes(self) -> tuple[str, ...]:
         """What to know about the model and the images."""
         return (*self.subject.notes, *self.data.notes)
+
+
+class PreparedEvaluation(Prepared):
+    """An evaluation that is prepared."""
+
+    __slots__ = ()
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> dict[Depth | None, Score]:
         """Return the score of every depth. Raises InputError when the model knows other classes than the data, DataError."""
@@ -44,11 +50,8 @@ class PreparedEvaluation:
         )
 
 
-def prepare_evaluation(path: str | os.PathLike[str], options: Evaluation) -> PreparedEvaluation:
-    """Open what is evaluated and the images, as `tleg evaluate` does. Nothing is written, `options.record` or not.
-
-    Raises InputError, DataError, FileFormatError.
-    """
+def open_measured(path: str | os.PathLike[str], options: Evaluation) -> tuple[Subject, Placement]:
+    """Open what is measured where that is computed. Raises InputError, FileFormatError."""
     placement = choose_placement(options.device, options.precision)
     subject = open_subject(
         os.fspath(path),
@@ -58,7 +61,15 @@ def prepare_evaluation(path: str | os.PathLike[str], options: Evaluation) -> Pre
         image_size=options.pixels,
         weights=cast(Which | None, options.weights),
     )
-    subject = reading_as(subject, options.images.exif)
+    return reading_as(subject, options.images.exif), placement
+
+
+def prepare_evaluation(path: str | os.PathLike[str], options: Evaluation) -> PreparedEvaluation:
+    """Open what is evaluated and the images, as `tleg evaluate` does. Nothing is written, `options.record` or not.
+
+    Raises InputError, DataError, FileFormatError.
+    """
+    subject, placement = open_measured(path, options)
     if options.record:
         if subject.kind != "learngene" or not Path(path).is_file():
             raise InputError(

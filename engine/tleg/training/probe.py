@@ -3,20 +3,18 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from tleg.data.datasets import Data, Wanted
 from tleg.data.open import open_data
 from tleg.data.sources import data_name
 from tleg.errors import DataError, InputError
 from tleg.learngene.profile import Depth
-from tleg.models.weights import Which
 from tleg.recipes.evaluation import Evaluation
-from tleg.training.device import Placement, choose_placement
-from tleg.training.evaluate import Subject, open_subject, reading_as, trained_on
+from tleg.training.evaluate import Subject, trained_on
 from tleg.training.features import Features, collect_features
 from tleg.training.linear_probe import LinearProbe, linear_probe
 from tleg.training.neighbours import knn_accuracy, mean_average_precision
+from tleg.training.prepared import Prepared, open_measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +55,10 @@ class ProbeResult:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PreparedProbe:
-    """Features that are to be measured: the model is open, the images are there, and nothing was computed yet."""
+class PreparedProbe(Prepared):
+    """Measures of features that are prepared."""
 
-    options: Evaluation
-    subject: Subject
-    data: Data
-    placement: Placement
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What to know about the model and the images."""
-        return (*self.subject.notes, *self.data.notes)
+    __slots__ = ()
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> ProbeResult:
         """Measure. `progress` is called with (images done, images in all). Raises DataError, InputError, TlegError."""
@@ -112,15 +101,7 @@ def prepare_probe(path: str | os.PathLike[str], options: Evaluation) -> Prepared
     On the data that the model was trained on, the validation images are those that training held out. Raises InputError for
     what gives no features, such as an export, DataError, FileFormatError.
     """
-    placement = choose_placement(options.device, options.precision)
-    subject = open_subject(
-        os.fspath(path),
-        placement,
-        options.chosen_depths,
-        model_arguments=options.model_arguments,
-        image_size=options.pixels,
-        weights=cast(Which | None, options.weights),
-    )
+    subject, placement = open_measured(path, options)
     if not subject.embedders:
         raise InputError(
             f"{os.fspath(path)} gives no features to measure; name a learngene, or a folder or weights of a model that "
@@ -128,7 +109,6 @@ def prepare_probe(path: str | os.PathLike[str], options: Evaluation) -> Prepared
             field="path",
             code="unsupported",
         )
-    subject = reading_as(subject, options.images.exif)
     data = _open_data(options, subject)
     return PreparedProbe(options, subject, data, placement)
 

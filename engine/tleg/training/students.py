@@ -64,10 +64,6 @@ class Student(nn.Module):
         """Logits (N, classes) of this student's model, or of a copy such as its average."""
         raise NotImplementedError
 
-    def embed(self, model: nn.Module, images: Tensor, depth: int | None) -> Tensor:
-        """Pooled features (N, size) of this student's model or a copy, through the projection where there is one."""
-        raise NotImplementedError
-
     def project_to(self, size: int) -> None:
         """Add the projection to a teacher's features of this size."""
         self.projection = nn.Linear(self.width, size)
@@ -133,8 +129,7 @@ class AuxiliaryStudent(Student):
         logits: Tensor = self.model.vit.forward_head(tokens)
         if not features:
             return Output(logits)
-        pooled: Tensor = self.model.vit.forward_head(tokens, pre_logits=True)
-        return Output(logits, features=pooled if self.projection is None else self.projection(pooled))
+        return Output(logits, features=self._projected(self.model.vit.forward_head(tokens, pre_logits=True)))
 
     def predict(self, model: nn.Module, images: Tensor, depth: int | None) -> Tensor:
         """Logits at a depth."""
@@ -142,9 +137,11 @@ class AuxiliaryStudent(Student):
         return logits
 
     def embed(self, model: nn.Module, images: Tensor, depth: int | None) -> Tensor:
-        """Pooled features at a depth."""
+        """Pooled features (N, size) of this student's model or a copy at a depth, projected where there is a projection."""
         own: Any = model
-        features: Tensor = own.vit.forward_head(own.forward_features(images, *self._at(depth)), pre_logits=True)
+        return self._projected(own.forward_pooled(images, *self._at(depth)))
+
+    def _projected(self, features: Tensor) -> Tensor:
         return features if self.projection is None else self.projection(features)
 
     def set_gradient_checkpointing(self) -> None:

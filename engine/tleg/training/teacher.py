@@ -16,6 +16,7 @@ from tleg.errors import InputError, TeacherError, TlegError, first_line, last_wo
 from tleg.learngene.header import Preprocessing
 from tleg.models.architecture import known_name
 from tleg.models.classes import class_order
+from tleg.models.features import pooled_features
 from tleg.models.timm_folder import input_size_of, preprocessing_of
 from tleg.serialize import LEFT_OUT_WHEN_NONE
 from tleg.training.accuracy import Score, Tally, describe_nonfinite, evaluate
@@ -129,10 +130,8 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> Tensor:
         """pixels (N, C, H, W) in 0..1 -> what a classifier would see: features (N, feature_size)."""
-        model: Any = self.model
         with self._told():
-            features: Tensor = model.forward_head(model.forward_features(self._see(pixels)), pre_logits=True)
-        return features
+            return pooled_features(self.model, self._see(pixels))
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from tleg.training.losses import Losses, Objective, mean_losses
 from tleg.training.observer import QUIET, CurveWatch, Observer, TrainingStoppedError
 from tleg.training.optim import TrainingState
 from tleg.training.resume import finished_model, resume
-from tleg.training.students import Student, compile_student
+from tleg.training.students import AuxiliaryStudent, Student, compile_student
 from tleg.training.teacher import LastFeatures, Teacher
 
 _SECONDS_BETWEEN_REPORTS: Final = 0.5
@@ -297,11 +297,12 @@ class Trainer:
 
     def _cosine_predictor(self) -> Callable[[nn.Module, int | None], Predictor]:
         """Makes predictors of the cosine with the teacher's features, which is asked once for each batch."""
-        teacher, seen = self.plan.teacher, LastFeatures()
+        teacher, student, seen = self.plan.teacher, self.student, LastFeatures()
         assert teacher is not None
+        assert isinstance(student, AuxiliaryStudent)  # What recipes allow.
         return lambda model, depth: (
             lambda pixels: F.cosine_similarity(
-                self.student.embed(model, self.normalise(pixels), depth).float(), seen.of(teacher, pixels), dim=1
+                student.embed(model, self.normalise(pixels), depth).float(), seen.of(teacher, pixels), dim=1
             )[:, None]
         )
 

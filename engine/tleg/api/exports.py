@@ -1,0 +1,89 @@
+"""Exports: build and verify."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tleg.api.names import ImageSize, Name, path_of
+from tleg.references import DEFAULT_LEARNGENE
+from tleg.text import read_image_size
+
+if TYPE_CHECKING:
+    from tleg.export.build import BuildStep, BuiltExport
+    from tleg.export.verify import Report
+    from tleg.learngene.profile import Depth
+
+
+def build(
+    path_or_name: Name = DEFAULT_LEARNGENE,
+    depths: "Sequence[Depth]" = (),
+    exports: Sequence[str] = ("pytorch",),
+    output: Name = "exports",
+    *,
+    dtype: str = "float32",
+    layout: str | None = None,
+    num_classes: int | None = None,
+    image_size: ImageSize | None = None,
+    seed: int = 0,
+    verify: bool = True,
+    overwrite: bool = False,
+    output_of: str | None = None,
+    progress: "Callable[[BuildStep], None] | None" = None,
+) -> "tuple[BuiltExport, ...]":
+    """Export descendants of a learngene, or the model of a folder that timm loads, each with a manifest.
+
+    depths       of the descendants: numbers, or profiles, the blocks of every stage, as in (2, 2, 6, 2); a format that
+                 holds every depth, and a folder, need none
+    exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic'
+    output       the folder for the exports; made when it is missing
+    dtype        'float32' or 'float16'
+    layout       'auxiliary' (the default) or 'official', see `expand`
+    num_classes  another number than the learngene's gives a new head, drawn with `seed`, and drops the class names
+    image_size   of the inputs in pixels, one number or (height, width); None is that of the learngene or folder, else its
+                 weights are resampled
+    verify       run each export and compare it with what it was made from, before it is kept
+    overwrite    replace exports that exist
+    output_of    what the exports give: 'classes', 'pooled', 'tokens', 'blocks:3,6,9' or 'stages:1,4'; None is logits of
+                 classes, and the pooled vector of a model without any
+    progress     called at every stage
+
+    Returns the exports in the order of `exports`, then `depths`: `path`, `manifest_path`, and the `manifest` with what the
+    verification measured. Everything is checked before the first byte is written, and each export appears whole or not at
+    all. Raises InputError for what cannot be built, VerificationError when an export computes something else, ExportError.
+    """
+    from tleg.export.build import build_exports
+    from tleg.export.formats import find_format, parse_layout, parse_precision
+    from tleg.export.plan import BuildRequest
+    from tleg.models.output import parse_output
+
+    request = BuildRequest(
+        learngene=path_of(path_or_name, "learngene", "folder"),
+        kinds=tuple(find_format(each).name for each in exports),
+        depths=tuple(depths),
+        output=Path(output),
+        precision=parse_precision(dtype),
+        layout=None if layout is None else parse_layout(layout),
+        num_classes=num_classes,
+        image_size=read_image_size(image_size),
+        seed=seed,
+        overwrite=overwrite,
+        verify=verify,
+        output_of=None if output_of is None else parse_output(output_of),
+    )
+    return build_exports(request, progress)
+
+
+def verify(path_or_name: Name, learngene: Name | None = None) -> "Report":
+    """Check a learngene, an ONNX export or a folder again: its bytes, that it runs, that it computes what it should.
+
+    learngene  what an export was made from (a learngene or a folder), where it is not found beside it
+
+    What is wrong is in the result: `passed`, and `checks` with a name, an outcome and what was found. Raises InputError when
+    there is nothing at the path, or `learngene` is not what the export names.
+    """
+    from tleg.export.verify import check_path
+
+    return check_path(
+        path_of(path_or_name, "learngene", "folder", "export", field="path"),
+        None if learngene is None else path_of(learngene, "learngene", "folder"),
+    )

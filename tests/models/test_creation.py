@@ -178,3 +178,19 @@ def test_statistics_of_a_batch_norm_in_the_stem_are_stored_once() -> None:
     assert all(name.startswith("patch_embed.") for name in statistics)
     assert not any("num_batches_tracked" in name or "aux_head" in name for name in tensors)
     assert abs(statistics["patch_embed.conv.1.running_mean"]).max() > 0.01, "they are those of the training"
+
+
+def test_a_backbone_of_timm_is_not_fetched(tmp_path: Path) -> None:
+    """timm's function of this name downloads weights for the backbone where it shall load the whole model's."""
+    path = a_learngene(tmp_path / "it.safetensors", "vit_small_resnet26d_224", {"embed_dim": 24, "num_heads": 2, "img_size": 64})
+    (built,) = build_exports(BuildRequest(str(path), ("pytorch",), (1,), tmp_path))
+    assert built.manifest.verification is not None  # The folder was loaded, and this machine need not reach the hub.
+    assert "fetches weights from the hub" in (built.manifest.note or "")
+
+
+def test_a_folder_keeps_the_one_size_of_its_model(tmp_path: Path) -> None:
+    """timm makes test_vit3 at 160 pixels by its name, and at 224 by a configuration that does not say that this is fixed."""
+    path = a_learngene(tmp_path / "it.safetensors", "test_vit3", {})
+    (built,) = build_exports(BuildRequest(str(path), ("pytorch",), (2,), tmp_path))
+    model = timm.create_model(f"local-dir:{built.path}", pretrained=True)
+    assert model.patch_embed.img_size == (160, 160)

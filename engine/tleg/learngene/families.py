@@ -4,6 +4,7 @@ What is known of them without timm is in `structure`, `single_stage` and `staged
 `tleg.models.timm_family` says how timm builds them. Standard library only.
 """
 
+import re
 from typing import Final
 
 from tleg.errors import ArchitectureError
@@ -13,6 +14,8 @@ from tleg.learngene.staged import STAGED
 from tleg.learngene.structure import PLAIN_VIT, Family
 
 _FAMILIES: Final[dict[str, Family]] = {}
+# timm's functions of these names give `pretrained` to the backbone as well, whose weights are on the hub alone.
+_FETCHES_BACKBONE: Final = re.compile(r"vit_(small|base)_resnet(26|50)d(_s16)?_224")
 
 
 def register(family: Family) -> None:
@@ -44,6 +47,11 @@ def family_covering(timm_name: str) -> Family:
         if family.covers(timm_name):
             return family
     raise ArchitectureError(f"no family of architectures covers '{timm_name}'")
+
+
+def fetches_backbone(timm_name: str) -> bool:
+    """Whether timm fetches weights for a part of a model before it loads those that it is given."""
+    return _FETCHES_BACKBONE.fullmatch(timm_name.partition(".")[0]) is not None
 
 
 def family_of(architecture: Architecture) -> Family:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import timm
 
 from tleg.errors import ArchitectureError
-from tleg.learngene.families import family_covering
+from tleg.learngene.families import family_covering, fetches_backbone
 
 # What the functions of timm's names end in; each of timm's modules has it under this name.
 _BUILDER: Final = "build_model_with_cfg"
@@ -29,6 +29,10 @@ def create_model(name: str, **arguments: Any) -> Any:
 
     Raises what timm raises, and ArchitectureError when this timm builds such a model in another way.
     """
+    if fetches_backbone(name) and arguments.get("pretrained"):
+        model: Any = timm.create_model(name, **{**arguments, "pretrained": False})
+        timm.models.load_pretrained(model, num_classes=model.num_classes, in_chans=arguments.get("in_chans") or 3)
+        return model
     if not family_covering(name.partition(".")[0]).timm_fixes_depths:
         return timm.create_model(name, **arguments)
     # Not of the model, but of how it is made: weights, and where they are.
@@ -36,7 +40,7 @@ def create_model(name: str, **arguments: Any) -> Any:
     # As timm does, which takes None for what nobody said.
     given = {key: value for key, value in arguments.items() if key not in options and value is not None}
     with _building_with(name, given):
-        model: Any = timm.create_model(name, **{key: arguments[key] for key in options})
+        model = timm.create_model(name, **{key: arguments[key] for key in options})
     # What timm.models.save_for_hf writes into a folder.
     model._model_args = {**getattr(model, "_model_args", {}), **given}
     return model

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.files import require_utf8
-from tleg.learngene.families import family_covering, family_of
+from tleg.learngene.families import family_covering, family_of, fetches_backbone
 from tleg.learngene.header import Architecture, Layout, Preprocessing
 from tleg.learngene.profile import Depth
 from tleg.learngene.structure import PLAIN_VIT
@@ -101,8 +101,10 @@ def timm_config(
         "input_size": list(architecture.input_size),
         # Where it is true, timm passes input_size to the model as img_size, which only models of one size take.
         "fixed_input_size": (
+            architecture.structure is not None
+            or "img_size" in arguments
             # The family of plain ViTs stands for all that no other covers.
-            architecture.structure is not None or "img_size" in arguments or (family.sized and family.name != PLAIN_VIT.name)
+            or (_fixes_size(name) if family.name == PLAIN_VIT.name else family.sized)
         ),
         "interpolation": preprocessing.interpolation,
         "crop_pct": preprocessing.crop_pct,
@@ -123,6 +125,14 @@ def timm_config(
     if depth is not None:
         pretrained |= {"first_conv": family.first_conv, "classifier": family.classifier}
     return {**config, "model_args": arguments, "pretrained_cfg": pretrained}
+
+
+def _fixes_size(name: str) -> bool:
+    """Whether timm says of a model that it takes images of one size."""
+    import timm
+
+    known = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return known is not None and bool(known.fixed_input_size)
 
 
 def config_at_size(config: Mapping[str, Any], input_size: tuple[int, int, int]) -> dict[str, Any]:
@@ -272,6 +282,8 @@ def _transformers_refusal(folder: Path, config: Mapping[str, Any]) -> str:
 
 def _only_tleg(architecture: str, arguments: Mapping[str, Any]) -> str | None:
     """Why timm alone does not load a model that was made with arguments, in one sentence; None where it does."""
+    if fetches_backbone(architecture):
+        return f"tleg opens it, and timm alone fetches weights from the hub first, for the backbone of '{architecture}'"
     fixed = family_covering(architecture).fixed_by_timm(arguments)
     if not fixed:
         return None
@@ -336,7 +348,8 @@ def load_timm_folder(folder: Path | TimmFolder, arguments: Mapping[str, Any] | N
     folder = known.path
     require_utf8(folder, "timm")
     try:
-        if not (known.arguments and family_covering(known.architecture).timm_fixes_depths):
+        fixes_depths = known.arguments and family_covering(known.architecture).timm_fixes_depths
+        if not fixes_depths and not fetches_backbone(known.architecture):
             model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, **dict(arguments or {})).eval()
         else:
             # As timm does, whose own reader gives the depths to a function that takes none.

@@ -110,14 +110,17 @@ def fit(model: Segmenter, images: Tensor, masks: Tensor, *, steps: int, batch: i
 
 
 @torch.inference_mode()
-def mean_iou(model: Segmenter, images: Tensor, masks: Tensor, classes: int) -> float:
-    """The mean over classes of intersection over union, both counted over all pixels, in percent."""
+def intersections_over_unions(model: Segmenter, images: Tensor, masks: Tensor, classes: int) -> tuple[float, float]:
+    """Return intersection over union, both counted over all pixels, in percent: its mean over classes, and of all classes but 0
+    taken as one, which asks whether the model finds things and not which they are.
+    """
     model.eval()
     found = torch.cat([model(each).argmax(dim=1) for each in images.split(64)])
     counts = torch.bincount((masks * classes + found).flatten(), minlength=classes**2).view(classes, classes).double()
     same = counts.diagonal()
     union = counts.sum(0) + counts.sum(1) - same
-    return float(100 * (same[union > 0] / union[union > 0]).mean())
+    things = counts[1:, 1:].sum() / (counts.sum() - counts[0, 0]).clamp(min=1)
+    return float(100 * (same[union > 0] / union[union > 0]).mean()), float(100 * things)
 
 
 def main() -> None:
@@ -149,9 +152,9 @@ def main() -> None:
                 torch.manual_seed(seed)  # So that all heads of a seed begin alike.
                 model = Segmenter(backbone, classes)
                 fit(model, *train, steps=options.steps, batch=options.batch, rate=options.rate, seed=seed)
-                miou = mean_iou(model, *test, classes)
-                results.append({"arm": arm, "depth": depth, "seed": seed, "miou": round(miou, 2)})
-                print(f"{arm} depth {depth} seed {seed}: mIoU {miou:.2f}", flush=True)
+                miou, things = intersections_over_unions(model, *test, classes)
+                results.append({"arm": arm, "depth": depth, "seed": seed, "miou": round(miou, 2), "things": round(things, 2)})
+                print(f"{arm} depth {depth} seed {seed}: mIoU {miou:.2f}, things {things:.2f}", flush=True)
     document = {
         "steps": options.steps,
         "batch": options.batch,

@@ -192,5 +192,5 @@ def test_a_folder_keeps_the_one_size_of_its_model(tmp_path: Path) -> None:
     """timm makes test_vit3 at 160 pixels by its name, and at 224 by a configuration that does not say that this is fixed."""
     path = a_learngene(tmp_path / "it.safetensors", "test_vit3", {})
     (built,) = build_exports(BuildRequest(str(path), ("pytorch",), (2,), tmp_path))
-    model = timm.create_model(f"local-dir:{built.path}", pretrained=True)
+    model: Any = timm.create_model(f"local-dir:{built.path}", pretrained=True)
     assert model.patch_embed.img_size == (160, 160)

@@ -21,7 +21,7 @@ from tleg.runs.state import RunState, observe, read_state, write_state
 from tleg.study import batch
 from tleg.study.batch import Batch
 from tleg.study.file import make_study
-from tleg.study.folder import StudyFolder
+from tleg.runs.work import WorkFolder
 from tleg.study.results import StudyResults
 from tleg.study.schedule import Progress, Scheduler
 from tleg.study.slots import Here
@@ -48,7 +48,7 @@ def held(cluster: Cluster) -> Cluster:
 
 def scheduler_of(values: dict[str, Any], folder: Path, said: list[Progress], most: int | None = None) -> Scheduler:
     options = SlurmOptions(partition="gpu", time="1:00:00")
-    return Scheduler(make_study(values), StudyFolder(folder), Batch(options, most), report=said.append)
+    return Scheduler(make_study(values), WorkFolder(folder), Batch(options, most), report=said.append)
 
 
 def submit(values: dict[str, Any], folder: Path, most: int | None = None) -> tuple[StudyResults, list[Progress]]:
@@ -68,7 +68,7 @@ def end_all(cluster: Cluster) -> None:
 
 
 def run_of(folder: Path, task: str) -> RunFolder:
-    study = StudyFolder(folder)
+    study = WorkFolder(folder)
     study.read()
     run = study.run_of(task)
     assert run is not None, task
@@ -130,7 +130,7 @@ def test_what_is_trained_anew_leaves_the_queue(held: Cluster, tmp_path: Path) ->
     submit(values, tmp_path / "study")
     values["arms"] = {"gene": {"kind": "learn", "lr": 1e-2}}
     said: list[Progress] = []
-    study, folder = make_study(values), StudyFolder(tmp_path / "study")
+    study, folder = make_study(values), WorkFolder(tmp_path / "study")
     with pytest.raises(InputError, match="was trained with another lr"):
         Scheduler(study, folder, Batch(SlurmOptions())).train(wait=False)
     Scheduler(study, folder, Batch(SlurmOptions()), force=True, report=said.append).train(wait=False)
@@ -255,7 +255,7 @@ def test_a_study_that_was_begun_with_slurm_goes_on_without(
 
     monkeypatch.setattr("tleg.study.slots.resume_training", resume)
     at_each_look(monkeypatch, begin)
-    results = Scheduler(make_study(values), StudyFolder(folder), Here(1)).train()
+    results = Scheduler(make_study(values), WorkFolder(folder), Here(1)).train()
     # The one whose job is gone is trained here; the other was waited for.
     assert resumed == [(run_of(folder, "tuned/digits/tuning-1000/0/depth-2").id, "here")]
     assert [each.reason for each in results.failed] == ["refused", "the run is stopped"]

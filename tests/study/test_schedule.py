@@ -19,7 +19,7 @@ from tleg.runs.listing import list_runs
 from tleg.study.collect import epoch_seconds
 from tleg.study.compute import count_model
 from tleg.study.file import make_study
-from tleg.study.folder import StudyFolder
+from tleg.runs.work import WorkFolder
 from tleg.study.plan import Plan, check_grid
 from tleg.study.results import StudyResults, read_results
 from tleg.study.schedule import Progress, Scheduler
@@ -29,7 +29,7 @@ from tleg.text import format_count
 
 def study_of(values: dict[str, Any], folder: Path, slots: int = 2, **given: Any) -> tuple[StudyResults, list[Progress]]:
     said: list[Progress] = []
-    scheduler = Scheduler(make_study(values), StudyFolder(folder), Here(slots), report=said.append, **given)
+    scheduler = Scheduler(make_study(values), WorkFolder(folder), Here(slots), report=said.append, **given)
     return scheduler.train(), said
 
 
@@ -127,12 +127,12 @@ def test_a_training_that_fails_takes_what_needs_it_along(digits: Path, tmp_path:
 
 
 def test_one_works_on_a_folder_at_a_time(tmp_path: Path) -> None:
-    with StudyFolder(tmp_path / "study").at_work(), pytest.raises(InputError, match="another `tleg study` is at work"):
+    with WorkFolder(tmp_path / "study").at_work(), pytest.raises(InputError, match="another `tleg study` is at work"):
         study_of(document(), tmp_path / "study")
-    with StudyFolder(tmp_path / "study").at_work():  # It was let go.
+    with WorkFolder(tmp_path / "study").at_work():  # It was let go.
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the study's folder"):
+    with pytest.raises(InputError, match="cannot write the folder .* of the study"):
         study_of(document(), tmp_path / "file" / "study")
 
 
@@ -189,7 +189,7 @@ def test_a_budget_of_time_is_measured_first_and_again_the_same(digits: Path, tmp
     assert failed.task == "free/digits/seed-0/depth-2"
     assert "a budget of 1e-09 minutes is less than half an epoch" in failed.reason
     assert [each.task for each in results.trained] == ["other/digits/seed-0/depth-2"]
-    runs = StudyFolder(tmp_path / "study")
+    runs = WorkFolder(tmp_path / "study")
     runs.read()
     speed = runs.run_of("free/digits/speed/depth-2")
     assert speed is not None
@@ -243,9 +243,9 @@ def test_a_sandwich_and_a_teacher_are_counted(digits: Path, tmp_path: Path) -> N
 def test_a_study_that_was_ended_goes_on(digits: Path, tmp_path: Path, child_environment: Any, number: int) -> None:
     file, folder = tmp_path / "s.py", tmp_path / "study"
     values = document(digits, epochs=40)
-    modules = ("tleg.study.folder", "tleg.study.schedule", "tleg.study.slots", "tleg.study.file", "pathlib")
+    modules = ("tleg.runs.work", "tleg.study.schedule", "tleg.study.slots", "tleg.study.file", "pathlib")
     imports = "".join(f"from {module} import *\n" for module in modules)
-    file.write_text(f"{imports}Scheduler(make_study({values!r}), StudyFolder(Path({str(folder)!r})), Here(2)).train()\n")
+    file.write_text(f"{imports}Scheduler(make_study({values!r}), WorkFolder(Path({str(folder)!r})), Here(2)).train()\n")
     with subprocess.Popen([sys.executable, file], env=child_environment(), start_new_session=True) as child:
         end = time.monotonic() + 60
         while time.monotonic() < end and not list((folder / "runs").glob("*/checkpoints/step-*")):

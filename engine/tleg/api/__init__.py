@@ -6,12 +6,12 @@ last checkpoint. All errors are `tleg.TlegError`s, in one sentence. Importing th
 
 from tleg.api.exports import build as build
 from tleg.api.exports import verify as verify
+from tleg.api.families import build_family as build_family
 from tleg.api.layers import analyze as analyze
 from tleg.api.layers import fit as fit
 from tleg.api.layers import run_analysis as run_analysis
 from tleg.api.layers import run_fit as run_fit
 from tleg.api.learngenes import expand as expand
-from tleg.api.learngenes import headers_at as headers_at
 from tleg.api.learngenes import load as load
 from tleg.api.learngenes import preview as preview
 from tleg.api.learngenes import read_header as read_header

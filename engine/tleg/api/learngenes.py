@@ -67,6 +67,7 @@ def preview(
     from tleg.learngene.device import read_profile
     from tleg.learngene.header import LearngeneHeader
     from tleg.learngene.preview import preview as make_preview
+    from tleg.models.headers import headers_at
 
     if isinstance(learngene, str | os.PathLike):
         header = read_header(learngene)
@@ -74,20 +75,6 @@ def preview(
         header = learngene if isinstance(learngene, LearngeneHeader) else learngene.header
     device = None if profile is None else read_profile(Path(profile))
     return make_preview(headers_at(header, image_sizes), (checked(depth) for depth in depths), budget, batch, device)
-
-
-def headers_at(header: "LearngeneHeader", image_sizes: "Sequence[ImageSize]") -> "list[LearngeneHeader]":
-    """Return the header with inputs of each size, each once; without any, as it is. Raises InputError, ArchitectureError."""
-    sizes = [size for each in image_sizes if (size := read_image_size(each)) is not None] or [header.image_size]
-    headers = []
-    for size in dict.fromkeys(sizes):
-        if size == header.image_size:
-            headers.append(header)
-            continue
-        from tleg.models.image_size import resize_header
-
-        headers.append(resize_header(header, size))
-    return headers
 
 
 def expand(

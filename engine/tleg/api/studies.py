@@ -39,9 +39,9 @@ def run_study(
     before the first training for what is wrong in the file; a training that fails is in the results. KeyboardInterrupt
     saves and stops the trainings at work, and takes waiting jobs out of the queue.
     """
+    from tleg.runs.work import WorkFolder
     from tleg.study.batch import Batch
     from tleg.study.file import read_study
-    from tleg.study.folder import StudyFolder
     from tleg.study.plan import check_grid
     from tleg.study.schedule import Scheduler
     from tleg.study.slots import Here, count_devices
@@ -52,7 +52,7 @@ def run_study(
         raise InputError("only jobs of SLURM go on without who waits for them", field=("wait", "slurm"), code="conflict")
     path = Path(file)
     study = read_study(path)
-    folder = StudyFolder(path.with_suffix("") if output is None else Path(output))
+    folder = WorkFolder(path.with_suffix("") if output is None else Path(output))
     place = Here(1 if slots is None else slots) if slurm is None else Batch(slurm, slots)
     scheduler = Scheduler(study, folder, place, force=overwrite, report=progress or (lambda _: None))
     check_grid(study, scheduler.plan)

@@ -180,6 +180,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "analyze": "analyze",
         "fit": "fit",
         "study": "study",
+        "family": "family",
         "runs": "runs",
         "compare": "compare",
         "attach": "runs",

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,20 +20,10 @@ from tleg.text import format_bytes, format_count, format_image_size, format_late
 
 if TYPE_CHECKING:
     from tleg.learngene.container import LearngeneFile
-    from tleg.learngene.cost import Budget
     from tleg.learngene.device import DeviceProfile
     from tleg.learngene.header import LearngeneHeader
     from tleg.learngene.preview import Preview, PreviewRow
 
-_LIMITS = {
-    "parameters": ("--max-params", format_count),
-    "macs": ("--max-macs", format_count),
-    "size": ("--max-size", format_bytes),
-    "inference_memory": ("--max-memory", format_bytes),
-    "training_memory": ("--max-training-memory", format_bytes),
-    "latency": ("--max-latency", format_latency),
-}
-Number = TypeVar("Number", int, float)
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
@@ -91,19 +81,23 @@ def preview(
     With --image-size costs are those of inputs of that size. Of several sizes the budget picks the most accurate depth and
     size that was measured (tleg evaluate --image-size N --record), and the largest where none was.
     """
-    from tleg.api import headers_at, path_of
+    from tleg.api import path_of
     from tleg.errors import InputError, TlegError, concerning
     from tleg.learngene.container import read_file
     from tleg.learngene.device import read_profile
+    from tleg.learngene.limits import LIMITS, read_budget, why_none_fits
     from tleg.learngene.preview import preview as make_preview
     from tleg.learngene.profile import parse_profiles
+    from tleg.models.headers import headers_at
 
-    budget = _read_budget(options)
+    budget = read_budget({limit.name: getattr(options, limit.name.replace("-", "_")) for limit in LIMITS.values()})
     with concerning("depths"):
         chosen = parse_profiles(options.depths)
     if options.pick and not budget.limited:
         raise InputError(
-            f"--pick needs a budget: add {', '.join(option for option, _ in _LIMITS.values())}", field="pick", code="missing"
+            f"--pick needs a budget: add {', '.join(f'--{limit.name}' for limit in LIMITS.values())}",
+            field="pick",
+            code="missing",
         )
     if options.max_latency is not None and options.profile is None:
         raise InputError(
@@ -123,8 +117,8 @@ def preview(
     result = make_preview(headers, chosen, budget, options.batch, device)
     if options.pick:
         if result.choice is None:
-            over = (_LIMITS[name][0].removeprefix("--") for name in result.rows[0].exceeds)
-            raise TlegError(_none_fits(result), field=tuple(over), code="out-of-range")
+            over = (LIMITS[name].name for name in result.rows[0].exceeds)
+            raise TlegError(why_none_fits(result), field=tuple(over), code="out-of-range")
         sized = f" {format_image_size(result.choice.image_size)}" if result.sized else ""
         write(f"{format_depth(result.choice.depth)}{sized}")
     elif as_json:
@@ -135,50 +129,14 @@ def preview(
             say(printable(f"latency: median of a batch on {device}"))
 
 
-def _read_budget(options: PreviewOptions) -> "Budget":
-    from tleg.errors import concerning
-    from tleg.learngene.cost import Budget
-    from tleg.text import parse_bytes, parse_count, parse_latency
-
-    def read(parse: Callable[[str], Number], field: str) -> Number | None:
-        text: str | None = getattr(options, field)
-        with concerning(field.replace("_", "-")):
-            return None if text is None else parse(text)
-
-    return Budget(
-        parameters=read(parse_count, "max_params"),
-        macs=read(parse_count, "max_macs"),
-        size=read(parse_bytes, "max_size"),
-        inference_memory=read(parse_bytes, "max_memory"),
-        training_memory=read(parse_bytes, "max_training_memory"),
-        latency=read(parse_latency, "max_latency"),
-    )
-
-
-def _none_fits(result: "Preview") -> str:
-    shallowest = min(result.rows, key=lambda row: row.cost.macs) if result.sized else result.rows[0]
-    reasons = []
-    for name in shallowest.exceeds:
-        option, form = _LIMITS[name]
-        taken = shallowest.latency if name == "latency" else getattr(shallowest.cost, name)
-        told = "an unknown time" if taken is None else form(taken)
-        reasons.append(f"{told} against {option} {form(getattr(result.budget, name))}")
-    return f"no depth fits: {_place(shallowest, result)} takes {', '.join(reasons)}"
-
-
-def _place(row: "PreviewRow", result: "Preview") -> str:
-    """What a row is of: its depth, and its size where there are several."""
-    sized = f" at {format_image_size(row.image_size)} pixels" if result.sized else ""
-    return f"depth {format_depth(row.depth)}{sized}"
-
-
 def _document(
     file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", result: "Preview", device: "DeviceProfile | None"
 ) -> dict[str, Any]:
+    from tleg.learngene.limits import LIMITS
     from tleg.learngene.preview import measured_for
 
     header, reached, choice = file.header, measured_for(headers), result.choice
-    limits = {name: getattr(result.budget, name) for name in _LIMITS if getattr(result.budget, name) is not None}
+    limits = {name: getattr(result.budget, name) for name in LIMITS if getattr(result.budget, name) is not None}
     return {
         "learngene": str(file.path),
         "architecture": header.architecture.name,
@@ -246,13 +204,15 @@ def _print_table(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", re
 
 def _chosen(result: "Preview") -> str:
     """What the budget picks, and why of several sizes."""
+    from tleg.learngene.limits import place_of, why_none_fits
+
     choice = result.choice
     if choice is None:
-        return _none_fits(result)
+        return why_none_fits(result)
     if not result.sized:
         return f"deepest that fits: {format_depth(choice.depth)}"
     why = "the largest, because no accuracy is known" if choice.top1 is None else f"{choice.top1:.2f} %"
-    return f"best that fits: {_place(choice, result)} ({why})"
+    return f"best that fits: {place_of(choice, result)} ({why})"
 
 
 def _cells(row: "PreviewRow", result: "Preview", *, timed: bool) -> tuple[str, ...]:

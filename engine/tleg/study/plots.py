@@ -1,7 +1,7 @@
 """The plots of a study: accuracy by depth, and against the compute of training. Standard library only."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,6 +91,28 @@ def draw_compute(measured: Measured, data: str) -> Picture | None:
     for arm in measured.arms_on(data):
         if found := _course(measured, arm, data):
             series.append(_series(measured, arm, found))
+    what = f"{plain(data)}: mean accuracy over depths by compute"
+    return draw_against(what, "multiply-accumulates of training, for all depths together", series)
+
+
+def named_series(named: Mapping[str, Sequence[Point]]) -> list[Series]:
+    """Points by name as series, each with a colour and a mark of its own; those without points are left out."""
+    return [
+        Series(plain(name), tuple(points), SERIES[index % len(SERIES)], index // len(SERIES) % 3)
+        for index, (name, points) in enumerate(named.items())
+        if points
+    ]
+
+
+def draw_against(
+    title: str, below: str, series: Sequence[Series], form: Callable[[float], str] | None = None
+) -> Picture | None:
+    """Accuracy in percent against an amount, by its logarithm where it differs much; None without any points.
+
+    below  what the amount is
+    form   how it is written
+    """
+    form = form or _short
     values = [point.x for each in series for point in each.points]
     if not values:
         return None
@@ -101,11 +123,8 @@ def draw_compute(measured: Measured, data: str) -> Picture | None:
     else:
         across = Axis(0.0, max(values) * 1.05, _LEFT, _RIGHT)
         ticks = _round_ticks(0.0, across.high, 6)
-    labels = [(tick, _short(tick)) for tick in ticks]
-    what = f"{plain(data)}: mean accuracy over depths by compute"
-    return _draw(
-        what, "multiply-accumulates of training, for all depths together", across, labels, series, [0.0] * len(series)
-    )
+    labels = [(tick, form(tick)) for tick in ticks]
+    return _draw(title, below, across, labels, series, [0.0] * len(series))
 
 
 def _course(measured: Measured, arm: str, data: str) -> tuple[Point, ...]:

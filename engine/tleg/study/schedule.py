@@ -5,7 +5,7 @@ like any other: `tleg runs`, `tleg attach` and the workbench take it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ from tleg.runs.run import LEARNGENE, MODEL, RunFolder
 from tleg.runs.slurm import stop
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, observe
+from tleg.runs.work import WorkFolder, trained_values, what_changed
 from tleg.study.collect import collect, epoch_seconds
 from tleg.study.file import Study
-from tleg.study.folder import StudyFolder
 from tleg.study.grid import Task, list_tasks, seed_tasks, speed_tasks, trying_tasks
 from tleg.study.plan import Plan
 from tleg.study.results import Failed, StudyResults, Trained, write_results
@@ -32,8 +32,6 @@ from tleg.versions import versions
 _LOOK_SECONDS: Final = 0.3
 _STOP_SECONDS: Final = 120.0
 _TRIES: Final = 2
-# What a training may be computed with without being another one.
-_HOW: Final = frozenset({"threads", "workers", "device", "devices"})
 
 # 'left': what is at work goes on by itself, and nobody waits for it.
 Happening = Literal["started", "resumed", "finished", "failed", "left"]
@@ -65,7 +63,7 @@ class Scheduler:
     def __init__(
         self,
         study: Study,
-        folder: StudyFolder,
+        folder: WorkFolder,
         place: Place | None = None,
         *,
         force: bool = False,
@@ -345,13 +343,13 @@ class Scheduler:
         """Find the runs that were made and not noted, because something ended in between."""
         noted = set(self.folder.runs.values())
         runs = [each for each in list_runs(self.folder.runs_dir) if each.id not in noted]
-        self._strays = {each.id: _trained_values(read_spec(each).recipe) for each in runs}
+        self._strays = {each.id: trained_values(read_spec(each).recipe) for each in runs}
 
     def _adopt(self, task: Task) -> RunFolder | None:
         """Return the run of a task that is not noted yet, where there is one, and note it."""
         if not self._strays:
             return None
-        values = _trained_values(to_values(self._recipe(task)))
+        values = trained_values(to_values(self._recipe(task)))
         found = next((name for name, recipe in self._strays.items() if recipe == values), None)
         if found is None:
             return None
@@ -369,16 +367,8 @@ class Scheduler:
 
     def _change(self, task: Task, folder: RunFolder) -> str | None:
         """What a training's run was trained with that the study now says otherwise, in a sentence."""
-        was, now = _trained_values(read_spec(folder).recipe), _trained_values(to_values(self._recipe(task)))
         # Which run has a result is not what the study says: one that was removed is trained again, to the same result.
-        names = sorted({*was, *now} - {*task.needs})
-        name = next((each for each in names if was.get(each) != now.get(each)), None)
-        if name is None:
-            return None
-        return (
-            f"{task.name} was trained with another {name} ({was.get(name)}, now {now.get(name)}); take another --output, or "
-            "train it anew with --force"
-        )
+        return what_changed(task.name, folder, to_values(self._recipe(task)), task.needs)
 
     def _stop(self) -> None:
         """Save and stop what is at work, and wait for that."""
@@ -391,7 +381,3 @@ class Scheduler:
     def _say(self, what: Happening, task: str, text: str) -> None:
         total = sum(1 for _ in self._tasks())
         self._report(Progress(what, task, len(self._trained) + len(self._failed), total, text))
-
-
-def _trained_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in _HOW}

@@ -182,7 +182,9 @@ def test_statistics_of_a_batch_norm_in_the_stem_are_stored_once() -> None:
 
 def test_a_backbone_of_timm_is_not_fetched(tmp_path: Path) -> None:
     """timm's function of this name downloads weights for the backbone where it shall load the whole model's."""
-    path = a_learngene(tmp_path / "it.safetensors", "vit_small_resnet26d_224", {"embed_dim": 24, "num_heads": 2, "img_size": 64})
+    path = a_learngene(
+        tmp_path / "it.safetensors", "vit_small_resnet26d_224", {"embed_dim": 24, "num_heads": 2, "img_size": 64}
+    )
     (built,) = build_exports(BuildRequest(str(path), ("pytorch",), (1,), tmp_path))
     assert built.manifest.verification is not None  # The folder was loaded, and this machine need not reach the hub.
     assert "fetches weights from the hub" in (built.manifest.note or "")

@@ -18,10 +18,10 @@ from tleg.runs.run import RunFolder
 from tleg.runs.slurm import SlurmOptions
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, observe, read_state, write_state
+from tleg.runs.work import WorkFolder
 from tleg.study import batch
 from tleg.study.batch import Batch
 from tleg.study.file import make_study
-from tleg.runs.work import WorkFolder
 from tleg.study.results import StudyResults
 from tleg.study.schedule import Progress, Scheduler
 from tleg.study.slots import Here

@@ -16,10 +16,10 @@ from tests.study.documents import MODEL, document
 from tleg.errors import InputError
 from tleg.learngene.container import read_file
 from tleg.runs.listing import list_runs
+from tleg.runs.work import WorkFolder
 from tleg.study.collect import epoch_seconds
 from tleg.study.compute import count_model
 from tleg.study.file import make_study
-from tleg.runs.work import WorkFolder
 from tleg.study.plan import Plan, check_grid
 from tleg.study.results import StudyResults, read_results
 from tleg.study.schedule import Progress, Scheduler
@@ -132,7 +132,7 @@ def test_one_works_on_a_folder_at_a_time(tmp_path: Path) -> None:
     with WorkFolder(tmp_path / "study").at_work():  # It was let go.
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the folder .* of the study"):
+    with pytest.raises(InputError, match=r"cannot write the folder .* of the study"):
         study_of(document(), tmp_path / "file" / "study")
 
 

@@ -266,7 +266,7 @@ class FamilyMaker:
         """Write and verify a device's file; return where it is and what it holds."""
         device, row = chosen.device, chosen.row
         entry, folder = find_format(device.export), self._work.path / device.name
-        if trained and entry.is_folder:  # What fine-tuning leaves is a folder that timm loads.
+        if trained and entry.is_folder and device.dtype == "float32":  # What fine-tuning leaves is such a folder.
             target = folder / source.parent.parent.name
             with new_folder(target, overwrite=True) as temporary:
                 shutil.copytree(source, temporary, dirs_exist_ok=True)

@@ -1,0 +1,3 @@
+"""Data of families, which is that of studies."""
+
+from tests.study.conftest import digits as digits

@@ -19,6 +19,7 @@ PUBLIC = {
         *(
             "analyze",
             "build",
+            "build_family",
             "compare_runs",
             "describe",
             "evaluate",

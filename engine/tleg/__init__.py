@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tleg.api import (
         analyze,
         build,
+        build_family,
         compare_runs,
         evaluate,
         expand,
@@ -50,6 +51,7 @@ _HOME = {
     "TlegError": "errors",
     "analyze": "api",
     "build": "api",
+    "build_family": "api",
     "compare_runs": "api",
     "describe": "models.architecture",
     "evaluate": "api",
@@ -77,6 +79,7 @@ __all__ = [
     "TlegError",
     "analyze",
     "build",
+    "build_family",
     "compare_runs",
     "describe",
     "evaluate",

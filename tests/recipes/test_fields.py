@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tleg.cli.app import UsageProblem, app, register_commands
 from tleg.cli.build import BuildOptions
 from tleg.cli.control import ResumeOptions, StopOptions
+from tleg.cli.family import FamilyOptions
 from tleg.cli.imports import ImportOptions
 from tleg.cli.options import takes_options
 from tleg.cli.preview import PreviewOptions
@@ -32,6 +33,7 @@ DEFINITIONS: dict[str, type] = {
     "build": BuildOptions,
     "analyze": Analysis,
     "evaluate": Evaluation,
+    "family": FamilyOptions,
     "finetune": FinetuneRecipe,
     "fit": Fitting,
     "import": ImportOptions,

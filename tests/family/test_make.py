@@ -1,6 +1,11 @@
 """Families that are really made: on digits, in seconds."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,7 @@ from tleg.family.results import FamilyResults, read_slices
 from tleg.runs.listing import list_runs
 from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
+from tleg.runs.work import WorkFolder
 
 LIGHT = 'batch-size = 50\nworkers = 0\nauto-augment = "none"\nrandom-erasing = 0.0\nflip = 0.0\nlr = 3e-3\n'
 FILE = f"""
@@ -218,3 +224,30 @@ def test_other_classes_need_fine_tuning(made: tuple[FamilyResults, Path], tmp_pa
     with pytest.raises(InputError, match="classes"):
         make(file, tmp_path / "family")
     assert not (tmp_path / "family" / "plain").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_family_that_was_ended_goes_on(file: Path, tmp_path: Path, child_environment: Any, number: int) -> None:
+    folder = tmp_path / "family"
+    command = [sys.executable, "-m", "tleg.cli", "family", str(file), "--output", str(folder)]
+    with subprocess.Popen(command, env=child_environment(), start_new_session=True, stderr=subprocess.DEVNULL) as child:
+        end = time.monotonic() + 120
+        while time.monotonic() < end and not runs_of(folder, "learn"):
+            time.sleep(0.1)
+        os.kill(child.pid, number)
+        child.wait(60)
+    begun = {run.id for run in list_runs(folder / "runs")}
+    assert len(begun) == 2
+    results, told = make(file, folder)
+    assert [each.name for each in results.devices] == ["watch", "phone", "server"]
+    assert not results.failed
+    assert begun < {run.id for run in list_runs(folder / "runs")}
+    assert len(runs_of(folder, "learn")) == 1  # It went on, or was followed to its end.
+    assert told.about("training") == ["learngene", "phone"]
+
+
+def test_one_command_at_a_time(made: tuple[FamilyResults, Path], file: Path) -> None:
+    _, folder = made
+    with WorkFolder(folder, "family").at_work(), pytest.raises(InputError, match="another `tleg family` is at work in"):
+        make(file, folder)

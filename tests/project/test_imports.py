@@ -47,10 +47,10 @@ def test_every_command_has_a_light_module(run_python: Any) -> None:
     assert run_python(code).stdout.strip() == ""
 
 
-LIGHT = ("preview", "inspect", "doctor", "import", "analyze", "fit", "predict", "benchmark", "compare", "study", "family")
+HELPS = ("preview", "inspect", "doctor", "import", "analyze", "fit", "predict", "benchmark", "compare", "study", "family")
 
 
-@pytest.mark.parametrize("command", LIGHT)
+@pytest.mark.parametrize("command", HELPS)
 def test_help_of_a_command_is_light(command: str, run_python: Any) -> None:
     code = (
         f"import sys; from tleg.cli.app import run; code = run([{command!r}, '-h'])\n"

@@ -33,10 +33,17 @@ def test_the_learngene_of_a_model_with_an_honest_report(run_cli: Any, tmp_path: 
     assert "fitted to a model by least squares" in run_cli("inspect", output).stdout
 
 
-def test_a_backbone_gets_a_head_and_that_is_said(run_cli: Any, tmp_path: Path) -> None:
-    done = run_cli("fit", *VIT, "--model-arg", "num_classes=0", "--output", tmp_path / "fit.safetensors")
+def test_a_backbone_stays_one_and_that_is_said(run_cli: Any, tmp_path: Path) -> None:
+    output = tmp_path / "fit.safetensors"
+    done = run_cli("fit", *VIT, "--model-arg", "num_classes=0", "--output", output)
     assert done.code == 0, done.stderr
-    assert "has no classifier: its learngene gets a new one, of one class" in done.stderr
+    assert "has no classifier, and so its learngene has none" in done.stderr
+    learngene = tleg.load(output)
+    assert learngene.header.architecture.num_classes == 0
+    assert not [name for name in learngene.tensors if name.startswith("head.")]
+    built = run_cli("build", output, "--depth", 2, "--export", "onnx", "--output", tmp_path / "exports")
+    assert built.code == 0, built.stderr
+    assert "pooled" in built.stdout
 
 
 def test_random_layers_are_explained_as_shuffled_ones_are(run_cli: Any, tmp_path: Path) -> None:

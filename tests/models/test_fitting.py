@@ -112,11 +112,15 @@ def test_stem_head_and_what_lies_between_stages_are_the_model_s_own(family: str)
     assert 0 < max(each.error for each in fitted.stages) < 1
 
 
-def test_a_backbone_gets_a_head_of_one_class() -> None:
+def test_a_backbone_has_no_head_and_keeps_all_else() -> None:
     opened = open_timm("vit_tiny_patch16_224", {**SMALL, "depth": 3, "num_classes": 0}, pretrained=False)
     fitted = fit_model(opened, Basis())
-    assert fitted.learngene.header.architecture.num_classes == 1
-    assert fitted.learngene.tensors["head.weight"].shape == (1, 48)
+    assert fitted.learngene.header.architecture.num_classes == 0
+    assert fitted.learngene.header.classes == ()
+    assert not [name for name in fitted.learngene.tensors if name.startswith("head.")]
+    # As many terms as layers would be the model itself; of what no basis expands it is.
+    descendant = fitted.learngene.expand(3).state_dict()
+    assert torch.equal(descendant["patch_embed.proj.weight"], opened.model.state_dict()["patch_embed.proj.weight"])
 
 
 def test_a_class_token_stays() -> None:

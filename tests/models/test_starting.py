@@ -12,6 +12,8 @@ from tleg.errors import InputError
 from tleg.learngene.basis import Basis, parse_basis
 from tleg.learngene.expansion import expand_parameter
 from tleg.models.architecture import describe
+from tleg.models.fitting import fit_model
+from tleg.models.pretrained import open_timm
 from tleg.models.starting import conversion, convert, start_tensors
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "num_heads": 3}
@@ -108,6 +110,16 @@ def test_another_head_is_left_to_the_model(tiny_learngene: Any, classes: tuple[s
     assert found.head == "new"
     assert not [name for name in found.tensors if name.startswith("head")]
     assert "norm.weight" in found.tensors
+
+
+def test_a_backbone_starts_what_has_a_head_of_its_own() -> None:
+    opened = open_timm("vit_tiny_patch16_224", {**SMALL, "depth": 3, "num_classes": 0}, pretrained=False)
+    learngene = fit_model(opened, Basis()).learngene
+    arguments = learngene.header.architecture.arguments
+    found = start_tensors(learngene, describe("vit_tiny_patch16_224", arguments, len(NAMES)), Basis(), NAMES)
+    assert found.head == "new"
+    assert not [name for name in found.tensors if name.startswith("head")]
+    assert np.array_equal(found.tensors["norm.weight"], learngene.tensors["norm.weight"])
 
 
 def test_without_layers_it_is_stem_norms_and_head(tiny_learngene: Any) -> None:

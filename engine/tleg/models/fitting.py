@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tleg.errors import ArchitectureError, FileFormatError
 from tleg.learngene.basis import Basis
-from tleg.learngene.expansion import Array, expand_parameter, new_head
+from tleg.learngene.expansion import Array, expand_parameter
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader
 from tleg.models.architecture import build, describe, timm_family_of
 from tleg.models.flops import measure
@@ -26,8 +26,6 @@ from tleg.models.learngene import Learngene
 from tleg.models.pretrained import PretrainedModel
 from tleg.models.timm_folder import image_argument, input_size_of
 
-# Classes of the head that a backbone gets, which has none: whoever trains its descendants gives them a head of their own.
-BACKBONE_CLASSES: Final = 1
 _AT_ONCE: Final = 1 << 16
 _NAMED: Final = 4
 
@@ -89,7 +87,7 @@ def architecture_of(opened: PretrainedModel) -> Architecture:
     known = dict(opened.model.pretrained_cfg)
     if opened.input_size != input_size_of({**known, "fixed_input_size": True}, arguments):
         arguments["img_size"] = image_argument(opened.input_size[1:])
-    return describe(opened.architecture, arguments, opened.num_classes or BACKBONE_CLASSES)
+    return describe(opened.architecture, arguments, opened.num_classes)
 
 
 def fit_model(opened: PretrainedModel, basis: Basis, learned: Mapping[str, Any] | None = None) -> FittedModel:
@@ -135,9 +133,6 @@ def _state_of(opened: PretrainedModel, architecture: Architecture) -> tuple[dict
     if state.keys() != own.keys():
         notes.append("the model's norm follows the pooling: --layout official makes such descendants, others norm before it")
     expected = build(architecture, family.counted(model), device="meta").state_dict()
-    if not opened.num_classes:
-        weight = expected[f"{family.classifier}.weight"]
-        state |= new_head(tuple(weight.shape[1:]), BACKBONE_CLASSES, classifier=family.classifier)
     wanted = {name: tuple(value.shape) for name, value in expected.items() if value.is_floating_point()}
     wrong = [name for name, shape in wanted.items() if name not in state or state[name].shape != shape]
     if wrong:

@@ -160,7 +160,10 @@ def _report(text: str, opened: PretrainedModel, fitted: FittedModel, options: Fi
     stages = tuple(_stage(text, each, family, options) for each in fitted.stages)
     notes = fitted.notes
     if not opened.num_classes:
-        notes = (*notes, f"{opened.name} has no classifier: its learngene gets a new one, of one class")
+        notes = (
+            *notes,
+            f"{opened.name} has no classifier, and so its learngene has none: it is a backbone until it is trained",
+        )
     return FitReport(
         text,
         header.architecture.name,

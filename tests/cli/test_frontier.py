@@ -40,7 +40,7 @@ def test_the_plot_is_as_wide_as_the_terminal_and_stands_in_place_of_the_table(ru
     assert len(lines) == 1 + 14 + 1
     assert max(map(len, lines)) == 60
     assert sum(line.count("●") + line.count("○") + line.count("◆") for line in lines[1:13]) == 4
-    assert lines[-1] == "● trained at this depth   ◆ chosen   ┆ --max-params 250k"
+    assert lines[-1] == "● trained depth   ◆ chosen   ┆ --max-params 250k"
     assert "GMACs" not in done.stdout
     assert "\x1b" not in done.stdout
     assert "without an accuracy, so not shown: depth 1–3, 5, 7, 9–11, 13–24" in done.stderr.splitlines()
@@ -53,8 +53,8 @@ def test_the_plot_is_as_wide_as_the_terminal_and_stands_in_place_of_the_table(ru
     [
         ("macs", "MACs of an image", "2 M"),
         ("size", "size of the float32 weights", "500 kB"),
-        ("memory", "memory of inference, batch of 1 image", "500 kB"),
-        ("latency", "latency, batch of 1 image", "5 ms"),
+        ("memory", "memory of inference, batch 1", "500 kB"),
+        ("latency", "latency, batch 1", "5 ms"),
     ],
 )
 def test_other_costs(run_cli: Any, learngene_file: Path, profile: Path, axis: str, label: str, tick: str) -> None:
@@ -112,7 +112,7 @@ def test_a_terminal_sees_colours_unless_it_wants_none(learngene_file: Path, chil
     def shown(**variables: str) -> str:
         leader, follower = pty.openpty()
         environment = child_environment(TERM="xterm", **variables)
-        command = [sys.executable, "-m", "tleg.cli", "preview", learngene_file, "--plot", "--max-params", "250k"]
+        command = [sys.executable, "-m", "tleg.cli", "preview", str(learngene_file), "--plot", "--max-params", "250k"]
         subprocess.run(command, stdout=follower, stderr=subprocess.DEVNULL, env=environment, check=True)
         os.close(follower)
         text = os.read(leader, 65536).decode()

@@ -67,7 +67,7 @@ def test_every_cost_is_an_axis(header: LearngeneHeader) -> None:
         "memory": cost.inference_memory,
         "latency": 0.005,
     }
-    assert found["latency"].label == "latency, batch of 8 images"
+    assert found["latency"].label == "latency, batch 8"
     assert [point.fits for point in found["params"].points] == [True, False]
     assert found["latency"].shown_limit == 0.0045
     assert found["latency"].ticks(2) == [(0.004, "4 ms"), (0.005, "5 ms")]
@@ -96,8 +96,8 @@ def test_fine_tuned_descendants_stand_beside_them_by_data_set(header: LearngeneH
     assert [(point.name, point.top1) for point in found.points if point.data == "emoji"] == [("4", 85), ("8", 90)]
     assert found.data_sets == ("emoji",)
     assert [text for _, text in legend(found)] == [
-        "trained at this depth",
-        "not trained at this depth",
+        "trained depth",
+        "other depth",
         "fine-tuned on emoji",
     ]
 
@@ -128,8 +128,8 @@ def test_a_picture_in_cells_has_marks_names_limit_and_axes(header: LearngeneHead
     assert marks == {("●", "trained"), ("○", "expanded"), ("◆", "chosen"), ("●", "over")}
     assert [(text, role) for text, role in runs(lines[0]) if role == "limit"] == [("┆", "limit")]
     assert [(cell.text, text) for cell, text in legend(found, "--max-params 420k")] == [
-        ("●", "trained at this depth"),
-        ("○", "not trained at this depth"),
+        ("●", "trained depth"),
+        ("○", "other depth"),
         ("◆", "chosen"),
         ("┆", "--max-params 420k"),
     ]
@@ -163,7 +163,7 @@ def test_the_svg_is_a_picture_with_every_mark_and_says_what_it_leaves_out(header
     words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"a <gene>: accuracy over parameters", "--max-params 420k", "4", "6", "8", "12", "200 k", "82"} <= set(words)
     assert "on these images; without an accuracy, so not shown: depth 3; over the budget: depth 12" in words
-    assert {"trained at this depth", "not trained at this depth", "chosen", "over the budget"} <= set(words)
+    assert {"trained depth", "other depth", "chosen", "over the budget"} <= set(words)
     assert float(root.attrib["viewBox"].split()[3]) > 430  # What marks mean takes several lines.
     xs = [float(each.attrib["x"]) for each in root.iter("{http://www.w3.org/2000/svg}text")]
     assert all(0 <= x <= 760 for x in xs)

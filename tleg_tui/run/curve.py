@@ -10,7 +10,7 @@ from rich.style import Style
 from textual.content import Content
 from textual.strip import Strip
 
-from tleg_tui.run.lines import Spans, to_strip
+from tleg_tui.common.lines import Spans, to_strip
 from tleg_tui.run.numbers import axis_label, axis_labels, grouped
 from tleg_tui.run.plotting import Bounds, Column, Points, decimate, dots, extremes, keep_bounds, place_of
 

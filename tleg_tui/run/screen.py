@@ -19,13 +19,13 @@ from tleg.runs.text import format_reached, mean_of
 from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.common.bars import TitleBar
+from tleg_tui.common.lines import TextLines
 from tleg_tui.common.wording import last_part
 from tleg_tui.run.charts import RunCharts, View
 from tleg_tui.run.control import RunControl, possible
 from tleg_tui.run.curve import Drawing
 from tleg_tui.run.devices import DeviceLines
 from tleg_tui.run.events_log import EventsPanel, LogPanel, happenings
-from tleg_tui.run.lines import TextLines
 from tleg_tui.run.status import FiguresLine, ProgressLine, StatusLine
 from tleg_tui.run.watching import RunLooked, RunWatch, Watched
 

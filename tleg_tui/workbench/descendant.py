@@ -14,6 +14,7 @@ from tleg.learngene.preview import PreviewRow
 from tleg.learngene.profile import Depth, format_depths
 from tleg.text import format_bytes, format_count, printable
 from tleg_tui.common.cells import bar_text
+from tleg_tui.workbench.frontier import FrontierPanel
 from tleg_tui.workbench.model import Descendant, limits_exceeded
 
 _LABEL: Final = 13  # Cells for what a fact is called.
@@ -123,9 +124,10 @@ class DescendantPanel(Horizontal):
         self._lines = -1
 
     def compose(self) -> ComposeResult:
-        """Two texts: of the depth, and of the learngene."""
+        """Two texts: of the depth, and of the learngene, which may make room for the frontier."""
         yield _Drawn(self._redraw, id="figures")
         yield _Drawn(self._draw_facts, id="facts")
+        yield FrontierPanel(id="frontier-beside")
 
     def show(self, descendant: Descendant) -> None:
         """Show another descendant."""

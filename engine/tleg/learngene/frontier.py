@@ -209,10 +209,9 @@ def make_frontier(
         sized = (f" at {format_image_size(size)}" if preview.sized else "" for size in found)
         return "; ".join(f"{format_depths(each)}{size}" for each, size in zip(found.values(), sized, strict=True))
 
-    batch = "1 image" if preview.batch == 1 else f"{preview.batch} images"
     return Frontier(
         axis=by,
-        label=f"{by.label}, batch of {batch}" if by.batch else by.label,
+        label=f"{by.label}, batch {preview.batch}" if by.batch else by.label,
         points=tuple(points),
         limit=getattr(preview.budget, by.limit),
         chosen=None if marked is None else by.cost(marked),

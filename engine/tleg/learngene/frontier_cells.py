@@ -35,10 +35,11 @@ def legend(frontier: Frontier, limit: str = "") -> list[tuple[Cell, str]]:
     """
     kinds = {point.kind for point in frontier.points}
     known: list[tuple[bool, Cell, str]] = [
-        ("trained" in kinds, Cell(_GLYPHS["trained"], "trained"), "trained at this depth"),
-        ("expanded" in kinds, Cell(_GLYPHS["expanded"], "expanded"), "not trained at this depth"),
+        ("trained" in kinds, Cell(_GLYPHS["trained"], "trained"), "trained depth"),
+        ("expanded" in kinds, Cell(_GLYPHS["expanded"], "expanded"), "other depth"),
         *((True, Cell(_tuned(frontier, data), "tuned"), f"fine-tuned on {data}") for data in frontier.data_sets),
         (any(point.chosen for point in frontier.points), Cell(_CHOSEN, "chosen"), "chosen"),
+        (bool(frontier.below), Cell(_BELOW, "text"), "lower"),
         (frontier.shown_limit is not None, Cell(_LIMIT, "limit"), limit or "limit"),
     ]
     return [(cell, text) for shown, cell, text in known if shown]

@@ -83,8 +83,8 @@ def _write_legend(picture: Picture, frontier: Frontier) -> None:
     """Write what marks mean on lines below the axis; the picture grows with them."""
     kinds = {point.kind for point in frontier.points}
     entries: list[tuple[bool, Callable[[float, float], tuple[Shape, ...]], str]] = [
-        ("trained" in kinds, partial(_mark, "trained", "first"), "trained at this depth"),
-        ("expanded" in kinds, partial(_mark, "expanded", "first"), "not trained at this depth"),
+        ("trained" in kinds, partial(_mark, "trained", "first"), "trained depth"),
+        ("expanded" in kinds, partial(_mark, "expanded", "first"), "other depth"),
         *((True, partial(_mark, "tuned", _colour(frontier, data)), f"fine-tuned on {data}") for data in frontier.data_sets),
         (any(each.chosen for each in frontier.points), _ring, "chosen"),
         (any(not each.fits for each in frontier.points), partial(_mark, "trained", "band"), "over the budget"),

@@ -173,7 +173,8 @@ class RunScreen(RunControl):
         snapshot = self._seen.look.snapshot
         other = None if self._other is None else self._other.look
         charts = self.query_one(RunCharts)
-        charts.show(snapshot, None if other is None else other.snapshot, self._view)
+        learns = self._seen.spec is not None and self._seen.spec.kind == "learn"
+        charts.show(snapshot, None if other is None else other.snapshot, self._view, by_depth=learns)
         self.query_one(FiguresLine).show(snapshot, charts.shown)
         legend = self.query_one("#run-legend", TextLines)
         if legend.display != (other is not None):

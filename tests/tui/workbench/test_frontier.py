@@ -128,7 +128,7 @@ async def test_a_device_gives_latencies_a_limit_and_an_axis(start: Start, tmp_pa
         ("", "cannot read the device profile"),
         ("{", "is no device profile: it is not JSON"),
         ("[]", "is no device profile, as tleg benchmark --save-profile writes them"),
-        (json.dumps({"format": "tleg.device-profile"}), "threads"),
+        (json.dumps({"format": "tleg.device-profile"}), "lacks the field 'device'"),
     ],
 )
 @drive

@@ -16,6 +16,7 @@ from tleg.versions import __version__ as __version__
 if TYPE_CHECKING:
     from tleg.api import (
         analyze,
+        benchmark,
         build,
         compare_runs,
         evaluate,
@@ -49,6 +50,7 @@ _HOME = {
     "LearngeneHeader": "learngene.header",
     "TlegError": "errors",
     "analyze": "api",
+    "benchmark": "api",
     "build": "api",
     "compare_runs": "api",
     "describe": "models.architecture",
@@ -76,6 +78,7 @@ __all__ = [
     "LearngeneHeader",
     "TlegError",
     "analyze",
+    "benchmark",
     "build",
     "compare_runs",
     "describe",

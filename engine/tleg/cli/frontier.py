@@ -21,8 +21,8 @@ _STYLES: Final[Mapping[str, str]] = {
     "line": DIM,
     "over": DIM,
     "limit": "\x1b[33m",
-    "trained": "\x1b[34m",
-    "expanded": "\x1b[34m",
+    "trained": "\x1b[36m",
+    "expanded": "\x1b[36m",
     "tuned": "\x1b[35m",
     "chosen": BOLD,
 }

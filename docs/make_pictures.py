@@ -1,4 +1,4 @@
-"""Make the pictures of README.md from the real commands: `python docs/make_pictures.py`."""
+"""Make the pictures of README.md and docs/cli.md from the real commands: `python docs/make_pictures.py`."""
 
 import io
 import os
@@ -12,7 +12,8 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-COMMANDS = {"preview": ["preview", "--depths", "1-16", "--max-params", "500k"]}
+_PREVIEW = ["preview", "--depths", "1-16", "--max-params", "500k"]
+COMMANDS = {"preview": _PREVIEW, "plot": [*_PREVIEW, "--plot"]}
 WIDTH, HEIGHT = 80, 24
 
 

@@ -18,6 +18,7 @@ PUBLIC = {
     "functions": {
         *(
             "analyze",
+            "benchmark",
             "build",
             "build_family",
             "compare_runs",
@@ -222,3 +223,22 @@ def test_mistakes_are_errors_in_one_sentence(call: Any, says: str) -> None:
         call()
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_latency_is_measured_written_and_previewed(learngene_file: Path, tmp_path: Path) -> None:
+    path, parts = tmp_path / "board.json", list[float]()
+    profile = tleg.benchmark(
+        learngene_file, depths=[1, 3], seconds=0.1, threads=1, batch=2, save_profile=path, progress=parts.append
+    )
+    assert [(each.depth, each.runs > 0, each.median > 0) for each in profile.points] == [(1, True, True), (3, True, True)]
+    assert (profile.threads, profile.batch, profile.runtime.name) == (1, 2, "onnxruntime")
+    assert profile.learngene == tleg.read_header(learngene_file).sha256
+    assert parts[-1] == 1
+    rows = tleg.preview(learngene_file, [1, 2], batch=2, profile=profile).rows
+    assert [row.latency for row in rows] == [profile.latency(1), profile.latency(2)]
+    assert tleg.preview(learngene_file, [1, 2], batch=2, profile=path).rows == rows
+    with pytest.raises(tleg.TlegError, match="exists") as caught:
+        tleg.benchmark(learngene_file, save_profile=path)
+    assert "save-profile" in caught.value.document["field"]
+    with pytest.raises(tleg.TlegError, match="out of range"):
+        tleg.benchmark(learngene_file, depths=[0])

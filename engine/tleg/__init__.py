@@ -16,6 +16,7 @@ from tleg.versions import __version__ as __version__
 if TYPE_CHECKING:
     from tleg.api import (
         analyze,
+        benchmark,
         build,
         build_family,
         compare_runs,
@@ -50,6 +51,7 @@ _HOME = {
     "LearngeneHeader": "learngene.header",
     "TlegError": "errors",
     "analyze": "api",
+    "benchmark": "api",
     "build": "api",
     "build_family": "api",
     "compare_runs": "api",
@@ -78,6 +80,7 @@ __all__ = [
     "LearngeneHeader",
     "TlegError",
     "analyze",
+    "benchmark",
     "build",
     "build_family",
     "compare_runs",

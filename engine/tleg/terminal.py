@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # A program that runs tleg sets it to 'json', and reads errors as documents.
 ERRORS_VARIABLE: Final = "TLEG_ERRORS"
+BOLD: Final = "\x1b[1m"
+DIM: Final = "\x1b[2m"
+_PLAIN: Final = "\x1b[0m"
 Counting = Callable[[int, int], None]
 
 
@@ -55,6 +58,13 @@ def write_json(value: Any) -> None:
 def is_interactive(stream: TextIO) -> bool:
     """Whether a stream is a terminal that understands escape codes."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, style: str) -> str:
+    """A text for stdout in a style, an escape code such as BOLD; as it is without a terminal, or with NO_COLOR."""
+    if not style or os.environ.get("NO_COLOR") or not is_interactive(sys.stdout):
+        return text
+    return f"{style}{text}{_PLAIN}"
 
 
 def console(stream: TextIO) -> "Console":

@@ -103,6 +103,12 @@ def format_latency(seconds: float) -> str:
     return f"{1000 * seconds:.3f} ms"
 
 
+def without_zeros(text: str) -> str:
+    """A quantity without decimals that say nothing: '10.00 T' -> '10 T', '2.50 G' -> '2.5 G'."""
+    number, _, unit = text.partition(" ")
+    return f"{float(number):g} {unit}".rstrip()
+
+
 def format_duration(seconds: float) -> str:
     """Write seconds as '41 s', '12 min', '3 h 05 min' or '2 d 4 h'."""
     whole = max(0, round(seconds))

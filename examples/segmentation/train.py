@@ -111,8 +111,9 @@ def fit(model: Segmenter, images: Tensor, masks: Tensor, *, steps: int, batch: i
 
 @torch.inference_mode()
 def intersections_over_unions(model: Segmenter, images: Tensor, masks: Tensor, classes: int) -> tuple[float, float]:
-    """Return intersection over union, both counted over all pixels, in percent: its mean over classes, and of all classes but 0
-    taken as one, which asks whether the model finds things and not which they are.
+    """Return intersection over union, both counted over all pixels, in percent.
+
+    The first is the mean over classes; the second is of all classes but 0, taken as one, and those pixels right whose class is.
     """
     model.eval()
     found = torch.cat([model(each).argmax(dim=1) for each in images.split(64)])
@@ -153,7 +154,9 @@ def main() -> None:
                 model = Segmenter(backbone, classes)
                 fit(model, *train, steps=options.steps, batch=options.batch, rate=options.rate, seed=seed)
                 miou, things = intersections_over_unions(model, *test, classes)
-                results.append({"arm": arm, "depth": depth, "seed": seed, "miou": round(miou, 2), "things": round(things, 2)})
+                results.append(
+                    {"arm": arm, "depth": depth, "seed": seed, "miou": round(miou, 2), "things": round(things, 2)}
+                )
                 print(f"{arm} depth {depth} seed {seed}: mIoU {miou:.2f}, things {things:.2f}", flush=True)
     document = {
         "steps": options.steps,

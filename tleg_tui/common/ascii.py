@@ -11,7 +11,7 @@ from textual.filter import LineFilter
 
 _TABLE: Final = {
     **dict.fromkeys("─━═╌┄┈╴╶▔‾", "-"),
-    **dict.fromkeys("│┃║▏▎▕▐▌❘", "|"),
+    **dict.fromkeys("│┃║┆▏▎▕▐▌❘", "|"),
     **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝", "+"),
     **dict.fromkeys("█▇▆▅▓▉▊", "#"),
     **dict.fromkeys("▒▋▄▀▃▍", "="),
@@ -20,9 +20,10 @@ _TABLE: Final = {
     **dict.fromkeys("○◯◌◔", "o"),
     **dict.fromkeys("▶▸►→❯", ">"),
     **dict.fromkeys("◀◂◄←", "<"),
-    **dict.fromkeys("▲△↑", "^"),
-    **dict.fromkeys("▼▽↓", "v"),
+    **dict.fromkeys("▲△▴↑", "^"),
+    **dict.fromkeys("▼▽▾↓", "v"),
     **dict.fromkeys("■◼", "#"),
+    **dict.fromkeys("◆♦", "@"),
     **dict.fromkeys("✗✘✕×", "x"),
     **dict.fromkeys("–—−", "-"),
     "≤": "<",

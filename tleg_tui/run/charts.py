@@ -13,6 +13,7 @@ from tleg.runs.scalars import SCALARS, Form, Scalar
 from tleg.runs.text import format_reached, mean_of
 from tleg_tui.run import numbers
 from tleg_tui.run.curve import Curve, Drawing, Line, Mark, Plot
+from tleg_tui.run.depth_curves import plot_depths
 from tleg_tui.run.plotting import Point, smoothed, window
 
 ZOOMS: Final = ("all", "quarter", "200")
@@ -98,12 +99,18 @@ def _quantity(name: str, scalar: Scalar) -> Quantity:
 
 
 ACCURACY: Final = Quantity("accuracy", lambda value: f"{value:.1f} %", from_zero=False, empty="no evaluation yet")
+# Of a run that learns a learngene.
+DEPTHS: Final = replace(ACCURACY, name="accuracy by depth")
 LOSS, *_OTHERS = quantities_of(SCALARS)
 QUANTITIES: Final = (LOSS, ACCURACY, *_OTHERS)
+_EVERY: Final = (LOSS, ACCURACY, DEPTHS, *_OTHERS)
 
 
 def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | None, view: View) -> Plot:
     """Return the plot of a quantity, with the curve of another run where there is one."""
+    empty = quantity.empty if snapshot.finish is None else quantity.empty.removesuffix(" yet")
+    if quantity is DEPTHS:
+        return plot_depths(quantity.name, snapshot, other, empty)
     planned = max(planned_steps(snapshot), 0 if other is None else planned_steps(other))
     done = snapshot.curve.points[-1].last if snapshot.curve.points else 0
     first, last = window(view.zoom, done, planned)
@@ -127,7 +134,7 @@ def make_plot(quantity: Quantity, snapshot: RunSnapshot, other: RunSnapshot | No
         from_zero=quantity.from_zero,
         ceiling=(1.0 if cosine else 100.0) if quantity is ACCURACY else None,
         view=f"{view.zoom} {first:g} {smoothing} {other is None}",
-        empty=quantity.empty if snapshot.finish is None else quantity.empty.removesuffix(" yet"),
+        empty=empty,
     )
 
 
@@ -185,14 +192,12 @@ def _best(quantity: Quantity, snapshot: RunSnapshot) -> str:
 Page = tuple[Quantity, ...]
 
 
-def _pages(curves: int) -> list[Page]:
-    """So many curves a page."""
-    return [QUANTITIES[first : first + curves] for first in range(0, len(QUANTITIES), curves)]
+def pages_of(quantities: Page, curves: int) -> list[Page]:
+    """Return pages of so many curves. The loss fills what is left beside an odd number."""
+    pages = [quantities[first : first + curves] for first in range(0, len(quantities), curves)]
+    return [(*page, LOSS) if len(page) % 2 else page for page in pages]
 
 
-_SMALL_PAGES: Final = _pages(2)
-# The loss fills what is left beside an odd number.
-_MIDDLE_PAGES: Final = [(*page, LOSS) if len(page) % 2 else page for page in _pages(4)]
 _TALL, _WIDE, _HUGE = 18, 110, 150
 
 
@@ -208,11 +213,12 @@ class RunCharts(Grid):
         self._drawing: Drawing = drawing
         self._page = 0
         self._data: tuple[RunSnapshot, RunSnapshot | None, View] | None = None
+        self._quantities: Page = QUANTITIES
         self.shown: tuple[Quantity, ...] = ()
 
     def compose(self) -> ComposeResult:
         """A curve for each quantity."""
-        for quantity in QUANTITIES:
+        for quantity in _EVERY:
             yield Curve(self._drawing, id=_id(quantity))
 
     def on_mount(self) -> None:
@@ -226,16 +232,27 @@ class RunCharts(Grid):
     @property
     def turns(self) -> bool:
         """Whether there are curves that are not shown."""
-        return len(self.shown) < len(QUANTITIES)
+        return len(self.shown) < len(self._quantities)
 
     def turn(self) -> None:
         """Show the next curves."""
         self._page += 1
         self._arrange()
 
-    def show(self, snapshot: RunSnapshot, other: RunSnapshot | None, view: View) -> None:
-        """Show a run, with another one beside it or without."""
+    def show(self, snapshot: RunSnapshot, other: RunSnapshot | None, view: View, *, by_depth: bool) -> None:
+        """Show a run, with another one beside it or without.
+
+        by_depth  whether it learns a learngene, which is evaluated at several depths
+        """
         self._data = snapshot, other, view
+        self._quantities = _EVERY if by_depth else QUANTITIES
+        self._arrange()
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._data is None:
+            return
+        snapshot, other, view = self._data
         for quantity in self.shown:
             self.query_one(f"#{_id(quantity)}", Curve).show(make_plot(quantity, snapshot, other, view))
 
@@ -245,25 +262,26 @@ class RunCharts(Grid):
 
     def _arrange(self) -> None:
         width, height = self.size
+        every = self._quantities
         if height < _TALL:
-            pages = _SMALL_PAGES
+            pages = pages_of(every, 2)
         elif width < _WIDE:
-            pages = _MIDDLE_PAGES
+            pages = pages_of(every, 4)
         else:
-            pages = [QUANTITIES]
+            pages = [every]
         shown = pages[self._page % len(pages)]
         if shown == self.shown:
             return
         self.shown = shown
-        whole = len(shown) == len(QUANTITIES)  # Two in the first row then, and three in those below.
-        for quantity in QUANTITIES:
+        whole = len(shown) == len(every)  # Loss and accuracies in the first row then, and three in those below.
+        first = shown[: shown.index(_OTHERS[0])] if whole else shown[:2]
+        for quantity in _EVERY:
             curve = self.curve(quantity)
             curve.display = quantity in shown
-            curve.styles.column_span = 1 if not whole else 3 if quantity in (LOSS, ACCURACY) else 2
+            curve.styles.column_span = 1 if not whole else 6 // len(first) if quantity in first else 2
         self.styles.grid_size_columns = 6 if whole else min(len(shown), 2)
-        self.styles.grid_size_rows = 1 + ceil((len(shown) - 2) / (3 if whole else 2))
-        if self._data is not None:
-            self.show(*self._data)
+        self.styles.grid_size_rows = 1 + ceil((len(shown) - len(first)) / (3 if whole else 2))
+        self._draw()
 
 
 def _id(quantity: Quantity) -> str:

@@ -10,7 +10,7 @@ from rich.style import Style
 from textual.content import Content
 from textual.strip import Strip
 
-from tleg_tui.run.lines import Spans, to_strip
+from tleg_tui.common.lines import Spans, to_strip
 from tleg_tui.run.numbers import axis_label, axis_labels, grouped
 from tleg_tui.run.plotting import Bounds, Column, Points, decimate, dots, extremes, keep_bounds, place_of
 
@@ -36,11 +36,12 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve. `other` is that of another run, drawn in another way."""
+    """One curve. `other` is that of another run, drawn in another way; a faded one stands behind what is newer."""
 
     points: Points
     other: bool = False
     marks: tuple[Mark, ...] = ()
+    faded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Plot:
     """What a curve widget shows.
 
     title, value, note  over the curve: its name, the latest value, what else is to be said
-    first, last         ends of the horizontal axis
+    first, last         ends of the horizontal axis, and `unit`, what it counts
     log                 logarithmic; what is not greater than zero then lies at the bottom
     from_zero, ceiling  where the vertical axis begins, and where the quantity itself ends
     view                changes when the axis may jump, as with another zoom
@@ -61,6 +62,7 @@ class Plot:
     lines: tuple[Line, ...] = ()
     first: float = 0.0
     last: float = 1.0
+    unit: str = "steps"
     log: bool = False
     from_zero: bool = False
     ceiling: float | None = None
@@ -74,6 +76,7 @@ class Curve(Spans):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "curve--own",
         "curve--other",
+        "curve--faded",
         "curve--mark",
         "curve--best",
         "curve--axis",
@@ -83,6 +86,7 @@ class Curve(Spans):
     Curve { height: 1fr; width: 1fr; }
     Curve .curve--own { color: $primary; }
     Curve .curve--other { color: $warning; }
+    Curve .curve--faded { color: $text-disabled; }
     Curve .curve--mark { color: $foreground; }
     Curve .curve--best { color: $accent; text-style: bold; }
     Curve .curve--axis { color: $text-disabled; }
@@ -117,12 +121,12 @@ class Curve(Spans):
         if bounds is None:
             return [*lines, *self._nothing(width, height - 1)]
         cells = [[(" ", "")] * columns for _ in range(rows)]
-        for line, each in sorted(zip(plot.lines, found, strict=True), key=lambda pair: not pair[0].other):
+        for line, each in sorted(zip(plot.lines, found, strict=True), key=lambda pair: _order(pair[0])):
             masks = dots(each, count, rows * down, bounds)
             if line.other and across == 2:
                 masks = [mask if place % 2 == 0 else 0 for place, mask in enumerate(masks)]
-            self._draw(cells, masks, line.other)
-        for line in sorted(plot.lines, key=lambda line: not line.other):
+            self._draw(cells, masks, line)
+        for line in sorted(plot.lines, key=_order):
             self._mark(cells, line, bounds)
         axis, label = self._style("axis"), self._style("label")
         texts = self._labels(bounds, rows)
@@ -171,9 +175,9 @@ class Curve(Spans):
         exact = None if bounds.log else axis_labels(tuple(ticks.values()), bounds.step)
         return dict(zip(ticks, exact or [axis_label(value, bounds.step) for value in ticks.values()], strict=True))
 
-    def _draw(self, cells: list[list[tuple[str, str]]], masks: list[int], other: bool) -> None:
+    def _draw(self, cells: list[list[tuple[str, str]]], masks: list[int], line: Line) -> None:
         """Put the letters of one curve where it has dots."""
-        style = "other" if other else "own"
+        style = "other" if line.other else "faded" if line.faded else "own"
         across, down = _DOTS[self.drawing]
         full = (1 << down) - 1
         for x in range(len(cells[0])):
@@ -185,7 +189,7 @@ class Curve(Spans):
             for y in range(((both & -both).bit_length() - 1) // down, (both.bit_length() - 1) // down + 1):
                 bits = left >> down * y & full, right >> down * y & full
                 if bits != (0, 0):
-                    cells[y][x] = self._letter(*bits, other=other), style
+                    cells[y][x] = self._letter(*bits, other=line.other), style
 
     def _letter(self, left: int, right: int, *, other: bool) -> str:
         if self.drawing == "braille":
@@ -221,7 +225,7 @@ class Curve(Spans):
         left, right = grouped(plot.first), grouped(plot.last)
         line = [" "] * columns
         line[: len(left)] = left
-        end = f"{right} steps"
+        end = f"{right} {plot.unit}"
         if len(left) + len(end) + 2 > columns:
             end = right
         line[columns - len(end) :] = end
@@ -231,3 +235,8 @@ class Curve(Spans):
         if len(left) + 2 < place and place + len(middle) + 2 < columns - len(end):
             line[place : place + len(middle)] = middle
         return Strip([Segment(" " * _GUTTER + "".join(line), self._style("label"))], width)
+
+
+def _order(line: Line) -> tuple[bool, bool]:
+    """What is drawn later covers what is there."""
+    return not line.faded, not line.other

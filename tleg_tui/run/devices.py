@@ -7,7 +7,7 @@ from textual.content import Content
 
 from tleg.runs.reports import DeviceReport, DeviceSample, HostSample
 from tleg.text import format_bytes, printable
-from tleg_tui.run.lines import TextLines
+from tleg_tui.common.lines import TextLines
 
 _BAR: Final = 8
 _PAST: Final = "last: "

@@ -20,8 +20,8 @@ from tleg.runs.reports import EvaluationReport
 from tleg.runs.text import format_reached
 from tleg.text import format_bytes, printable
 from tleg_tui.actions import bindings
+from tleg_tui.common.lines import TextLines, to_strip
 from tleg_tui.common.wording import noted
-from tleg_tui.run.lines import TextLines, to_strip
 from tleg_tui.run.numbers import grouped
 
 MOST_LINES: Final = 5000

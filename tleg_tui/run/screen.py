@@ -19,13 +19,13 @@ from tleg.runs.text import format_reached, mean_of
 from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.common.bars import TitleBar
+from tleg_tui.common.lines import TextLines
 from tleg_tui.common.wording import last_part
 from tleg_tui.run.charts import RunCharts, View
 from tleg_tui.run.control import RunControl, possible
 from tleg_tui.run.curve import Drawing
 from tleg_tui.run.devices import DeviceLines
 from tleg_tui.run.events_log import EventsPanel, LogPanel, happenings
-from tleg_tui.run.lines import TextLines
 from tleg_tui.run.status import FiguresLine, ProgressLine, StatusLine
 from tleg_tui.run.watching import RunLooked, RunWatch, Watched
 
@@ -173,7 +173,8 @@ class RunScreen(RunControl):
         snapshot = self._seen.look.snapshot
         other = None if self._other is None else self._other.look
         charts = self.query_one(RunCharts)
-        charts.show(snapshot, None if other is None else other.snapshot, self._view)
+        learns = self._seen.spec is not None and self._seen.spec.kind == "learn"
+        charts.show(snapshot, None if other is None else other.snapshot, self._view, by_depth=learns)
         self.query_one(FiguresLine).show(snapshot, charts.shown)
         legend = self.query_one("#run-legend", TextLines)
         if legend.display != (other is not None):

@@ -17,10 +17,10 @@ from tleg.runs.scalars import SCALARS, StepReport
 from tleg.runs.state import REMOVED
 from tleg.runs.text import format_reached
 from tleg.text import GLYPHS, format_duration, printable
+from tleg_tui.common.lines import TextLines
 from tleg_tui.common.wording import noted
 from tleg_tui.host import host_of
 from tleg_tui.run.charts import FORMS, QUANTITIES, Quantity
-from tleg_tui.run.lines import TextLines
 from tleg_tui.run.numbers import grouped
 from tleg_tui.run_list import STATE_COLOURS
 

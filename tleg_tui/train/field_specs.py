@@ -46,7 +46,7 @@ TITLES: Final[Mapping[Kind, str]] = {"learn": "learn a learngene", "train": "tra
 # What most people set; all else is folded away.
 MAIN: Final[Mapping[Kind, tuple[str, ...]]] = {
     "learn": (
-        *("data", "architecture", "model-arg", "teacher", "auxiliary-depth", "sample-depths"),
+        *("data", "architecture", "model-arg", "teacher", "start", "auxiliary-depth", "sample-depths"),
         *("epochs", "batch-size", "devices", "precision"),
     ),
     "train": (

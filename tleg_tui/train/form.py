@@ -33,7 +33,7 @@ from tleg_tui.train.model import (
     texts_of,
     texts_of_run,
 )
-from tleg_tui.train.pick import PICKED, NameSuggester, Offer, completions_of, offers_of
+from tleg_tui.train.pick import NameSuggester, Offer, completions_of, is_picked, offers_of
 from tleg_tui.train.side_panel import RecipeSide
 
 _PATIENCE = 0.2  # Seconds without a key, after which the disk is looked at.
@@ -198,7 +198,9 @@ class RecipeScreen(WorkScreen):
         spec = self._focused_spec()
         if spec is not None:
             text = preset_help(self._kind, self._preset) if spec.name == PRESET else spec.help
-            self.query_one(RecipeSide).show_help(f"{text} F3 shows what there is." if spec.name in PICKED else text)
+            self.query_one(RecipeSide).show_help(
+                f"{text} F3 shows what there is." if is_picked(spec.name, self._kind) else text
+            )
         elif isinstance(self.focused, GroupTitle):
             self.query_one(RecipeSide).show_help("Enter unfolds; F7 unfolds all.")
         self.refresh_bindings()
@@ -214,7 +216,7 @@ class RecipeScreen(WorkScreen):
         self._show()
 
     def _field(self, spec: FieldSpec) -> RecipeField:
-        suggests = spec.name in PICKED
+        suggests = is_picked(spec.name, self._kind)
         made = RecipeField(spec, self._texts.get(spec.name, ""), self.suggester.for_field(spec.name) if suggests else None)
         made.set_class(spec.name == REPLACE or not is_shown(self._kind, spec.name, self._texts), "-absent")
         return made
@@ -241,7 +243,7 @@ class RecipeScreen(WorkScreen):
         """Picking is offered where there is something to pick, and so on."""
         if action == "pick":
             spec = self._focused_spec()
-            return spec is not None and spec.name in PICKED
+            return spec is not None and is_picked(spec.name, self._kind)
         if action == "from_run":
             return any(row.spec.kind == self._kind for row in self.host.runs.rows)
         return True
@@ -249,7 +251,9 @@ class RecipeScreen(WorkScreen):
     def why_not(self, action: str) -> str:
         """What is missing."""
         if action == "pick":
-            fields = [each.spec.name for each in self.query(RecipeField) if each.spec.name in PICKED and each.display]
+            fields = [
+                each.spec.name for each in self.query(RecipeField) if is_picked(each.spec.name, self._kind) and each.display
+            ]
             return f"F3 chooses for {', '.join(fields)}: this field is typed"
         return "there is no run of this kind yet to take a recipe from" if action == "from_run" else ""
 
@@ -274,7 +278,7 @@ class RecipeScreen(WorkScreen):
 
     def action_pick(self) -> None:
         """Offer what there is for the focused field."""
-        if (spec := self._focused_spec()) is not None and spec.name in PICKED:
+        if (spec := self._focused_spec()) is not None and is_picked(spec.name, self._kind):
             self._find_offers(spec.name)
 
     @work(exclusive=True, group="offers")

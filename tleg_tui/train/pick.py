@@ -28,7 +28,7 @@ from tleg_tui.run_list import RunList
 from tleg_tui.settings import Settings
 from tleg_tui.train.checks import FIRST, ModelNames
 
-PICKED: Final = ("data", "learngene", "checkpoint", "teacher", "architecture", "model")
+_PICKED: Final = ("data", "learngene", "checkpoint", "teacher", "architecture", "model")
 TEACHERS: Final = ("levit_384", "levit_128s", "regnety_160", "resnet50")
 _FROM_TIMM: Final = (
     ("torch/cifar10", "32 x 32 pixels, 10 classes; a download"),
@@ -48,22 +48,24 @@ class Offer:
     walk: bool = False
 
 
+def is_picked(name: str, kind: Kind) -> bool:
+    """Whether there is something to choose from for a field. What is called a start is an option of `learn` alone."""
+    return name in _PICKED or (name == "start" and kind == "learn")
+
+
 def offers_of(name: str, kind: Kind, settings: Settings, runs: RunList, models: ModelNames) -> tuple[Offer, ...]:
     """Return what to offer for a field, the likeliest first, each text once. Reads folders."""
     found: Iterable[Offer] = ()
     if name == "data":
         found = _data(settings)
     elif name == "learngene":
-        entries = Learngenes().find(settings.learngenes, Path.cwd(), runs)
-        found = (
-            *(Offer(each.argument, each.origin) for each in entries if each.file is not None),
-            *(Offer(str(row.folder.path), f"run, {row.state}") for row in runs.rows if row.spec.kind == "learn"),
-        )
+        found = _learngenes(settings, runs)
+    elif name == "start":
+        found = (*_learngenes(settings, runs), *_models(runs))
     elif name in ("checkpoint", "teacher"):
         found = (
             *(Offer(text, "recent") for text in settings.teachers if name == "teacher"),
-            *(Offer(str(row.folder.path), f"run, {row.state}") for row in runs.rows if row.spec.kind != "learn"),
-            *(Offer(path.name, "a folder that timm loads") for path in _folders(Path()) if (path / "config.json").is_file()),
+            *_models(runs),
             *(Offer(text, "timm's, to download") for text in TEACHERS if name == "teacher"),
         )
     elif name in ("architecture", "model"):
@@ -78,6 +80,8 @@ def completions_of(name: str, settings: Settings, models: ModelNames) -> tuple[s
         return (*settings.data, FashionMnist.name, *(text for text, _ in _FROM_TIMM))
     if name == "architecture":
         return tuple(models.expandable)
+    if name == "start":
+        return (*settings.learngenes, *models.names)
     return (*settings.teachers, *models.names) if name in ("teacher", "model") else settings.learngenes
 
 
@@ -94,13 +98,13 @@ def walk(text: str, name: str) -> tuple[Offer, ...]:
         Offer(str(path), about, walk=False) if (about := about_data(path)) else Offer(str(path), "folder", walk=True)
         for path in _folders(folder)
     ]
-    if name == "learngene":
-        found += [Offer(str(path), "learngene") for path in _files(folder)]
-    elif name in ("checkpoint", "teacher"):
+    if name in ("checkpoint", "teacher", "start"):
         found = [
             Offer(each.text, "a folder that timm loads") if (Path(each.text) / "config.json").is_file() else each
             for each in found
         ]
+    if name in ("learngene", "start"):
+        found += [Offer(str(path), "learngene") for path in _files(folder)]
     return tuple(each for each in found if Path(each.text).name.startswith(start))
 
 
@@ -121,6 +125,19 @@ def _data(settings: Settings) -> Iterable[Offer]:
     yield from (Offer(path.name, about) for path in _folders(Path()) if (about := about_data(path)))
     yield from (Offer(text, about) for text, about in _FROM_TIMM)
     yield Offer(f".{os.sep}", "walk through folders", walk=True)
+
+
+def _learngenes(settings: Settings, runs: RunList) -> Iterable[Offer]:
+    entries = Learngenes().find(settings.learngenes, Path.cwd(), runs)
+    yield from (Offer(each.argument, each.origin) for each in entries if each.file is not None)
+    yield from (Offer(str(row.folder.path), f"run, {row.state}") for row in runs.rows if row.spec.kind == "learn")
+
+
+def _models(runs: RunList) -> Iterable[Offer]:
+    yield from (Offer(str(row.folder.path), f"run, {row.state}") for row in runs.rows if row.spec.kind != "learn")
+    yield from (
+        Offer(path.name, "a folder that timm loads") for path in _folders(Path()) if (path / "config.json").is_file()
+    )
 
 
 def _folders(place: Path) -> list[Path]:

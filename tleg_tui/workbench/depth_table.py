@@ -16,18 +16,20 @@ from textual.widget import Widget
 
 from tleg.learngene.preview import Preview, PreviewRow
 from tleg.learngene.profile import format_depth
-from tleg.text import format_bytes, format_count, format_image_size
+from tleg.text import format_bytes, format_count, format_image_size, format_latency
 from tleg_tui.actions import bindings
 from tleg_tui.common.cells import bar_text, with_cursor
 from tleg_tui.common.learngenes import Place, Tuned
 from tleg_tui.workbench.rows import place_of
 
+_LATENCY: Final = "Latency"  # Shown where a device was measured; then all the others need as much more room.
 # Title, width, from which width of the table on it is shown.
-_COLUMNS: Final = (
+_COLUMNS: Final[tuple[tuple[str, int, int], ...]] = (
     ("Params", 9, 0),
     ("GMACs", 8, 30),
     ("Size", 9, 48),
     ("Memory", 9, 66),
+    (_LATENCY, 10, 0),
     ("Top-1", 6, 0),
     ("Tuned", 6, 74),
 )
@@ -43,6 +45,7 @@ class DepthLine:
     name: str
     place: Place
     cells: tuple[str, ...]
+    timed: bool
     fits: bool
     auxiliary: bool
     best: bool
@@ -64,9 +67,11 @@ def depth_lines(preview: Preview, tuned: Mapping[Place, Tuned]) -> tuple[DepthLi
                 f"{row.cost.macs / 1e9:.{decimals}f}",
                 format_bytes(row.cost.size),
                 format_bytes(row.cost.inference_memory),
+                "–" if row.latency is None else format_latency(row.latency),
                 _percent(row.top1),
                 _percent(tuned[place_of(row)].top1 if place_of(row) in tuned else None),
             ),
+            timed=row.latency is not None,
             fits=row.fits,
             auxiliary=row.auxiliary,
             best=best is not None and row.top1 == best,
@@ -108,11 +113,12 @@ class DepthHeader(Widget):
 
     DEFAULT_CSS = "DepthHeader { height: 1; color: $text-muted; text-style: bold; }"
     named: reactive[int] = reactive(_SHORTEST)  # Cells of what the lines are called.
+    timed: reactive[bool] = reactive(False)
     title: reactive[str] = reactive("Depth")
 
     def render(self) -> str:
         """The titles, in the columns of the table below."""
-        shown = _shown(self.size.width, self.named)
+        shown = _shown(self.size.width, self.named, self.timed)
         titles = "".join(f"{title:>{width + 1}}" for title, width, _ in shown)
         return f"   {self.title:<{self.named + _BESIDE - 3}}{titles}  cost"
 
@@ -154,6 +160,11 @@ class DepthTable(ScrollView, can_focus=True):
     def named(self) -> int:
         """The cells that what lines are called takes."""
         return max([_SHORTEST, *(len(line.name) for line in self._lines)])
+
+    @property
+    def timed(self) -> bool:
+        """Whether the latency of any line is known."""
+        return any(line.timed for line in self._lines)
 
     def show(self, lines: Sequence[DepthLine], pins: tuple[Place, ...], choice: Place | None) -> None:
         """Show other lines; `choice` is what the budget picks, where there is one. The cursor stays where it was."""
@@ -243,7 +254,7 @@ class DepthTable(ScrollView, can_focus=True):
             Segment(pin, mark),
         ]
         used = named + _BESIDE
-        shown = _shown(width, named)
+        shown = _shown(width, named, self.timed)
         for column_shown, cell in zip(_COLUMNS, line.cells, strict=True):
             if column_shown not in shown:
                 continue
@@ -261,6 +272,10 @@ class DepthTable(ScrollView, can_focus=True):
         return with_cursor(strip, self.get_component_rich_style("depth-table--cursor")) if chosen else strip
 
 
-def _shown(width: int, named: int) -> list[tuple[str, int, int]]:
+def _shown(width: int, named: int, timed: bool) -> list[tuple[str, int, int]]:
     """The columns for which there is room beside what lines are called."""
-    return [column for column in _COLUMNS if width - (named - _SHORTEST) >= column[2]]
+    room = width - (named - _SHORTEST)
+    if not timed:
+        return [column for column in _COLUMNS if column[0] != _LATENCY and room >= column[2]]
+    taken = next(cells + 1 for title, cells, _ in _COLUMNS if title == _LATENCY)
+    return [column for column in _COLUMNS if column[2] == 0 or room - taken >= column[2]]

@@ -1,6 +1,6 @@
 """The chosen descendant: layers on the line, cost by part, memory, accuracy; and what the learngene's file says."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from textwrap import wrap
 from typing import Final
 
@@ -11,9 +11,10 @@ from textual.widgets import Static
 
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.preview import PreviewRow
-from tleg.learngene.profile import Depth
+from tleg.learngene.profile import Depth, format_depths
 from tleg.text import format_bytes, format_count, printable
 from tleg_tui.common.cells import bar_text
+from tleg_tui.workbench.frontier import FrontierPanel
 from tleg_tui.workbench.model import Descendant, limits_exceeded
 
 _LABEL: Final = 13  # Cells for what a fact is called.
@@ -69,7 +70,7 @@ def _facts(header: LearngeneHeader) -> list[tuple[str, str]]:
         ("lineage", describe_lineage(header)),
     ]
     if header.auxiliary.sampled_depths:
-        known.append(("trained at", f"depths {format_ranges(header.auxiliary.sampled_depths)}, one a step"))
+        known.append(("trained at", f"depths {format_depths(header.auxiliary.sampled_depths)}, one a step"))
     distillation = learned.get("distillation")
     if isinstance(distillation, Mapping):
         told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in distillation.items())
@@ -90,17 +91,6 @@ def _range(values: Collection[float]) -> str:
 def _classes(header: LearngeneHeader) -> str:
     count = header.architecture.num_classes
     return f"{count}: {', '.join(header.classes[:12])}{', …' if count > 12 else ''}" if header.classes else str(count)
-
-
-def format_ranges(depths: Iterable[int]) -> str:
-    """Write depths as people do: (3, 4, 5, 8) is '3–5, 8'."""
-    spans: list[list[int]] = []
-    for depth in sorted(set(depths)):
-        if spans and spans[-1][1] == depth - 1:
-            spans[-1][1] = depth
-        else:
-            spans.append([depth, depth])
-    return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in spans)
 
 
 _PARTS: Final = (("attention", "attention"), ("mlp", "MLP"), ("norm", "norm"), ("stem", "stem"), ("head", "head"))
@@ -134,9 +124,10 @@ class DescendantPanel(Horizontal):
         self._lines = -1
 
     def compose(self) -> ComposeResult:
-        """Two texts: of the depth, and of the learngene."""
+        """Two texts: of the depth, and of the learngene, which may make room for the frontier."""
         yield _Drawn(self._redraw, id="figures")
         yield _Drawn(self._draw_facts, id="facts")
+        yield FrontierPanel(id="frontier-beside")
 
     def show(self, descendant: Descendant) -> None:
         """Show another descendant."""

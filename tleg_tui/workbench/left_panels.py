@@ -10,16 +10,16 @@ from textual.message import Message
 from textual.widgets import Label, Static
 from textual.widgets.option_list import Option
 
-from tleg.learngene.cost import Budget
 from tleg.text import printable
 from tleg_tui.actions import bindings
 from tleg_tui.common.inputs import Field, OptionList
 from tleg_tui.common.learngenes import Entry
 from tleg_tui.common.wording import shortened
 from tleg_tui.workbench import rows
-from tleg_tui.workbench.budget import FIELDS, read_budget
+from tleg_tui.workbench.budget import FIELDS, Wanted, read_budget
 from tleg_tui.workbench.rows import Rows
 
+_NO_LIMITS: Final = ("batch", "device")
 _ROWS: Final = "rows-"  # Before the keys of what the table shows.
 
 
@@ -32,12 +32,11 @@ class EntryChosen(Message):
 
 
 class BudgetChanged(Message):
-    """The limits, the batch or the rows of the table changed; `texts` are as the limits and the batch were typed."""
+    """What a deployment allows or the rows of the table changed; `texts` are what it allows, as typed."""
 
-    def __init__(self, budget: Budget, batch: int, rows: Rows, texts: dict[str, str]) -> None:
+    def __init__(self, wanted: Wanted, rows: Rows, texts: dict[str, str]) -> None:
         super().__init__()
-        self.budget = budget
-        self.batch = batch
+        self.wanted = wanted
         self.rows = rows
         self.texts = texts
 
@@ -102,7 +101,7 @@ class BudgetPanel(Vertical):
     DEFAULT_CSS = """
     BudgetPanel { height: auto; }
     BudgetPanel Horizontal { height: 1; }
-    BudgetPanel Label { width: 9; color: $text-muted; }
+    BudgetPanel Label { width: 10; color: $text-muted; }
     BudgetPanel Field { width: 1fr; }
     BudgetPanel #problem { color: $error; height: auto; }
     """
@@ -118,7 +117,9 @@ class BudgetPanel(Vertical):
         for key, label, example in FIELDS:
             with Horizontal():
                 yield Label(label)
-                yield Field(self._texts.get(key, ""), placeholder="–" if key != "batch" else example, id=key, compact=True)
+                yield Field(
+                    self._texts.get(key, ""), placeholder=example if key in _NO_LIMITS else "–", id=key, compact=True
+                )
         yield Label("Table", classes="panel-title", id="rows-title")
         for key, label, usual in rows.FIELDS:
             with Horizontal():
@@ -131,10 +132,10 @@ class BudgetPanel(Vertical):
         event.stop()
         key = str(event.input.id)
         (self._rows if key.startswith(_ROWS) else self._texts)[key.removeprefix(_ROWS)] = event.value
-        budget, batch, problem = read_budget(self._texts)
+        wanted = read_budget(self._texts)
         asked, wrong = rows.read_rows(self._rows)
-        self.query_one("#problem", Static).update(Content(shortened(problem or wrong or "")))
-        self.post_message(BudgetChanged(budget, batch, asked, dict(self._texts)))
+        self.query_one("#problem", Static).update(Content(shortened(wanted.problem or wrong or "")))
+        self.post_message(BudgetChanged(wanted, asked, dict(self._texts)))
 
     def begin(self) -> None:
         """Go to the first field."""

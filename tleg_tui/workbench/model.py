@@ -8,13 +8,14 @@ from typing import NamedTuple
 from textual.content import Content
 
 from tleg.errors import InputError
-from tleg.learngene.cost import Budget
+from tleg.learngene.frontier import Frontier, TunedPoint, make_frontier
 from tleg.learngene.header import LearngeneHeader, Reached
 from tleg.learngene.preview import Preview, PreviewRow, measured_for, preview
 from tleg.learngene.profile import format_depth
 from tleg.text import format_image_size, join_words, printable
 from tleg_tui.common.learngenes import Entry, Learngenes, Place, Tuned, tuned_by_data
 from tleg_tui.run_list import RunList
+from tleg_tui.workbench.budget import Wanted
 from tleg_tui.workbench.rows import Rows, format_place, place_of
 
 
@@ -45,9 +46,10 @@ class WorkbenchModel:
     entries  the learngenes on the list
     entry    the chosen one
     preview  of its depths under the budget; None while no learngene can be used
-    budget   and `batch`, the one that memory is estimated for
+    wanted   the budget, the batch and the device that it is for
     asked    which depths and sizes the table shall have
-    problem  why the table has not those depths, and `refused` why not all of those sizes; empty where it has, or will have
+    problem  why the table has not those depths, `refused` why not all of those sizes, and `unmeasured` why not the latencies
+             of the device; empty where it has, or will have
     tuned    what fine-tuning reached, by data set and place; the first data set is in the table
     pins     descendants to compare, two at most
     """
@@ -56,8 +58,8 @@ class WorkbenchModel:
         self.entries: tuple[Entry, ...] = ()
         self.entry: Entry | None = None
         self.preview: Preview | None = None
-        self.budget, self.batch = Budget(), 1
-        self.asked, self.problem, self.refused = Rows(), "", ""
+        self.wanted = Wanted()
+        self.asked, self.problem, self.refused, self.unmeasured = Rows(), "", "", ""
         self.tuned: dict[str, dict[Place, Tuned]] = {}
         self.pins: tuple[Place, ...] = ()
         self._learngenes = Learngenes()
@@ -145,13 +147,37 @@ class WorkbenchModel:
         Of what cannot be shown `problem` says why, and the usual depths are there instead.
         """
         headers = self.headers or [self.header]  # While no size is known yet.
+        wanted = self._timed(headers)
         try:
-            self.preview = preview(headers, self.asked.depths_of(self.own), self.budget, self.batch)
+            self.preview = preview(headers, self.asked.depths_of(self.own), wanted.budget, wanted.batch, wanted.device)
             self.problem = ""
         except InputError as error:
-            self.preview = preview(headers, Rows().depths_of(self.own), self.budget, self.batch)
+            usual = Rows().depths_of(self.own)
+            self.preview = preview(headers, usual, wanted.budget, wanted.batch, wanted.device)
             self.problem = str(error)
         return self.preview
+
+    def _timed(self, headers: list[LearngeneHeader]) -> Wanted:
+        """What is wanted, without the device and the limit that needs it where it was measured with something else."""
+        self.unmeasured = ""
+        wanted = self.wanted
+        try:
+            preview(headers, (headers[0].auxiliary.depth,), wanted.budget, wanted.batch, wanted.device)
+        except InputError as error:
+            self.unmeasured = str(error)
+            return replace(wanted, device=None, budget=replace(wanted.budget, latency=None))
+        return wanted
+
+    def frontier(self, axis: str, row: PreviewRow | None) -> Frontier | None:
+        """Return what the depths reach over a cost, with a row marked; None while no learngene can be used."""
+        if self.preview is None:
+            return None
+        tuned = (
+            TunedPoint(data, place.image_size, place.depth, each.top1)
+            for data, places in self.tuned.items()
+            for place, each in places.items()
+        )
+        return make_frontier(self.preview, axis, row, tuned)
 
     def take_measured(self, found: Reached) -> None:
         """Remember accuracies of the chosen learngene that were just measured."""
@@ -174,7 +200,7 @@ class WorkbenchModel:
         """Return what is known of a row."""
         tuned = tuple(places[place] for places in self.tuned.values() if (place := place_of(row)) in places)
         header = next((each for each in self.headers if each.image_size == row.image_size), self.header)
-        return Descendant(header, row, self.batch, row.top1, tuned, bool(self.asked.image_sizes))
+        return Descendant(header, row, self.wanted.batch, row.top1, tuned, bool(self.asked.image_sizes))
 
     def verdict(self) -> Content:
         """Which depths fit the budget, and on which data the accuracies of the table were reached."""
@@ -182,7 +208,7 @@ class WorkbenchModel:
 
     def _missing(self) -> Content:
         unknown = self.unknown_sizes
-        if wrong := self.problem or (self.refused if unknown else ""):
+        if wrong := self.problem or (self.refused if unknown else "") or self.unmeasured:
             return Content.styled(printable(wrong), "$warning")
         if unknown:
             sizes = join_words(list(map(format_image_size, unknown)))
@@ -190,9 +216,8 @@ class WorkbenchModel:
         return Content()
 
     def _fitting(self) -> Content:
-        if not self.budget.limited:
+        if self.preview is None or not self.preview.budget.limited:
             return Content.styled("no budget: / sets one", "$foreground-muted")
-        assert self.preview is not None
         sized, choice, grey = self.preview.sized, self.preview.choice, "$foreground-muted"
         fitting = [format_depth(row.depth) for row in self.rows if row.fits]
         if choice is None:
@@ -213,6 +238,7 @@ class WorkbenchModel:
         reached, tuned = measured_for(self.headers), next(iter(self.tuned), "")
         named = [f"Top-1 on {printable(reached.data)}"] if reached is not None else []
         named += [f"Tuned on {tuned}"] if tuned else []
+        named += [f"Latency on {printable(str(self.wanted.device))}"] if self.wanted.device and not self.unmeasured else []
         return Content.styled(", ".join(named), "$foreground-muted")
 
 

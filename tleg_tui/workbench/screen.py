@@ -8,9 +8,12 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.events import Resize
+from textual.geometry import Size
 from textual.widgets import Static
 
 from tleg.errors import InputError, TlegError
+from tleg.learngene.frontier import AXES
 from tleg.learngene.header import Reached
 from tleg.learngene.preview import PreviewRow
 from tleg.learngene.profile import Depth, plain_depth
@@ -21,6 +24,7 @@ from tleg_tui.common.learngenes import Entry, first_choice, open_entry, resolve_
 from tleg_tui.common.screens import WorkScreen
 from tleg_tui.workbench.budget import read_budget
 from tleg_tui.workbench.depth_table import DepthChosen, DepthHeader, DepthTable, depth_lines
+from tleg_tui.workbench.frontier import FrontierPanel
 from tleg_tui.workbench.model import WorkbenchModel
 from tleg_tui.workbench.rows import Rows, place_of, read_headers
 
@@ -32,6 +36,9 @@ FIRST_DEPTH = 8
 _QUIET_SECONDS: Final = 0.5
 _WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (136, "-wide")]
 _HEIGHTS: list[tuple[int, str]] | None = [(0, "-tiny"), (21, "-short"), (34, "-tall")]
+# From this size of the terminal on the frontier is drawn.
+_ROOMY: Final = (120, 34)
+_FACTS: Final = "facts"  # In place of an axis: what the file says is in place of the frontier.
 _GREETING = "New here? Press b, then Enter: this depth becomes a verified ONNX file."
 
 
@@ -50,6 +57,21 @@ class WorkbenchScreen(WorkScreen):
         self._to_open = opened
         self._model = WorkbenchModel()
         self._completed = False
+        self._axis = next(iter(AXES))
+
+    def _take_classes(self) -> None:
+        super()._take_classes()
+        self._make_room(self.app.size)
+
+    def on_resize(self, event: Resize) -> None:
+        """Show the frontier where there is room."""
+        super().on_resize(event)
+        self._make_room(event.size)
+        self._show_frontier()
+
+    def _make_room(self, size: Size) -> None:
+        self.set_class(size.width >= _ROOMY[0] and size.height >= _ROOMY[1], "-roomy")
+        self.set_class(self._axis in AXES, "-drawn")
 
     def compose_body(self) -> ComposeResult:
         """Three parts; the last two are one below the other where the terminal is narrow.
@@ -63,18 +85,19 @@ class WorkbenchScreen(WorkScreen):
                     yield DepthHeader(id="titles")
                     yield DepthTable(id="table")
                     yield Static(id="verdict")
+                    yield FrontierPanel(id="frontier-below")
                 yield VerticalScroll(id="descendant-box", can_focus=False)
 
     def on_mount(self) -> None:
         """Show what was shown last."""
         settings = self.host.settings
         model = self._model
-        model.budget, model.batch, _ = read_budget(dict(settings.budget))
+        model.wanted = read_budget(dict(settings.budget))
         model.find(settings.learngenes, self.host.runs)
         if (entry := first_choice(model.entries, settings.learngene)) is not None:
             self._choose(entry)
         table = self.query_one(DepthTable)
-        if model.budget.limited:
+        if model.wanted.budget.limited:
             table.action_deepest()
         self.set_focus(table)
         self.call_after_refresh(self._complete)
@@ -131,8 +154,8 @@ class WorkbenchScreen(WorkScreen):
     def on_budget_changed(self, message: "BudgetChanged") -> None:
         """Judge every depth anew, and go to what the budget picks."""
         model = self._model
-        limited, asked = message.budget != model.budget, message.rows != model.asked
-        model.budget, model.batch, model.asked = message.budget, message.batch, message.rows
+        limited, asked = message.wanted.budget != model.wanted.budget, message.rows != model.asked
+        model.wanted, model.asked = message.wanted, message.rows
         self.host.remember(budget=message.texts)
         self._show_depths()
         if asked:
@@ -199,6 +222,7 @@ class WorkbenchScreen(WorkScreen):
         table = self.query_one(DepthTable)
         if entry.file is None:
             table.show((), (), None)
+            self._show_frontier()
             if self._completed:
                 hint = " del takes it off the list." if entry.origin == "opened" else ""
                 self._descendant_panel.refuse(f"{entry.error or ''}{hint}")
@@ -247,12 +271,38 @@ class WorkbenchScreen(WorkScreen):
         table, titles = self.query_one(DepthTable), self.query_one(DepthHeader)
         table.show(lines, model.pins, None if shown.choice is None else place_of(shown.choice))
         titles.named, titles.title = table.named, "Pixels, depth" if shown.sized else "Depth"
+        titles.timed = table.timed
         self.query_one("#verdict", Static).update(model.verdict(), layout=False)
         self._show_descendant()
         self.refresh_bindings()
 
+    def _show_frontier(self) -> None:
+        """Only where it is seen: drawing takes as long as the rest of a key."""
+        for panel in self.query(FrontierPanel):
+            if panel.display:
+                panel.show(self._model.frontier(self._shown_axis, self.row))
+
+    @property
+    def _axes(self) -> list[str]:
+        """What the key for the axis turns through."""
+        timed = self.query_one(DepthTable).timed
+        known = [name for name in AXES if name != "latency" or timed]
+        return [*known, *([] if self.has_class("-wide") else [_FACTS])]
+
+    @property
+    def _shown_axis(self) -> str:
+        return self._axis if self._axis in self._axes and self._axis in AXES else self._axes[0]
+
+    def action_axis(self) -> None:
+        """Turn the frontier."""
+        axes = self._axes
+        self._axis = axes[(axes.index(self._axis) + 1) % len(axes)] if self._axis in axes else axes[0]
+        self._make_room(self.size)
+        self._show_frontier()
+
     def _show_descendant(self) -> None:
         row = self.row
+        self._show_frontier()
         if self._completed and self._model.usable and row is not None:
             self._descendant_panel.show(self._model.descendant(row))
 
@@ -267,6 +317,8 @@ class WorkbenchScreen(WorkScreen):
             return self._model.usable
         if action == "compare":
             return len(self._model.pinned()) == 2
+        if action == "axis":
+            return self._model.usable and self.has_class("-roomy")
         if action == "last_run":
             return bool(self.host.runs.rows)
         if action == "forget":
@@ -285,6 +337,9 @@ class WorkbenchScreen(WorkScreen):
         if action == "compare":
             pinned = len(self._model.pinned())
             return f"c compares two depths: p pins the chosen one, {'none' if pinned == 0 else 'one'} of two is pinned"
+        if action == "axis":
+            width, height = _ROOMY
+            return f"v turns the frontier, which is drawn in terminals of {width} x {height} and more, for a learngene"
         if action == "last_run":
             return "there is no run yet: f and l start one"
         if action == "forget":

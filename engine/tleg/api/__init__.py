@@ -15,6 +15,7 @@ from tleg.api.learngenes import expand as expand
 from tleg.api.learngenes import load as load
 from tleg.api.learngenes import preview as preview
 from tleg.api.learngenes import read_header as read_header
+from tleg.api.measuring import benchmark as benchmark
 from tleg.api.measuring import evaluate as evaluate
 from tleg.api.measuring import predict as predict
 from tleg.api.measuring import prepare_evaluation as prepare_evaluation

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
     from tleg.learngene.cost import Budget
+    from tleg.learngene.device import DeviceProfile
     from tleg.learngene.header import Layout, LearngeneHeader
     from tleg.learngene.preview import Preview
     from tleg.learngene.profile import Depth
@@ -48,7 +49,7 @@ def preview(
     budget: "Budget | None" = None,
     batch: int = 1,
     image_sizes: "Sequence[ImageSize]" = (),
-    profile: Name | None = None,
+    profile: "Name | DeviceProfile | None" = None,
 ) -> "Preview":
     """Return what descendants of some depths cost and reach, by the header alone.
 
@@ -58,7 +59,7 @@ def preview(
 
     image_sizes  of the inputs in pixels, one number or (height, width) each; for others than the learngene's torch is
                  loaded, and what descendants cost there is measured
-    profile      a device's file, as `tleg benchmark --save-profile` writes it: each row has its latency there
+    profile      of a device, as `tleg.benchmark` returns it, or its file: each row has its latency there
 
     `rows` of the result have the parameters, the multiply-accumulates for one image, the bytes of float32 weights, of
     inference and of training, and the accuracy in percent where it was measured; `deepest` is the deepest within the budget,
@@ -73,7 +74,7 @@ def preview(
         header = read_header(learngene)
     else:
         header = learngene if isinstance(learngene, LearngeneHeader) else learngene.header
-    device = None if profile is None else read_profile(Path(profile))
+    device = read_profile(Path(profile)) if isinstance(profile, str | os.PathLike) else profile
     return make_preview(headers_at(header, image_sizes), (checked(depth) for depth in depths), budget, batch, device)
 
 

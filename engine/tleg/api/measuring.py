@@ -1,14 +1,16 @@
 """What models do with images: accuracies, predictions, measures of features."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from tleg.api.names import ImageSize, Name, text_of
-from tleg.errors import InputError
+from tleg.errors import InputError, concerning
 from tleg.learngene.profile import checked, format_depth
 
 if TYPE_CHECKING:
+    from tleg.learngene.device import DeviceProfile
     from tleg.learngene.profile import Depth
     from tleg.recipes.evaluation import Evaluation
     from tleg.recipes.prediction import Prediction
@@ -177,3 +179,64 @@ def probe(
         image_size=text_of(image_size),
     )
     return prepare_probe(path_or_name, options).run(progress)
+
+
+def benchmark(
+    path_or_name: Name,
+    *,
+    depths: Sequence[int] | None = None,
+    runtime: Literal["onnxruntime", "torch"] | None = None,
+    export: str = "onnx",
+    dtype: str = "float32",
+    provider: str = "cpu",
+    threads: int | None = None,
+    batch: int = 1,
+    seconds: float = 10.0,
+    model_arguments: Mapping[str, Any] | None = None,
+    image_size: ImageSize | None = None,
+    save_profile: Name | None = None,
+    overwrite: bool = False,
+    progress: Callable[[float], object] | None = None,
+) -> "DeviceProfile":
+    """Measure latency on this machine: of a learngene at a few depths in turn, an export, a folder, weights or a run.
+
+    depths           of a learngene or an elastic export; None: the shallowest and the auxiliary's, and one between to check
+    runtime          None: ONNX Runtime, and PyTorch for a folder or weights
+    export           of a learngene: the format to measure, and `dtype`, float32 or float16, the number type
+    provider         of ONNX Runtime, or PyTorch's device
+    threads          of one run; None: as `tleg.threads` chooses them
+    batch            images at once
+    seconds          of the measurement, all depths together
+    model_arguments  for timm, of a folder or weights
+    image_size       of the inputs in pixels, of what is no export
+    save_profile     a file to write the profile to; `overwrite` replaces one that exists
+    progress         called with the part that is done, 0 to 1
+
+    Seconds of the profile are for a batch: `points` has median and tails of what was measured, `latency(depth)` what follows
+    for a depth, and `tleg.preview(profile=...)` takes it. Raises InputError, ExportError, FileFormatError.
+    """
+    from tleg.files import check_file
+    from tleg.latency.benchmark import measure_latency
+    from tleg.learngene.device import write_profile
+    from tleg.recipes.benchmark import Benchmark
+
+    options = Benchmark(
+        depths=None if depths is None else ",".join(format_depth(checked(depth)) for depth in depths),
+        runtime=runtime,
+        export=export,
+        dtype=dtype,
+        provider=provider,
+        threads="auto" if threads is None else str(threads),
+        batch=batch,
+        seconds=seconds,
+        model_arguments=model_arguments or {},
+        image_size=text_of(image_size),
+    )
+    if save_profile is not None:
+        with concerning("save-profile"):
+            check_file(Path(save_profile), overwrite=overwrite)
+    profile = measure_latency(path_or_name, options, progress)
+    if save_profile is not None:
+        with concerning("save-profile"):
+            write_profile(profile, Path(save_profile), overwrite=overwrite)
+    return profile

@@ -1,7 +1,5 @@
 """`tleg analyze`: how linear the layers of a model are in their position."""
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,14 +9,13 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.recipes.analysis import Analysis
-from tleg.terminal import is_interactive, say, write, write_json
+from tleg.terminal import BOLD, DIM, say, styled, write, write_json
 from tleg.text import printable
 
 if TYPE_CHECKING:
     from tleg.models.linearity import Linearity
     from tleg.training.analyze import LayerAnalysis
 
-_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 # Standard deviations above shuffled layers from which a row stands out.
 _CLEAR = 3.0
 
@@ -81,7 +78,7 @@ def _write_report(analysis: "LayerAnalysis") -> None:
     lines = [header, *(_cells(each, len(header) - 2) for each in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line, each in zip(lines, (None, *rows), strict=True):
-        write(_styled(_line(line, widths), _BOLD if each is None or _is_clear(each) else "" if each.fits else _DIM))
+        write(styled(_line(line, widths), BOLD if each is None or _is_clear(each) else "" if each.fits else DIM))
     say(
         f"R2 of each basis, and mean±std of it over {analysis.shuffles} shuffles of the layers; order: rank correlation of "
         "the first component with the position"
@@ -113,7 +110,7 @@ def _write_layers(analysis: "LayerAnalysis") -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for index, row in enumerate(rows):
         text = "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        write(_styled(text, _BOLD if index == 0 else ""))
+        write(styled(text, BOLD if index == 0 else ""))
     if components is not None:
         shares = ", ".join(f"{100 * share:.0f}" for share in components.shares[:5])
         order = components.shuffled
@@ -133,9 +130,3 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
         for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
     return "  ".join([name, *numbers]).rstrip()
-
-
-def _styled(text: str, style: str) -> str:
-    if not style or os.environ.get("NO_COLOR") or not is_interactive(sys.stdout):
-        return text
-    return f"{style}{text}{_PLAIN}"

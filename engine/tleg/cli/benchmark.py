@@ -49,8 +49,9 @@ def benchmark(
     between says how well, and where it is off by more than a tenth two more are measured. Close what else is running.
     """
     from tleg.errors import InputError, concerning
-    from tleg.files import check_file, new_file
-    from tleg.serialize import encode, to_json
+    from tleg.files import check_file
+    from tleg.learngene.device import write_profile
+    from tleg.serialize import encode
     from tleg.threads import choose_threads, use_threads
 
     if where.bundle is not None and where.save_profile is not None:
@@ -80,8 +81,8 @@ def benchmark(
     with counting_progress("measuring") as progress:
         profile = measure_latency(target, options, progress and (lambda part: progress(int(100 * part), 100)))
     if where.save_profile is not None:
-        with concerning("save-profile"), new_file(Path(where.save_profile), overwrite=where.force) as temporary:
-            temporary.write_text(to_json(encode(profile)), encoding="utf-8")
+        with concerning("save-profile"):
+            write_profile(profile, Path(where.save_profile), overwrite=where.force)
     if as_json:
         write_json(encode(profile))
         return

@@ -1,7 +1,5 @@
 """`tleg preview`."""
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tleg.cli.app import app
+from tleg.cli.frontier import PlotOptions, check_options, frontier_of, save_picture, write_plot
 from tleg.cli.options import takes_options
 from tleg.learngene.profile import format_depth, plain_depth
 from tleg.recipes.fields import PROFILES, PROFILES_HELP, option
 from tleg.references import DEFAULT_LEARNGENE
 from tleg.serialize import encode
-from tleg.terminal import is_interactive, say, write, write_json
-from tleg.text import format_bytes, format_count, format_image_size, format_latency, join_words, printable
+from tleg.terminal import BOLD, DIM, say, styled, write, write_json
+from tleg.text import format_bytes, format_count, format_image_size, format_latency, join_words, printable, without_zeros
 
 if TYPE_CHECKING:
     from tleg.learngene.container import LearngeneFile
     from tleg.learngene.device import DeviceProfile
+    from tleg.learngene.frontier import Frontier
     from tleg.learngene.header import LearngeneHeader
     from tleg.learngene.preview import Preview, PreviewRow
-
-_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +67,7 @@ def preview(
     ] = DEFAULT_LEARNGENE,
     *,
     options: PreviewOptions,
+    picture: PlotOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what every depth costs and reaches, before anything is built.
@@ -80,12 +79,15 @@ def preview(
 
     With --image-size costs are those of inputs of that size. Of several sizes the budget picks the most accurate depth and
     size that was measured (tleg evaluate --image-size N --record), and the largest where none was.
+
+    --plot draws the measured depths: filled where the learngene was trained at a depth, and dim where it is over the budget.
     """
     from tleg.api import path_of
     from tleg.errors import InputError, TlegError, concerning
     from tleg.learngene.container import read_file
     from tleg.learngene.device import read_profile
     from tleg.learngene.limits import LIMITS, read_budget, why_none_fits
+    from tleg.learngene.preview import measured_for
     from tleg.learngene.preview import preview as make_preview
     from tleg.learngene.profile import parse_profiles
     from tleg.models.headers import headers_at
@@ -105,6 +107,7 @@ def preview(
             field=("profile", "max-latency"),
             code="missing",
         )
+    check_options(picture, profile=options.profile, in_place_of="json" if as_json else "pick" if options.pick else None)
     device = None
     if options.profile is not None:
         with concerning("profile"):
@@ -115,6 +118,7 @@ def preview(
         if options.profiles == "all":
             chosen = tuple(map(file.header.scaled, chosen))
     result = make_preview(headers, chosen, budget, options.batch, device)
+    frontier = frontier_of(picture, result)
     if options.pick:
         if result.choice is None:
             over = (LIMITS[name].name for name in result.rows[0].exceeds)
@@ -124,9 +128,31 @@ def preview(
     elif as_json:
         write_json(_document(file, headers, result, device))
     else:
-        _print_table(file, headers, result)
-        if device is not None:
-            say(printable(f"latency: median of a batch on {device}"))
+        _print_about(file, headers)
+        if picture.plot and frontier is not None:
+            write_plot(frontier, _limit_of(frontier, result))
+        else:
+            _print_table(result)
+        _print_notes(headers, result, device)
+    if picture.svg is not None and frontier is not None:
+        reached = measured_for(headers)
+        save_picture(
+            picture.svg,
+            frontier,
+            title=file.path.name,
+            note="" if reached is None else str(reached),
+            limit=_limit_of(frontier, result),
+            overwrite=picture.force,
+        )
+
+
+def _limit_of(frontier: "Frontier", result: "Preview") -> str:
+    """The limit on a cost that is drawn, as it is typed."""
+    from tleg.learngene.limits import LIMITS
+
+    limit = LIMITS[frontier.axis.limit]
+    value = getattr(result.budget, frontier.axis.limit)
+    return "" if value is None else f"--{limit.name} {without_zeros(limit.form(value)).replace(' ', '')}"
 
 
 def _document(
@@ -175,15 +201,15 @@ def _document(
     }
 
 
-def _print_table(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", result: "Preview") -> None:
-    from tleg.learngene.preview import measured_for
-
-    header, reached = file.header, measured_for(headers)
-    images = "1 image" if result.batch == 1 else f"{result.batch} images"
+def _print_about(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]") -> None:
+    header = file.header
     stages = f", stages of {text} blocks" if (text := header.architecture.stages_text) else ""
     pixels = join_words([f"{height} x {width}" for height, width in (each.image_size for each in headers)])
     about = f"{header.architecture.name} on {pixels} pixels{stages}, {header.basis.name} basis"
     say(printable(f"{file.path.name}: {about}"))
+
+
+def _print_table(result: "Preview") -> None:
     sized = ("pixels",) if result.sized else ()
     timed = ("latency",) if any(row.latency is not None for row in result.rows) else ()
     rows: list[tuple[str, ...]] = [
@@ -194,12 +220,20 @@ def _print_table(file: "LearngeneFile", headers: "Sequence[LearngeneHeader]", re
     for index, cells in enumerate(rows):
         chosen = index > 0 and result.rows[index - 1] is result.choice
         over = index > 0 and not result.rows[index - 1].fits
-        write(_styled(_line(cells, widths), _BOLD if index == 0 or chosen else _DIM if over else ""))
+        write(styled(_line(cells, widths), BOLD if index == 0 or chosen else DIM if over else ""))
+    images = "1 image" if result.batch == 1 else f"{result.batch} images"
     say(f"inference and training: memory for a batch of {images}, estimated")
+
+
+def _print_notes(headers: "Sequence[LearngeneHeader]", result: "Preview", device: "DeviceProfile | None") -> None:
+    from tleg.learngene.preview import measured_for
+
     if any(row.top1 is not None for row in result.rows):
-        say(printable(f"top-1: on {reached}"))
+        say(printable(f"top-1: on {measured_for(headers)}"))
     if result.budget.limited:
         say(_chosen(result))
+    if device is not None:
+        say(printable(f"latency: median of a batch on {device}"))
 
 
 def _chosen(result: "Preview") -> str:
@@ -239,9 +273,3 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     *numbers, notes = cells
     columns = [cell.rjust(width) for cell, width in zip(numbers, widths, strict=False)]
     return "  ".join([*columns, notes]).rstrip()
-
-
-def _styled(text: str, style: str) -> str:
-    if not style or os.environ.get("NO_COLOR") or not is_interactive(sys.stdout):
-        return text
-    return f"{style}{text}{_PLAIN}"

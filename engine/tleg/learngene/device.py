@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tleg.errors import FileFormatError, InputError, describe_os_error
+from tleg.files import new_file
 from tleg.learngene.profile import Depth
-from tleg.serialize import decode
+from tleg.serialize import decode, encode, to_json
 
 FORMAT_NAME: Final = "tleg.device-profile"
 # From this relative error on, latency is not taken to be affine in depth.
@@ -152,6 +153,12 @@ class DeviceProfile:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         batch = "" if self.batch == 1 else f", batch {self.batch}"
         return f"{self.device.name}, {self.runtime.name} {self.runtime.provider}, {threads}{batch}"
+
+
+def write_profile(profile: DeviceProfile, path: Path, *, overwrite: bool = False) -> None:
+    """Write a device profile. Raises InputError when the file exists and may not be replaced, or cannot be written."""
+    with new_file(path, overwrite=overwrite) as temporary:
+        temporary.write_text(to_json(encode(profile)), encoding="utf-8")
 
 
 def read_profile(path: Path) -> DeviceProfile:

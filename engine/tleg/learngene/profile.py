@@ -20,6 +20,19 @@ def format_depth(depth: Depth) -> str:
     return "-".join(map(str, depth)) if isinstance(depth, tuple) else str(depth)
 
 
+def format_depths(depths: Iterable[Depth]) -> str:
+    """Write depths as people do, profiles after numbers: (3, 4, 5, 8) is '3–5, 8'."""
+    given = dict.fromkeys(depths)
+    spans: list[list[int]] = []
+    for depth in sorted(each for each in given if isinstance(each, int)):
+        if spans and spans[-1][1] == depth - 1:
+            spans[-1][1] = depth
+        else:
+            spans.append([depth, depth])
+    numbers = (str(first) if first == last else f"{first}–{last}" for first, last in spans)
+    return ", ".join((*numbers, *(format_depth(each) for each in given if isinstance(each, tuple))))
+
+
 def plain_depth(depth: Depth | None) -> int | str | None:
     """A depth as JSON and records have it: a profile is a text."""
     return format_depth(depth) if isinstance(depth, tuple) else depth

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tleg.axes import Axis, draw_frame, power_ticks, round_ticks
 from tleg.picture import Circle, Path, Picture, Rectangle, Shape, Words
 from tleg.study.markup import plain
 from tleg.study.measured import Measured, points
 from tleg.study.statistics import summarise
-from tleg.text import format_count
+from tleg.text import format_count, without_zeros
 
 # Readable on a light and on a dark page; arms beyond them begin anew with another mark.
 SERIES: Final = ("#2f7fd6", "#e8457a", "#b7791f", "#2a9d6f", "#8f63d2", "#d9622b", "#1f9db0", "#8a8f98")
@@ -35,25 +36,6 @@ class Series:
     points: tuple[Point, ...]
     colour: str
     mark: int
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """Where values lie on a picture, from `start` to `end`, evenly or by their logarithm."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    logarithmic: bool = False
-
-    def place(self, value: float) -> float:
-        """The coordinate of a value."""
-        low, high = self._scaled(self.low), self._scaled(self.high)
-        return self.start + (self.end - self.start) * (self._scaled(value) - low) / (high - low)
-
-    def _scaled(self, value: float) -> float:
-        return math.log10(value) if self.logarithmic else value
 
 
 def make_plots(measured: Measured) -> dict[str, Picture]:
@@ -105,25 +87,24 @@ def named_series(named: Mapping[str, Sequence[Point]]) -> list[Series]:
 
 
 def draw_against(
-    title: str, below: str, series: Sequence[Series], form: Callable[[float], str] | None = None
+    title: str, below: str, series: Sequence[Series], form: Callable[[float], str] = format_count
 ) -> Picture | None:
     """Accuracy in percent against an amount, by its logarithm where it differs much; None without any points.
 
     below  what the amount is
     form   how it is written
     """
-    form = form or _short
     values = [point.x for each in series for point in each.points]
     if not values:
         return None
     logarithmic = min(values) > 0 and max(values) / min(values) > 8
     if logarithmic:
         across = Axis(min(values) / 1.2, max(values) * 1.2, _LEFT, _RIGHT, logarithmic=True)
-        ticks = _powers(across.low, across.high)
+        ticks = power_ticks(across.low, across.high)
     else:
         across = Axis(0.0, max(values) * 1.05, _LEFT, _RIGHT)
-        ticks = _round_ticks(0.0, across.high, 6)
-    labels = [(tick, form(tick)) for tick in ticks]
+        ticks = round_ticks(0.0, across.high, 6)
+    labels = [(tick, without_zeros(form(tick))) for tick in ticks]
     return _draw(title, below, across, labels, series, [0.0] * len(series))
 
 
@@ -179,16 +160,7 @@ def _draw(
     up = Axis(max(low - room, 0.0), min(high + room, 100.0), height - _BOTTOM, _TOP)
     picture = Picture(_WIDTH, height, title)
     picture.add(Words(20, 28, f"{title}, in percent", size=15))
-    for tick in _round_ticks(up.low, up.high, 6):
-        y = up.place(tick)
-        picture.add(Path(((_LEFT, y), (_RIGHT, y)), "edge"), Words(_LEFT - 8, y + 4, f"{tick:g}", "soft", 11, "end"))
-    for value, text in ticks:
-        x = across.place(value)
-        picture.add(Path(((x, up.start), (x, up.start + 5)), "soft"), Words(x, up.start + 19, text, "soft", 11, "middle"))
-    picture.add(
-        Path(((_LEFT, up.start), (_RIGHT, up.start)), "soft"),
-        Words((_LEFT + _RIGHT) / 2, height - 12, below, "soft", 12, "middle"),
-    )
+    draw_frame(picture, across, up, ticks, below)
     for each, shift in zip(series, shifts, strict=True):
         spots = [(across.place(point.x) + shift, up.place(point.y)) for point in each.points]
         _draw_series(picture, each, spots, up)
@@ -223,26 +195,3 @@ def _mark(series: Series, x: float, y: float) -> tuple[Shape, ...]:
             return (Rectangle(x - 4, y - 4, 8, 8, series.colour),)
         case _:
             return (Circle(x, y, 4.5, series.colour), Circle(x, y, 2.5, "card"))
-
-
-def _short(value: float) -> str:
-    """'10 T', '2.5 G': a count without decimals that say nothing."""
-    number, _, unit = format_count(value).partition(" ")
-    return f"{float(number):g} {unit}".rstrip()
-
-
-def _round_ticks(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten from low to high, at most so many."""
-    span = high - low
-    power = 10.0 ** math.floor(math.log10(span / most))
-    step = next(power * factor for factor in (1, 2, 5, 10, 20) if span / (power * factor) <= most - 1)
-    return [round(index * step, 12) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _powers(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten from low to high; powers alone where those are many."""
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if math.log10(high / low) < 2.5 else (1,)
-    return [
-        factor * 10.0**exponent for exponent in exponents for factor in factors if low <= factor * 10.0**exponent <= high
-    ]

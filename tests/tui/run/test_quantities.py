@@ -6,14 +6,14 @@ from tleg.runs.events import Event
 from tleg.runs.history import RunSnapshot, fold
 from tleg.runs.scalars import SCALARS, Scalar, StepReport
 from tleg_tui.run.charts import (
-    _MIDDLE_PAGES,
-    _SMALL_PAGES,
     ACCURACY,
+    DEPTHS,
     FORMS,
     LOSS,
     QUANTITIES,
     View,
     make_plot,
+    pages_of,
     quantities_of,
 )
 from tleg_tui.run.status import _others
@@ -29,9 +29,12 @@ def test_every_scalar_with_a_curve_is_drawn_and_on_a_page() -> None:
     assert {each.field for each in QUANTITIES} == drawn | {""}
     first = ["loss", "accuracy", "learning rate", "images per second", "gradient norm"]
     assert [each.name for each in QUANTITIES[:5]] == first
-    for pages in (_SMALL_PAGES, _MIDDLE_PAGES):
-        assert {each for page in pages for each in page} == set(QUANTITIES)
-        assert pages[0][:2] == (LOSS, ACCURACY)
+    for quantities in (QUANTITIES, (LOSS, ACCURACY, DEPTHS, *QUANTITIES[2:])):
+        for count in (2, 4):
+            pages = pages_of(quantities, count)
+            assert {each for page in pages for each in page} == set(quantities)
+            assert {len(page) for page in pages} <= {2, 4}
+            assert pages[0][:2] == (LOSS, ACCURACY)
 
 
 @pytest.mark.parametrize("name", [name for name, each in SCALARS.items() if each.fold is not None])

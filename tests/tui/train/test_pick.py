@@ -7,7 +7,7 @@ import pytest
 
 from tests.tui.train.test_checks import MODELS
 from tleg.recipes.recipes import Kind
-from tleg_tui.train.pick import completions_of, offers_of, walk
+from tleg_tui.train.pick import completions_of, is_picked, offers_of, walk
 
 
 def test_offers(tmp_path: Path, digits_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,6 +27,13 @@ def test_offers(tmp_path: Path, digits_folder: Path, monkeypatch: pytest.MonkeyP
     assert next(each.text for each in offers_of("data", "learn", Settings(), RunList(), MODELS)) == "fashion-mnist"
     assert texts("teacher")[:2] == ["t", "model"]
     assert texts("learngene", "finetune")[0] == "fashion-mnist"
+    # What to begin with is a learngene or a trained model.
+    assert texts("start") == [*texts("learngene"), "model"]
+    assert is_picked("start", "learn")
+    assert not is_picked("start", "finetune")  # There it is a choice among kinds of starts.
+    (tmp_path / "gene.safetensors").write_bytes(b"")
+    led = {Path(each.text).name: each.about for each in walk(f"{tmp_path}{os.sep}", "start")}
+    assert (led["model"], led["gene.safetensors"]) == ("a folder that timm loads", "learngene")
     assert texts("model")[-1] == "levit_384"
     assert "resnet18" not in texts("architecture")
     found = walk(f"{tmp_path}{os.sep}d", "data")

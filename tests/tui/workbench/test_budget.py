@@ -18,6 +18,7 @@ import pytest
 def test_budgets_as_people_type_them(texts: dict[str, str], expected: tuple[Any, ...]) -> None:
     from tleg_tui.workbench.budget import read_budget
 
-    budget, batch, problem = read_budget(texts)
-    assert problem is None
+    wanted = read_budget(texts)
+    budget, batch = wanted.budget, wanted.batch
+    assert wanted.problem is None
     assert (budget.parameters, budget.macs, budget.size, budget.inference_memory, batch) == expected

@@ -158,10 +158,10 @@ async def test_the_batch_changes_the_memory(start: Start) -> None:
 async def test_a_text_that_means_nothing_is_no_limit(start: Start) -> None:
     from tleg_tui.workbench.budget import read_budget
 
-    budget, batch, problem = read_budget({"parameters": "30x", "size": "5 MB", "batch": "0"})
-    assert (budget.parameters, budget.size, batch) == (None, 5_000_000, 1)
-    assert problem is not None
-    assert problem.startswith("parameters: ")
+    wanted = read_budget({"parameters": "30x", "size": "5 MB", "batch": "0"})
+    assert (wanted.budget.parameters, wanted.budget.size, wanted.batch) == (None, 5_000_000, 1)
+    assert wanted.problem is not None
+    assert wanted.problem.startswith("parameters: ")
     async with start(SMALL) as pilot:
         await pilot.press("slash", *"30")
         await eventually(pilot, lambda: "over" in screen_text(pilot))

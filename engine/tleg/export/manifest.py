@@ -18,6 +18,8 @@ from tleg.errors import FileFormatError, InputError
 from tleg.export.formats import Format, Precision, stored_format
 from tleg.files import hash_file, text_only
 from tleg.learngene.basis import Basis
+from tleg.learngene.calibration import CALIBRATION
+from tleg.learngene.cascade import CASCADES
 from tleg.learngene.expansion import HeadPolicy
 from tleg.learngene.header import Layout, Preprocessing
 from tleg.learngene.profile import Depth, Profile
@@ -146,10 +148,16 @@ class Lineage:
 
     @property
     def training(self) -> Mapping[str, Any]:
-        """The record of the training that the weights come from, as far as it is known."""
+        """The record of the training that the weights come from, as far as it is known.
+
+        What it says of probabilities is about what the learngene computes, and not about descendants in the official layout.
+        """
         if self.folder is not None:
             return self.folder.training or {}
-        return {} if self.learngene is None else self.learngene.learned
+        if self.learngene is None or self.descendant is None:
+            return {}
+        learned, other = self.learngene.learned, self.descendant.layout == "official"
+        return {name: each for name, each in learned.items() if not (other and name in (CALIBRATION, CASCADES))}
 
 
 def output_recorded(text: str | None) -> Output:

@@ -19,6 +19,8 @@ PUBLIC = {
         *(
             "analyze",
             "build",
+            "calibrate",
+            "choose_cascade",
             "compare_runs",
             "describe",
             "evaluate",

@@ -55,6 +55,10 @@ class Calibration:
         """Whether a model with such a head and such inputs is the one that was looked at."""
         return (self.num_classes, self.image_size) == (num_classes, image_size)
 
+    def __str__(self) -> str:
+        """'fitted to 5,000 images of fashion-mnist validation'."""
+        return f"fitted to {self.images:,} images of {self.data}"
+
 
 def check_temperature(value: float) -> None:
     """Refuse what no temperature can be. Raises FileFormatError."""

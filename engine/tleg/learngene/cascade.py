@@ -57,6 +57,10 @@ class CascadePolicy:
         """Whether models with such a head and such inputs are those that were looked at."""
         return (self.num_classes, self.image_size) == (num_classes, image_size)
 
+    def __str__(self) -> str:
+        """'from a probability of 0.9 on, chosen on 5,000 images of fashion-mnist validation'."""
+        return f"from a probability of {self.threshold:g} on, chosen on {self.images:,} images of {self.data}"
+
 
 def parse_cascade(text: str) -> tuple[int, ...]:
     """Read the depths of a cascade, such as '3,8', from the shallowest to the deepest. Raises InputError, DepthError."""

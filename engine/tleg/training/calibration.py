@@ -149,14 +149,14 @@ def fit_temperature(logits: Sequence[Tensor], labels: Tensor, where: str = "") -
     low, high = 1 / MOST_TEMPERATURE, 1 / LEAST_TEMPERATURE
     if _slope(exact, labels, high)[0] <= 0:
         raise TlegError(
-            f"no temperature is best{where}: the outputs are right for each of the {len(labels)} images, so the surer the "
-            "better; take more images",
+            f"no temperature from {LEAST_TEMPERATURE:g} on is best{where}: the outputs are right for each of these "
+            f"{len(labels)} images, so the surer the better; take more images",
             code="unusable",
         )
     if _slope(exact, labels, low)[0] >= 0:
         raise TlegError(
-            f"no temperature is best{where}: the outputs say nothing of the classes of these {len(labels)} images, so the "
-            "less sure the better",
+            f"no temperature up to {MOST_TEMPERATURE:g} is best{where}: the outputs say next to nothing of the classes of "
+            f"these {len(labels)} images, so the less sure the better",
             code="unusable",
         )
     inverse = 1.0

@@ -188,8 +188,8 @@ def _trust(path: str, subject: Subject, options: Prediction) -> Trust:
         (depth,) = subject.predictors
         if options.temperature is not None or kept is None:
             return Trust((options.temperature or 1.0,))
-        note = f"outputs are divided by the temperature {kept.at(depth):g}, fitted to {kept.images:,} images of {kept.data}"
-        return Trust((kept.at(depth),), notes=(f"{note}; --temperature 1 leaves them as they are",))
+        note = f"outputs are divided by the temperature {kept.at(depth):g}, {kept}; --temperature 1 leaves them as they are"
+        return Trust((kept.at(depth),), notes=(note,))
     policy = policy_of(subject, depths)
     temperatures = tuple(kept.at(depth) if kept else 1.0 for depth in depths) if policy is None else policy.temperatures
     if options.threshold is not None:
@@ -202,10 +202,7 @@ def _trust(path: str, subject: Subject, options: Prediction) -> Trust:
             field=("threshold", "cascade"),
             code="missing",
         )
-    note = (
-        f"a depth answers from a probability of {policy.threshold:g} on, chosen on {policy.images:,} images of {policy.data}"
-    )
-    return Trust(temperatures, policy.threshold, (f"{note}; --threshold sets another",))
+    return Trust(temperatures, policy.threshold, (f"a depth answers {policy}; --threshold sets another",))
 
 
 def _find_images(places: Sequence[str | os.PathLike[str]], left_out: LeftOut) -> list[Path]:

@@ -142,7 +142,7 @@ def fit_temperature(logits: Sequence[Tensor], labels: Tensor, where: str = "") -
     labels  (N,)
     where   of which model an error is, as ' at depth 3'
 
-    The likelihood is a convex function of 1 / T, so its slope has one zero: found by Newton's steps, kept within what is
+    It is a convex function of 1 / T, so its slope has one zero: found by Newton's steps, kept within what is
     known to hold it. Raises TlegError where that is not between 0.01 and 100.
     """
     exact = [each.double() for each in logits]
@@ -163,12 +163,11 @@ def fit_temperature(logits: Sequence[Tensor], labels: Tensor, where: str = "") -
     for _ in range(_MOST_STEPS):
         slope, curvature = _slope(exact, labels, inverse)
         low, high = (inverse, high) if slope < 0 else (low, inverse)
-        step = inverse - slope / curvature if curvature > 0 else low
-        # Halves of a range of powers, where Newton's step would leave it.
-        following = step if low < step < high else (low * high) ** 0.5
-        if abs(following - inverse) <= _PRECISION * inverse:
+        step = inverse - slope / curvature if curvature > 0 else 0.0
+        if abs(step - inverse) <= _PRECISION * inverse:
             break
-        inverse = following
+        # Halves of a range of powers, where Newton's step would leave it.
+        inverse = step if low < step < high else (low * high) ** 0.5
     return 1 / inverse
 
 

@@ -91,7 +91,7 @@ def choose_cascade(prepared: PreparedEvaluation, progress: Callable[[int, int], 
     )
     macs = [prepared.subject.macs.get(depth) for depth in depths]
     costs = None if None in macs else cast("list[int]", macs)
-    tried = _rows(fit, depths, temperatures, costs)
+    tried = rows_of(fit, depths, temperatures, costs)
     least = _accuracy(fit.logits[depths[-1]], fit.labels) - max_drop
     enough = [row for row in tried if row.top1 >= least - 1e-9]
     if not enough:
@@ -120,14 +120,14 @@ def choose_cascade(prepared: PreparedEvaluation, progress: Callable[[int, int], 
         SingleDepth(depth, _accuracy(rest.logits[depth], rest.labels), cost)
         for depth, cost in zip(depths, macs, strict=True)
     )
-    return CascadeResult(policy, _rows(rest, depths, temperatures, costs), alone, len(rest), seen.unreadable)
+    return CascadeResult(policy, rows_of(rest, depths, temperatures, costs), alone, len(rest), seen.unreadable)
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:
     return 100 * (logits.argmax(1) == labels).double().mean().item()
 
 
-def _rows(
+def rows_of(
     half: Half, depths: Sequence[int], temperatures: Sequence[float], macs: Sequence[int] | None
 ) -> tuple[CascadeRow, ...]:
     """What every threshold comes to on some images."""

@@ -66,8 +66,8 @@ def test_images_cost_all_depths_that_they_went_through() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     half = Half({3: first, 8: second}, labels)
     for row in rows_of(half, (3, 8), (1.0, 1.0), (30, 80)):
-        # At 0.5, which two classes always reach, nobody is asked twice.
-        everybody = row.threshold == 0.5
+        # Two classes always reach 0.5: nobody is asked twice.
+        everybody = row.threshold <= 0.5
         assert row.early == (1 if everybody else 0.75)
         assert row.blocks == (3 if everybody else (3 * 3 + 11) / 4)
         assert row.macs == (30 if everybody else (3 * 30 + 110) / 4)
@@ -76,7 +76,8 @@ def test_images_cost_all_depths_that_they_went_through() -> None:
     assert {row.macs for row in rows_of(half, (3, 8), (1.0, 1.0), None)} == {None}
     # Made less sure by its temperature, the shallow depth never answers.
     cold = rows_of(half, (3, 8), (100.0, 1.0), None)[-1]
-    assert (cold.early, cold.blocks, cold.top1) == (0, 11, pytest.approx(75))
+    assert (cold.early, cold.blocks) == (0, 11)
+    assert cold.top1 == pytest.approx(75)
 
 
 def test_halves_are_drawn_by_their_seed() -> None:

@@ -20,7 +20,7 @@ from tleg.training.outputs import Half, collect_outputs
 from tleg.training.prepared import PreparedEvaluation
 
 # What is tried: the largest probability that is enough to stop.
-THRESHOLDS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995)
+THRESHOLDS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99)
 
 
 @dataclass(frozen=True, slots=True)

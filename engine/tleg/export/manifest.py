@@ -63,6 +63,7 @@ class DescendantRecord:
     image_size  height and width of the inputs, where the learngene was resampled for others than its own
     profile     the blocks of each stage, where others than the elastic one's are not the learngene's
     output      what the export gives, as it is typed, where that is not the logits of classes
+    temperature  that its logits are divided by, where they are
     """
 
     depth: int | None
@@ -76,6 +77,7 @@ class DescendantRecord:
     image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     profile: Profile | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     output: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    temperature: float | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
     @property
     def expands_to(self) -> Depth | None:
@@ -95,6 +97,7 @@ class FolderRecord:
     training      how it was trained, as its training.json says; None when it holds none
     image_size    height and width of the inputs, where the weights were resampled for others than the folder's
     output        what the export gives, as it is typed, where that is not the logits of classes
+    temperature   that its logits are divided by, where they are
     """
 
     name: str
@@ -106,6 +109,7 @@ class FolderRecord:
     training: Mapping[str, Any] | None
     image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     output: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    temperature: float | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +154,17 @@ class Lineage:
     def training(self) -> Mapping[str, Any]:
         """The record of the training that the weights come from, as far as it is known.
 
-        What it says of probabilities is about what the learngene computes, and not about descendants in the official layout.
+        What it says of probabilities is about logits as the learngene or folder gives them. It is left out where an export
+        gives others: those of the official layout, or divided ones.
         """
         if self.folder is not None:
-            return self.folder.training or {}
-        if self.learngene is None or self.descendant is None:
-            return {}
-        learned, other = self.learngene.learned, self.descendant.layout == "official"
-        return {name: each for name, each in learned.items() if not (other and name in (CALIBRATION, CASCADES))}
+            record: Mapping[str, Any] = self.folder.training or {}
+        else:
+            record = {} if self.learngene is None else self.learngene.learned
+        other = self.descendant is not None and self.descendant.layout == "official"
+        if not other and self.model.temperature is None:
+            return record
+        return {name: each for name, each in record.items() if name not in (CALIBRATION, CASCADES)}
 
 
 def output_recorded(text: str | None) -> Output:

@@ -103,6 +103,8 @@ def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
             texts["profile"] = format_depth(metadata.descendant.profile)
     if metadata.descendant is not None:
         texts["layout"] = metadata.descendant.layout
+    if model.temperature is not None:
+        texts["temperature_inside"] = _json(model.temperature)
     if (temperature := _temperature(metadata)) is not None:
         texts["temperature"] = _json(temperature)
     lineage = {"learngene": metadata.learngene, "descendant": metadata.descendant, "folder": metadata.folder}

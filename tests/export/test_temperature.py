@@ -114,7 +114,7 @@ def test_folders_do_as_well(tiny_learngene: Any, tmp_path: Path) -> None:
         ({"num_classes": 5}, "keeps none for a model of 5 classes", "temperature"),
         ({"image_size": 64}, "keeps none for a model of 7 classes and inputs of this size", "temperature"),
         ({"layout": "official"}, "the model keeps none", "temperature"),
-        ({"temperature": "outside"}, "unknown place 'outside': choose beside or inside", "temperature"),
+        ({"temperature": "outside"}, "unknown temperature 'outside': choose one of beside, inside", "temperature"),
         ({"depths": [3, 4]}, "these depths have their own; build each by itself", "temperature"),
         ({"depths": [], "exports": ["onnx-elastic"]}, "these depths have their own", "temperature"),
     ],

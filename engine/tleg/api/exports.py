@@ -55,9 +55,8 @@ def build(
     all. Raises InputError for what cannot be built, VerificationError when an export computes something else, ExportError.
     """
     from tleg.export.build import build_exports
-    from tleg.export.formats import find_format, parse_layout, parse_precision
+    from tleg.export.formats import find_format, parse_layout, parse_precision, parse_temperature_place
     from tleg.export.plan import BuildRequest
-    from tleg.export.temperature import parse_place
     from tleg.models.output import parse_output
 
     request = BuildRequest(
@@ -73,7 +72,7 @@ def build(
         overwrite=overwrite,
         verify=verify,
         output_of=None if output_of is None else parse_output(output_of),
-        temperature=parse_place(temperature),
+        temperature=parse_temperature_place(temperature),
     )
     return build_exports(request, progress)
 

@@ -10,7 +10,7 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.errors import VerificationError, concerning
-from tleg.export.formats import FORMATS, either
+from tleg.export.formats import FORMATS, TEMPERATURE_PLACES, either
 from tleg.learngene.families import families
 from tleg.learngene.header import MAX_CLASSES
 from tleg.learngene.profile import Depth, format_depth, parse_depth, plain_depth
@@ -51,9 +51,9 @@ class BuildOptions:
         metavar="OUTPUT",
     )
     temperature: str = option(
-        "beside",
+        TEMPERATURE_PLACES[0],
         help="A temperature that the model keeps: beside logits, or inside the graph.",
-        choices=("beside", "inside"),
+        choices=TEMPERATURE_PLACES,
     )
     image_size: str | None = option(
         None, help="Pixels of the inputs. Default: the learngene's, or the folder's.", metavar="N|HxW"

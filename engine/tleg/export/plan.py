@@ -7,10 +7,10 @@ from typing import Any
 
 from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
-from tleg.export.formats import FORMATS, Format, Precision, either, files_first, find_format
+from tleg.export.formats import FORMATS, Format, Precision, TemperaturePlace, either, files_first, find_format
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
 from tleg.export.origin import hash_weights, learngene_of, read_training
-from tleg.export.temperature import Place, temperature_inside
+from tleg.export.temperature import temperature_inside
 from tleg.files import require_utf8
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.expansion import Head, choose_head
@@ -54,7 +54,7 @@ class BuildRequest:
     overwrite: bool = False
     verify: bool = True
     output_of: Output | None = None
-    temperature: Place = "beside"
+    temperature: TemperaturePlace = "beside"
 
     def given_by(self, num_classes: int) -> Output:
         """What the exports of a model of so many classes give. Raises InputError for what it does not have."""

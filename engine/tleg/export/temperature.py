@@ -6,7 +6,7 @@ the graph, and what an export must compute is the model with such a classifier.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -19,19 +19,8 @@ from tleg.models.learngene import Learngene
 if TYPE_CHECKING:
     from torch import nn
 
-# Where a temperature goes: into the metadata, for whoever uses the logits, or into the graph.
-Place = Literal["beside", "inside"]
-PLACES: Final[tuple[Place, ...]] = ("beside", "inside")
 # Relative to the largest output: float32 rounds the weights once more.
 _TOLERANCE: Final = 1e-4
-
-
-def parse_place(text: str) -> Place:
-    """Return where a temperature goes. Raises InputError for an unknown word."""
-    for place in PLACES:
-        if text == place:
-            return place
-    raise InputError(f"unknown place '{text}': choose {' or '.join(PLACES)}", field="temperature", code="unknown-name")
 
 
 def temperature_inside(

@@ -145,15 +145,14 @@ def fit_temperature(logits: Sequence[Tensor], labels: Tensor, where: str = "") -
     It is a convex function of 1 / T, so its slope has one zero: found by Newton's steps, kept within what is
     known to hold it. Raises TlegError where that is not between 0.01 and 100.
     """
-    exact = [each.double() for each in logits]
     low, high = 1 / MOST_TEMPERATURE, 1 / LEAST_TEMPERATURE
-    if _slope(exact, labels, high)[0] <= 0:
+    if _slope(logits, labels, high)[0] <= 0:
         raise TlegError(
             f"no temperature from {LEAST_TEMPERATURE:g} on is best{where}: the outputs are right for each of these "
             f"{len(labels)} images, so the surer the better; take more images",
             code="unusable",
         )
-    if _slope(exact, labels, low)[0] >= 0:
+    if _slope(logits, labels, low)[0] >= 0:
         raise TlegError(
             f"no temperature up to {MOST_TEMPERATURE:g} is best{where}: the outputs say next to nothing of the classes of "
             f"these {len(labels)} images, so the less sure the better",
@@ -161,7 +160,7 @@ def fit_temperature(logits: Sequence[Tensor], labels: Tensor, where: str = "") -
         )
     inverse = 1.0
     for _ in range(_MOST_STEPS):
-        slope, curvature = _slope(exact, labels, inverse)
+        slope, curvature = _slope(logits, labels, inverse)
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         step = inverse - slope / curvature if curvature > 0 else 0.0
         if abs(step - inverse) <= _PRECISION * inverse:
@@ -174,7 +173,8 @@ def fit_temperature(logits: Sequence[Tensor], labels: Tensor, where: str = "") -
 def _slope(logits: Sequence[Tensor], labels: Tensor, inverse: float) -> tuple[float, float]:
     """First and second derivative of the mean negative log-likelihood by 1 / T: E[z] - z_right, and the variance of z."""
     slope, curvature = 0.0, 0.0
-    for each in logits:
+    for given in logits:
+        each = given.double()  # One at a time: of many classes and depths there may be gigabytes.
         probabilities = (each * inverse).softmax(1)
         mean = (probabilities * each).sum(1)
         slope += (mean - each.gather(1, labels[:, None])[:, 0]).mean().item()

@@ -64,14 +64,20 @@ class _Kept(Tally):
 
     def __init__(self) -> None:
         self._accuracies = AccuracyTally()
-        self.outputs = list[Tensor]()
+        self._outputs = list[Tensor]()
         self.labels = list[Tensor]()
 
     def add(self, outputs: Tensor, labels: Tensor) -> None:
         """Count a batch, and keep it."""
         self._accuracies.add(outputs, labels)
-        self.outputs.append(outputs.cpu())
+        self._outputs.append(outputs.cpu())
         self.labels.append(labels.cpu())
+
+    def all_outputs(self) -> Tensor:
+        """The outputs of all batches (N, classes), which are kept no longer: there may be gigabytes of them."""
+        found = torch.cat(self._outputs)
+        self._outputs.clear()
+        return found
 
     def score(self, world: World, reasons: Mapping[str, int], speed: float) -> Score:
         """Return the score."""
@@ -79,7 +85,7 @@ class _Kept(Tally):
 
 
 def collect_outputs(prepared: PreparedEvaluation, progress: Progress | None = None) -> Outputs:
-    """Run what is evaluated on all of its images and keep what it gives: 4 bytes for every depth, image and class.
+    """Run what is evaluated on all of its images and keep what it gives: 4 bytes for each depth, image and class.
 
     Raises as the evaluation does, and TlegError where outputs are not finite.
     """
@@ -91,5 +97,6 @@ def collect_outputs(prepared: PreparedEvaluation, progress: Progress | None = No
 
     scores = prepared.run(progress, tally=keep)
     require_finite(scores, "the model")
-    logits = {depth: torch.cat(each.outputs) for depth, each in zip(scores, kept, strict=True)}
-    return Outputs(logits, torch.cat(kept[0].labels), scores)
+    return Outputs(
+        {depth: each.all_outputs() for depth, each in zip(scores, kept, strict=True)}, torch.cat(kept[0].labels), scores
+    )

@@ -21,6 +21,8 @@ PUBLIC = {
             "benchmark",
             "build",
             "build_family",
+            "calibrate",
+            "choose_cascade",
             "compare_runs",
             "describe",
             "evaluate",

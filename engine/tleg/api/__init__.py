@@ -26,3 +26,5 @@ from tleg.api.names import Name as Name
 from tleg.api.names import path_of as path_of
 from tleg.api.studies import compare_runs as compare_runs
 from tleg.api.studies import run_study as run_study
+from tleg.api.trust import calibrate as calibrate
+from tleg.api.trust import choose_cascade as choose_cascade

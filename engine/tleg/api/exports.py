@@ -28,6 +28,7 @@ def build(
     verify: bool = True,
     overwrite: bool = False,
     output_of: str | None = None,
+    temperature: str = "beside",
     progress: "Callable[[BuildStep], None] | None" = None,
 ) -> "tuple[BuiltExport, ...]":
     """Export descendants of a learngene, or the model of a folder that timm loads, each with a manifest.
@@ -45,6 +46,8 @@ def build(
     overwrite    replace exports that exist
     output_of    what the exports give: 'classes', 'pooled', 'tokens', 'blocks:3,6,9' or 'stages:1,4'; None is logits of
                  classes, and the pooled vector of a model without any
+    temperature  where a temperature that the model keeps goes: 'beside' logits, in the metadata of an ONNX file, or 'inside'
+                 its graph, which divides them
     progress     called at every stage
 
     Returns the exports in the order of `exports`, then `depths`: `path`, `manifest_path`, and the `manifest` with what the
@@ -52,7 +55,7 @@ def build(
     all. Raises InputError for what cannot be built, VerificationError when an export computes something else, ExportError.
     """
     from tleg.export.build import build_exports
-    from tleg.export.formats import find_format, parse_layout, parse_precision
+    from tleg.export.formats import find_format, parse_layout, parse_precision, parse_temperature_place
     from tleg.export.plan import BuildRequest
     from tleg.models.output import parse_output
 
@@ -69,6 +72,7 @@ def build(
         overwrite=overwrite,
         verify=verify,
         output_of=None if output_of is None else parse_output(output_of),
+        temperature=parse_temperature_place(temperature),
     )
     return build_exports(request, progress)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tleg.api.names import ImageSize, Name, text_of
 from tleg.errors import InputError, concerning
+from tleg.learngene.cascade import depths_text
 from tleg.learngene.profile import checked, format_depth
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ def predict(
     images: "Name | Iterable[Name]",
     depth: "Depth | None" = None,
     *,
+    cascade: Sequence[int] | None = None,
+    threshold: float | None = None,
+    temperature: float | None = None,
     top: int | None = None,
     batch_size: int = 64,
     workers: int = 0,
@@ -96,9 +100,13 @@ def predict(
 ) -> "tuple[PredictedImage, ...]":
     """Say which classes a model sees in image files, or in the images of folders, prepared as in evaluation.
 
-    depth     of a learngene or an elastic export, which need one; nothing else takes it
+    depth     of a learngene or an elastic export, which need one or a cascade; nothing else takes it
+    cascade   depths, the shallowest first, of which the first that is sure answers: an image costs all that were asked
     top       how many classes to name; None is five for one image and one for several
     progress  called with (images done, images in all)
+
+    threshold    of a cascade, the probability that is enough, 0 to 1; None is the policy that the model keeps
+    temperature  what outputs are divided by before they become probabilities; None is what the model keeps, else 1
 
     An image that cannot be read has no classes, and says why. Raises InputError, DataError where no image can be read,
     FileFormatError.
@@ -107,6 +115,9 @@ def predict(
 
     options = Prediction(
         depth=None if depth is None else format_depth(checked(depth)),
+        cascade=None if cascade is None else depths_text(cascade),
+        threshold=threshold,
+        temperature=temperature,
         top=top,
         batch_size=batch_size,
         workers=workers,

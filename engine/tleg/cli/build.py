@@ -10,7 +10,7 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.errors import VerificationError, concerning
-from tleg.export.formats import FORMATS, either
+from tleg.export.formats import FORMATS, TEMPERATURE_PLACES, either
 from tleg.learngene.families import families
 from tleg.learngene.header import MAX_CLASSES
 from tleg.learngene.profile import Depth, format_depth, parse_depth, plain_depth
@@ -50,6 +50,11 @@ class BuildOptions:
         help=f"{either(OUTPUT_FORMS)}. Without it: classes, and pooled of a model without any.",
         metavar="OUTPUT",
     )
+    temperature: str = option(
+        TEMPERATURE_PLACES[0],
+        help="A temperature that the model keeps: beside logits, or inside the graph.",
+        choices=TEMPERATURE_PLACES,
+    )
     image_size: str | None = option(
         None, help="Pixels of the inputs. Default: the learngene's, or the folder's.", metavar="N|HxW"
     )
@@ -78,6 +83,9 @@ class BuildOptions:
 
     --output-of makes backbones: pooled is the vector before the classifier, tokens those after the last block, and
     blocks:3,6,9 maps after these blocks, counted from 1, without the final norm; models with stages have stages:1,2,3,4.
+
+    With --temperature inside, an ONNX file divides its logits by the temperature that tleg evaluate --calibrate
+    --save-temperature kept with the model; else its metadata has it.
 
     With --image-size, position embeddings and tables of relative positions are resampled as timm does it; --dtype, --layout
     and the size stand in the names of files where they are not the default.
@@ -120,6 +128,7 @@ def build(
         overwrite=force,
         verify=not no_verify,
         output_of=options.output_of,
+        temperature=options.temperature,
         progress=_tell_jsonl if as_jsonl else _tell if is_interactive(sys.stderr) else None,
     )
     if as_jsonl:

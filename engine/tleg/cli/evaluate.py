@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tleg.cli.app import app
+from tleg.cli.calibration import show_calibration, show_cascade
 from tleg.cli.options import takes_options
 from tleg.errors import InputError
 from tleg.learngene.profile import format_depth, plain_depth
@@ -38,6 +39,11 @@ def evaluate(
     --force alone. With --image-size, what depends on the size is resampled as timm does it.
 
     --knn, --linear-probe and --retrieval measure pooled features instead, of models with or without a classifier.
+
+    --calibrate fits a temperature, by which outputs are divided before the softmax, to one half of the images, and shows
+    the expected calibration error (ECE, 15 bins) and the mean negative log-likelihood (NLL) before and after on the other.
+    --cascade 3,8 lets depth 3 answer where it is sure, and depth 8 else: the threshold is chosen on one half and judged on
+    the other. --seed decides which half is which.
     """
     from tleg.threads import choose_threads, use_threads
 
@@ -59,6 +65,10 @@ def evaluate(
     subject, opened, placement = prepared.subject, prepared.data, prepared.placement
     for note in prepared.notes:
         say(f"note: {printable(note)}")
+    if options.calibrate or options.cascade is not None:
+        show = show_calibration if options.calibrate else show_cascade
+        show(path, prepared, options, as_json=as_json)
+        return
     with counting_progress("evaluating") as progress:
         scores = prepared.run(progress)
     if as_json:

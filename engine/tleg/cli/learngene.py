@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tleg.cli.app import app
+from tleg.learngene.calibration import CALIBRATION, calibration_in
+from tleg.learngene.cascade import CASCADES, depths_text, policies_in
 from tleg.learngene.profile import format_depth
 from tleg.terminal import write, write_json
 from tleg.text import format_bytes, format_count, format_image_size, printable
 
 if TYPE_CHECKING:
     from tleg.learngene.container import LearngeneFile
-    from tleg.learngene.header import Preprocessing
+    from tleg.learngene.header import LearngeneHeader, Preprocessing
 
 
 _INDENT = 16
@@ -86,7 +88,10 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
             *_reading(preprocessing),
         ],
     )
-    yield "Learned", list(_tree(header.learned)) or ["not recorded"]
+    learned = {name: item for name, item in header.learned.items() if name not in (CALIBRATION, CASCADES)}
+    yield "Learned", list(_tree(learned)) or ["not recorded"]
+    if probabilities := list(_probabilities(header)):
+        yield "Probabilities", probabilities
     figures = []
     for each in header.measured:
         texts = [f"{format_depth(depth)}: {value:.2f}%" for depth, value in each.by_depth.items()]
@@ -98,6 +103,16 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
         "Tensors",
         [f"{name:<{name_width}}  {' x '.join(map(str, entry.shape))}" for name, entry in file.tensors.items()],
     )
+
+
+def _probabilities(header: "LearngeneHeader") -> Iterator[str]:
+    """What was found out of the model's probabilities, and is kept."""
+    calibration = calibration_in(header.learned)
+    if calibration is not None:
+        yield from _wrapped(f"temperature {calibration.temperature:g}, {calibration}")
+        yield from _filled([f"{depth}: {value:g}" for depth, value in (calibration.by_depth or {}).items()])
+    for policy in policies_in(header.learned):
+        yield from _wrapped(f"cascade {depths_text(policy.depths)}: a depth answers {policy}")
 
 
 def _structure(file: "LearngeneFile") -> list[str]:

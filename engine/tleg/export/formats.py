@@ -17,6 +17,9 @@ from tleg.text import format_image_size
 
 Precision = Literal["float32", "float16"]
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16")
+# Where a temperature that a model keeps goes: into the metadata, for whoever uses the logits, or into the graph.
+TemperaturePlace = Literal["beside", "inside"]
+TEMPERATURE_PLACES: Final[tuple[TemperaturePlace, ...]] = ("beside", "inside")
 BYTES_OF: Final[dict[Precision, int]] = {"float32": 4, "float16": 2}
 # What exports are made from: a learngene's descendants, or the model of a folder that timm loads, as it is.
 SourceKind = Literal["learngene", "folder"]
@@ -240,6 +243,11 @@ def parse_precision(text: str) -> Precision:
 def parse_layout(text: str) -> Layout:
     """Read the name of a layout. Raises InputError, with the nearest known name."""
     return _parse(text, LAYOUTS, "layout")
+
+
+def parse_temperature_place(text: str) -> TemperaturePlace:
+    """Read where a temperature goes. Raises InputError."""
+    return _parse(text, TEMPERATURE_PLACES, "temperature")
 
 
 def _parse(text: str, known: Iterable[Name], what: str) -> Name:

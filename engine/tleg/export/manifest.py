@@ -18,6 +18,8 @@ from tleg.errors import FileFormatError, InputError
 from tleg.export.formats import Format, Precision, stored_format
 from tleg.files import hash_file, text_only
 from tleg.learngene.basis import Basis
+from tleg.learngene.calibration import CALIBRATION
+from tleg.learngene.cascade import CASCADES
 from tleg.learngene.expansion import HeadPolicy
 from tleg.learngene.header import Layout, Preprocessing
 from tleg.learngene.profile import Depth, Profile
@@ -61,6 +63,7 @@ class DescendantRecord:
     image_size  height and width of the inputs, where the learngene was resampled for others than its own
     profile     the blocks of each stage, where others than the elastic one's are not the learngene's
     output      what the export gives, as it is typed, where that is not the logits of classes
+    temperature  that its logits are divided by, where they are
     """
 
     depth: int | None
@@ -74,6 +77,7 @@ class DescendantRecord:
     image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     profile: Profile | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     output: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    temperature: float | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
     @property
     def expands_to(self) -> Depth | None:
@@ -93,6 +97,7 @@ class FolderRecord:
     training      how it was trained, as its training.json says; None when it holds none
     image_size    height and width of the inputs, where the weights were resampled for others than the folder's
     output        what the export gives, as it is typed, where that is not the logits of classes
+    temperature   that its logits are divided by, where they are
     """
 
     name: str
@@ -104,6 +109,7 @@ class FolderRecord:
     training: Mapping[str, Any] | None
     image_size: tuple[int, int] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     output: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    temperature: float | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +152,19 @@ class Lineage:
 
     @property
     def training(self) -> Mapping[str, Any]:
-        """The record of the training that the weights come from, as far as it is known."""
+        """The record of the training that the weights come from, as far as it is known.
+
+        What it says of probabilities is about logits as the learngene or folder gives them. It is left out where an export
+        gives others: those of the official layout, or divided ones.
+        """
         if self.folder is not None:
-            return self.folder.training or {}
-        return {} if self.learngene is None else self.learngene.learned
+            record: Mapping[str, Any] = self.folder.training or {}
+        else:
+            record = {} if self.learngene is None else self.learngene.learned
+        other = self.descendant is not None and self.descendant.layout == "official"
+        if not other and self.model.temperature is None:
+            return record
+        return {name: each for name, each in record.items() if name not in (CALIBRATION, CASCADES)}
 
 
 def output_recorded(text: str | None) -> Output:

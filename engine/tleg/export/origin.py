@@ -44,8 +44,7 @@ def training_record(path: Path) -> Mapping[str, Any]:
     try:
         record = read_training(path)
         if record is None and (path / FOLDER_MANIFEST).is_file():
-            learngene = read_manifest(path / FOLDER_MANIFEST).learngene
-            record = None if learngene is None else learngene.learned
+            record = read_manifest(path / FOLDER_MANIFEST).lineage.training
     except FileFormatError:
         return {}
     return record or {}

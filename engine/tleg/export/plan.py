@@ -7,9 +7,10 @@ from typing import Any
 
 from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
-from tleg.export.formats import FORMATS, Format, Precision, either, files_first, find_format
+from tleg.export.formats import FORMATS, Format, Precision, TemperaturePlace, either, files_first, find_format
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
 from tleg.export.origin import hash_weights, learngene_of, read_training
+from tleg.export.temperature import temperature_inside
 from tleg.files import require_utf8
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.expansion import Head, choose_head
@@ -38,6 +39,7 @@ class BuildRequest:
     overwrite    replace existing exports
     verify       check every export before it is kept
     output_of    what the exports give; None is the logits of classes, and of a model without classes its pooled vector
+    temperature  where a temperature that the model keeps goes: 'beside' it in the metadata, or 'inside': logits are divided
     """
 
     learngene: str | Path
@@ -52,6 +54,7 @@ class BuildRequest:
     overwrite: bool = False
     verify: bool = True
     output_of: Output | None = None
+    temperature: TemperaturePlace = "beside"
 
     def given_by(self, num_classes: int) -> Output:
         """What the exports of a model of so many classes give. Raises InputError for what it does not have."""
@@ -98,6 +101,19 @@ class BuildPlan:
         return name_of(self.file.path)
 
     @property
+    def temperature(self) -> float | None:
+        """What logits are divided by, where that is asked for. Raises InputError where there is no such temperature."""
+        if self.request.temperature == "beside":
+            return None
+        return temperature_inside(
+            self.header.learned if self.layout == "auxiliary" else {},
+            [export.depth for export in self.exports],
+            num_classes=self.head.num_classes,
+            image_size=self.header.image_size,
+            every_depth=any(export.format.every_depth for export in self.exports),
+        )
+
+    @property
     def layout(self) -> Layout:
         """The descendants' layout."""
         return self.request.layout or "auxiliary"
@@ -137,6 +153,7 @@ class BuildPlan:
             rule=self.header.basis.formula,
             image_size=self.image_size,
             output=None if self.output.of_classes else str(self.output),
+            temperature=self.temperature,
         )
 
 
@@ -183,6 +200,8 @@ def plan_build(request: BuildRequest) -> BuildPlan:
             _planned(request, name_of(file.path), each, depth, size) for each in formats for depth in each.depths_of(depths)
         ),
     )
+    _check_temperature(request, plan.exports, output)
+    _ = plan.temperature
     for export in plan.exports:
         _check_export(plan, export)
     check_targets(request, plan.exports)
@@ -225,8 +244,29 @@ def _other_size(request: BuildRequest, header: LearngeneHeader) -> tuple[int, in
 def _planned(
     request: BuildRequest, stem: str, entry: Format, depth: Depth | None, image_size: tuple[int, int] | None = None
 ) -> PlannedExport:
+    # What is not the default is part of the name, so that variants lie side by side.
+    stem = f"{stem}-calibrated" if request.temperature == "inside" else stem
     name = entry.file_name(stem, depth, request.precision, request.layout, image_size, request.output_of)
     return PlannedExport(entry, depth, request.output / name)
+
+
+def _check_temperature(request: BuildRequest, exports: Iterable[PlannedExport], output: Output) -> None:
+    """Refuse a temperature inside what has no graph or no logits. Raises InputError."""
+    if request.temperature == "beside":
+        return
+    folder = next((export.format.name for export in exports if export.format.is_folder), None)
+    if folder is not None:
+        raise InputError(
+            f"--temperature inside is for ONNX files; --export {folder} keeps the weights of the model",
+            field=("temperature", "export"),
+            code="conflict",
+        )
+    if not output.of_classes:
+        raise InputError(
+            f"--temperature inside divides logits, and these exports give {output} features",
+            field=("temperature", FIELD),
+            code="conflict",
+        )
 
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
@@ -314,6 +354,7 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
     sha256 = hash_weights(folder.weights)
     training = read_training(path)
     exports = tuple(_planned(request, name_of(path), each, None, request.image_size) for each in formats)
+    _check_temperature(request, exports, output)
     check_targets(request, exports)
     return FolderPlan(request, path, folder, sha256, training, learngene_of(folder, sha256, training), exports)
 

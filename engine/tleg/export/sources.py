@@ -16,6 +16,7 @@ from tleg.export.comparison import Reference, learngene_reference, model_referen
 from tleg.export.manifest import FolderRecord, Lineage
 from tleg.export.origin import TRAINING_RECORD
 from tleg.export.plan import BuildPlan, FolderPlan, PlannedExport
+from tleg.export.temperature import divide_learngene, divide_model, temperature_inside
 from tleg.learngene.expansion import expand_tensors, new_head
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Layout, LearngeneHeader, Structure
@@ -45,7 +46,7 @@ class LearngeneSource(Source):
 
         Raises FileFormatError, VerificationError, and InputError for features that its descendants do not have.
         """
-        learngene = _at_size(read_tensors(plan.file), plan)
+        learngene = divide_learngene(_at_size(read_tensors(plan.file), plan), plan.temperature)
         return cls(
             plan=plan,
             learngene=learngene,
@@ -150,6 +151,7 @@ class FolderSource(Source):
 
     plan: FolderPlan
     loaded: Any
+    temperature: float | None = None
 
     @classmethod
     def load(cls, plan: FolderPlan) -> "FolderSource":
@@ -164,8 +166,15 @@ class FolderSource(Source):
                 raise FileFormatError(f"{opened.file} holds values in '{name}' that are not finite", code="not-finite")
         plain = plain_vit(model)
         size = _input_size(opened.input_size, plain)
+        temperature = None
+        if plan.request.temperature == "inside":
+            temperature = temperature_inside(
+                plan.training or {}, [opened.depth], num_classes=opened.num_classes, image_size=size[1:]
+            )
+            divide_model(model, temperature, size)
         return cls(
             plan=plan,
+            temperature=temperature,
             loaded=model,
             structure=None if plain is None else plain[0],
             layout="auxiliary" if plain is None else plain[1],
@@ -192,6 +201,7 @@ class FolderSource(Source):
             training=self.plan.training,
             image_size=self.plan.request.image_size,
             output=None if self.output.of_classes else str(self.output),
+            temperature=self.temperature,
         )
         return Lineage(self.plan.learngene, folder=folder)
 
@@ -289,7 +299,9 @@ def folder_reference(path: Path, record: FolderRecord) -> Reference:
 
     opened = open_folder(path, image_size=record.image_size)
     model = opened.model.float()
-    return model_reference(model, _input_size(opened.input_size, plain_vit(model)), record)
+    size = _input_size(opened.input_size, plain_vit(model))
+    divide_model(model, record.temperature, size)
+    return model_reference(model, size, record)
 
 
 def plain_vit(model: "nn.Module") -> tuple[Structure, Layout] | None:

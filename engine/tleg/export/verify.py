@@ -32,6 +32,7 @@ from tleg.export.manifest import (
 )
 from tleg.export.runners import Arrays, Watch
 from tleg.export.sources import folder_reference
+from tleg.export.temperature import divide_learngene
 from tleg.files import hash_file
 from tleg.learngene.container import read_file
 from tleg.learngene.profile import Depth
@@ -65,6 +66,7 @@ def _learngene_reference(
         return f"no learngene with the hash {record.sha256[:12]}… ({record.file}) is {where}"
     if descendant.image_size is not None:
         learngene = learngene.at_image_size(descendant.image_size)
+    learngene = divide_learngene(learngene, descendant.temperature)
     elastic = tuple(sorted({1, record.auxiliary_depth or 1}))
     return learngene_reference(learngene, descendant, elastic if descendant.expands_to is None else (descendant.expands_to,))
 

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 from tleg.errors import DepthError, FileFormatError, InputError
 from tleg.learngene.basis import MAX_DEPTH, Basis
+from tleg.learngene.calibration import calibration_in
+from tleg.learngene.cascade import policies_in
 from tleg.learngene.cost import CostModel, DepthCost
 from tleg.learngene.profile import Depth as Depth
 from tleg.learngene.profile import Profile as Profile
@@ -276,7 +278,8 @@ class LearngeneHeader:
     """All that a learngene file says of itself.
 
     classes   names in the order of the head's outputs; empty when unknown
-    learned   how it came to be: ancestry model, data, epochs, distillation, versions (free-form, for people and manifests)
+    learned   how it came to be: ancestry model, data, epochs, distillation, versions (free-form, for people and manifests),
+              and what was found out of its probabilities since (`tleg.learngene.calibration`, `tleg.learngene.cascade`)
     reached   what was measured first, as a rule when it was learned, in float32 where there is such: what is shown
     further   what was measured on other data, on a split, in another precision, or with inputs of another size
     sha256    of the tensors: their names, types, shapes and bytes
@@ -305,6 +308,7 @@ class LearngeneHeader:
         places = [each.where for each in self.measured]
         if len(set(places)) != len(places):
             raise FileFormatError("two sets of accuracies are of the same images in the same precision")
+        _ = calibration_in(self.learned), policies_in(self.learned)
 
     @property
     def version(self) -> int:

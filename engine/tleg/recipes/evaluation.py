@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tleg.errors import InputError, concerning
+from tleg.learngene.cascade import parse_cascade
 from tleg.learngene.profile import Depth, parse_profiles
 from tleg.recipes.fields import check_fields, option, same_option
 from tleg.recipes.images import UNLABELLED, EvaluatedImages
@@ -28,7 +29,11 @@ class Evaluation:
     per_class                     show the accuracy of every class
     knn, neighbours               measure the votes of so many nearest training images instead
     linear_probe, retrieval       measure a linear classifier on frozen features, mean average precision instead
-    record, force                 write the accuracies into the learngene's header, also over other figures of the same kind
+    calibrate, each_depth         fit a temperature to half of the images instead, or one for each depth
+    cascade, max_drop             choose the threshold of a cascade of these depths ('3,8') instead, see `cascade_depths`
+    record                        write the accuracies into the learngene's header
+    save_temperature, save_policy  keep what was fitted or chosen with the model
+    force                         with one of the last three: also over what differs
 
     Raises InputError for what is out of range or makes no sense together.
     """
@@ -62,8 +67,22 @@ class Evaluation:
     record: bool = option(
         False, help="Write the accuracies into the learngene's header, beside those on other data or in another precision."
     )
-    force: bool = option(False, help="With --record: replace figures that differ.")
+    force: bool = option(False, help="With --record or --save-…: replace what differs.")
 
+    calibrate: bool = option(
+        False, help="Instead: fit a temperature to half of the images, and show what it does on the rest."
+    )
+    each_depth: bool = option(False, help="With --calibrate: a temperature for each depth.")
+    save_temperature: bool = option(
+        False, help="With --calibrate: keep it with the learngene or folder, for predict and build."
+    )
+    cascade: str | None = option(
+        None, help="Instead: choose when depth 3 is sure enough to need no depth 8: 3,8.", metavar="DEPTHS"
+    )
+    max_drop: float = option(
+        0.1, help="With --cascade: points of accuracy below the deepest that are allowed.", least=0, most=100
+    )
+    save_policy: bool = option(False, help="With --cascade: keep it with the learngene, for predict --cascade.")
     knn: bool = option(False, help="Instead: accuracy of nearest neighbours by cosine, of pooled features.")
     neighbours: int = option(20, help="With --knn: how many vote.", least=1, most=10**6)
     linear_probe: bool = option(False, help="Instead: accuracy of a linear classifier on frozen features.")
@@ -81,8 +100,13 @@ class Evaluation:
         if self.limit is not None and self.record:
             raise InputError("--record needs all images; leave --limit out", field=("limit", "record"), code="conflict")
         self._check_probes()
-        if self.force and not self.record:
-            raise InputError("--force belongs to --record", field=("force", "record"), code="conflict")
+        self._check_trust()
+        if self.force and not (self.record or self.save_temperature or self.save_policy):
+            raise InputError(
+                "--force belongs to --record, --save-temperature and --save-policy",
+                field=("force", "record"),
+                code="conflict",
+            )
 
     def _check_probes(self) -> None:
         """Refuse options that mean nothing for features. Raises InputError."""
@@ -98,6 +122,41 @@ class Evaluation:
                     field=(name, asked),
                     code="conflict",
                 )
+
+    def _check_trust(self) -> None:
+        """Refuse options of calibration and cascades that mean nothing together. Raises InputError."""
+        for name, given, owner, there in (
+            ("each-depth", self.each_depth, "calibrate", self.calibrate),
+            ("save-temperature", self.save_temperature, "calibrate", self.calibrate),
+            ("max-drop", self.max_drop != 0.1, "cascade", self.cascade is not None),
+            ("save-policy", self.save_policy, "cascade", self.cascade is not None),
+        ):
+            if given and not there:
+                raise InputError(f"--{name} belongs to --{owner}", field=(name, owner), code="conflict")
+        if not self.calibrate and self.cascade is None:
+            return
+        asked = "calibrate" if self.calibrate else "cascade"
+        for name, given in (
+            ("cascade", self.calibrate and self.cascade is not None),
+            ("depths", self.cascade is not None and self.depths is not None),
+            ("record", self.record),
+            ("per-class", self.per_class),
+            ("knn", self.knn),
+            ("linear-probe", self.linear_probe),
+            ("retrieval", self.retrieval),
+        ):
+            if given:
+                raise InputError(
+                    f"--{asked} measures something else than --{name}; give one of them",
+                    field=(name, asked),
+                    code="conflict",
+                )
+
+    @property
+    def cascade_depths(self) -> tuple[int, ...] | None:
+        """The depths of the cascade that is asked for, from the shallowest to the deepest."""
+        with concerning("cascade"):
+            return None if self.cascade is None else parse_cascade(self.cascade)
 
     @property
     def probes(self) -> bool:
@@ -117,5 +176,7 @@ class Evaluation:
     @property
     def chosen_depths(self) -> tuple[Depth, ...] | None:
         """The depths that were asked for; None leaves them to what is evaluated."""
+        if self.cascade is not None:
+            return self.cascade_depths
         with concerning("depths"):
             return parse_profiles(self.depths) if self.depths else None

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tleg.errors import concerning
+from tleg.errors import InputError, concerning
+from tleg.learngene.calibration import LEAST_TEMPERATURE, MOST_TEMPERATURE
+from tleg.learngene.cascade import parse_cascade
 from tleg.learngene.profile import Depth, parse_depth
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import check_fields, option, same_option
@@ -19,6 +21,9 @@ class Prediction:
     """What a model says to images. Options that `tleg evaluate` has too mean the same.
 
     depth        of a learngene or an elastic export, such as '8' or '2-2-6-2'; nothing else takes it
+    cascade      depths of which the first that is sure enough answers, as in '3,8', see `cascade_depths`
+    threshold    how sure that is, 0 to 1; None is what the model keeps as its policy
+    temperature  what outputs are divided by before they become probabilities; None is what the model keeps, else 1
     top          how many classes to name; None is five for one image and one for several
     exif,
     max_pixels   how the files are read, as in evaluation
@@ -28,6 +33,16 @@ class Prediction:
     """
 
     depth: str | None = option(None, help="Of a learngene or elastic ONNX: 8, or a profile of stages: 2-2-6-2.")
+    cascade: str | None = option(None, help="Let the first of these depths answer that is sure: 3,8.", metavar="DEPTHS")
+    threshold: float | None = option(
+        None, help="With --cascade: the probability that is enough. Default: as saved.", least=0, most=1
+    )
+    temperature: float | None = option(
+        None,
+        help="What outputs are divided by. Default: as saved, else 1.",
+        least=LEAST_TEMPERATURE,
+        most=MOST_TEMPERATURE,
+    )
     top: int | None = option(
         None, help="How many classes to name. Default: 5 for one image, 1 for several.", least=1, most=10**6
     )
@@ -67,7 +82,13 @@ class Prediction:
         check_fields(self)
         check_device(self.device)
         parse_threads(self.threads)
-        _ = self.chosen_depth, self.pixels, self.images
+        _ = self.chosen_depth, self.pixels, self.images, self.cascade_depths
+        if self.threshold is not None and self.cascade is None:
+            raise InputError("--threshold belongs to --cascade", field=("threshold", "cascade"), code="conflict")
+        for name, given in (("depth", self.depth), ("temperature", self.temperature)):
+            if given is not None and self.cascade is not None:
+                reason = "names depths" if name == "depth" else "has a temperature for each depth"
+                raise InputError(f"--cascade {reason}; leave --{name} out", field=(name, "cascade"), code="conflict")
 
     @property
     def pixels(self) -> tuple[int, int] | None:
@@ -79,6 +100,12 @@ class Prediction:
         """The depth that was asked for."""
         with concerning("depth"):
             return parse_depth(self.depth) if self.depth else None
+
+    @property
+    def cascade_depths(self) -> tuple[int, ...] | None:
+        """The depths of the cascade that is asked for, from the shallowest to the deepest."""
+        with concerning("cascade"):
+            return None if self.cascade is None else parse_cascade(self.cascade)
 
     @property
     def images(self) -> EvaluatedImages:

@@ -163,7 +163,7 @@ def evaluate(
     chosen = range(len(images)) if count == len(images) else [index * len(images) // count for index in range(count)]
     mine = chosen[world.rank :: world.size]
     loader = DataLoader(Subset(dataset, mine), batch_size=batch_size, **worker_options(workers))
-    tallies: dict[Key, Tally] = {key: (tally or _Accuracies)() for key in predictors}
+    tallies: dict[Key, Tally] = {key: (tally or AccuracyTally)() for key in predictors}
     unreadable, done, size, began = UnreadableImages(images), 0, batch_size, time.monotonic()
     for pixels, labels, broken in batches(loader) if len(mine) else ():
         unreadable.add(broken.tolist())
@@ -202,7 +202,7 @@ def predict_all(predictors: Mapping[Key, Predictor], pixels: Tensor, placement: 
     return answers
 
 
-class _Accuracies(Tally):
+class AccuracyTally(Tally):
     """Sums over the images that one process saw."""
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ from tleg.models.pretrained import PretrainedModel
 from tleg.models.weights import Which
 from tleg.recipes.images import EvaluatedImages
 from tleg.references import Reference
-from tleg.training.accuracy import Predictor, Score, evaluate
+from tleg.training.accuracy import Predictor, Score, Tally, evaluate
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.models import is_want_of_memory, open_model
@@ -154,6 +154,7 @@ class Subject:
     classes     names in the order of the outputs, empty when unknown
     trained     the record of its training, as far as there is one
     embedders   by depth: pixel values (N, C, H, W) in 0..1 -> pooled features (N, size); empty where it gives none
+    macs        multiply-accumulates of an image by depth, where they are known
     """
 
     kind: str
@@ -165,6 +166,7 @@ class Subject:
     trained: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     embedders: Mapping[Depth | None, Predictor] = field(default_factory=dict)
+    macs: Mapping[Depth | None, int] = field(default_factory=dict)
 
 
 @concerning("path")
@@ -238,8 +240,11 @@ def evaluate_subject(
     limit: int | None = None,
     world: World = SINGLE,
     progress: Callable[[int, int], None] | None = None,
+    tally: Callable[[], Tally] | None = None,
 ) -> dict[Depth | None, Score]:
     """Return the score of every model of a subject on the validation images, in one pass.
+
+    tally  what is summed over the outputs of a model; None is accuracies and the loss
 
     Classes are matched by name. Raises InputError when the subject knows other classes than the data.
     """
@@ -277,6 +282,7 @@ def evaluate_subject(
         limit=limit,
         world=world,
         progress=progress,
+        tally=tally,
     )
 
 
@@ -330,6 +336,7 @@ def learngene_subject(learngene: Learngene, placement: Placement, depths: Sequen
         header.preprocessing,
         header.learned,
         embedders={architecture.simplest(depth): embedding_at(depth) for depth in depths},
+        macs={architecture.simplest(depth): header.cost_at(depth).macs for depth in depths},
     )
 
 

@@ -12,9 +12,10 @@ from tleg.files import check_file
 from tleg.learngene.profile import Depth
 from tleg.models.weights import Which
 from tleg.recipes.evaluation import Evaluation
-from tleg.training.accuracy import Score
+from tleg.training.accuracy import Score, Tally
 from tleg.training.device import Placement, choose_placement
 from tleg.training.evaluate import Subject, evaluate_subject, open_evaluation_data, open_subject, reading_as, trained_on
+from tleg.training.model_record import check_record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +38,13 @@ class PreparedEvaluation(Prepared):
 
     __slots__ = ()
 
-    def run(self, progress: Callable[[int, int], None] | None = None) -> dict[Depth | None, Score]:
-        """Return the score of every depth. Raises InputError when the model knows other classes than the data, DataError."""
+    def run(
+        self, progress: Callable[[int, int], None] | None = None, *, tally: Callable[[], Tally] | None = None
+    ) -> dict[Depth | None, Score]:
+        """Return the score of every depth. Raises InputError when the model knows other classes than the data, DataError.
+
+        tally  what is summed over the outputs of a depth; None is accuracies and the loss
+        """
         return evaluate_subject(
             self.subject,
             self.data,
@@ -47,6 +53,7 @@ class PreparedEvaluation(Prepared):
             workers=self.options.workers,
             limit=self.options.limit,
             progress=progress,
+            tally=tally,
         )
 
 
@@ -60,6 +67,7 @@ def open_measured(path: str | os.PathLike[str], options: Evaluation) -> tuple[Su
         model_arguments=options.model_arguments,
         image_size=options.pixels,
         weights=cast(Which | None, options.weights),
+        option="depths" if options.cascade is None else "cascade",
     )
     return reading_as(subject, options.images.exif), placement
 
@@ -77,6 +85,9 @@ def prepare_evaluation(path: str | os.PathLike[str], options: Evaluation) -> Pre
             )
         with concerning("path"):
             check_file(Path(path), overwrite=True)
+    for option, given in (("save-temperature", options.save_temperature), ("save-policy", options.save_policy)):
+        if given:
+            check_record(path, subject, option)
     data = open_evaluation_data(
         options.data,
         options.images,

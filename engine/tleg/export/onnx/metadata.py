@@ -14,6 +14,7 @@ from tleg.errors import FileFormatError
 from tleg.export.formats import Format, stored_format
 from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, Lineage
 from tleg.files import text_only
+from tleg.learngene.calibration import calibration_in
 from tleg.learngene.header import Preprocessing
 from tleg.learngene.profile import format_depth
 from tleg.models.output import Output, OutputRecord
@@ -102,8 +103,23 @@ def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
             texts["profile"] = format_depth(metadata.descendant.profile)
     if metadata.descendant is not None:
         texts["layout"] = metadata.descendant.layout
+    if model.temperature is not None:
+        texts["temperature_inside"] = _json(model.temperature)
+    if (temperature := _temperature(metadata)) is not None:
+        texts["temperature"] = _json(temperature)
     lineage = {"learngene": metadata.learngene, "descendant": metadata.descendant, "folder": metadata.folder}
     return texts | {name: _json(encode(record)) for name, record in lineage.items() if record is not None}
+
+
+def _temperature(metadata: OnnxMetadata) -> float | Mapping[str, float] | None:
+    """What logits are to be divided by, as the model's record says; by depth where each has its own in an elastic file."""
+    found = calibration_in(metadata.lineage.training)
+    if found is None or not (metadata.output.of_classes and found.fits(metadata.model.num_classes, metadata.input.size[1:])):
+        return None
+    if metadata.format.every_depth:
+        return found.by_depth or found.temperature
+    descendant = metadata.descendant
+    return found.at(metadata.model.depth if descendant is None else descendant.expands_to)
 
 
 def decode_metadata(texts: Mapping[str, str]) -> OnnxMetadata:

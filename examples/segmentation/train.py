@@ -113,7 +113,7 @@ def fit(model: Segmenter, images: Tensor, masks: Tensor, *, steps: int, batch: i
 def intersections_over_unions(model: Segmenter, images: Tensor, masks: Tensor, classes: int) -> tuple[float, float]:
     """Return intersection over union, both counted over all pixels, in percent.
 
-    The first is the mean over classes; the second takes all but 0 as one class: whether things are found, not which they are.
+    The first is the mean over classes; the second takes all but 0 as one class: are things found, whatever they are?
     """
     model.eval()
     found = torch.cat([model(each).argmax(dim=1) for each in images.split(64)])

@@ -28,6 +28,14 @@ def build(
     verify: bool = True,
     overwrite: bool = False,
     output_of: str | None = None,
+    batch: int | None = None,
+    opset: int | None = None,
+    input_type: str = "float",
+    input_layout: str = "nchw",
+    softmax: bool = False,
+    top: int | None = None,
+    input_name: str = "images",
+    output_names: Sequence[str] = (),
     progress: "Callable[[BuildStep], None] | None" = None,
 ) -> "tuple[BuiltExport, ...]":
     """Export descendants of a learngene, or the model of a folder that timm loads, each with a manifest.
@@ -45,6 +53,12 @@ def build(
     overwrite    replace exports that exist
     output_of    what the exports give: 'classes', 'pooled', 'tokens', 'blocks:3,6,9' or 'stages:1,4'; None is logits of
                  classes, and the pooled vector of a model without any
+    batch        of ONNX files: images of a batch; None for any number
+    opset        of ONNX files, from 17 on; None is the usual one
+    input_type   of ONNX files: 'float', normalised images, or 'uint8', pixels of 0 to 255, normalised inside
+    input_layout of ONNX files: 'nchw' or 'nhwc'
+    softmax, top  of ONNX files: probabilities instead of logits; the best so many classes, by value and number
+    input_name, output_names  of ONNX files
     progress     called at every stage
 
     Returns the exports in the order of `exports`, then `depths`: `path`, `manifest_path`, and the `manifest` with what the
@@ -53,6 +67,7 @@ def build(
     """
     from tleg.export.build import build_exports
     from tleg.export.formats import find_format, parse_layout, parse_precision
+    from tleg.export.interface import OPSET, Interface, parse_axes, parse_pixels
     from tleg.export.plan import BuildRequest
     from tleg.models.output import parse_output
 
@@ -69,6 +84,16 @@ def build(
         overwrite=overwrite,
         verify=verify,
         output_of=None if output_of is None else parse_output(output_of),
+        interface=Interface(
+            batch=batch,
+            opset=OPSET if opset is None else opset,
+            input=parse_pixels(input_type),
+            layout=parse_axes(input_layout),
+            softmax=softmax,
+            top=top,
+            input_name=input_name,
+            output_names=tuple(output_names),
+        ),
     )
     return build_exports(request, progress)
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -11,6 +12,17 @@ from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.errors import VerificationError, concerning
 from tleg.export.formats import FORMATS, either
+from tleg.export.interface import (
+    AXES,
+    DYNAMIC,
+    IMAGES,
+    LEAST_OPSET,
+    MOST_OPSET,
+    OPSET,
+    OPSET_RULE,
+    PIXELS,
+    parse_batch,
+)
 from tleg.learngene.families import families
 from tleg.learngene.header import MAX_CLASSES
 from tleg.learngene.profile import Depth, format_depth, parse_depth, plain_depth
@@ -61,6 +73,25 @@ class BuildOptions:
         most=MAX_CLASSES,
         rule=f"a model has 1 to {MAX_CLASSES:,} classes",
     )
+    batch: str = option(DYNAMIC, help="Of ONNX files: images of a batch, or dynamic.", metavar="N|dynamic")
+    opset: int | None = option(
+        None,
+        help=f"Of ONNX files, from {LEAST_OPSET} on. Without it: {OPSET}.",
+        metavar="N",
+        least=LEAST_OPSET,
+        most=MOST_OPSET,
+        rule=OPSET_RULE,
+    )
+    input_type: str = option(
+        PIXELS[0], help="Of ONNX files: float (normalised) or uint8 (pixels).", name="input", choices=PIXELS
+    )
+    input_layout: str = option(AXES[0], help="Of ONNX files: nchw or nhwc.", choices=AXES)
+    softmax: bool = option(False, help="Of ONNX files: probabilities instead of logits.")
+    top: int | None = option(None, help="Of ONNX files: the best N classes alone.", metavar="N", least=1, most=MAX_CLASSES)
+    input_name: str = option(IMAGES, help="Of ONNX files: what the input is called.", metavar="NAME")
+    output_name: tuple[str, ...] = option(
+        (), help="Of ONNX files: what an output is called. May be repeated.", metavar="NAME"
+    )
 
 
 @app.command(
@@ -78,6 +109,9 @@ class BuildOptions:
 
     --output-of makes backbones: pooled is the vector before the classifier, tokens those after the last block, and
     blocks:3,6,9 maps after these blocks, counted from 1, without the final norm; models with stages have stages:1,2,3,4.
+
+    --batch, --opset, --input, --input-layout, --softmax, --top and the names of inputs and outputs make the ONNX file that a
+    runtime wants: a batch of one size, pixels that the graph normalises, probabilities, the best classes alone.
 
     With --image-size, position embeddings and tables of relative positions are resampled as timm does it; --dtype, --layout
     and the size stand in the names of files where they are not the default.
@@ -120,6 +154,14 @@ def build(
         overwrite=force,
         verify=not no_verify,
         output_of=options.output_of,
+        batch=parse_batch(options.batch),
+        opset=options.opset,
+        input_type=options.input_type,
+        input_layout=options.input_layout,
+        softmax=options.softmax,
+        top=options.top,
+        input_name=options.input_name,
+        output_names=options.output_name,
         progress=_tell_jsonl if as_jsonl else _tell if is_interactive(sys.stderr) else None,
     )
     if as_jsonl:
@@ -138,7 +180,7 @@ def build(
         for each in item.manifest.outputs or ():
             write(f"  {each.name}: {' x '.join(map(str, each.shape))}, {each.meaning}")
         if item.manifest.usage is not None:
-            write(f"  {item.manifest.usage}")
+            write(indent(item.manifest.usage, "  "))
 
 
 def _tell(step: "BuildStep") -> None:

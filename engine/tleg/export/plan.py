@@ -1,13 +1,14 @@
 """Planning a build: everything that can be refused is refused here, before anything is written. No torch."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
 from tleg.export.formats import FORMATS, Format, Precision, either, files_first, find_format
+from tleg.export.interface import Interface
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
 from tleg.export.origin import hash_weights, learngene_of, read_training
 from tleg.files import require_utf8
@@ -38,6 +39,7 @@ class BuildRequest:
     overwrite    replace existing exports
     verify       check every export before it is kept
     output_of    what the exports give; None is the logits of classes, and of a model without classes its pooled vector
+    interface    how the graphs of ONNX files are entered and left
     """
 
     learngene: str | Path
@@ -52,6 +54,7 @@ class BuildRequest:
     overwrite: bool = False
     verify: bool = True
     output_of: Output | None = None
+    interface: Interface = field(default_factory=Interface)
 
     def given_by(self, num_classes: int) -> Output:
         """What the exports of a model of so many classes give. Raises InputError for what it does not have."""
@@ -183,6 +186,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
             _planned(request, name_of(file.path), each, depth, size) for each in formats for depth in each.depths_of(depths)
         ),
     )
+    request.interface.check()
     for export in plan.exports:
         _check_export(plan, export)
     check_targets(request, plan.exports)
@@ -225,7 +229,7 @@ def _other_size(request: BuildRequest, header: LearngeneHeader) -> tuple[int, in
 def _planned(
     request: BuildRequest, stem: str, entry: Format, depth: Depth | None, image_size: tuple[int, int] | None = None
 ) -> PlannedExport:
-    name = entry.file_name(stem, depth, request.precision, request.layout, image_size, request.output_of)
+    name = entry.file_name(stem, depth, request.precision, request.layout, image_size, request.output_of, request.interface)
     return PlannedExport(entry, depth, request.output / name)
 
 
@@ -243,6 +247,9 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
         layout=plan.layout,
         num_classes=plan.head.num_classes,
         precision=plan.request.precision,
+    )
+    backend_of(export.format).check_interface(
+        plan.request.interface, plan.output, plan.head.num_classes, plan.header.preprocessing
     )
 
 
@@ -308,9 +315,11 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
     # Without a number in its config.json it is timm's usual one; what was loaded decides.
     known = folder.config.get("num_classes", folder.pretrained.get("num_classes"))
     output = request.given_by(known if type(known) is int else 1)
+    request.interface.check()
     for each in formats:
         each.check_source("folder", request.precision, path, changed=known != 0 and not output.of_classes)
         each.check_output(output)
+        backend_of(each).check_interface(request.interface, output, known if type(known) is int else None, None)
     sha256 = hash_weights(folder.weights)
     training = read_training(path)
     exports = tuple(_planned(request, name_of(path), each, None, request.image_size) for each in formats)

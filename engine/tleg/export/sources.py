@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tleg.errors import FileFormatError
-from tleg.export.backend import Array, Described, Source
+from tleg.export.backend import Array, Described, Source, backend_of
 from tleg.export.comparison import Reference, learngene_reference, model_reference
 from tleg.export.manifest import FolderRecord, Lineage
 from tleg.export.origin import TRAINING_RECORD
@@ -61,6 +61,7 @@ class LearngeneSource(Source):
             architecture=plan.architecture,
             output=plan.output,
             described=_describe_descendants(plan, learngene),
+            interface=plan.request.interface,
         )
 
     def lineage(self, depth: Depth | None) -> Lineage:
@@ -164,13 +165,16 @@ class FolderSource(Source):
                 raise FileFormatError(f"{opened.file} holds values in '{name}' that are not finite", code="not-finite")
         plain = plain_vit(model)
         size = _input_size(opened.input_size, plain)
+        classes = model.num_classes if output.of_classes else 0
+        for export in plan.exports:
+            backend_of(export.format).check_interface(plan.request.interface, output, classes, opened.preprocessing)
         return cls(
             plan=plan,
             loaded=model,
             structure=None if plain is None else plain[0],
             layout="auxiliary" if plain is None else plain[1],
             precision=plan.request.precision,
-            num_classes=model.num_classes if output.of_classes else 0,
+            num_classes=classes,
             input_size=size,
             preprocessing=opened.preprocessing,
             classes=opened.classes if output.of_classes else (),
@@ -178,6 +182,7 @@ class FolderSource(Source):
             libraries=(*_ALWAYS, "torch", "timm"),
             output=output,
             described={} if output.of_classes else {None: _describe(model, output, size, f"the model in {plan.path}")},
+            interface=plan.request.interface,
         )
 
     def lineage(self, depth: Depth | None) -> Lineage:

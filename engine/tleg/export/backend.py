@@ -178,11 +178,18 @@ class Backend(ABC):
         return None
 
     def check_interface(
-        self, interface: Interface, output: Output, num_classes: int | None, preprocessing: Preprocessing | None
+        self,
+        interface: Interface,
+        output: Output,
+        num_classes: int | None = None,
+        preprocessing: Preprocessing | None = None,
+        *,
+        traced: bool = False,
     ) -> None:
         """Refuse an interface that the format's exports cannot have, before anything is written. Raises InputError.
 
         num_classes, preprocessing  of the model; None where they are not known yet
+        traced                      whether the model is known to be one of which PyTorch makes the graph
         """
         if not interface.is_usual:
             given = interface.options

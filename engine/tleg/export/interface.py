@@ -15,6 +15,7 @@ from tleg.models.output import FIELD, Output
 
 OPSET: Final = 20  # The first with Gelu; in ONNX Runtime since 1.17.
 LEAST_OPSET: Final = 17  # The first with LayerNormalization, which every layer has twice.
+LEAST_TRACED: Final = 18  # What PyTorch's exporter writes by itself; neither it nor onnx takes that below.
 MOST_OPSET: Final = 99
 MAX_BATCH: Final = 4096
 OPSET_RULE: Final = f"files are written from opset {LEAST_OPSET} on, the first with LayerNormalization"
@@ -136,13 +137,26 @@ class Interface:
             )
 
     def check_model(
-        self, output: Output, num_classes: int | None, preprocessing: Preprocessing | None, *, every_depth: bool
+        self,
+        output: Output,
+        num_classes: int | None,
+        preprocessing: Preprocessing | None,
+        *,
+        every_depth: bool,
+        traced: bool,
     ) -> None:
         """Refuse what a certain model cannot have. Raises InputError.
 
         num_classes, preprocessing  None where they are not known yet
         every_depth                 whether the depth is an input
+        traced                      whether PyTorch makes the graph
         """
+        if traced and self.opset < LEAST_TRACED:
+            raise InputError(
+                f"--opset {self.opset}: PyTorch traces this architecture, from opset {LEAST_TRACED} on",
+                field="opset",
+                code="unsupported",
+            )
         if self.changes_output and not output.of_classes:
             option = "softmax" if self.softmax else "top"
             raise InputError(

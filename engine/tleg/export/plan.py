@@ -249,7 +249,11 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
         precision=plan.request.precision,
     )
     backend_of(export.format).check_interface(
-        plan.request.interface, plan.output, plan.head.num_classes, plan.header.preprocessing
+        plan.request.interface,
+        plan.output,
+        plan.head.num_classes,
+        plan.header.preprocessing,
+        traced=plan.architecture.structure is None,
     )
 
 
@@ -319,7 +323,7 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
     for each in formats:
         each.check_source("folder", request.precision, path, changed=known != 0 and not output.of_classes)
         each.check_output(output)
-        backend_of(each).check_interface(request.interface, output, known if type(known) is int else None, None)
+        backend_of(each).check_interface(request.interface, output, known if type(known) is int else None)
     sha256 = hash_weights(folder.weights)
     training = read_training(path)
     exports = tuple(_planned(request, name_of(path), each, None, request.image_size) for each in formats)

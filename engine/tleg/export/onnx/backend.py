@@ -28,10 +28,17 @@ class OnnxBackend(Backend):
         return (*super().libraries(source), *(("torch", "timm") if source.structure is None else ()))
 
     def check_interface(
-        self, interface: Interface, output: Output, num_classes: int | None, preprocessing: Preprocessing | None
+        self,
+        interface: Interface,
+        output: Output,
+        num_classes: int | None = None,
+        preprocessing: Preprocessing | None = None,
+        *,
+        traced: bool = False,
     ) -> None:
         """Refuse what a graph cannot have, or no opset that the installed onnx knows. Raises InputError."""
-        interface.check_model(output, num_classes, preprocessing, every_depth=self.format.every_depth)
+        every_depth = self.format.every_depth
+        interface.check_model(output, num_classes, preprocessing, every_depth=every_depth, traced=traced)
         if interface.opset != OPSET:
             from onnx.defs import onnx_opset_version
 

@@ -163,7 +163,7 @@ def without_interface(model: onnx.ModelProto) -> onnx.ModelProto:
     own = [node for node in graph.node if not node.name.startswith(INSIDE)]
     if len(own) == len(graph.node):
         return model
-    kind = next(each.data_type for each in graph.initializer if each.data_type in ONNX_TYPES.values())
+    kind = ONNX_TYPES[next(each.value for each in model.metadata_props if each.key == "dtype")]
     if any(IMAGES_INSIDE in node.input for node in own):
         graph.input[0].CopyFrom(helper.make_tensor_value_info(IMAGES_INSIDE, kind, None))
     if any(LOGITS_INSIDE in node.output for node in own):

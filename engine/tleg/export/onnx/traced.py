@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from tleg.errors import ExportError, first_line
-from tleg.export.interface import Interface
+from tleg.export.interface import OPSET, Interface
 from tleg.export.onnx.file import TRACER, check_size, ir_version, opset_of, producer
 from tleg.export.onnx.interface import GraphInterface
 
@@ -44,7 +44,9 @@ def write_torch(
     refuses.
     """
     check_size(sum(value.nbytes for value in model.state_dict().values()))
-    content = optimised(trace(model, input_size, outputs, interface))
+    content = optimised(
+        trace(model, input_size, outputs, interface), OPSET if interface is None else interface.interface.opset
+    )
     if interface is not None:
         added = interface.fit(content.graph, {})
         content.graph.initializer.extend(onnx.numpy_helper.from_array(values, name) for name, values in added.items())
@@ -90,15 +92,22 @@ def trace(
     return program
 
 
-def optimised(program: torch.onnx.ONNXProgram) -> onnx.ModelProto:
+def optimised(program: torch.onnx.ONNXProgram, opset: int = OPSET) -> onnx.ModelProto:
     """Return what was traced as a model of ONNX: folded where it is constant, without what the exporter notes of every node.
 
-    That is the lines of Python behind it, with the paths of the machine that wrote the file. Raises ExportError.
+    That is the lines of Python behind it, with the paths of the machine that wrote the file. Raises ExportError, also for
+    another opset than it should have.
     """
     with _exporter():
         program.optimize()
         content: onnx.ModelProto = program.model_proto
-    content.ir_version = ir_version(opset_of(content))
+    if opset_of(content) != opset:  # The exporter leaves what it cannot convert as it is.
+        raise ExportError(
+            f"torch.onnx.export wrote opset {opset_of(content)} where {opset} was asked for; choose another --opset",
+            field="opset",
+            code="unsupported",
+        )
+    content.ir_version = ir_version(opset)
     graph = content.graph
     for item in (content, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del item.metadata_props[:]

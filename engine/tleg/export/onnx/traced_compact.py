@@ -21,6 +21,7 @@ from torch import nn
 
 from tleg.errors import ExportError
 from tleg.export.formats import Precision
+from tleg.export.interface import OPSET
 from tleg.export.onnx.file import TRACER, Values, write_model
 from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.interface import GraphInterface
@@ -117,7 +118,7 @@ def _trace_without(
             )
         value.const_value = None
         graph.inputs.append(value)
-    return optimised(program)
+    return optimised(program, OPSET if interface is None else interface.interface.opset)
 
 
 def _orders(nodes: Sequence[onnx.NodeProto], layers: Mapping[str, tuple[str, int]]) -> dict[str, list[int]]:

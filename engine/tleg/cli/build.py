@@ -180,7 +180,10 @@ def build(
         for each in item.manifest.outputs or ():
             write(f"  {each.name}: {' x '.join(map(str, each.shape))}, {each.meaning}")
         if item.manifest.usage is not None:
-            write(indent(item.manifest.usage, "  "))
+            write(f"  {item.manifest.usage}")
+    examples = [item.manifest.example for item in results if item.manifest.example is not None]
+    if examples:
+        write(f"In Python, without tleg; as in the manifest:\n{indent(examples[0], '    ')}")
 
 
 def _tell(step: "BuildStep") -> None:

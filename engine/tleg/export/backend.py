@@ -173,8 +173,12 @@ class Backend(ABC):
         """Open an export that gives a certain output, which the files of some formats do not say. See `open`."""
         return self.open(path)
 
-    def usage(self, path: Path, source: Source) -> str | None:
-        """Lines of Python that use an export without tleg, where its file alone does not say it."""
+    def usage(self, path: Path, output: Output) -> str | None:
+        """The line of Python that gives the features of an export, where its file alone does not say it."""
+        return None
+
+    def example(self, path: Path, source: Source) -> str | None:
+        """A few lines of Python that use an export of a source without tleg; None where its format has none."""
         return None
 
     def check_interface(
@@ -182,14 +186,13 @@ class Backend(ABC):
         interface: Interface,
         output: Output,
         num_classes: int | None = None,
-        preprocessing: Preprocessing | None = None,
         *,
         traced: bool = False,
     ) -> None:
         """Refuse an interface that the format's exports cannot have, before anything is written. Raises InputError.
 
-        num_classes, preprocessing  of the model; None where they are not known yet
-        traced                      whether the model is known to be one of which PyTorch makes the graph
+        num_classes  of the model; None where it is not known yet
+        traced       whether the model is known to be one of which PyTorch makes the graph
         """
         if not interface.is_usual:
             given = interface.options

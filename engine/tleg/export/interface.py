@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Final, Literal, TypeVar
 
 from tleg.errors import FileFormatError, InputError, did_you_mean
-from tleg.learngene.header import MAX_CLASSES, Preprocessing
+from tleg.learngene.header import MAX_CLASSES
 from tleg.models.output import FIELD, Output
 
 OPSET: Final = 20  # The first with Gelu; in ONNX Runtime since 1.17.
@@ -140,16 +140,15 @@ class Interface:
         self,
         output: Output,
         num_classes: int | None,
-        preprocessing: Preprocessing | None,
         *,
         every_depth: bool,
         traced: bool,
     ) -> None:
         """Refuse what a certain model cannot have. Raises InputError.
 
-        num_classes, preprocessing  None where they are not known yet
-        every_depth                 whether the depth is an input
-        traced                      whether PyTorch makes the graph
+        num_classes  None where it is not known yet
+        every_depth  whether the depth is an input
+        traced       whether PyTorch makes the graph
         """
         if traced and self.opset < LEAST_TRACED:
             raise InputError(
@@ -166,12 +165,6 @@ class Interface:
             )
         if self.top is not None and num_classes is not None and self.top > num_classes:
             raise InputError(f"--top {self.top}: the model has {num_classes} classes", field="top", code="out-of-range")
-        if self.input == "uint8" and preprocessing is not None and preprocessing.pixel_range is not None:
-            raise InputError(
-                "--input uint8 holds 8 bits, and the model was trained on images of more; leave it out",
-                field="input",
-                code="unsupported",
-            )
         names = self.names_of(output)
         usual = len(Interface(softmax=self.softmax, top=self.top).names_of(output))
         if len(names) != usual:

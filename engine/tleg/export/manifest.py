@@ -259,7 +259,8 @@ class Manifest:
     note           what must be known before the export is used elsewhere; not written where there is nothing
     outputs        what it gives, where that is not the logits of classes
     cost           what computing those takes, without a classifier; None in an elastic file, which has any depth
-    usage          lines of Python that use the export without tleg, where its file alone does not say it
+    usage          of such a folder, the line of Python that gives them
+    example        lines of Python that use the export with numpy, Pillow and its runtime alone
     interface      how its graph is entered and left, where that is not as usual
     """
 
@@ -275,6 +276,7 @@ class Manifest:
     outputs: tuple[OutputRecord, ...] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     cost: OutputCost | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     usage: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    example: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     interface: Interface | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     format: Literal["tleg.export"] = FORMAT_NAME
     version: int = FORMAT_VERSION

@@ -252,7 +252,6 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
         plan.request.interface,
         plan.output,
         plan.head.num_classes,
-        plan.header.preprocessing,
         traced=plan.architecture.structure is None,
     )
 

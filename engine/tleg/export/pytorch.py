@@ -67,9 +67,8 @@ class PytorchBackend(Backend):
         """Why timm alone does not open a folder, where it does not. Raises InputError, FileFormatError."""
         return read_timm_folder(path).note
 
-    def usage(self, path: Path, source: Source) -> str | None:
+    def usage(self, path: Path, output: Output) -> str | None:
         """The line that gives features by timm alone; that for pooled vectors is that for logits."""
-        output = source.output
         if output.kind not in ("tokens", "blocks", "stages"):
             return None
         model = f'timm.create_model("local-dir:{path.name}", pretrained=True'

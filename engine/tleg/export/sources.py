@@ -167,9 +167,7 @@ class FolderSource(Source):
         size = _input_size(opened.input_size, plain)
         classes = model.num_classes if output.of_classes else 0
         for export in plan.exports:
-            backend_of(export.format).check_interface(
-                plan.request.interface, output, classes, opened.preprocessing, traced=plain is None
-            )
+            backend_of(export.format).check_interface(plan.request.interface, output, classes, traced=plain is None)
         return cls(
             plan=plan,
             loaded=model,

@@ -8,12 +8,13 @@ from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.formats import BYTES_OF, Precision
 from tleg.export.interface import OPSET, Interface
+from tleg.export.onnx.example import example
 from tleg.export.onnx.file import check_graph, check_size
 from tleg.export.onnx.interface import GraphInterface, without_interface
 from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
 from tleg.export.onnx.runtime import open_onnx
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
-from tleg.learngene.header import Layout, LearngeneHeader, Preprocessing
+from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
 from tleg.models.output import Output
 
@@ -27,18 +28,30 @@ class OnnxBackend(Backend):
         """Packages that had a part in writing a file."""
         return (*super().libraries(source), *(("torch", "timm") if source.structure is None else ()))
 
+    def example(self, path: Path, source: Source) -> str | None:
+        """The lines that look at one picture with ONNX Runtime."""
+        depth = source.lineage(None).learngene if self.format.every_depth else None
+        return example(
+            path.name,
+            source.preprocessing,
+            source.interface,
+            source.output,
+            source.input_size,
+            source.precision,
+            depth=None if depth is None else depth.auxiliary_depth,
+        )
+
     def check_interface(
         self,
         interface: Interface,
         output: Output,
         num_classes: int | None = None,
-        preprocessing: Preprocessing | None = None,
         *,
         traced: bool = False,
     ) -> None:
         """Refuse what a graph cannot have, or no opset that the installed onnx knows. Raises InputError."""
         every_depth = self.format.every_depth
-        interface.check_model(output, num_classes, preprocessing, every_depth=every_depth, traced=traced)
+        interface.check_model(output, num_classes, every_depth=every_depth, traced=traced)
         if interface.opset != OPSET:
             from onnx.defs import onnx_opset_version
 

@@ -98,17 +98,21 @@ def build(
     return build_exports(request, progress)
 
 
-def verify(path_or_name: Name, learngene: Name | None = None) -> "Report":
+def verify(path_or_name: Name, learngene: Name | None = None, targets: Sequence[str] = ()) -> "Report":
     """Check a learngene, an ONNX export or a folder again: its bytes, that it runs, that it computes what it should.
 
     learngene  what an export was made from (a learngene or a folder), where it is not found beside it
+    targets    other runtimes to try an ONNX file in: 'openvino', 'coreml', 'nnapi', 'web', 'opencv', 'mnn', 'tract', 'tvm',
+               'ncnn', 'litert', 'tensorrt'
 
-    What is wrong is in the result: `passed`, and `checks` with a name, an outcome and what was found. Raises InputError when
-    there is nothing at the path, or `learngene` is not what the export names.
+    What is wrong is in the result: `passed`, `checks` with a name, an outcome and what was found, and the same by `targets`.
+    Raises InputError when there is nothing at the path, `learngene` is not what the export names, or a target is not known
+    or its runtime not installed.
     """
     from tleg.export.verify import check_path
 
     return check_path(
         path_of(path_or_name, "learngene", "folder", "export", field="path"),
         None if learngene is None else path_of(learngene, "learngene", "folder"),
+        targets,
     )

@@ -269,16 +269,27 @@ def verify(
     learngene: Annotated[
         str | None, typer.Option(help="The learngene or folder that an export was made from, where it is not found.")
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES", help="Of ONNX files: other runtimes as well, such as openvino,coreml. May be repeated."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a learngene or an export again: its bytes, that it runs, and that it computes what its learngene says.
 
     The learngene of an export, or the folder that it was made from, is looked for beside it, in the folder above, in the
     working folder and among the shipped ones. What cannot be checked is said, and is no failure.
+
+    --target runs an ONNX file in another runtime (openvino), asks ONNX Runtime's checker (coreml, nnapi), or says what is
+    known of such files (web, opencv, mnn, tract, tvm, ncnn, litert, tensorrt). A runtime that refuses it is a failure.
     """
     from tleg import api
+    from tleg.serialize import encode
 
-    report = api.verify(path, learngene)
+    targets = [name.strip() for text in target or () for name in text.split(",") if name.strip()]
+    report = api.verify(path, learngene, targets)
     if as_json:
         document = {
             "path": str(report.path),
@@ -286,11 +297,15 @@ def verify(
             "passed": report.passed,
             "checks": [{"name": check.name, "outcome": check.outcome, "detail": check.detail} for check in report.checks],
             "verification": None if report.verification is None else encode_verification(report.verification),
+            **({"targets": encode(report.targets)} if targets else {}),
         }
         write_json(document)
     else:
         for check in report.checks:
             write(printable(f"{check.outcome:<12} {check.name:<10} {check.detail}"))
+        for each in report.targets:
+            write(printable(f"{each.outcome:<12} {each.target:<10} {each.detail}"))
     if not report.passed:
         failed = [check.name for check in report.checks if check.outcome == "failed"]
+        failed += [each.target for each in report.targets if each.outcome == "refused"]
         raise VerificationError(f"{report.path} failed: {', '.join(failed)}")

@@ -1,5 +1,6 @@
 """Opening ONNX exports in ONNX Runtime, with what their metadata says."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from tleg.errors import FileFormatError, VerificationError
 from tleg.export.backend import OpenExport
+from tleg.export.formats import Precision
 from tleg.export.interface import DEPTH, LOGITS_INSIDE, Interface
 from tleg.export.onnx.metadata import OnnxMetadata, decode_metadata
 from tleg.export.pixels import as_input
@@ -17,6 +19,7 @@ from tleg.export.runners import Arrays, Runner
 from tleg.files import require_utf8
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import open_binary
+from tleg.learngene.header import Preprocessing
 from tleg.learngene.profile import Depth
 
 # What rounding makes, as a part of the largest value. ONNX Runtime computes a float16 file in float32, and rounds its logits
@@ -60,17 +63,17 @@ def _runner(session: Any, name: str, metadata: OnnxMetadata, interface: Interfac
     preprocessing, precision = metadata.input.preprocessing, metadata.model.dtype
 
     def run_batch(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
-        values = as_input(images, interface, preprocessing)
-        feed: dict[str, Any] = {interface.input_name: values if interface.input == "uint8" else values.astype(precision)}
-        if metadata.format.every_depth:
-            feed[DEPTH] = np.array(check_depth(depth), np.int64)
+        number = check_depth(depth) if metadata.format.every_depth else None
+        feed = feed_of(images, number, interface, preprocessing, precision)
         try:
             found = session.run(list(outputs), feed)
         except Exception as error:  # ONNX Runtime has an exception for each of its states.
             raise VerificationError(f"ONNX Runtime cannot run {name}: {_one_line(error)}") from error
         if interface.changes_output:
             logits, *given = found
-            check_given(np.asarray(logits, np.float32), given, interface, _ROUNDING[precision], name)
+            # Logits that are not finite are an error of another kind.
+            if deviation(np.asarray(logits, np.float32), given, interface) > _ROUNDING[precision]:
+                raise VerificationError(f"what {name} gives does not follow from its logits")
             found = [logits]
         return tuple(np.asarray(each, np.float32) for each in found)
 
@@ -87,37 +90,46 @@ def _runner(session: Any, name: str, metadata: OnnxMetadata, interface: Interfac
     return run
 
 
-def check_given(
-    logits: NDArray[np.float32], given: Sequence[Any], interface: Interface, tolerance: float, name: str
-) -> None:
-    """Compare what a file gives with the logits (batch, classes) inside of it. Raises VerificationError.
+def feed_of(
+    images: NDArray[np.float32],
+    depth: int | None,
+    interface: Interface,
+    preprocessing: Preprocessing,
+    precision: Precision,
+) -> dict[str, Any]:
+    """Return what a file takes, by name, for normalised images (batch, C, H, W).
 
-    given      probabilities or logits (batch, classes), or of the best classes (batch, top) with the numbers of these
-    tolerance  relative to the largest value
+    depth  of a file that holds every depth; None of others
     """
-    if not np.isfinite(logits).all():
-        return  # Which is an error of another kind.
+    values = as_input(images, interface, preprocessing)
+    feed: dict[str, Any] = {interface.input_name: values if interface.input == "uint8" else values.astype(precision)}
+    return feed if depth is None else feed | {DEPTH: np.array(depth, np.int64)}
+
+
+def deviation(logits: NDArray[np.float32], given: Sequence[Any], interface: Interface) -> float:
+    """How far what a file gives is from what follows from logits (batch, classes), as a part of the largest value.
+
+    given  probabilities or logits (batch, classes), or of the best classes (batch, top) with the numbers of these
+
+    It is infinite where shapes or numbers of classes are no such thing, and NaN where the logits are not finite.
+    """
     expected = logits.astype(np.float64)
     if interface.softmax:
         powers = np.exp(expected - expected.max(axis=1, keepdims=True))
         expected = powers / powers.sum(axis=1, keepdims=True)
+    scale = float(np.abs(expected).max()) or 1.0
     values = np.asarray(given[0], np.float64)
-    allowed = tolerance * (float(np.abs(expected).max()) or 1.0)
     if interface.top is None:
-        right = values.shape == expected.shape and bool(np.abs(values - expected).max() <= allowed)
-    else:
-        numbers, shape = np.asarray(given[1]), (len(logits), interface.top)
-        known = set(range(expected.shape[1]))
-        right = values.shape == numbers.shape == shape and all(
-            len(known & set(row)) == interface.top for row in numbers.tolist()
-        )
-        # The values, descending, are those of the best classes, whichever of equal ones stands first.
-        best = -np.sort(-expected, axis=1)[:, : interface.top]
-        right = right and all(
-            bool(np.abs(each - best).max() <= allowed) for each in (values, np.take_along_axis(expected, numbers, axis=1))
-        )
-    if not right:
-        raise VerificationError(f"what {name} gives does not follow from its logits")
+        return float(np.abs(values - expected).max()) / scale if values.shape == expected.shape else math.inf
+    numbers, known = np.asarray(given[1]), set(range(expected.shape[1]))
+    if not values.shape == numbers.shape == (len(logits), interface.top):
+        return math.inf
+    if not all(len(known & set(row)) == interface.top for row in numbers.tolist()):
+        return math.inf
+    # The values, descending, are those of the best classes, whichever of equal ones stands first.
+    best = -np.sort(-expected, axis=1)[:, : interface.top]
+    named = np.take_along_axis(expected, numbers, axis=1)
+    return max(float(np.abs(each - best).max()) for each in (values, named)) / scale
 
 
 def _with_logits(path: Path, session: Any) -> Any:

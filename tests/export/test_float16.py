@@ -22,7 +22,7 @@ from tests.export.test_onnx import write
 from tleg.errors import ExportError, VerificationError
 from tleg.export.build import build_exports
 from tleg.export.manifest import read_manifest
-from tleg.export.onnx.float16 import _gelu_of_all, can_run, onnx_runner
+from tleg.export.onnx.float16 import _gelu_of, _of_all, can_run, onnx_runner
 from tleg.export.plan import BuildRequest
 from tleg.export.runners import Watch, one_by_one, torch_runner
 from tleg.export.verify import check_path
@@ -198,8 +198,8 @@ def test_gelu_of_every_number_of_float16() -> None:
     numbers = np.arange(2**16, dtype=np.uint16).view(np.float16)
     expected = torch.nn.functional.gelu(torch.from_numpy(numbers).double()).float().numpy()
     finite = np.isfinite(numbers)
-    assert np.allclose(_gelu_of_all()[finite], expected[finite], rtol=1e-6, atol=1e-7)
-    assert not np.isfinite(_gelu_of_all()[~finite & (numbers != -math.inf)]).any()
+    assert np.allclose(_of_all(_gelu_of)[finite], expected[finite], rtol=1e-6, atol=1e-7)
+    assert not np.isfinite(_of_all(_gelu_of)[~finite & (numbers != -math.inf)]).any()
 
 
 def test_figures_say_how_near_the_range_a_model_comes(tiny_learngene: Any, tmp_path: Path, run_cli: Cli) -> None:

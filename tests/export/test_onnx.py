@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from tests.export.conftest import BASES, VARIANTS, noise, optimised_nodes, relative_error
 from tleg.errors import DepthError, ExportError
+from tleg.export.interface import OPSET
 from tleg.export.onnx import file as onnx_file
 from tleg.export.onnx.compact import write_compact
 from tleg.export.onnx.elastic import RULE, between_positions, write_elastic
@@ -263,7 +264,7 @@ def test_float16(kind: str, variant: str, tiny_learngene: Any, tmp_path: Path, t
 def test_opset_and_metadata(tiny_learngene: Any, tmp_path: Path) -> None:
     path = write("plain", tmp_path / "plain.onnx", tiny_learngene(), 2, metadata={"classes": '["Schürze"]'})
     model = onnx.load(path)
-    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", onnx_file.OPSET)]
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
     assert {entry.key: entry.value for entry in model.metadata_props} == {"classes": '["Schürze"]'}
     assert model.producer_name == "tleg"
 

@@ -29,6 +29,14 @@ def build(
     overwrite: bool = False,
     output_of: str | None = None,
     temperature: str = "beside",
+    batch: int | None = None,
+    opset: int | None = None,
+    input_type: str = "float",
+    input_layout: str = "nchw",
+    softmax: bool = False,
+    top: int | None = None,
+    input_name: str = "images",
+    output_names: Sequence[str] = (),
     progress: "Callable[[BuildStep], None] | None" = None,
 ) -> "tuple[BuiltExport, ...]":
     """Export descendants of a learngene, or the model of a folder that timm loads, each with a manifest.
@@ -48,6 +56,12 @@ def build(
                  classes, and the pooled vector of a model without any
     temperature  where a temperature that the model keeps goes: 'beside' logits, in the metadata of an ONNX file, or 'inside'
                  its graph, which divides them
+    batch        of ONNX files: images of a batch; None for any number
+    opset        of ONNX files, from 17 on; None is the usual one
+    input_type   of ONNX files: 'float', normalised images, or 'uint8', pixels of 0 to 255, normalised inside
+    input_layout of ONNX files: 'nchw' or 'nhwc'
+    softmax, top  of ONNX files: probabilities instead of logits; the best so many classes, by value and number
+    input_name, output_names  of ONNX files
     progress     called at every stage
 
     Returns the exports in the order of `exports`, then `depths`: `path`, `manifest_path`, and the `manifest` with what the
@@ -56,6 +70,7 @@ def build(
     """
     from tleg.export.build import build_exports
     from tleg.export.formats import find_format, parse_layout, parse_precision, parse_temperature_place
+    from tleg.export.interface import OPSET, Interface, parse_axes, parse_pixels
     from tleg.export.plan import BuildRequest
     from tleg.models.output import parse_output
 
@@ -73,21 +88,35 @@ def build(
         verify=verify,
         output_of=None if output_of is None else parse_output(output_of),
         temperature=parse_temperature_place(temperature),
+        interface=Interface(
+            batch=batch,
+            opset=OPSET if opset is None else opset,
+            input=parse_pixels(input_type),
+            layout=parse_axes(input_layout),
+            softmax=softmax,
+            top=top,
+            input_name=input_name,
+            output_names=tuple(output_names),
+        ),
     )
     return build_exports(request, progress)
 
 
-def verify(path_or_name: Name, learngene: Name | None = None) -> "Report":
+def verify(path_or_name: Name, learngene: Name | None = None, targets: Sequence[str] = ()) -> "Report":
     """Check a learngene, an ONNX export or a folder again: its bytes, that it runs, that it computes what it should.
 
     learngene  what an export was made from (a learngene or a folder), where it is not found beside it
+    targets    other runtimes to try an ONNX file in: 'openvino', 'coreml', 'nnapi', 'web', 'opencv', 'mnn', 'tract', 'tvm',
+               'ncnn', 'litert', 'tensorrt'
 
-    What is wrong is in the result: `passed`, and `checks` with a name, an outcome and what was found. Raises InputError when
-    there is nothing at the path, or `learngene` is not what the export names.
+    What is wrong is in the result: `passed`, `checks` with a name, an outcome and what was found, and the same by `targets`.
+    Raises InputError when there is nothing at the path, `learngene` is not what the export names, or a target is not known
+    or its runtime not installed.
     """
     from tleg.export.verify import check_path
 
     return check_path(
         path_of(path_or_name, "learngene", "folder", "export", field="path"),
         None if learngene is None else path_of(learngene, "learngene", "folder"),
+        targets,
     )

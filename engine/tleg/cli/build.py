@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -11,6 +12,17 @@ from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.errors import VerificationError, concerning
 from tleg.export.formats import FORMATS, TEMPERATURE_PLACES, either
+from tleg.export.interface import (
+    AXES,
+    DYNAMIC,
+    IMAGES,
+    LEAST_OPSET,
+    MOST_OPSET,
+    OPSET,
+    OPSET_RULE,
+    PIXELS,
+    parse_batch,
+)
 from tleg.learngene.families import families
 from tleg.learngene.header import MAX_CLASSES
 from tleg.learngene.profile import Depth, format_depth, parse_depth, plain_depth
@@ -66,6 +78,25 @@ class BuildOptions:
         most=MAX_CLASSES,
         rule=f"a model has 1 to {MAX_CLASSES:,} classes",
     )
+    batch: str = option(DYNAMIC, help="Of ONNX files: images of a batch, or dynamic.", metavar="N|dynamic")
+    opset: int | None = option(
+        None,
+        help=f"Of ONNX files, from {LEAST_OPSET} on. Without it: {OPSET}.",
+        metavar="N",
+        least=LEAST_OPSET,
+        most=MOST_OPSET,
+        rule=OPSET_RULE,
+    )
+    input_type: str = option(
+        PIXELS[0], help="Of ONNX files: float (normalised) or uint8 (pixels).", name="input", choices=PIXELS
+    )
+    input_layout: str = option(AXES[0], help="Of ONNX files: nchw or nhwc.", choices=AXES)
+    softmax: bool = option(False, help="Of ONNX files: probabilities instead of logits.")
+    top: int | None = option(None, help="Of ONNX files: the best N classes alone.", metavar="N", least=1, most=MAX_CLASSES)
+    input_name: str = option(IMAGES, help="Of ONNX files: what the input is called.", metavar="NAME")
+    output_name: tuple[str, ...] = option(
+        (), help="Of ONNX files: what an output is called. May be repeated.", metavar="NAME"
+    )
 
 
 @app.command(
@@ -86,6 +117,9 @@ class BuildOptions:
 
     With --temperature inside, an ONNX file divides its logits by the temperature that tleg evaluate --calibrate
     --save-temperature kept with the model; else its metadata has it.
+
+    --batch, --opset, --input, --input-layout, --softmax, --top and the names of inputs and outputs make the ONNX file that a
+    runtime wants: a batch of one size, pixels that the graph normalises, probabilities, the best classes alone.
 
     With --image-size, position embeddings and tables of relative positions are resampled as timm does it; --dtype, --layout
     and the size stand in the names of files where they are not the default.
@@ -129,6 +163,14 @@ def build(
         verify=not no_verify,
         output_of=options.output_of,
         temperature=options.temperature,
+        batch=parse_batch(options.batch),
+        opset=options.opset,
+        input_type=options.input_type,
+        input_layout=options.input_layout,
+        softmax=options.softmax,
+        top=options.top,
+        input_name=options.input_name,
+        output_names=options.output_name,
         progress=_tell_jsonl if as_jsonl else _tell if is_interactive(sys.stderr) else None,
     )
     if as_jsonl:
@@ -148,6 +190,9 @@ def build(
             write(f"  {each.name}: {' x '.join(map(str, each.shape))}, {each.meaning}")
         if item.manifest.usage is not None:
             write(f"  {item.manifest.usage}")
+    examples = [item.manifest.example for item in results if item.manifest.example is not None]
+    if examples:
+        write(f"In Python, without tleg; as in the manifest:\n{indent(examples[0], '    ')}")
 
 
 def _tell(step: "BuildStep") -> None:
@@ -233,16 +278,27 @@ def verify(
     learngene: Annotated[
         str | None, typer.Option(help="The learngene or folder that an export was made from, where it is not found.")
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES", help="Of ONNX files: other runtimes as well, such as openvino,coreml. May be repeated."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a learngene or an export again: its bytes, that it runs, and that it computes what its learngene says.
 
     The learngene of an export, or the folder that it was made from, is looked for beside it, in the folder above, in the
     working folder and among the shipped ones. What cannot be checked is said, and is no failure.
+
+    --target runs an ONNX file in another runtime (openvino), asks ONNX Runtime's checker (coreml, nnapi), or says what is
+    known of such files (web, opencv, mnn, tract, tvm, ncnn, litert, tensorrt). A runtime that refuses it is a failure.
     """
     from tleg import api
+    from tleg.serialize import encode
 
-    report = api.verify(path, learngene)
+    targets = [name.strip() for text in target or () for name in text.split(",") if name.strip()]
+    report = api.verify(path, learngene, targets)
     if as_json:
         document = {
             "path": str(report.path),
@@ -250,11 +306,15 @@ def verify(
             "passed": report.passed,
             "checks": [{"name": check.name, "outcome": check.outcome, "detail": check.detail} for check in report.checks],
             "verification": None if report.verification is None else encode_verification(report.verification),
+            **({"targets": encode(report.targets)} if targets else {}),
         }
         write_json(document)
     else:
         for check in report.checks:
             write(printable(f"{check.outcome:<12} {check.name:<10} {check.detail}"))
+        for each in report.targets:
+            write(printable(f"{each.outcome:<12} {each.target:<10} {each.detail}"))
     if not report.passed:
         failed = [check.name for check in report.checks if check.outcome == "failed"]
+        failed += [each.target for each in report.targets if each.outcome == "refused"]
         raise VerificationError(f"{report.path} failed: {', '.join(failed)}")

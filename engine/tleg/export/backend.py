@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tleg.errors import InputError
 from tleg.export.formats import Format, Precision
+from tleg.export.interface import Interface
 from tleg.export.manifest import Lineage, manifest_path, read_manifest
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one, torch_runner
 from tleg.learngene.basis import Basis
@@ -50,6 +51,7 @@ class Source(ABC):
     architecture   whose family says where the terms belong; None for a model whose layers have weights of their own
     output         what the exports give
     described      of features, by depth: the tensors, and what computing them takes; nothing of logits
+    interface      how the graphs of the exports are entered and left
     """
 
     structure: Structure | None
@@ -64,6 +66,7 @@ class Source(ABC):
     architecture: Architecture | None = None
     output: Output = field(default_factory=Output)
     described: Mapping[Depth | None, Described] = field(default_factory=dict)
+    interface: Interface = field(default_factory=Interface)
 
     @abstractmethod
     def lineage(self, depth: Depth | None) -> Lineage:
@@ -100,7 +103,8 @@ class OpenExport:
     runner         gives its outputs
     classes        names in the order of the logits; empty when unknown
     lineage        where its weights come from, as the file itself says; None when its manifest alone does
-    output         what it gives
+    output         what its runner gives
+    interface      how its graph is entered and left; the runner sees to it
     """
 
     path: Path
@@ -114,6 +118,7 @@ class OpenExport:
     classes: tuple[str, ...] = ()
     lineage: Lineage | None = None
     output: Output = field(default_factory=Output)
+    interface: Interface = field(default_factory=Interface)
 
     def run(self, images: Array, depth: Depth | None = None) -> NDArray[np.float32]:
         """Return the logits of normalised images: (batch, C, H, W) -> (batch, classes), float32.
@@ -171,6 +176,32 @@ class Backend(ABC):
     def usage(self, path: Path, output: Output) -> str | None:
         """The line of Python that gives the features of an export, where its file alone does not say it."""
         return None
+
+    def example(self, path: Path, source: Source) -> str | None:
+        """A few lines of Python that use an export of a source without tleg; None where its format has none."""
+        return None
+
+    def check_interface(
+        self,
+        interface: Interface,
+        output: Output,
+        num_classes: int | None = None,
+        *,
+        traced: bool = False,
+    ) -> None:
+        """Refuse an interface that the format's exports cannot have, before anything is written. Raises InputError.
+
+        num_classes  of the model; None where it is not known yet
+        traced       whether the model is known to be one of which PyTorch makes the graph
+        """
+        if not interface.is_usual:
+            given = interface.options
+            raise InputError(
+                f"--{given[0]} is for the graph of an ONNX file, which --export {self.format.name} does not write; choose "
+                "--export onnx, or leave it out",
+                field=(*given, "export"),
+                code="unsupported",
+            )
 
     def check_descendant(  # noqa: B027  # Most formats hold any.
         self, header: LearngeneHeader, depth: Depth | None, *, layout: Layout, num_classes: int, precision: Precision

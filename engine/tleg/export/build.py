@@ -132,6 +132,8 @@ def _build(request: BuildRequest, source: AnySource, export: PlannedExport, repo
             outputs=None if described is None else described.outputs,
             cost=None if described is None else described.cost,
             usage=backend.usage(export.target, source.output),
+            example=backend.example(export.target, source),
+            interface=None if source.interface.is_usual else source.interface,
         )
         write_manifest(manifest_file, manifest)
         verified = time.perf_counter()

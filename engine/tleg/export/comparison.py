@@ -23,6 +23,7 @@ from tleg.errors import VerificationError
 from tleg.export.backend import backend_of
 from tleg.export.formats import Format, Precision
 from tleg.export.manifest import Comparison, DescendantRecord, FolderRecord, Range, Verification, output_recorded
+from tleg.export.pixels import representable
 from tleg.export.runners import Arrays, ModelSource, Runner, Watch, model_runner
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.learngene import Learngene
@@ -86,7 +87,7 @@ def verify_export(path: Path, entry: Format, reference: Reference) -> Verificati
     """
     backend = backend_of(entry)
     backend.check_file(path)
-    runner, runtime = backend.open_for(path, reference.output).runner, _state_versions(*entry.runtime)
+    export, runtime = backend.open_for(path, reference.output), _state_versions(*entry.runtime)
     comparisons: tuple[Comparison, ...] = ()
     watch = Watch()
     if reference.precision == "float16":
@@ -96,7 +97,8 @@ def verify_export(path: Path, entry: Format, reference: Reference) -> Verificati
         in_float16, name = found
         comparisons = compare(in_float16, reference, [float16_images(path, reference.input_size)], "float16")
         runtime = f"{runtime}; in float16 arithmetic {name}"
-    comparisons += compare(runner, reference, [noise(reference.input_size, batch) for batch in BATCHES])
+    images = [representable(noise(reference.input_size, batch), export.interface, export.preprocessing) for batch in BATCHES]
+    comparisons += compare(export.runner, reference, images)
     verification = Verification(
         reference=reference.name,
         runtime=runtime,

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
 from tleg.errors import FileFormatError, InputError, did_you_mean
+from tleg.export.interface import Interface
 from tleg.learngene.header import LAYOUTS, Layout
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.output import FIELD, OUTPUT_KINDS, Output, OutputKind
@@ -103,6 +104,7 @@ class Format:
         layout: Layout | None = None,
         image_size: tuple[int, int] | None = None,
         output: Output | None = None,
+        interface: Interface | None = None,
     ) -> str:
         """The name of an export: 'fashion-mnist-depth8.onnx', 'fashion-mnist.elastic.onnx'.
 
@@ -110,6 +112,7 @@ class Format:
         depth  None for every depth, and for a folder's model as it is
         image_size  height and width of the inputs, where they are others than the learngene's
         output      what was asked for; None and classes are not told
+        interface   how its graph is entered and left
 
         What is not the default is part of the name, so that variants lie side by side.
         """
@@ -120,6 +123,7 @@ class Format:
             f"{format_image_size(image_size)}px" if image_size is not None else "",
             precision if precision != "float32" else "",
             output.in_file_names if output is not None and not output.of_classes else "",
+            interface.in_file_names if interface is not None else "",
         ]
         return "-".join(filter(None, parts)) + self.suffix
 

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from tleg.errors import FileFormatError, InputError
 from tleg.export.formats import Format, Precision, stored_format
+from tleg.export.interface import Interface, check_recorded
 from tleg.files import hash_file, text_only
 from tleg.learngene.basis import Basis
 from tleg.learngene.calibration import CALIBRATION
@@ -274,6 +275,8 @@ class Manifest:
     outputs        what it gives, where that is not the logits of classes
     cost           what computing those takes, without a classifier; None in an elastic file, which has any depth
     usage          of such a folder, the line of Python that gives them
+    example        lines of Python that use the export with numpy, Pillow and its runtime alone
+    interface      how its graph is entered and left, where that is not as usual
     """
 
     ancestry: Any
@@ -288,11 +291,14 @@ class Manifest:
     outputs: tuple[OutputRecord, ...] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     cost: OutputCost | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     usage: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    example: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    interface: Interface | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     format: Literal["tleg.export"] = FORMAT_NAME
     version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         self.lineage.check("manifest")
+        check_recorded(self.interface, "manifest")
 
     @property
     def lineage(self) -> Lineage:

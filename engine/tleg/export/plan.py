@@ -1,13 +1,14 @@
 """Planning a build: everything that can be refused is refused here, before anything is written. No torch."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
 from tleg.export.formats import FORMATS, Format, Precision, TemperaturePlace, either, files_first, find_format
+from tleg.export.interface import Interface
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
 from tleg.export.origin import hash_weights, learngene_of, read_training
 from tleg.export.temperature import temperature_inside
@@ -40,6 +41,7 @@ class BuildRequest:
     verify       check every export before it is kept
     output_of    what the exports give; None is the logits of classes, and of a model without classes its pooled vector
     temperature  where a temperature that the model keeps goes: 'beside' it in the metadata, or 'inside': logits are divided
+    interface    how the graphs of ONNX files are entered and left
     """
 
     learngene: str | Path
@@ -55,6 +57,7 @@ class BuildRequest:
     verify: bool = True
     output_of: Output | None = None
     temperature: TemperaturePlace = "beside"
+    interface: Interface = field(default_factory=Interface)
 
     def given_by(self, num_classes: int) -> Output:
         """What the exports of a model of so many classes give. Raises InputError for what it does not have."""
@@ -202,6 +205,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     )
     _check_temperature(request, plan.exports, output)
     _ = plan.temperature
+    request.interface.check()
     for export in plan.exports:
         _check_export(plan, export)
     check_targets(request, plan.exports)
@@ -246,7 +250,7 @@ def _planned(
 ) -> PlannedExport:
     # What is not the default is part of the name, so that variants lie side by side.
     stem = f"{stem}-calibrated" if request.temperature == "inside" else stem
-    name = entry.file_name(stem, depth, request.precision, request.layout, image_size, request.output_of)
+    name = entry.file_name(stem, depth, request.precision, request.layout, image_size, request.output_of, request.interface)
     return PlannedExport(entry, depth, request.output / name)
 
 
@@ -283,6 +287,12 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
         layout=plan.layout,
         num_classes=plan.head.num_classes,
         precision=plan.request.precision,
+    )
+    backend_of(export.format).check_interface(
+        plan.request.interface,
+        plan.output,
+        plan.head.num_classes,
+        traced=plan.architecture.structure is None,
     )
 
 
@@ -348,9 +358,11 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
     # Without a number in its config.json it is timm's usual one; what was loaded decides.
     known = folder.config.get("num_classes", folder.pretrained.get("num_classes"))
     output = request.given_by(known if type(known) is int else 1)
+    request.interface.check()
     for each in formats:
         each.check_source("folder", request.precision, path, changed=known != 0 and not output.of_classes)
         each.check_output(output)
+        backend_of(each).check_interface(request.interface, output, known if type(known) is int else None)
     sha256 = hash_weights(folder.weights)
     training = read_training(path)
     exports = tuple(_planned(request, name_of(path), each, None, request.image_size) for each in formats)

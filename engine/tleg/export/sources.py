@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tleg.errors import FileFormatError
-from tleg.export.backend import Array, Described, Source
+from tleg.export.backend import Array, Described, Source, backend_of
 from tleg.export.comparison import Reference, learngene_reference, model_reference
 from tleg.export.manifest import FolderRecord, Lineage
 from tleg.export.origin import TRAINING_RECORD
@@ -62,6 +62,7 @@ class LearngeneSource(Source):
             architecture=plan.architecture,
             output=plan.output,
             described=_describe_descendants(plan, learngene),
+            interface=plan.request.interface,
         )
 
     def lineage(self, depth: Depth | None) -> Lineage:
@@ -172,6 +173,9 @@ class FolderSource(Source):
                 plan.training or {}, [opened.depth], num_classes=opened.num_classes, image_size=size[1:]
             )
             divide_model(model, temperature, size)
+        classes = model.num_classes if output.of_classes else 0
+        for export in plan.exports:
+            backend_of(export.format).check_interface(plan.request.interface, output, classes, traced=plain is None)
         return cls(
             plan=plan,
             temperature=temperature,
@@ -179,7 +183,7 @@ class FolderSource(Source):
             structure=None if plain is None else plain[0],
             layout="auxiliary" if plain is None else plain[1],
             precision=plan.request.precision,
-            num_classes=model.num_classes if output.of_classes else 0,
+            num_classes=classes,
             input_size=size,
             preprocessing=opened.preprocessing,
             classes=opened.classes if output.of_classes else (),
@@ -187,6 +191,7 @@ class FolderSource(Source):
             libraries=(*_ALWAYS, "torch", "timm"),
             output=output,
             described={} if output.of_classes else {None: _describe(model, output, size, f"the model in {plan.path}")},
+            interface=plan.request.interface,
         )
 
     def lineage(self, depth: Depth | None) -> Lineage:

@@ -1,9 +1,9 @@
 """Checking again what was written earlier, a learngene or an export, against what it was made from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -39,6 +39,9 @@ from tleg.learngene.profile import Depth
 from tleg.models.learngene import Learngene, load
 from tleg.models.timm_folder import CONFIG, weights_file
 from tleg.references import find, shipped
+
+if TYPE_CHECKING:
+    from tleg.export.onnx.targets import TargetResult
 
 
 def find_reference(path: Path, named: Lineage, given: str | Path | None) -> Reference | str:
@@ -147,34 +150,47 @@ class Check:
 class Report:
     """All checks of one path, and the figures of the comparison with where it comes from, when there was one.
 
-    kind  'learngene', or the name of an export's format
+    kind     'learngene', or the name of an export's format
+    targets  what is known of an ONNX file in other runtimes, of those that were asked for
     """
 
     path: Path
     kind: str
     checks: tuple[Check, ...]
     verification: Verification | None = None
+    targets: "tuple[TargetResult, ...]" = ()
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed."""
-        return not any(check.outcome == "failed" for check in self.checks)
+        """Whether no check failed, and no runtime that was asked for refuses it."""
+        return not any(check.outcome == "failed" for check in self.checks) and not any(
+            each.outcome == "refused" for each in self.targets
+        )
 
 
 @concerning("path")
-def check_path(path_or_name: str | Path, learngene: str | Path | None = None) -> Report:
+def check_path(path_or_name: str | Path, learngene: str | Path | None = None, targets: Sequence[str] = ()) -> Report:
     """Check a learngene (or the name of a shipped one), an export, or any folder that timm loads.
 
     learngene  what an export was made from, its learngene or the folder that timm loads, where it is not beside it, in the
                folder above, in the working folder or among the shipped ones
 
-    Raises InputError when there is nothing at the path, or `learngene` is not what the export names.
+    targets    other runtimes to try an ONNX file in, see `tleg.export.onnx.targets`
+
+    Raises InputError when there is nothing at the path, `learngene` is not what the export names, or a target is not known
+    or its runtime not installed.
     """
     path = find(path_or_name, "learngene", "folder", "export")
     entry = format_of_path(path.name, is_folder=path.is_dir())
+    if targets:
+        from tleg.export.onnx.targets import check_targets
+
+        check_targets(targets)
+        if entry is None or not entry.name.startswith("onnx"):
+            raise InputError(f"--target is for ONNX files: {path} is none", field=("target", "path"), code="wrong-kind")
     if entry is not None:
         backend_of(entry).recognise(path)
-        return _check_export(path, entry, learngene)
+        return _check_export(path, entry, learngene, targets)
     if path.suffix == ".json":
         raise InputError(
             f"{path} is no learngene and no export; name the file or folder that it belongs to",
@@ -199,7 +215,7 @@ def _load_learngene(path: Path) -> str:
     return f"{learngene.parameters:,} finite values with the hash of the header"
 
 
-def _check_export(path: Path, entry: Format, given: str | Path | None) -> Report:
+def _check_export(path: Path, entry: Format, given: str | Path | None, targets: Sequence[str]) -> Report:
     backend = backend_of(entry)
     manifest, checks = _check_manifest(path, entry)
     try:
@@ -231,7 +247,12 @@ def _check_export(path: Path, entry: Format, given: str | Path | None) -> Report
     checks.append(compared)
     if compared.outcome == "not checked" and export.precision == "float16":
         checks.append(_check_float16(export, named))
-    return Report(path, export.format.name, tuple(checks), verification)
+    tried: tuple[TargetResult, ...] = ()
+    if targets:
+        from tleg.export.onnx.targets import try_targets
+
+        tried = try_targets(export, targets)
+    return Report(path, export.format.name, tuple(checks), verification, tried)
 
 
 def _check_float16(export: OpenExport, named: Lineage | None) -> Check:

@@ -222,6 +222,12 @@ def _export(path: Path, options: Benchmark) -> _Subject:
         )
     _refuse_what_is_built_in(options)
     opened = backend_of(entry).open(path)
+    if opened.interface.batch not in (None, options.batch):
+        raise InputError(
+            f"{path} takes {opened.interface.batch} images at once: --batch {opened.interface.batch}",
+            field=("batch", "target"),
+            code="conflict",
+        )
     learngene = None if opened.known_lineage is None else opened.known_lineage.learngene
     about = {
         "export": opened.format.name,

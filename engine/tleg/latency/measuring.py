@@ -154,7 +154,8 @@ def open_run(path: str, provider: str, threads: int, batch: int, depth: int | No
     session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     images, *more = session.get_inputs()
     shape = [batch if index == 0 else size for index, size in enumerate(images.shape)]
-    feed = {images.name: numpy.zeros(shape, "float16" if "float16" in images.type else "float32")}
+    types = {"tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+    feed = {images.name: numpy.zeros(shape, types.get(images.type, "float32"))}
     if more:
         feed[more[0].name] = numpy.full(more[0].shape, depth, "int64")
 

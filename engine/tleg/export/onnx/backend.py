@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
+from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.formats import BYTES_OF, Precision
-from tleg.export.onnx.file import OPSET, check_graph, check_size
+from tleg.export.interface import OPSET, Interface
+from tleg.export.onnx.example import example
+from tleg.export.onnx.file import check_graph, check_size
+from tleg.export.onnx.interface import GraphInterface, without_interface
 from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
 from tleg.export.onnx.runtime import open_onnx
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
@@ -24,6 +28,41 @@ class OnnxBackend(Backend):
         """Packages that had a part in writing a file."""
         return (*super().libraries(source), *(("torch", "timm") if source.structure is None else ()))
 
+    def example(self, path: Path, source: Source) -> str | None:
+        """The lines that look at one picture with ONNX Runtime."""
+        depth = source.lineage(None).learngene if self.format.every_depth else None
+        return example(
+            path.name,
+            source.preprocessing,
+            source.interface,
+            source.output,
+            source.input_size,
+            source.precision,
+            depth=None if depth is None else depth.auxiliary_depth,
+        )
+
+    def check_interface(
+        self,
+        interface: Interface,
+        output: Output,
+        num_classes: int | None = None,
+        *,
+        traced: bool = False,
+    ) -> None:
+        """Refuse what a graph cannot have, or no opset that the installed onnx knows. Raises InputError."""
+        every_depth = self.format.every_depth
+        interface.check_model(output, num_classes, every_depth=every_depth, traced=traced)
+        if interface.opset != OPSET:
+            from onnx.defs import onnx_opset_version
+
+            newest = onnx_opset_version()
+            if interface.opset > newest:
+                raise InputError(
+                    f"--opset {interface.opset}: the newest that this onnx knows is {newest}",
+                    field="opset",
+                    code="out-of-range",
+                )
+
     def open(self, path: Path) -> OpenExport:
         """Open a file; which of the ONNX formats it is of, its metadata says. Raises InputError, FileFormatError."""
         return open_onnx(path)
@@ -39,7 +78,7 @@ class OnnxBackend(Backend):
         """Return onnx.reference for what the graph writer wrote, and PyTorch for what PyTorch traced."""
         from tleg.export.onnx.float16 import can_run, load, onnx_runner
 
-        content = load(path)
+        content = without_interface(load(path))
         if can_run(content):
             return one_by_one(onnx_runner(content, watch), watch), "onnx"
         return super().float16_runner(path, watch, models, output)
@@ -50,13 +89,14 @@ class OnnxBackend(Backend):
         return encode_metadata(
             OnnxMetadata(
                 kind=self.format.name,
-                opset=OPSET,
+                opset=source.interface.opset,
                 input=Input(source.input_size, source.preprocessing),
                 classes=source.classes,
                 learngene=lineage.learngene,
                 descendant=lineage.descendant,
                 folder=lineage.folder,
                 outputs=() if source.output.of_classes else source.described[depth].outputs,
+                interface=None if source.interface.is_usual else source.interface,
             )
         )
 
@@ -77,7 +117,14 @@ class PlainBackend(OnnxBackend):
         if source.structure is None:
             from tleg.export.onnx.traced import write_torch
 
-            write_torch(path, source.model(depth), source.input_size, source.output.names, metadata=metadata)
+            write_torch(
+                path,
+                source.model(depth),
+                source.input_size,
+                source.output.names,
+                metadata=metadata,
+                interface=GraphInterface.of(source),
+            )
             return
         from tleg.export.onnx.plain import write_layers, write_plain
 
@@ -114,6 +161,7 @@ class CompactBackend(OnnxBackend):
                 precision=source.precision,
                 output=source.output,
                 metadata=metadata,
+                interface=GraphInterface.of(source),
             )
             return
         from tleg.export.onnx.compact import write_compact
@@ -145,8 +193,15 @@ class _Options(TypedDict):
     precision: Precision
     output: Output
     metadata: Mapping[str, str]
+    interface: GraphInterface | None
 
 
 def _options(source: Source, metadata: Mapping[str, str]) -> _Options:
     """What the graph writer's files have in common."""
-    return {"layout": source.layout, "precision": source.precision, "output": source.output, "metadata": metadata}
+    return {
+        "layout": source.layout,
+        "precision": source.precision,
+        "output": source.output,
+        "metadata": metadata,
+        "interface": GraphInterface.of(source),
+    }

@@ -9,6 +9,7 @@ from pathlib import Path
 from tleg.export.formats import Precision
 from tleg.export.onnx.file import write_model
 from tleg.export.onnx.graph import Graph
+from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.outputs import add_outputs, blocks_needed, finish
 from tleg.export.onnx.terms import Terms
 from tleg.export.onnx.vit import add_block, add_stem, as_stored
@@ -30,6 +31,7 @@ def write_compact(
     precision: Precision = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
+    interface: GraphInterface | None = None,
 ) -> int:
     """Write a descendant as one ONNX file that holds terms instead of layers, and return its size in bytes.
 
@@ -49,4 +51,4 @@ def write_compact(
         weights = {inner: each.layer(layer, f"{prefix}{inner}") for inner, each in terms.items()}
         after.append(add_block(graph, structure, after[-1], prefix, weights.__getitem__, prefix.rstrip(".")))
     outputs = add_outputs(graph, structure, after[1:], tensors, layout, output)
-    return write_model(path, finish(graph, structure, outputs), graph.initializers, metadata)
+    return write_model(path, finish(graph, structure, outputs), graph.initializers, metadata, interface=interface)

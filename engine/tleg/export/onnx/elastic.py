@@ -27,6 +27,7 @@ from onnx import GraphProto, TensorProto, helper
 from tleg.export.formats import Precision
 from tleg.export.onnx.file import write_model
 from tleg.export.onnx.graph import Graph
+from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.outputs import add_guards, add_outputs, finish
 from tleg.export.onnx.vit import add_block, add_stem, as_stored, cut
 from tleg.learngene.basis import MAX_DEPTH, Basis
@@ -140,6 +141,7 @@ def write_elastic(
     precision: Precision = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
+    interface: GraphInterface | None = None,
 ) -> int:
     """Write all descendants as one ONNX file and return its size in bytes.
 
@@ -160,7 +162,7 @@ def write_elastic(
     add_guards(graph, tuple(outputs), _UNGUARDED, _add_guard(graph, in_range))
     finished = finish(graph, structure, outputs)
     finished.input.append(helper.make_tensor_value_info(DEPTH, TensorProto.INT64, []))
-    return write_model(path, finished, graph.initializers, metadata)
+    return write_model(path, finished, graph.initializers, metadata, interface=interface)
 
 
 def _add_check(graph: Graph) -> str:

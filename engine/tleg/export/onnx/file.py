@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import ExportError, VerificationError
+from tleg.export.interface import OPSET
 from tleg.versions import versions
 
 if TYPE_CHECKING:
     import onnx
 
+    from tleg.export.onnx.interface import GraphInterface
+
 Values = NDArray[Any]
 
-OPSET: Final = 20  # The first with Gelu; in ONNX Runtime since 1.17.
-IR_VERSION: Final = 9  # What opset 20 came with.
 MAX_BYTES: Final = 2**31 - 1  # Protobuf's limit of one message.
 TRACER: Final = "torch"  # What makes the graphs that tleg does not write itself.
 
@@ -50,6 +51,7 @@ def write_model(
     initializers: Mapping[str, Values],
     metadata: Mapping[str, str],
     *libraries: str,
+    interface: "GraphInterface | None" = None,
 ) -> int:
     """Write one ONNX file and return its size in bytes.
 
@@ -57,13 +59,17 @@ def write_model(
     initializers  by name, of any numeric type that ONNX knows
     metadata      texts for the model's metadata_props
     libraries     packages that made the graph, besides tleg
+    interface     what the graph becomes before it is written; None leaves it as it is
 
     Raises ExportError when the file would exceed 2 GB, OSError when the disk refuses.
     """
     import onnx  # Here, because the limits of a file are asked for by exports to PyTorch as well.
 
-    model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="tleg", producer_version=producer(*libraries))
-    model.opset_import.add(domain="", version=OPSET)
+    opset = OPSET
+    if interface is not None:
+        opset, initializers = interface.interface.opset, interface.fit(graph, initializers)
+    model = onnx.ModelProto(ir_version=ir_version(opset), producer_name="tleg", producer_version=producer(*libraries))
+    model.opset_import.add(domain="", version=opset)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     start = model.SerializeToString()
@@ -80,6 +86,19 @@ def write_model(
             file.write(_GRAPH_INITIALIZER + _varint(tensor.size) + tensor.start)
             file.write(tensor.values.reshape(-1).view(np.uint8).data)
     return total
+
+
+def ir_version(opset: int) -> int:
+    """The version of the file format that an opset came with."""
+    import onnx
+
+    return onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)])
+
+
+def opset_of(model: "onnx.ModelProto") -> int:
+    """The opset of a model's operators."""
+    version: int = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    return version
 
 
 def producer(*libraries: str) -> str:

@@ -27,7 +27,7 @@ Array = NDArray[Any]
 # All that the graph writer uses, and has used. onnx.reference knows every other, but may take minutes for it.
 OPERATORS: Final = frozenset(
     (
-        *("Add", "And", "Cast", "Concat", "Conv", "Cos", "Div", "Expand", "Gather", "Gelu", "Gemm", "GreaterOrEqual"),
+        *("Add", "And", "Cast", "Concat", "Conv", "Cos", "Div", "Erf", "Expand", "Gather", "Gelu", "Gemm", "GreaterOrEqual"),
         *(
             "Identity",
             "LayerNormalization",
@@ -65,12 +65,13 @@ def onnx_runner(model: "onnx.ModelProto", watch: Watch) -> Runner:
 
     times: Counter[str] = Counter()
     evaluator = ReferenceEvaluator(model, new_ops=_operators(_Teller(watch, times)))
+    images_name = model.graph.input[0].name
     elastic = len(model.graph.input) > 1
     outputs = [each.name for each in model.graph.output]
 
     def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
         times.clear()
-        feed: dict[str, Any] = {"images": images.astype(np.float16)}
+        feed: dict[str, Any] = {images_name: images.astype(np.float16)}
         if elastic:
             feed["depth"] = np.array(depth, np.int64)
         with np.errstate(all="ignore"):  # The watch says in words what numpy would warn of.
@@ -119,6 +120,8 @@ def _operators(tell: _Teller) -> list[type]:
         operator("Conv", _patches),
         operator("LayerNormalization", _layer_norm),
         operator("Gelu", _gelu),
+        operator("Erf", _erf),
+        operator("Div", lambda a, b: a / b),
         operator("Softmax", _softmax),
         operator("Cast", lambda x, **_: x),
     ]
@@ -158,12 +161,21 @@ def _softmax(x: Array, axis: int, **_: Any) -> Array:
 
 
 def _gelu(x: Array, **_: Any) -> Array:
-    activated: Array = _gelu_of_all()[x.astype(np.float16).view(np.uint16)]
+    activated: Array = _of_all(_gelu_of)[x.astype(np.float16).view(np.uint16)]
     return activated
 
 
+def _erf(x: Array, **_: Any) -> Array:
+    values: Array = _of_all(math.erf)[x.astype(np.float16).view(np.uint16)]
+    return values
+
+
+def _gelu_of(x: float) -> float:
+    return x * (1 + math.erf(x / math.sqrt(2))) / 2
+
+
 @cache
-def _gelu_of_all() -> Array:
-    """Gelu of each of float16's 65,536 numbers, by its bits: numpy has no error function, and Python's is slow."""
+def _of_all(function: Callable[[float], float]) -> Array:
+    """A function of each of float16's 65,536 numbers, by its bits: numpy has no error function, and Python's is slow."""
     numbers = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float64)
-    return np.array([x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in numbers.tolist()], np.float32)
+    return np.array(list(map(function, numbers.tolist())), np.float32)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tleg.errors import FileFormatError
 from tleg.export.formats import Format, stored_format
+from tleg.export.interface import Interface, check_recorded
 from tleg.export.manifest import DescendantRecord, FolderRecord, LearngeneRecord, Lineage
 from tleg.files import text_only
 from tleg.learngene.calibration import calibration_in
@@ -39,6 +40,7 @@ class OnnxMetadata:
 
     kind     the name of its format
     outputs  what it gives, where that is not the logits of classes
+    interface  how its graph is entered and left, where that is not as usual
     """
 
     kind: str
@@ -49,9 +51,11 @@ class OnnxMetadata:
     descendant: DescendantRecord | None
     folder: FolderRecord | None = None
     outputs: tuple[OutputRecord, ...] = ()
+    interface: Interface | None = None
 
     def __post_init__(self) -> None:
         self.lineage.check("metadata")
+        check_recorded(self.interface, "metadata")
         if tuple(each.name for each in self.outputs) != (() if self.output.of_classes else self.output.names):
             raise FileFormatError("metadata names other outputs than its model gives")
         if self.format.every_depth and self.descendant is None:
@@ -107,6 +111,8 @@ def encode_metadata(metadata: OnnxMetadata) -> dict[str, str]:
         texts["temperature_inside"] = _json(model.temperature)
     if (temperature := _temperature(metadata)) is not None:
         texts["temperature"] = _json(temperature)
+    if metadata.interface is not None:
+        texts["interface"] = _json(encode(metadata.interface))
     lineage = {"learngene": metadata.learngene, "descendant": metadata.descendant, "folder": metadata.folder}
     return texts | {name: _json(encode(record)) for name, record in lineage.items() if record is not None}
 
@@ -139,6 +145,7 @@ def decode_metadata(texts: Mapping[str, str]) -> OnnxMetadata:
         "input": {"size": preprocessing.pop("input_size", None), "preprocessing": preprocessing},
         "classes": [] if "outputs" in texts else _parse(texts, "classes"),
         "outputs": _parse(texts, "outputs") if "outputs" in texts else [],
+        "interface": _parse(texts, "interface") if "interface" in texts else None,
         **{name: _parse(texts, name) if name in texts else None for name in ("learngene", "descendant", "folder")},
     }
     return decode(OnnxMetadata, document, "metadata")

@@ -8,6 +8,7 @@ import numpy as np
 from tleg.export.formats import BYTES_OF, Precision
 from tleg.export.onnx.file import check_size, write_model
 from tleg.export.onnx.graph import Graph
+from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.outputs import add_outputs, blocks_needed, finish
 from tleg.export.onnx.vit import add_block, add_stem, as_stored
 from tleg.learngene.basis import Basis
@@ -28,12 +29,14 @@ def write_plain(
     precision: Precision = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
+    interface: GraphInterface | None = None,
 ) -> int:
     """Write a descendant as one ONNX file and return its size in bytes.
 
     tensors   a learngene's, by its names: stacks of terms (K, *parameter), stem and head
     output    what it gives; None is logits
     metadata  texts for the model's metadata_props
+    interface  what the graph becomes; None leaves it as it is
 
     Its input is 'images' (batch, C, H, W), its output 'logits' (batch, classes) or features, with a batch of any size. What
     follows the last block that these need is left out. The weights are those of `tleg.learngene.expansion` to the bit (in
@@ -48,7 +51,7 @@ def write_plain(
         if is_block(name):
             for layer, values in enumerate(expand_parameter(as_stored(terms), coefficients)):
                 graph.weight(layer_name(layer, inner_name(name)), values)
-    return _write(path, graph, structure, tensors, needed, layout, output, metadata)
+    return _write(path, graph, structure, tensors, needed, layout, output, metadata, interface)
 
 
 def write_layers(
@@ -61,6 +64,7 @@ def write_layers(
     precision: Precision = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
+    interface: GraphInterface | None = None,
 ) -> int:
     """Write a ViT whose layers have weights of their own, such as a fine-tuned descendant's, and return the size in bytes.
 
@@ -76,7 +80,7 @@ def write_layers(
     for name, values in tensors.items():
         if name.startswith(inside):
             graph.weight(name, as_stored(values[np.newaxis])[0])
-    return _write(path, graph, structure, tensors, needed, layout, output, metadata)
+    return _write(path, graph, structure, tensors, needed, layout, output, metadata, interface)
 
 
 def _write(
@@ -88,6 +92,7 @@ def _write(
     layout: Layout,
     output: Output,
     metadata: Mapping[str, str],
+    interface: GraphInterface | None,
 ) -> int:
     """Add all nodes to a graph that holds the layers' weights, by timm's names, and write it."""
     after = [add_stem(graph, structure, tensors)]
@@ -95,7 +100,7 @@ def _write(
         prefix = layer_name(layer, "")
         after.append(add_block(graph, structure, after[-1], prefix, prefix.__add__, prefix.rstrip(".")))
     outputs = add_outputs(graph, structure, after[1:], tensors, layout, output)
-    return write_model(path, finish(graph, structure, outputs), graph.initializers, metadata)
+    return write_model(path, finish(graph, structure, outputs), graph.initializers, metadata, interface=interface)
 
 
 def plain_size(tensors: Mapping[str, Array], depth: int, precision: Precision) -> int:

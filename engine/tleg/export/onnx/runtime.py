@@ -1,5 +1,6 @@
 """Opening ONNX exports in ONNX Runtime, with what their metadata says."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +12,19 @@ from numpy.typing import NDArray
 from tleg.errors import FileFormatError, VerificationError
 from tleg.export.backend import OpenExport
 from tleg.export.formats import Precision
-from tleg.export.onnx.metadata import decode_metadata
+from tleg.export.interface import DEPTH, LOGITS_INSIDE, Interface
+from tleg.export.onnx.metadata import OnnxMetadata, decode_metadata
+from tleg.export.pixels import as_input
 from tleg.export.runners import Arrays, Runner
 from tleg.files import require_utf8
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import open_binary
+from tleg.learngene.header import Preprocessing
 from tleg.learngene.profile import Depth
 
+# What rounding makes, as a part of the largest value. ONNX Runtime computes a float16 file in float32, and rounds its logits
+# where they leave the graph alone.
+_ROUNDING: Final = {"float32": 1e-5, "float16": 2e-3}
 _QUIET: Final = 4  # ONNX Runtime's 'fatal': what fails is raised as well, in this process's own words.
 
 
@@ -30,7 +37,10 @@ def open_onnx(path: Path) -> OpenExport:
         metadata = decode_metadata(session.get_modelmeta().custom_metadata_map)
     except FileFormatError as error:
         raise FileFormatError(f"{path} is not a usable ONNX export: {error}") from error
-    model = metadata.model
+    model, interface = metadata.model, metadata.interface or Interface()
+    outputs: tuple[str, ...] = interface.names_of(metadata.output)
+    if interface.changes_output:
+        session, outputs = _with_logits(path, session), (LOGITS_INSIDE, *outputs)
     return OpenExport(
         path=path,
         format=metadata.format,
@@ -39,28 +49,102 @@ def open_onnx(path: Path) -> OpenExport:
         input_size=metadata.input.size,
         preprocessing=metadata.input.preprocessing,
         precision=model.dtype,
-        runner=_runner(session, path.name, model.dtype, metadata.output.names, elastic=metadata.format.every_depth),
+        runner=_runner(session, path.name, metadata, interface, outputs),
         classes=metadata.classes,
         lineage=metadata.lineage,
         output=metadata.output,
+        interface=interface,
     )
 
 
-def _runner(session: Any, name: str, precision: Precision, outputs: Sequence[str], *, elastic: bool) -> Runner:
-    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
-        feed: dict[str, Any] = {"images": np.asarray(images, precision)}
-        if elastic:
-            feed["depth"] = np.array(check_depth(depth), np.int64)
+def _runner(session: Any, name: str, metadata: OnnxMetadata, interface: Interface, outputs: Sequence[str]) -> Runner:
+    """Return what runs a file. Where it gives no logits, those inside of it are returned, and what it gives is compared
+    with them."""
+    preprocessing, precision = metadata.input.preprocessing, metadata.model.dtype
+
+    def run_batch(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
+        number = check_depth(depth) if metadata.format.every_depth else None
+        feed = feed_of(images, number, interface, preprocessing, precision)
         try:
             found = session.run(list(outputs), feed)
         except Exception as error:  # ONNX Runtime has an exception for each of its states.
             raise VerificationError(f"ONNX Runtime cannot run {name}: {_one_line(error)}") from error
+        if interface.changes_output:
+            logits, *given = found
+            # Logits that are not finite are an error of another kind.
+            if deviation(np.asarray(logits, np.float32), given, interface) > _ROUNDING[precision]:
+                raise VerificationError(f"what {name} gives does not follow from its logits")
+            found = [logits]
         return tuple(np.asarray(each, np.float32) for each in found)
+
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
+        size = interface.batch
+        if size is None or len(images) == size:
+            return run_batch(depth, images)
+        # Of a last batch that is not full, the last image fills the rest.
+        parts = [images[start : start + size] for start in range(0, len(images), size)] or [images]
+        filled = (np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]) for part in parts)
+        found = [run_batch(depth, part) for part in filled]
+        return tuple(np.concatenate(each)[: len(images)] for each in zip(*found, strict=True))
 
     return run
 
 
-def _open_session(path: Path) -> Any:
+def feed_of(
+    images: NDArray[np.float32],
+    depth: int | None,
+    interface: Interface,
+    preprocessing: Preprocessing,
+    precision: Precision,
+) -> dict[str, Any]:
+    """Return what a file takes, by name, for normalised images (batch, C, H, W).
+
+    depth  of a file that holds every depth; None of others
+    """
+    values = as_input(images, interface, preprocessing)
+    feed: dict[str, Any] = {interface.input_name: values if interface.input == "uint8" else values.astype(precision)}
+    return feed if depth is None else feed | {DEPTH: np.array(depth, np.int64)}
+
+
+def deviation(logits: NDArray[np.float32], given: Sequence[Any], interface: Interface) -> float:
+    """How far what a file gives is from what follows from logits (batch, classes), as a part of the largest value.
+
+    given  probabilities or logits (batch, classes), or of the best classes (batch, top) with the numbers of these
+
+    It is infinite where shapes or numbers of classes are no such thing, and NaN where the logits are not finite.
+    """
+    expected = logits.astype(np.float64)
+    if interface.softmax:
+        powers = np.exp(expected - expected.max(axis=1, keepdims=True))
+        expected = powers / powers.sum(axis=1, keepdims=True)
+    scale = float(np.abs(expected).max()) or 1.0
+    values = np.asarray(given[0], np.float64)
+    if interface.top is None:
+        return float(np.abs(values - expected).max()) / scale if values.shape == expected.shape else math.inf
+    numbers, known = np.asarray(given[1]), set(range(expected.shape[1]))
+    if not values.shape == numbers.shape == (len(logits), interface.top):
+        return math.inf
+    if not all(len(known & set(row)) == interface.top for row in numbers.tolist()):
+        return math.inf
+    # The values, descending, are those of the best classes, whichever of equal ones stands first.
+    best = -np.sort(-expected, axis=1)[:, : interface.top]
+    named = np.take_along_axis(expected, numbers, axis=1)
+    return max(float(np.abs(each - best).max()) for each in (values, named)) / scale
+
+
+def _with_logits(path: Path, session: Any) -> Any:
+    """Return a session of a file that gives the logits inside of it as well. Raises FileFormatError."""
+    import onnx
+
+    model = onnx.load(path)
+    kind = session.get_modelmeta().custom_metadata_map["dtype"]
+    number = onnx.TensorProto.FLOAT16 if kind == "float16" else onnx.TensorProto.FLOAT
+    model.graph.output.append(onnx.helper.make_tensor_value_info(LOGITS_INSIDE, number, None))
+    return _open_session(path, model.SerializeToString())
+
+
+def _open_session(path: Path, content: bytes | None = None) -> Any:
+    """Open a file, or what was made of it in memory. Raises FileFormatError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -70,7 +154,9 @@ def _open_session(path: Path) -> Any:
     if threads.isdigit():
         options.intra_op_num_threads = int(threads)
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            path if content is None else content, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:
         raise FileFormatError(f"ONNX Runtime cannot open {path}: {_one_line(error)}") from error
 

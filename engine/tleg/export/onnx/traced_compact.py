@@ -21,8 +21,10 @@ from torch import nn
 
 from tleg.errors import ExportError
 from tleg.export.formats import Precision
+from tleg.export.interface import OPSET
 from tleg.export.onnx.file import TRACER, Values, write_model
 from tleg.export.onnx.graph import Graph
+from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.terms import Terms
 from tleg.export.onnx.traced import optimised, trace
 from tleg.learngene.basis import Basis
@@ -44,12 +46,14 @@ def write_traced_compact(
     precision: Precision = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
+    interface: GraphInterface | None = None,
 ) -> int:
     """Trace a descendant, write it as one ONNX file that holds terms instead of layers, and return its size in bytes.
 
     model      the descendant of that depth and precision, in eval mode, which gives the output
     tensors    the learngene's, by its names: stacks of terms (K, *parameter) of each stage, stem and head
     precision  of the file
+    interface  what the graph becomes; None leaves it as it is
 
     Its input is 'images' (batch, C, H, W), its output 'logits' (batch, classes) or others, with a batch of any size.
     Raises ExportError when torch cannot export the model, a layer's weight is not in the graph that it makes, or the file
@@ -64,7 +68,7 @@ def write_traced_compact(
         # A model that gives features has nothing that follows the last of them.
         if family.layer_name(place.stage, layer, place.inner) in own
     }
-    content = _trace_without(model, architecture.input_size, layers, (output or Output()).names)
+    content = _trace_without(model, architecture.input_size, layers, (output or Output()).names, interface)
     traced = content.graph
     nodes = list(traced.node)
     orders = _orders(nodes, layers)
@@ -89,14 +93,18 @@ def write_traced_compact(
     for name, values in constants.items():
         graph.initializer(name, values)
     body = helper.make_graph([*graph.nodes, *kept], "traced", traced.input[:1], traced.output)
-    return write_model(path, body, graph.initializers, metadata, TRACER)
+    return write_model(path, body, graph.initializers, metadata, TRACER, interface=interface)
 
 
 def _trace_without(
-    model: nn.Module, input_size: tuple[int, int, int], weights: Iterable[str], outputs: Sequence[str]
+    model: nn.Module,
+    input_size: tuple[int, int, int],
+    weights: Iterable[str],
+    outputs: Sequence[str],
+    interface: GraphInterface | None,
 ) -> onnx.ModelProto:
     """Trace a model and return what it computes, with some of its weights as inputs. Raises ExportError."""
-    program = trace(model, input_size, outputs)
+    program = trace(model, input_size, outputs, interface)
     graph: Any = program.model.graph
     state = model.state_dict()
     for name in weights:
@@ -110,7 +118,7 @@ def _trace_without(
             )
         value.const_value = None
         graph.inputs.append(value)
-    return optimised(program)
+    return optimised(program, OPSET if interface is None else interface.interface.opset)
 
 
 def _orders(nodes: Sequence[onnx.NodeProto], layers: Mapping[str, tuple[str, int]]) -> dict[str, list[int]]:

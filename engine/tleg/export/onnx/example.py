@@ -1,0 +1,137 @@
+"""The lines of Python that look at a picture with an ONNX export, in ONNX Runtime, numpy and Pillow alone.
+
+They prepare it as `tleg.data.transforms` does, which is timm's evaluation, step by step in Pillow's words.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from tleg.export.formats import Precision
+from tleg.export.interface import DEPTH, Interface
+from tleg.learngene.header import Preprocessing
+from tleg.models.output import Output
+
+PICTURE: Final = "photo.jpg"
+_BEST: Final = 5
+
+
+def example(
+    name: str,
+    preprocessing: Preprocessing,
+    interface: Interface,
+    output: Output,
+    input_size: tuple[int, int, int],
+    precision: Precision,
+    *,
+    depth: int | None = None,
+) -> str:
+    """Return lines that print the best classes of a picture with their probabilities, or make its features.
+
+    name   of the file
+    depth  to run a file at that holds every depth; None for others
+    """
+    return "\n".join(
+        [
+            "import json" if output.of_classes else "",
+            "",
+            "import numpy",
+            "import onnxruntime",
+            "from PIL import Image, ImageOps" if preprocessing.exif else "from PIL import Image",
+            "",
+            f"session = onnxruntime.InferenceSession({json.dumps(name, ensure_ascii=False)})",
+            f"image = {_opened(preprocessing)}",
+            *_prepare(preprocessing, input_size),
+            *_as_input(preprocessing, interface, input_size[0], precision),
+            *_run(interface, output, depth),
+        ]
+    ).strip()
+
+
+def _opened(preprocessing: Preprocessing) -> str:
+    opened = f'Image.open("{PICTURE}")'
+    return f"ImageOps.exif_transpose({opened})" if preprocessing.exif else opened
+
+
+def _prepare(preprocessing: Preprocessing, input_size: tuple[int, int, int]) -> Iterator[str]:
+    """From an open picture to one of the size of the input."""
+    channels, height, width = input_size
+    if preprocessing.pixel_range is not None:
+        yield 'if image.mode[0] in "IF":  # More than 8 bits.'
+        yield f"    values = {_eight_bits(*preprocessing.pixel_range)}"
+        yield "    image = Image.fromarray(values.clip(0, 255).astype(numpy.uint8))"
+    yield 'image = image.convert("RGB")'
+    # As timm's transforms_imagenet_eval rounds.
+    rows, columns = (math.floor(side / preprocessing.crop_pct) for side in (height, width))
+    resample = f"Image.Resampling.{preprocessing.interpolation.upper()}"
+    if preprocessing.crop_mode == "squash":
+        yield f"image = image.resize(({columns}, {rows}), {resample})"
+    elif preprocessing.crop_mode == "center" and rows == columns:
+        yield f"size = [int({rows} * side / min(image.size)) for side in image.size]"
+        yield f"image = image.resize(size, {resample})"
+    else:
+        which = "max" if preprocessing.crop_mode == "border" else "min"
+        yield f"ratio = {which}(image.width / {columns}, image.height / {rows})"
+        yield f"image = image.resize((round(image.width / ratio), round(image.height / ratio)), {resample})"
+    if preprocessing.crop_mode == "border":
+        fill = tuple(round(255 * value) for value in (preprocessing.mean * 3)[:3])
+        yield f'inner, image = image, Image.new("RGB", ({width}, {height}), {fill})'
+        pairs = "zip(image.size, inner.size)"
+        yield f"place = [(a - b) // 2 if a >= b else -round((b - a) / 2) for a, b in {pairs}]"
+        yield "image.paste(inner, tuple(place))"
+    else:
+        yield f"left, top = round((image.width - {width}) / 2), round((image.height - {height}) / 2)"
+        yield f"image = image.crop((left, top, left + {width}, top + {height}))"
+    if channels == 1:
+        yield 'image = image.convert("L")'
+
+
+def _eight_bits(low: float, high: float) -> str:
+    """As `tleg.data.deep_images.to_eight_bits`."""
+    if low.is_integer() and high.is_integer():
+        values = "numpy.asarray(image).astype(numpy.int64)"
+        return f"({values} - {int(low)}) * 256 // {int(high) - int(low) + 1}"
+    return f"numpy.nan_to_num(numpy.rint((numpy.asarray(image).astype(float) - {low!r}) * {255 / (high - low)!r}))"
+
+
+def _as_input(preprocessing: Preprocessing, interface: Interface, channels: int, precision: Precision) -> Iterator[str]:
+    """From a picture of the right size to what the session takes."""
+    array = "numpy.asarray(image)" if channels > 1 else "numpy.asarray(image)[:, :, None]"
+    yield f"pixels = {array}  # (height, width, channels), 0 to 255"
+    if interface.input == "float":
+        mean, std = (", ".join(map(repr, values)) for values in (preprocessing.mean, preprocessing.std))
+        yield f"mean, std = numpy.float32([{mean}]), numpy.float32([{std}])"
+        yield "pixels = (pixels / numpy.float32(255) - mean) / std"
+        if precision == "float16":
+            yield "pixels = pixels.astype(numpy.float16)"
+    batch = "pixels[None]" if interface.layout == "nhwc" else "pixels.transpose(2, 0, 1)[None]"
+    if interface.batch not in (None, 1):
+        yield f"images = numpy.repeat({batch}, {interface.batch}, axis=0)  # The file takes {interface.batch} at once."
+    else:
+        yield f"images = {batch}"
+
+
+def _run(interface: Interface, output: Output, depth: int | None) -> Iterator[str]:
+    """From the input to what is said of the picture."""
+    feed = f'{{"{interface.input_name}": images}}'
+    if depth is not None:
+        feed = f'{{"{interface.input_name}": images, "{DEPTH}": numpy.array({depth}, numpy.int64)}}'
+    if not output.of_classes:
+        names = interface.names_of(output)
+        yield f"{', '.join(output.names)}{',' * (len(names) == 1)} = session.run({json.dumps(names)}, {feed})"
+        return
+    yield f"found = session.run(None, {feed})"
+    if interface.top is not None:
+        yield "values, numbers = found[0][0], found[1][0]"
+    else:
+        yield "values = found[0][0].astype(numpy.float64)"
+        if not interface.softmax:
+            yield "values = numpy.exp(values - values.max())"
+            yield "values /= values.sum()"
+        yield f"numbers = values.argsort()[::-1][:{_BEST}]"
+        yield "values = values[numbers]"
+    yield 'names = json.loads(session.get_modelmeta().custom_metadata_map["classes"])'
+    yield "for value, number in zip(values, numbers):"
+    percent = "{value:.4f}" if interface.top is not None and not interface.softmax else "{100 * value:.2f} %"
+    yield f'    print(f"{percent}  {{names[number] if names else number}}")'

@@ -247,7 +247,7 @@ def test_a_cascade_is_chosen_kept_and_used(gene: Path, data: Path, tmp_path: Pat
 
 @pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="needs Debian's dataset-fashion-mnist")
 def test_the_shipped_learngene_is_less_sure_than_it_might_be() -> None:
-    result = tleg.calibrate("fashion-mnist", "fashion-mnist", [3], limit=2000)
+    result = tleg.calibrate("fashion-mnist", "fashion-mnist", [3], limit=6000)
     found = result.depths[3]
     assert found.temperature == pytest.approx(0.72, abs=0.05)
     assert 5 < found.before.ece < 10

@@ -231,13 +231,28 @@ def test_a_cascade_is_chosen_kept_and_used(gene: Path, data: Path, tmp_path: Pat
     assert {each.depth for each in said} == {3, 12}
     told = run_cli("predict", gene, *pictures, "--cascade", "3,12")
     assert f"a depth answers from a probability of {result.policy.threshold:g} on" in told.stderr
+    assert "outputs are divided by the temperatures " in told.stderr
     assert f"depth {said[0].depth:>2}" in told.stdout.splitlines()[0]
     (elastic,) = tleg.build(gene, exports=["onnx-elastic"], output=tmp_path / "exports")
     again = tleg.predict(elastic.path, pictures, cascade=[3, 12], top=7)
     assert [each.depth for each in again] == [each.depth for each in said]
+    # Such a file does not say what its depths cost: blocks are counted, and decide.
+    there = tleg.choose_cascade(elastic.path, data, [3, 12], max_drop=2)
+    assert (there.policy.threshold, there.chosen.blocks) == (result.policy.threshold, result.chosen.blocks)
+    assert {row.macs for row in there.rows} == {None}
     # Asked for by hand: everything at depth 3, and nothing.
     assert {each.depth for each in tleg.predict(gene, pictures, cascade=[3, 12], threshold=0)} == {3}
     assert {each.depth for each in tleg.predict(gene, pictures, cascade=[3, 12], threshold=1)} == {12}
+
+
+@pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="needs Debian's dataset-fashion-mnist")
+def test_the_shipped_learngene_is_less_sure_than_it_might_be() -> None:
+    result = tleg.calibrate("fashion-mnist", "fashion-mnist", [3], limit=6000)
+    found = result.depths[3]
+    assert found.temperature == pytest.approx(0.72, abs=0.05)
+    assert 5 < found.before.ece < 10
+    assert found.after.ece < 4
+    assert found.after.nll < found.before.nll - 0.03
 
 
 def test_no_threshold_that_keeps_the_accuracy_is_told_with_the_best(

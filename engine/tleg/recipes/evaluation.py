@@ -32,7 +32,8 @@ class Evaluation:
     calibrate, each_depth         fit a temperature to half of the images instead, or one for each depth
     cascade, max_drop             choose the threshold of a cascade of these depths ('3,8') instead, see `cascade_depths`
     record                        write the accuracies into the learngene's header
-    save_temperature, save_policy  keep what was fitted or chosen with the model
+    save_temperature              keep the temperature with the learngene or the folder
+    save_policy                   keep the cascade's threshold with the learngene
     force                         with one of the last three: also over what differs
 
     Raises InputError for what is out of range or makes no sense together.

@@ -192,8 +192,10 @@ def _trust(path: str, subject: Subject, options: Prediction) -> Trust:
         return Trust((kept.at(depth),), notes=(note,))
     policy = policy_of(subject, depths)
     temperatures = tuple(kept.at(depth) if kept else 1.0 for depth in depths) if policy is None else policy.temperatures
+    divided = f"outputs are divided by the temperatures {', '.join(f'{each:g}' for each in temperatures)}"
+    notes = () if set(temperatures) == {1.0} else (divided,)
     if options.threshold is not None:
-        return Trust(temperatures, options.threshold)
+        return Trust(temperatures, options.threshold, notes)
     if policy is None:
         text = depths_text(depths)
         raise InputError(
@@ -202,7 +204,7 @@ def _trust(path: str, subject: Subject, options: Prediction) -> Trust:
             field=("threshold", "cascade"),
             code="missing",
         )
-    return Trust(temperatures, policy.threshold, (f"a depth answers {policy}; --threshold sets another",))
+    return Trust(temperatures, policy.threshold, (f"a depth answers {policy}; --threshold sets another", *notes))
 
 
 def _find_images(places: Sequence[str | os.PathLike[str]], left_out: LeftOut) -> list[Path]:

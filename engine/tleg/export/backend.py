@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tleg.errors import InputError
 from tleg.export.formats import Format, Precision
 from tleg.export.manifest import Lineage, manifest_path, read_manifest
+from tleg.export.precision_cost import Calibration
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one, torch_runner
 from tleg.learngene.basis import Basis
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader, Preprocessing, Structure
@@ -50,6 +51,7 @@ class Source(ABC):
     architecture   whose family says where the terms belong; None for a model whose layers have weights of their own
     output         what the exports give
     described      of features, by depth: the tensors, and what computing them takes; nothing of logits
+    calibration    images from which the ranges of activations are taken, where whole numbers need them
     """
 
     structure: Structure | None
@@ -64,6 +66,11 @@ class Source(ABC):
     architecture: Architecture | None = None
     output: Output = field(default_factory=Output)
     described: Mapping[Depth | None, Described] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    @abstractmethod
+    def in_float32(self) -> Self:
+        """The same in float32."""
 
     @abstractmethod
     def lineage(self, depth: Depth | None) -> Lineage:
@@ -167,6 +174,10 @@ class Backend(ABC):
     def open_for(self, path: Path, output: Output) -> OpenExport:
         """Open an export that gives a certain output, which the files of some formats do not say. See `open`."""
         return self.open(path)
+
+    def comparable_runner(self, path: Path, output: Output) -> Runner:
+        """Return what runs an export on images of any kind, as those are that it is compared on. See `open`."""
+        return self.open_for(path, output).runner
 
     def usage(self, path: Path, output: Output) -> str | None:
         """The line of Python that gives the features of an export, where its file alone does not say it."""

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from tleg.errors import FileFormatError, InputError
 from tleg.export.formats import Format, Precision, stored_format
+from tleg.export.precision_cost import PrecisionCost
 from tleg.files import hash_file, text_only
 from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import HeadPolicy
@@ -259,6 +260,7 @@ class Manifest:
     outputs        what it gives, where that is not the logits of classes
     cost           what computing those takes, without a classifier; None in an elastic file, which has any depth
     usage          of such a folder, the line of Python that gives them
+    beside_float32  what its number type costs and saves, where that was measured
     """
 
     ancestry: Any
@@ -273,6 +275,7 @@ class Manifest:
     outputs: tuple[OutputRecord, ...] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     cost: OutputCost | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     usage: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    beside_float32: PrecisionCost | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     format: Literal["tleg.export"] = FORMAT_NAME
     version: int = FORMAT_VERSION
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 from tleg.export.backend import Backend, OpenExport, Source
-from tleg.export.formats import BYTES_OF, Precision
+from tleg.export.formats import BYTES_OF, QUANTISED, Precision
 from tleg.export.onnx.file import OPSET, check_graph, check_size
 from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
-from tleg.export.onnx.runtime import open_onnx
+from tleg.export.onnx.runtime import open_content, open_onnx
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
 from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
@@ -27,6 +28,15 @@ class OnnxBackend(Backend):
     def open(self, path: Path) -> OpenExport:
         """Open a file; which of the ONNX formats it is of, its metadata says. Raises InputError, FileFormatError."""
         return open_onnx(path)
+
+    def comparable_runner(self, path: Path, output: Output) -> Runner:
+        """Of a file whose ranges were calibrated, a runner without these: noise is beyond what images need."""
+        opened = self.open(path)
+        if opened.precision != "int8":
+            return opened.runner
+        from tleg.export.onnx.quantised import without_ranges
+
+        return open_content(path, without_ranges(path)).runner
 
     def check_file(self, path: Path) -> str | None:
         """Check the graph. Raises VerificationError."""
@@ -73,7 +83,19 @@ class PlainBackend(OnnxBackend):
 
     def write(self, path: Path, source: Source, depth: Depth | None) -> None:
         """Write a file. Raises ExportError, OSError."""
-        metadata = self.metadata(source, depth)
+        if source.precision not in QUANTISED:
+            self._write(path, source, depth, self.metadata(source, depth))
+            return
+        from tleg.export.onnx.quantised import PREPARED, quantise
+
+        with TemporaryDirectory() as folder:
+            whole = Path(folder) / "float32.onnx"
+            self._write(whole, source.in_float32(), depth, PREPARED)
+            images = source.calibration if source.precision == "int8" else None
+            quantise(whole, path, images, self.metadata(source, depth))
+
+    def _write(self, path: Path, source: Source, depth: Depth | None, metadata: Mapping[str, str]) -> None:
+        """Write a file whose weights are fractions."""
         if source.structure is None:
             from tleg.export.onnx.traced import write_torch
 

@@ -25,7 +25,15 @@ def open_onnx(path: Path) -> OpenExport:
     """Open an ONNX file that tleg exported. Raises InputError, or FileFormatError when it is none."""
     open_binary(path).close()
     require_utf8(path, "ONNX Runtime")
-    session = _open_session(path)
+    return _described(path, open_session(path))
+
+
+def open_content(path: Path, content: bytes) -> OpenExport:
+    """Open what was made of an ONNX file that tleg exported. Raises FileFormatError when ONNX Runtime refuses it."""
+    return _described(path, open_session(path, content))
+
+
+def _described(path: Path, session: Any) -> OpenExport:
     try:
         metadata = decode_metadata(session.get_modelmeta().custom_metadata_map)
     except FileFormatError as error:
@@ -48,7 +56,7 @@ def open_onnx(path: Path) -> OpenExport:
 
 def _runner(session: Any, name: str, precision: Precision, outputs: Sequence[str], *, elastic: bool) -> Runner:
     def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
-        feed: dict[str, Any] = {"images": np.asarray(images, precision)}
+        feed: dict[str, Any] = {"images": np.asarray(images, "float16" if precision == "float16" else "float32")}
         if elastic:
             feed["depth"] = np.array(check_depth(depth), np.int64)
         try:
@@ -60,7 +68,8 @@ def _runner(session: Any, name: str, precision: Precision, outputs: Sequence[str
     return run
 
 
-def _open_session(path: Path) -> Any:
+def open_session(path: Path, content: bytes | None = None) -> Any:
+    """Open an ONNX file, or a content of that name, on the processor. Raises FileFormatError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -70,7 +79,9 @@ def _open_session(path: Path) -> Any:
     if threads.isdigit():
         options.intra_op_num_threads = int(threads)
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            path if content is None else content, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:
         raise FileFormatError(f"ONNX Runtime cannot open {path}: {_one_line(error)}") from error
 

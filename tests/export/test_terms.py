@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from tleg.errors import ExportError
-from tleg.export.formats import Precision
+from tleg.export.formats import Arithmetic
 from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.terms import Terms
 from tleg.learngene.basis import Basis, parse_basis
@@ -57,7 +57,7 @@ def test_layers_are_those_of_expansion(rows: list[list[float]], seed: int) -> No
 
 
 @given(st.sampled_from(BASES).map(parse_basis), st.integers(1, 12), st.sampled_from(("float32", "float16")))
-def test_every_basis_and_only_the_terms_that_a_layer_has(basis: Basis, depth: int, precision: Precision) -> None:
+def test_every_basis_and_only_the_terms_that_a_layer_has(basis: Basis, depth: int, precision: Arithmetic) -> None:
     values = np.random.default_rng(depth).standard_normal((basis.terms, 4), dtype=np.float32)
     rows = basis.coefficients(depth)
     graph = Graph(precision)

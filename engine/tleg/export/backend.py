@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import InputError
-from tleg.export.formats import Format, Precision
+from tleg.export.formats import Arithmetic, Format, Precision
 from tleg.export.manifest import Lineage, manifest_path, read_manifest
 from tleg.export.precision_cost import Calibration
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one, torch_runner
@@ -67,6 +67,11 @@ class Source(ABC):
     output: Output = field(default_factory=Output)
     described: Mapping[Depth | None, Described] = field(default_factory=dict)
     calibration: Calibration | None = None
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What a graph computes in."""
+        return "float16" if self.precision == "float16" else "float32"
 
     @abstractmethod
     def in_float32(self) -> Self:

@@ -17,10 +17,14 @@ from tleg.text import format_image_size
 
 Precision = Literal["float32", "float16", "int8", "int8-dynamic", "int8-terms"]
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16", "int8", "int8-dynamic", "int8-terms")
+# What a graph computes in, whatever its weights are stored as.
+Arithmetic = Literal["float32", "float16"]
 # What images, weights and activations are, where nothing is rounded to whole numbers.
 FLOATING: Final[tuple[Precision, ...]] = ("float32", "float16")
 # Products of whole numbers: ranges of activations from images ('int8'), or from each input as it comes ('int8-dynamic').
 QUANTISED: Final[tuple[Precision, ...]] = ("int8", "int8-dynamic")
+# Terms in 8 bits, and float32 from there on.
+INT8_TERMS: Final = "int8-terms"
 # Of a weight while a file is written: what ONNX Runtime quantises is a float32 file first.
 BYTES_OF: Final[dict[Precision, int]] = {"float32": 4, "float16": 2, "int8": 4, "int8-dynamic": 4, "int8-terms": 1}
 # What exports are made from: a learngene's descendants, or the model of a folder that timm loads, as it is.
@@ -198,7 +202,7 @@ register(
         suffix=".compact.onnx",
         about="one file that holds the terms instead, of the learngene's size at any depth",
         backend="tleg.export.onnx.backend:CompactBackend",
-        dtypes=MappingProxyType({"learngene": FLOATING}),
+        dtypes=MappingProxyType({"learngene": (*FLOATING, INT8_TERMS)}),
         refusals=_NEEDS_TERMS,
         rounding=_MADE_IN_THE_GRAPH,
         outputs=OUTPUT_KINDS,
@@ -213,7 +217,7 @@ register(
         suffix=".elastic.onnx",
         about="one file for every depth, which is an input; it needs no --depth",
         backend="tleg.export.onnx.backend:ElasticBackend",
-        dtypes=MappingProxyType({"learngene": FLOATING}),
+        dtypes=MappingProxyType({"learngene": (*FLOATING, INT8_TERMS)}),
         refusals=_NEEDS_TERMS,
         rounding=_MADE_IN_THE_GRAPH,
         every_depth=True,

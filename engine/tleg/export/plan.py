@@ -7,7 +7,7 @@ from typing import Any
 
 from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
-from tleg.export.formats import FORMATS, Format, Precision, either, files_first, find_format
+from tleg.export.formats import FORMATS, INT8_TERMS, Format, Precision, either, files_first, find_format
 from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_path
 from tleg.export.origin import hash_weights, learngene_of, read_training
 from tleg.files import require_utf8
@@ -230,6 +230,8 @@ def _planned(
 
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
+    if plan.request.precision == INT8_TERMS:
+        _check_terms(plan)
     if export.format.plain and plan.architecture.structure is None:
         others = either((each.name for each in files_first() if not each.plain), "and")
         raise ArchitectureError(
@@ -244,6 +246,22 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
         num_classes=plan.head.num_classes,
         precision=plan.request.precision,
     )
+
+
+def _check_terms(plan: BuildPlan) -> None:
+    """Refuse terms in 8 bits of what no graph of terms is written for. Raises InputError."""
+    if plan.architecture.structure is None:
+        raise ArchitectureError(
+            f"'{plan.architecture.name}' is not a plain ViT, and --dtype {INT8_TERMS} takes no other; `tleg compress` makes "
+            "its learngene a quarter of the size, and --export onnx --dtype int8-dynamic its descendants",
+            field="dtype",
+        )
+    if plan.head.policy == "new":
+        raise InputError(
+            f"--num-classes makes an untrained head, and --dtype {INT8_TERMS} rounds what is trained: fine-tune first",
+            field=("num-classes", "dtype"),
+            code="conflict",
+        )
 
 
 def _check_output(output: Path) -> None:

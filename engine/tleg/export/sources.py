@@ -112,7 +112,7 @@ class LearngeneSource(Source):
             depth,
             layout=self.layout,
             num_classes=self.num_classes or None,
-            dtype="float16" if self.precision == "float16" else "float32",
+            dtype=self.arithmetic,
             seed=self.plan.request.seed,
         )
 

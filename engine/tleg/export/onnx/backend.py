@@ -6,13 +6,15 @@ from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 from tleg.export.backend import Backend, OpenExport, Source
-from tleg.export.formats import BYTES_OF, QUANTISED, Precision
+from tleg.export.formats import BYTES_OF, INT8_TERMS, QUANTISED, Arithmetic, Precision
 from tleg.export.onnx.file import OPSET, check_graph, check_size
 from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
 from tleg.export.onnx.runtime import open_content, open_onnx
+from tleg.export.onnx.vit import Tensor
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
 from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
+from tleg.models.int8 import quantise_tensors
 from tleg.models.output import Output
 
 
@@ -133,7 +135,7 @@ class CompactBackend(OnnxBackend):
                 basis,
                 tensors,
                 depth,
-                precision=source.precision,
+                precision=source.arithmetic,
                 output=source.output,
                 metadata=metadata,
             )
@@ -141,7 +143,7 @@ class CompactBackend(OnnxBackend):
         from tleg.export.onnx.compact import write_compact
 
         assert isinstance(depth, int), "a plain ViT has one stage"
-        write_compact(path, source.structure, basis, tensors, depth, **_options(source, metadata))
+        write_compact(path, source.structure, basis, _terms(source), depth, **_options(source, metadata))
 
 
 class ElasticBackend(OnnxBackend):
@@ -157,18 +159,26 @@ class ElasticBackend(OnnxBackend):
             path,
             source.structure,
             source.basis,
-            source.tensors(),
+            _terms(source),
             **_options(source, self.metadata(source, depth)),
         )
 
 
+def _terms(source: Source) -> Mapping[str, Tensor]:
+    """A learngene's tensors as a file of terms holds them."""
+    if source.precision != INT8_TERMS:
+        return source.tensors()
+    assert source.architecture is not None, "what has terms is of a family"
+    return quantise_tensors(source.architecture, source.tensors())
+
+
 class _Options(TypedDict):
     layout: Layout
-    precision: Precision
+    precision: Arithmetic
     output: Output
     metadata: Mapping[str, str]
 
 
 def _options(source: Source, metadata: Mapping[str, str]) -> _Options:
     """What the graph writer's files have in common."""
-    return {"layout": source.layout, "precision": source.precision, "output": source.output, "metadata": metadata}
+    return {"layout": source.layout, "precision": source.arithmetic, "output": source.output, "metadata": metadata}

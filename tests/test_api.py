@@ -20,6 +20,7 @@ PUBLIC = {
             "analyze",
             "build",
             "compare_runs",
+            "compress",
             "describe",
             "evaluate",
             "expand",

@@ -48,7 +48,8 @@ def test_every_command_has_a_light_module(run_python: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["preview", "inspect", "doctor", "import", "analyze", "fit", "predict", "benchmark", "compare", "study"]
+    "command",
+    ["preview", "inspect", "doctor", "import", "analyze", "fit", "predict", "benchmark", "compare", "compress", "study"],
 )
 def test_help_of_a_command_is_light(command: str, run_python: Any) -> None:
     code = (

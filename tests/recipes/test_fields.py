@@ -21,6 +21,7 @@ from tleg.errors import InputError
 from tleg.recipes.analysis import Analysis
 from tleg.recipes.benchmark import Benchmark
 from tleg.recipes.building import build_options
+from tleg.recipes.compression import CompressOptions
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
 from tleg.recipes.fitting import Fitting
@@ -32,6 +33,7 @@ DEFINITIONS: dict[str, type | tuple[type, ...]] = {
     "benchmark": Benchmark,
     "build": (BuildOptions, PrecisionOptions),
     "analyze": Analysis,
+    "compress": CompressOptions,
     "evaluate": Evaluation,
     "finetune": FinetuneRecipe,
     "fit": Fitting,

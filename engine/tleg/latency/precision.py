@@ -15,17 +15,19 @@ from tleg.data.open import open_data
 from tleg.data.sampler import READABLE, EvaluationImages
 from tleg.data.sources import data_name
 from tleg.data.transforms import Normaliser, evaluation_transform
-from tleg.errors import DataError, VerificationError
+from tleg.errors import DataError
 from tleg.export.backend import OpenExport, Source, backend_of
 from tleg.export.formats import Format
 from tleg.export.precision_cost import AccuracyPair, Calibration, CalibrationRecord, Counted, PrecisionCost
 from tleg.latency.measuring import find_provider, interleave, open_run
-from tleg.learngene.profile import Depth, format_depth
+from tleg.learngene.profile import Depth
 from tleg.recipes.images import EvaluatedImages
 from tleg.recipes.precision import PrecisionOptions
 from tleg.training.accuracy import Score, require_finite
+from tleg.training.accuracy_drop import pair_accuracies, require_kept
 from tleg.training.device import Placement, choose_placement
 from tleg.training.evaluate import evaluate_subject, export_subject, open_evaluation_data, trained_on
+from tleg.training.learn import measured_on
 
 # Images that are calibrated with at once.
 _BATCH: Final = 32
@@ -70,12 +72,12 @@ class PrecisionJudge:
         images = None
         if data is not None:
             accuracies, images = compare_accuracies(entry, before, after, depths, data, gate.limit, counted)
-            require_kept(accuracies, gate.allowed, data, images)
+            require_kept(accuracies, gate.allowed, measured_on(data), images)
         return PrecisionCost(
             bytes=(_size(before), _size(after)),
             seconds=_time(entry, before, after, depths[0]),
             accuracies=accuracies,
-            data=None if data is None else f"{data.name} {data.part}",
+            data=None if data is None else measured_on(data),
             images=images,
             max_drop=None if data is None else gate.allowed,
             calibration=self._calibration,
@@ -150,13 +152,7 @@ def compare_accuracies(
         scores = _scores(export, depths, data, placement, limit, count)
         require_finite(scores, "the export" if index else "the export in float32")
         found.append(scores)
-    pairs = []
-    for depth, score in found[0].items():
-        other = found[1][depth]
-        assert score.top1 is not None, "its outputs are finite"
-        assert other.top1 is not None, "its outputs are finite"
-        pairs.append(AccuracyPair(None if depth is None else format_depth(depth), score.top1, other.top1))
-    return tuple(pairs), next(iter(found[0].values())).images
+    return pair_accuracies(*found), next(iter(found[0].values())).images
 
 
 def _scores(
@@ -170,19 +166,6 @@ def _scores(
     chosen = [depth for depth in depths if depth is not None] if export.format.every_depth else None
     subject = export_subject(export, chosen)
     return evaluate_subject(subject, data, placement, limit=limit, progress=counted)
-
-
-def require_kept(accuracies: Sequence[AccuracyPair], allowed: float, data: Data, images: int) -> None:
-    """Refuse a number type that loses more than so many points at any depth. Raises VerificationError."""
-    worst = max(accuracies, key=lambda each: each.drop)
-    # Both are shares of the same images, so that this is no matter of rounding.
-    if worst.drop > allowed + 1e-9:
-        where = "" if worst.depth is None else f" at depth {worst.depth}"
-        raise VerificationError(
-            f"the number type costs {worst.drop:.2f} points of accuracy{where}: {worst.before:.2f} % in float32 is "
-            f"{worst.after:.2f} % on {images:,} images of {data.name}, and {allowed:g} may be lost (--max-drop)",
-            field=("max-drop", "dtype"),
-        )
 
 
 def _size(path: Path) -> int:

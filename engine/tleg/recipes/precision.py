@@ -50,9 +50,9 @@ class AccuracyGate:
         """The most points that may be lost."""
         return MAX_DROP if self.max_drop is None else self.max_drop
 
-    def require_data(self, given: str | None) -> None:
-        """Refuse what means nothing where no labelled images are given. Raises InputError."""
-        for name, value in (("limit", self.limit), ("max-drop", self.max_drop)):
+    def require_data(self, given: str | None, **others: object) -> None:
+        """Refuse what means nothing where no labelled images are given: own options and others. Raises InputError."""
+        for name, value in (("limit", self.limit), ("max-drop", self.max_drop), *others.items()):
             if value is not None and given is None:
                 raise InputError(
                     f"--{name} is about accuracy, which is measured on labelled images: add --data DATA",

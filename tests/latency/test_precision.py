@@ -9,7 +9,7 @@ from PIL import Image
 
 import tleg
 from tests.conftest import make_learngene
-from tleg.errors import DataError, VerificationError
+from tleg.errors import DataError, InputError, VerificationError
 from tleg.export.manifest import read_manifest
 from tleg.export.precision_cost import AccuracyPair
 from tleg.latency import precision
@@ -89,6 +89,15 @@ def test_a_loss_is_refused_with_both_figures_and_nothing_is_written(
     assert error.value.fields == ("max-drop", "dtype")
     assert not [*out.glob("*")]
     assert built(place, out, dtype="int8-dynamic", data=place / "data", max_drop=0.75).path.is_file()
+
+
+def test_features_have_no_accuracy(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="an export of pooled features has none") as error:
+        built(place, tmp_path / "out", dtype="int8-dynamic", data=place / "data", output_of="pooled")
+    assert error.value.fields == ("data", "output-of")
+    assert not (tmp_path / "out").exists()
+    found = built(place, tmp_path, dtype="int8", calibration=place / "data", output_of="pooled")
+    assert found.manifest.beside_float32.accuracies == ()
 
 
 def test_data_that_is_not_there_is_said_before_anything_is_written(place: Path, tmp_path: Path) -> None:

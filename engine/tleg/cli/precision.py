@@ -75,9 +75,7 @@ def cost_table(costs: "Sequence[tuple[str, PrecisionCost]]") -> Iterator[str]:
 
 
 def _measured_on(cost: "PrecisionCost") -> str:
-    parts = [
-        f"accuracy on {cost.images:,} images of {cost.data}" if cost.data else "accuracy not measured: --data measures it"
-    ]
+    parts = [f"accuracy on {cost.images:,} images of {cost.data}" if cost.data else "accuracy not measured"]
     if cost.calibration is not None:
         parts.append(f"ranges from {cost.calibration.images:,} images of {cost.calibration.data}")
     return printable("; ".join([*parts, *(["ms on one thread"] if cost.seconds is not None else [])]))

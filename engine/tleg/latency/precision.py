@@ -15,7 +15,7 @@ from tleg.data.open import open_data
 from tleg.data.sampler import READABLE, EvaluationImages
 from tleg.data.sources import data_name
 from tleg.data.transforms import Normaliser, evaluation_transform
-from tleg.errors import DataError
+from tleg.errors import DataError, InputError
 from tleg.export.backend import OpenExport, Source, backend_of
 from tleg.export.formats import Format
 from tleg.export.precision_cost import AccuracyPair, Calibration, CalibrationRecord, Counted, PrecisionCost
@@ -47,6 +47,12 @@ class PrecisionJudge:
         """Open the images. Raises InputError for a source without classes, DataError."""
         options = self._options
         lineage = source.lineage(None).training
+        if options.gate.data is not None and not source.output.of_classes:
+            raise InputError(
+                f"--data measures accuracy, and an export of {source.output} features has none: leave it out",
+                field=("data", "output-of"),
+                code="conflict",
+            )
         calibration = None
         if options.calibration is not None:
             images = calibration_images(options.calibration, source, lineage)

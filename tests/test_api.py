@@ -24,6 +24,7 @@ PUBLIC = {
             "calibrate",
             "choose_cascade",
             "compare_runs",
+            "compress",
             "describe",
             "evaluate",
             "expand",

@@ -11,7 +11,7 @@ import numpy as np
 
 from tleg.errors import FileFormatError
 from tleg.export.backend import Backend, OpenExport, Source
-from tleg.export.formats import PRECISIONS, Format
+from tleg.export.formats import FLOATING, Format
 from tleg.export.runners import model_runner
 from tleg.learngene.header import Preprocessing
 from tleg.learngene.profile import Depth
@@ -22,7 +22,7 @@ NPZ = Format(
     suffix=".npz",
     about="the arrays of one model",
     backend="tests.export.dummy_format:NpzBackend",
-    dtypes=MappingProxyType({"learngene": PRECISIONS, "folder": ("float32",)}),
+    dtypes=MappingProxyType({"learngene": FLOATING, "folder": ("float32",)}),
     runtime=("timm", "torch"),
     opened_by="numpy",
 )

@@ -48,7 +48,10 @@ def test_every_command_has_a_light_module(run_python: Any) -> None:
     assert run_python(code).stdout.strip() == ""
 
 
-HELPS = ("preview", "inspect", "doctor", "import", "analyze", "fit", "predict", "benchmark", "compare", "study", "family")
+HELPS = (
+    *("preview", "inspect", "doctor", "import", "analyze", "fit", "predict", "benchmark", "compare", "study", "family"),
+    "compress",
+)
 
 
 @pytest.mark.parametrize("command", HELPS)

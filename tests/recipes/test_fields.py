@@ -22,16 +22,19 @@ from tleg.errors import InputError
 from tleg.recipes.analysis import Analysis
 from tleg.recipes.benchmark import Benchmark
 from tleg.recipes.building import build_options
+from tleg.recipes.compression import CompressOptions
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
 from tleg.recipes.fitting import Fitting
+from tleg.recipes.precision import PrecisionOptions
 from tleg.recipes.prediction import Prediction
 from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainRecipe
 
-DEFINITIONS: dict[str, type] = {
+DEFINITIONS: dict[str, type | tuple[type, ...]] = {
     "benchmark": Benchmark,
-    "build": BuildOptions,
+    "build": (BuildOptions, PrecisionOptions),
     "analyze": Analysis,
+    "compress": CompressOptions,
     "evaluate": Evaluation,
     "family": FamilyOptions,
     "finetune": FinetuneRecipe,
@@ -63,7 +66,9 @@ def number_options() -> Iterator[tuple[str, Any]]:
 def test_every_number_comes_from_a_definition_that_says_its_range() -> None:
     seen = 0
     for command, parameter in number_options():
-        known = {f"--{each.name}": each for each in options_of(DEFINITIONS[command])}
+        definitions = DEFINITIONS[command]
+        kinds = definitions if isinstance(definitions, tuple) else (definitions,)
+        known = {f"--{each.name}": each for kind in kinds for each in options_of(kind)}
         each = known[next(name for name in parameter.opts if name.startswith("--"))]
         seen += 1
         if each.name not in DEPTHS:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tleg.errors import InputError, concerning
-from tleg.export.formats import PRECISIONS, SourceKind, files_first, find_format, parse_layout, parse_precision
+from tleg.export.formats import FLOATING, SourceKind, files_first, find_format, parse_layout, parse_precision
 from tleg.learngene.container import read_file
 from tleg.learngene.header import LAYOUTS, Architecture
 from tleg.learngene.profile import Depth, format_depth, parse_profiles
@@ -54,7 +54,7 @@ class Answers:
 
     kinds: tuple[str, ...]
     depths: str = ""
-    dtype: str = PRECISIONS[0]
+    dtype: str = FLOATING[0]
     layout: str | None = None
     classes: str = ""
     output: str = DEFAULT_OUTPUT
@@ -151,7 +151,7 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         words += ["--export", kind]
     if str(output) != DEFAULT_OUTPUT:
         words += ["--output", str(output)]
-    if answers.dtype != PRECISIONS[0]:
+    if answers.dtype != FLOATING[0]:
         words += ["--dtype", answers.dtype]
     if layout is not None:
         words += ["--layout", layout]

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Label, Static
 
-from tleg.export.formats import PRECISIONS, find_format
+from tleg.export.formats import FLOATING, find_format
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.output import output_of
 from tleg.text import format_image_size
@@ -208,7 +208,7 @@ class ExportQuestions(Vertical):
                 yield Static(f"several: {several}", classes="aside", id="depths-aside")
         with Horizontal(classes="row"):
             yield Label("numbers")
-            yield Choices(PRECISIONS, PRECISIONS[:1], single=True, id="dtype")
+            yield Choices(FLOATING, FLOATING[:1], single=True, id="dtype")
         if len(source.layouts) > 1:
             with Horizontal(classes="row"):
                 yield Label("layout")

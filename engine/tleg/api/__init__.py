@@ -4,6 +4,8 @@ A learngene, a model or a run is named as on the command line (`tleg.references`
 last checkpoint. All errors are `tleg.TlegError`s, in one sentence. Importing this needs neither numpy nor torch.
 """
 
+from tleg.api.compression import compress as compress
+from tleg.api.compression import run_compress as run_compress
 from tleg.api.exports import build as build
 from tleg.api.exports import verify as verify
 from tleg.api.families import build_family as build_family

@@ -1,5 +1,6 @@
 """Exports: build and verify."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,11 @@ def build(
     top: int | None = None,
     input_name: str = "images",
     output_names: Sequence[str] = (),
+    calibration: Name | None = None,
+    calibration_images: int | None = None,
+    data: Name | None = None,
+    limit: int | None = None,
+    max_drop: float | None = None,
     progress: "Callable[[BuildStep], None] | None" = None,
 ) -> "tuple[BuiltExport, ...]":
     """Export descendants of a learngene, or the model of a folder that timm loads, each with a manifest.
@@ -45,7 +51,7 @@ def build(
                  holds every depth, and a folder, need none
     exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic'
     output       the folder for the exports; made when it is missing
-    dtype        'float32' or 'float16'
+    dtype        'float32', 'float16', or of whole numbers: 'int8' (static), 'int8-dynamic', 'int8-terms'
     layout       'auxiliary' (the default) or 'official', see `expand`
     num_classes  another number than the learngene's gives a new head, drawn with `seed`, and drops the class names
     image_size   of the inputs in pixels, one number or (height, width); None is that of the learngene or folder, else its
@@ -64,15 +70,22 @@ def build(
     input_name, output_names  of ONNX files
     progress     called at every stage
 
+    calibration         data, as of `evaluate`: 'int8' takes the ranges of activations from so many of its training images
+                        (`calibration_images`, 512)
+    data                labelled images that decide whether a smaller `dtype` is kept; None are those of `calibration`
+    limit, max_drop     how many of them are looked at, and the points of top-1 that may be lost against float32 (0.5)
+
     Returns the exports in the order of `exports`, then `depths`: `path`, `manifest_path`, and the `manifest` with what the
-    verification measured. Everything is checked before the first byte is written, and each export appears whole or not at
-    all. Raises InputError for what cannot be built, VerificationError when an export computes something else, ExportError.
+    verification measured, and in `beside_float32` accuracy, bytes and seconds beside float32. Everything is checked before
+    the first byte is written, and each export appears whole or not at all. Raises InputError for what cannot be built,
+    VerificationError when an export computes something else or loses more accuracy than it may, ExportError.
     """
     from tleg.export.build import build_exports
     from tleg.export.formats import find_format, parse_layout, parse_precision, parse_temperature_place
     from tleg.export.interface import OPSET, Interface, parse_axes, parse_pixels
     from tleg.export.plan import BuildRequest
     from tleg.models.output import parse_output
+    from tleg.recipes.precision import AccuracyGate, PrecisionOptions
 
     request = BuildRequest(
         learngene=path_of(path_or_name, "learngene", "folder"),
@@ -99,7 +112,19 @@ def build(
             output_names=tuple(output_names),
         ),
     )
-    return build_exports(request, progress)
+    options = PrecisionOptions(
+        calibration=None if calibration is None else os.fspath(calibration),
+        calibration_images=calibration_images,
+        gate=AccuracyGate(data=None if data is None else os.fspath(data), limit=limit, max_drop=max_drop),
+    )
+    options.check(request.precision)
+    judged = request.precision != "float32" and (request.precision != "float16" or options.labelled is not None)
+    judge = None
+    if judged:
+        from tleg.latency.precision import PrecisionJudge
+
+        judge = PrecisionJudge(options)
+    return build_exports(request, progress, judge)
 
 
 def verify(path_or_name: Name, learngene: Name | None = None, targets: Sequence[str] = ()) -> "Report":

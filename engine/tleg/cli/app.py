@@ -179,6 +179,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "benchmark": "benchmark",
         "analyze": "analyze",
         "fit": "fit",
+        "compress": "compress",
         "study": "study",
         "family": "family",
         "runs": "runs",

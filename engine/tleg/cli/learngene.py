@@ -58,7 +58,8 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
     """Titles and lines, top to bottom: what matters most comes first."""
     header = file.header
     architecture, auxiliary = header.architecture, header.auxiliary
-    yield "File", [str(file.path), f"{format_bytes(file.size)}, {format_count(file.parameters)} parameters"]
+    stored = "" if header.compression is None else f", large matrices in {header.compression.dtype}"
+    yield "File", [str(file.path), f"{format_bytes(file.size)}, {format_count(file.parameters)} parameters{stored}"]
     yield "SHA-256", [header.sha256[:32], header.sha256[32:]]
     channels, height, width = architecture.input_size
     arguments = [f"{name}={value!r}" for name, value in architecture.arguments.items()]

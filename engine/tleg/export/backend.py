@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import InputError
-from tleg.export.formats import Format, Precision
+from tleg.export.formats import Arithmetic, Format, Precision
 from tleg.export.interface import Interface
 from tleg.export.manifest import Lineage, manifest_path, read_manifest
+from tleg.export.precision_cost import Calibration
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one, torch_runner
 from tleg.learngene.basis import Basis
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader, Preprocessing, Structure
@@ -52,6 +53,7 @@ class Source(ABC):
     output         what the exports give
     described      of features, by depth: the tensors, and what computing them takes; nothing of logits
     interface      how the graphs of the exports are entered and left
+    calibration    images from which the ranges of activations are taken, where whole numbers need them
     """
 
     structure: Structure | None
@@ -67,6 +69,16 @@ class Source(ABC):
     output: Output = field(default_factory=Output)
     described: Mapping[Depth | None, Described] = field(default_factory=dict)
     interface: Interface = field(default_factory=Interface)
+    calibration: Calibration | None = None
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What a graph computes in."""
+        return "float16" if self.precision == "float16" else "float32"
+
+    @abstractmethod
+    def in_float32(self) -> Self:
+        """The same in float32."""
 
     @abstractmethod
     def lineage(self, depth: Depth | None) -> Lineage:
@@ -172,6 +184,10 @@ class Backend(ABC):
     def open_for(self, path: Path, output: Output) -> OpenExport:
         """Open an export that gives a certain output, which the files of some formats do not say. See `open`."""
         return self.open(path)
+
+    def open_comparable(self, path: Path, output: Output) -> OpenExport:
+        """Open an export to run images of any kind, as those are that it is compared on. See `open`."""
+        return self.open_for(path, output)
 
     def usage(self, path: Path, output: Output) -> str | None:
         """The line of Python that gives the features of an export, where its file alone does not say it."""

@@ -3,22 +3,27 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, Protocol
 
-from tleg.errors import FileFormatError, TlegError, VerificationError
+from numpy.typing import NDArray
+
+from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
 from tleg.export.backend import Backend, backend_of
 from tleg.export.comparison import verify_export
 from tleg.export.manifest import FOLDER_MANIFEST, Manifest, describe_file, write_manifest, written_files
 from tleg.export.plan import BuildRequest, PlannedExport, plan_build, plan_folder
+from tleg.export.precision_cost import Calibration, Judge, PrecisionCost
 from tleg.export.sources import FolderSource, LearngeneSource
 from tleg.files import FOLDER_FILES, new_file, new_folder
+from tleg.learngene.profile import Depth
 from tleg.references import find
 from tleg.versions import versions
 
-Stage = Literal["loading", "writing", "verifying", "done"]
+Stage = Literal["loading", "writing", "calibrating", "verifying", "measuring", "done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,8 @@ class BuiltExport:
 class BuildStep:
     """What a build is doing: its stage, the export it is about (None while loading), its place among `count` exports.
 
-    built  what came of the export, once its stage is 'done'
+    built   what came of the export, once its stage is 'done'
+    images  of calibrating and measuring: those that were looked at, and all
     """
 
     stage: Stage
@@ -44,22 +50,34 @@ class BuildStep:
     index: int
     count: int
     built: BuiltExport | None = None
+    images: tuple[int, int] | None = None
 
 
 Progress = Callable[[BuildStep], None]
+
+
+class _Report(Protocol):
+    """Tells of a stage of one export, and of the images that were looked at and all."""
+
+    def __call__(self, stage: Stage, images: tuple[int, int] | None = None) -> None: ...
+
+
 # The exports to write, and what loads their source; refusals come before.
 AnySource = LearngeneSource | FolderSource
 Planned = tuple[tuple[PlannedExport, ...], Callable[[], AnySource]]
 
 
-def build_exports(request: BuildRequest, progress: Progress | None = None) -> tuple[BuiltExport, ...]:
+def build_exports(
+    request: BuildRequest, progress: Progress | None = None, judge: Judge | None = None
+) -> tuple[BuiltExport, ...]:
     """Build what is asked for and return the exports in order.
 
     Everything is checked before the first byte is written. Each export appears whole, verified and with its manifest, or not
-    at all; when one fails, those before it stay. `progress` is called at every stage.
+    at all; when one fails, those before it stay. `progress` is called at every stage. `judge` has the images that calibrate
+    exports and measures them beside float32.
 
-    Raises InputError for a request that cannot be built, VerificationError when an export does not compute what it should,
-    ExportError when it cannot be written.
+    Raises InputError for a request that cannot be built, VerificationError when an export does not compute what it should
+    or loses too much accuracy, ExportError when it cannot be written.
     """
     tell = progress or (lambda step: None)
     path = find(request.learngene, "learngene", "folder")
@@ -68,13 +86,23 @@ def build_exports(request: BuildRequest, progress: Progress | None = None) -> tu
     tell(BuildStep("loading", None, 0, count))
     _import_libraries(request, exports)
     source = load()
+    calibration = None if judge is None else judge.prepare(source)
+    if request.precision == "int8" and calibration is None:
+        raise InputError(
+            "--dtype int8 needs images, from which it takes the ranges of activations: add --calibration DATA; "
+            "--dtype int8-dynamic needs none",
+            field=("calibration", "dtype"),
+            code="missing",
+        )
     results = []
     for index, export in enumerate(exports):
 
-        def report(stage: Stage, export: PlannedExport = export, index: int = index) -> None:
-            tell(BuildStep(stage, export, index, count))
+        def report(
+            stage: Stage, images: tuple[int, int] | None = None, export: PlannedExport = export, index: int = index
+        ) -> None:
+            tell(BuildStep(stage, export, index, count, images=images))
 
-        built = _build(request, source, export, report)
+        built = _build(request, _calibrated(source, calibration, report), export, report, judge)
         tell(BuildStep("done", export, index, count, built))
         results.append(built)
     return tuple(results)
@@ -97,7 +125,25 @@ def _plan_from_folder(request: BuildRequest, path: Path) -> Planned:
     return plan.exports, lambda: FolderSource.load(plan)
 
 
-def _build(request: BuildRequest, source: AnySource, export: PlannedExport, report: Callable[[Stage], None]) -> BuiltExport:
+def _calibrated(source: AnySource, calibration: Calibration | None, report: "_Report") -> AnySource:
+    """A source with images for calibration, which tells of each batch."""
+    if calibration is None:
+        return source
+
+    def batches() -> Iterator[NDArray[Any]]:
+        done = 0
+        report("calibrating", (0, calibration.images))
+        for batch in calibration.batches():
+            yield batch
+            done += len(batch)
+            report("calibrating", (done, calibration.images))
+
+    return replace(source, calibration=replace(calibration, batches=batches))
+
+
+def _build(
+    request: BuildRequest, source: AnySource, export: PlannedExport, report: "_Report", judge: Judge | None
+) -> BuiltExport:
     backend = backend_of(export.format)
     with ExitStack() as stack:
         if export.format.is_folder:
@@ -118,6 +164,10 @@ def _build(request: BuildRequest, source: AnySource, export: PlannedExport, repo
             if request.verify:
                 report("verifying")
                 verification = verify_export(temporary, export.format, source.reference(export))
+            beside_float32 = None
+            if judge is not None and source.precision != "float32":
+                report("measuring")
+                beside_float32 = _measure(backend, source, export, temporary, request, report, judge)
         lineage, described = source.lineage(export.depth), source.described.get(export.depth)
         manifest = Manifest(
             ancestry=lineage.ancestry,
@@ -134,10 +184,33 @@ def _build(request: BuildRequest, source: AnySource, export: PlannedExport, repo
             usage=backend.usage(export.target, source.output),
             example=backend.example(export.target, source),
             interface=None if source.interface.is_usual else source.interface,
+            beside_float32=beside_float32,
         )
         write_manifest(manifest_file, manifest)
         verified = time.perf_counter()
     return BuiltExport(export.target, export.manifest, manifest, written - begin, verified - written)
+
+
+def _measure(
+    backend: Backend,
+    source: AnySource,
+    export: PlannedExport,
+    written: Path,
+    request: BuildRequest,
+    report: "_Report",
+    judge: Judge,
+) -> PrecisionCost:
+    """Measure an export beside the same in float32. Raises VerificationError when it loses too much accuracy."""
+    depths: tuple[Depth | None, ...] = (export.depth,)
+    if export.format.every_depth:
+        known = source.lineage(None).learngene
+        depths = request.depths or (1 if known is None or known.auxiliary_depth is None else known.auxiliary_depth,)
+    with TemporaryDirectory() as folder:
+        before = Path(folder) / written.name
+        if export.format.is_folder:
+            before.mkdir()
+        backend.write(before, source.in_float32(), export.depth)
+        return judge.measure(export.format, before, written, depths, lambda done, whole: report("measuring", (done, whole)))
 
 
 def _libraries(backend: Backend, source: AnySource, *, verified: bool) -> tuple[str, ...]:

@@ -16,12 +16,21 @@ from tleg.learngene.profile import Depth, format_depth
 from tleg.models.output import FIELD, OUTPUT_KINDS, Output, OutputKind
 from tleg.text import format_image_size
 
-Precision = Literal["float32", "float16"]
-PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16")
+Precision = Literal["float32", "float16", "int8", "int8-dynamic", "int8-terms"]
+PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16", "int8", "int8-dynamic", "int8-terms")
+# What a graph computes in, whatever its weights are stored as.
+Arithmetic = Literal["float32", "float16"]
+# What images, weights and activations are, where nothing is rounded to whole numbers.
+FLOATING: Final[tuple[Precision, ...]] = ("float32", "float16")
+# Products of whole numbers: ranges of activations from images ('int8'), or from each input as it comes ('int8-dynamic').
+QUANTISED: Final[tuple[Precision, ...]] = ("int8", "int8-dynamic")
+# Terms in 8 bits, and float32 from there on.
+INT8_TERMS: Final = "int8-terms"
+# Of a weight while a file is written: what ONNX Runtime quantises is a float32 file first.
+BYTES_OF: Final[dict[Precision, int]] = {"float32": 4, "float16": 2, "int8": 4, "int8-dynamic": 4, "int8-terms": 1}
 # Where a temperature that a model keeps goes: into the metadata, for whoever uses the logits, or into the graph.
 TemperaturePlace = Literal["beside", "inside"]
 TEMPERATURE_PLACES: Final[tuple[TemperaturePlace, ...]] = ("beside", "inside")
-BYTES_OF: Final[dict[Precision, int]] = {"float32": 4, "float16": 2}
 # What exports are made from: a learngene's descendants, or the model of a folder that timm loads, as it is.
 SourceKind = Literal["learngene", "folder"]
 # Of files that are no exports.
@@ -40,6 +49,7 @@ class Format:
     backend      'module:Class', what writes and runs it
     dtypes       number types, by what it is made from; what is left out it cannot be made from
     refusals     why not, by what it would be made from; '{name}' is the format's and '{path}' the source's
+    rounding     why it has no number type of whole numbers, or not all of them
     every_depth  whether one export holds every depth, so that it needs none
     plain        why it takes plain ViTs alone, which the graph writer knows; '' where it takes others as well
     is_folder    whether it is a folder, which holds its own manifest, or a file beside which that lies
@@ -55,9 +65,10 @@ class Format:
     about: str
     backend: str
     dtypes: Mapping[SourceKind, tuple[Precision, ...]] = field(
-        default_factory=lambda: MappingProxyType({"learngene": PRECISIONS, "folder": PRECISIONS})
+        default_factory=lambda: MappingProxyType({"learngene": FLOATING, "folder": FLOATING})
     )
     refusals: Mapping[SourceKind, str] = field(default_factory=lambda: MappingProxyType({}))
+    rounding: str = ""
     every_depth: bool = False
     plain: str = ""
     is_folder: bool = False
@@ -80,10 +91,21 @@ class Format:
 
         changed  whether it is for another output, so that a folder is made of a folder
         """
+        if source in self.dtypes and precision not in FLOATING and not self.takes(source, precision):
+            raise InputError(self._why_not_rounded(source, precision), field=("dtype", "export"), code="unsupported")
         if not self.takes(source, precision) and not (changed and self.is_folder and source in self.dtypes):
             reason = self.refusals.get(source, "--export {name} cannot be made from {path} in " + precision)
             fields = ("export", "dtype") if source in self.dtypes else ("export",)
             raise InputError(reason.format(name=self.name, path=path), field=fields, code="unsupported")
+
+    def _why_not_rounded(self, source: SourceKind, precision: Precision) -> str:
+        """Why it cannot be made in a number type of whole numbers, and which kind or number type can be had."""
+        others = [each.name for each in FORMATS.values() if each.takes(source, precision)]
+        instead = [f"--export {either(others)} takes it"] if others else []
+        if own := [each for each in self.dtypes[source] if each not in FLOATING]:
+            instead.append(f"--export {self.name} takes --dtype {either(own)}")
+        why = self.rounding or "what opens it computes with fractions alone"
+        return f"--export {self.name} has no --dtype {precision}: {why}; {', and '.join(instead) or 'use float32'}"
 
     def check_output(self, output: Output) -> None:
         """Refuse what its models do not give. Raises InputError saying why."""
@@ -150,6 +172,7 @@ _NEEDS_TERMS: Final[Mapping[SourceKind, str]] = MappingProxyType(
         "their own, which training takes off any rule; use --export onnx"
     }
 )
+_MADE_IN_THE_GRAPH: Final = "its matrices are made from terms in the graph, where quantisation finds next to none"
 
 register(
     Format(
@@ -157,8 +180,9 @@ register(
         suffix="",
         about="a folder that timm loads in one line",
         backend="tleg.export.pytorch:PytorchBackend",
-        dtypes=MappingProxyType({"learngene": PRECISIONS, "folder": ("float16",)}),
+        dtypes=MappingProxyType({"learngene": FLOATING, "folder": ("float16",)}),
         refusals=_LOADED_ALREADY,
+        rounding="timm computes with fractions alone",
         is_folder=True,
         outputs=OUTPUT_KINDS,
         runtime=("timm", "torch"),
@@ -171,6 +195,8 @@ register(
         suffix=".onnx",
         about="one file with every layer's weights",
         backend="tleg.export.onnx.backend:PlainBackend",
+        dtypes=MappingProxyType({"learngene": (*FLOATING, *QUANTISED), "folder": (*FLOATING, *QUANTISED)}),
+        rounding="it holds layers and no terms",
         outputs=OUTPUT_KINDS,
         libraries=("onnx",),
         runtime=("onnxruntime",),
@@ -183,8 +209,9 @@ register(
         suffix=".compact.onnx",
         about="one file that holds the terms instead, of the learngene's size at any depth",
         backend="tleg.export.onnx.backend:CompactBackend",
-        dtypes=MappingProxyType({"learngene": PRECISIONS}),
+        dtypes=MappingProxyType({"learngene": (*FLOATING, INT8_TERMS)}),
         refusals=_NEEDS_TERMS,
+        rounding=_MADE_IN_THE_GRAPH,
         outputs=OUTPUT_KINDS,
         libraries=("onnx",),
         runtime=("onnxruntime",),
@@ -197,8 +224,9 @@ register(
         suffix=".elastic.onnx",
         about="one file for every depth, which is an input; it needs no --depth",
         backend="tleg.export.onnx.backend:ElasticBackend",
-        dtypes=MappingProxyType({"learngene": PRECISIONS}),
+        dtypes=MappingProxyType({"learngene": (*FLOATING, INT8_TERMS)}),
         refusals=_NEEDS_TERMS,
+        rounding=_MADE_IN_THE_GRAPH,
         every_depth=True,
         outputs=("classes", "pooled", "tokens"),
         no_places="its layers are turns of one loop, whose number is an input, so that no block has a map of its own",

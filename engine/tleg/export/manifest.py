@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from tleg.errors import FileFormatError, InputError
 from tleg.export.formats import Format, Precision, stored_format
 from tleg.export.interface import Interface, check_recorded
+from tleg.export.precision_cost import PrecisionCost
 from tleg.files import hash_file, text_only
 from tleg.learngene.basis import Basis
 from tleg.learngene.calibration import CALIBRATION
@@ -277,6 +278,7 @@ class Manifest:
     usage          of such a folder, the line of Python that gives them
     example        lines of Python that use the export with numpy, Pillow and its runtime alone
     interface      how its graph is entered and left, where that is not as usual
+    beside_float32  what its number type costs and saves, where that was measured
     """
 
     ancestry: Any
@@ -293,6 +295,7 @@ class Manifest:
     usage: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     example: str | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     interface: Interface | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+    beside_float32: PrecisionCost | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
     format: Literal["tleg.export"] = FORMAT_NAME
     version: int = FORMAT_VERSION
 

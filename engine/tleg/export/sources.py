@@ -4,9 +4,9 @@ import copy
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -65,6 +65,11 @@ class LearngeneSource(Source):
             interface=plan.request.interface,
         )
 
+    def in_float32(self) -> Self:
+        """The same in float32."""
+        plan = replace(self.plan, request=replace(self.plan.request, precision="float32"))
+        return replace(self, plan=plan, precision="float32")
+
     def lineage(self, depth: Depth | None) -> Lineage:
         """Where an export's weights come from."""
         return Lineage(self.plan.learngene_record(), descendant=self.plan.descendant_record(depth))
@@ -109,7 +114,7 @@ class LearngeneSource(Source):
             depth,
             layout=self.layout,
             num_classes=self.num_classes or None,
-            dtype=self.precision,
+            dtype=self.arithmetic,
             seed=self.plan.request.seed,
         )
 
@@ -193,6 +198,10 @@ class FolderSource(Source):
             described={} if output.of_classes else {None: _describe(model, output, size, f"the model in {plan.path}")},
             interface=plan.request.interface,
         )
+
+    def in_float32(self) -> Self:
+        """The same in float32."""
+        return replace(self, precision="float32")
 
     def lineage(self, depth: Depth | None) -> Lineage:
         """Where an export's weights come from."""

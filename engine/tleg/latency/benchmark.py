@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from tleg.errors import InputError
 from tleg.export.backend import backend_of
 from tleg.export.build import build_exports
-from tleg.export.formats import Precision, format_of_path
+from tleg.export.formats import format_of_path
 from tleg.export.plan import BuildRequest
 from tleg.files import new_folder
 from tleg.latency import measuring
@@ -289,7 +289,7 @@ def _refuse_what_is_built_in(options: Benchmark) -> None:
         raise InputError(f"--{name} is not for an export: it is as it was built", field=name, code="conflict")
 
 
-def _precision(options: Benchmark) -> Precision:
+def _precision(options: Benchmark) -> Literal["float32", "float16"]:
     return "float16" if options.dtype == "float16" else "float32"
 
 

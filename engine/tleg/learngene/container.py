@@ -10,8 +10,8 @@ import math
 import os
 import stat
 import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -20,17 +20,24 @@ from tleg.learngene.header import FORMAT_NAME, FORMAT_VERSIONS, LearngeneHeader
 from tleg.serialize import decode, encode
 
 MAX_HEADER_BYTES: Final = 16 * 2**20
-ITEM_BYTES: Final = {"F32": 4}
+ITEM_BYTES: Final = {"F32": 4, "I8": 1}
+# Ends the name of the scales of a tensor of whole numbers.
+SCALE_SUFFIX: Final = ".scale"
 METADATA_FIELDS: Final = tuple(item.name for item in fields(LearngeneHeader))
 
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """Where a tensor lies: its shape, and its first byte and the one after its last, counted from the start of the file."""
+    """Where a tensor lies: its shape, and its first byte and the one after its last, counted from the start of the file.
+
+    scales  of whole numbers in 8 bits, by which they are multiplied; None of float32. They have as many axes, of length 1
+            where a scale is shared
+    """
 
     shape: tuple[int, ...]
     start: int
     stop: int
+    scales: "TensorEntry | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +71,10 @@ def read_file(path: str | os.PathLike[str]) -> LearngeneFile:
         try:
             document, data_start = _read_json(file, size)
             metadata = document.pop("__metadata__", None)
-            tensors = _locate(document, data_start, size)
+            located = _locate(document, data_start, size)
             header = _decode_metadata(metadata)
+            whole = {name for name, entry in document.items() if entry["dtype"] == "I8"}
+            tensors = _with_scales(located, whole, header)
         except FileFormatError as error:
             raise FileFormatError(f"{path} is not a usable learngene: {error}") from error
     return LearngeneFile(path, header, tensors, size)
@@ -158,7 +167,9 @@ def _locate(document: Mapping[str, Any], data_start: int, size: int) -> dict[str
         if not well_formed or not isinstance(entry["dtype"], str):
             raise FileFormatError(f"the entry of tensor '{name}' is malformed")
         if entry["dtype"] not in ITEM_BYTES:
-            raise FileFormatError(f"tensor '{name}' is of type {entry['dtype']}; a learngene holds F32")
+            raise FileFormatError(
+                f"tensor '{name}' is of type {entry['dtype']}; a learngene holds {' and '.join(ITEM_BYTES)}"
+            )
         if len(shape) > 8 or offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[entry["dtype"]]:
             raise FileFormatError(f"tensor '{name}' does not fill its bytes")
         tensors[name] = TensorEntry(tuple(shape), data_start + offsets[0], data_start + offsets[1])
@@ -169,6 +180,27 @@ def _locate(document: Mapping[str, Any], data_start: int, size: int) -> dict[str
         position = entry.stop
     if position != size:
         raise FileFormatError(f"it has {size:,} bytes where its header promises {position:,}")
+    return tensors
+
+
+def _with_scales(
+    located: Mapping[str, TensorEntry], whole: Collection[str], header: LearngeneHeader
+) -> dict[str, TensorEntry]:
+    """Return the tensors, those of whole numbers with their scales, which are none of the learngene's own."""
+    if whole and header.compression is None:
+        raise FileFormatError(f"tensor '{min(whole)}' is of type I8, and its header says nothing of it")
+    if header.compression is not None and not whole:
+        raise FileFormatError("its header says that matrices are in 8 bits, and none is")
+    tensors = dict(located)
+    for name in sorted(whole):
+        entry, scales = located[name], tensors.pop(f"{name}{SCALE_SUFFIX}", None)
+        if scales is None or f"{name}{SCALE_SUFFIX}" in whole:
+            raise FileFormatError(f"tensor '{name}' is of type I8 and has no scales")
+        if len(scales.shape) != len(entry.shape) or not all(
+            mine in (1, own) for mine, own in zip(scales.shape, entry.shape, strict=True)
+        ):
+            raise FileFormatError(f"the scales of tensor '{name}' are none for its shape")
+        tensors[name] = replace(entry, scales=scales)
     return tensors
 
 
@@ -225,6 +257,8 @@ def header_values(header: LearngeneHeader) -> dict[str, Any]:
     # What goes without saying is left out: a tleg that knows one set of figures, in float32, reads the file as well.
     if not header.further:
         del values["further"]
+    if header.compression is None:
+        del values["compression"]
     if not header.architecture.stages:
         del values["architecture"]["stages"], values["architecture"]["elastic"]
     for reached in (values["reached"], *values.get("further", ())):
@@ -233,16 +267,19 @@ def header_values(header: LearngeneHeader) -> dict[str, Any]:
     return values
 
 
-def encode_start(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """Return all of a learngene file that precedes its tensors, which follow as float32 in the order of `shapes`.
+def encode_start(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...]], whole: Collection[str] = ()) -> bytes:
+    """Return all of a learngene file that precedes its tensors, which follow in the order of `shapes`, scales among them.
+
+    whole  the names of those that are whole numbers in 8 bits; the others are float32
 
     The same header and shapes give the same bytes, so equal learngenes are equal files.
     """
     document: dict[str, Any] = {"__metadata__": encode_metadata(header)}
     position = 0
     for name, shape in shapes.items():
-        stop = position + math.prod(shape) * ITEM_BYTES["F32"]
-        document[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [position, stop]}
+        dtype = "I8" if name in whole else "F32"
+        stop = position + math.prod(shape) * ITEM_BYTES[dtype]
+        document[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, stop]}
         position = stop
     text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # The format aligns tensors to 8 bytes.

@@ -23,8 +23,8 @@ from tleg.serialize import ABSENT_IS_FALSE, LEFT_OUT_WHEN_NONE
 
 FORMAT_NAME: Final = "tleg.learngene"
 # 2 has architectures of several stages, and further sizes of images that were trained or evaluated; what has none of these
-# is written as 1, which every tleg reads.
-FORMAT_VERSIONS: Final = (1, 2)
+# is written as 1, which every tleg reads. 3 has matrices in 8 bits.
+FORMAT_VERSIONS: Final = (1, 2, 3)
 
 Layout = Literal["auxiliary", "official"]
 LAYOUTS: Final[tuple[Layout, ...]] = ("auxiliary", "official")
@@ -274,6 +274,18 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
+class Compression:
+    """How a learngene's matrices are stored, where that is not float32.
+
+    dtype     of whole numbers, each times a scale
+    original  the hash of the tensors before they were rounded
+    """
+
+    dtype: Literal["int8"]
+    original: str
+
+
+@dataclass(frozen=True, slots=True)
 class LearngeneHeader:
     """All that a learngene file says of itself.
 
@@ -283,6 +295,7 @@ class LearngeneHeader:
     reached   what was measured first, as a rule when it was learned, in float32 where there is such: what is shown
     further   what was measured on other data, on a split, in another precision, or with inputs of another size
     sha256    of the tensors: their names, types, shapes and bytes
+    compression  how its matrices are stored; None in float32
     """
 
     architecture: Architecture
@@ -295,6 +308,7 @@ class LearngeneHeader:
     reached: Reached | None = None
     sha256: str = ""
     further: tuple[Reached, ...] = ()
+    compression: Compression | None = None
 
     def __post_init__(self) -> None:
         if self.classes and len(self.classes) != self.architecture.num_classes:
@@ -313,6 +327,8 @@ class LearngeneHeader:
     @property
     def version(self) -> int:
         """The version of the file format that says it."""
+        if self.compression is not None:
+            return FORMAT_VERSIONS[2]
         sized = self.auxiliary.sampled_sizes is not None or any(each.image_size for each in self.further)
         newer = self.architecture.stages or sized
         return FORMAT_VERSIONS[1] if newer else FORMAT_VERSIONS[0]

@@ -42,10 +42,11 @@ def check_layers(name: str, terms: NDArray[Any], coefficients: Sequence[Sequence
     if len(terms) == 1:
         return
     peaks = [_peak(term) for term in terms]
-    for row in coefficients:
+    for layer, row in enumerate(coefficients):
         # When even the sum of the terms' largest values fits, so does each value, and the sum costs next to nothing.
         if sum(abs(factor) * peak for factor, peak in zip(row, peaks, strict=True)) >= ROUNDED_TO_INFINITY:
-            check_range(name, _peak(np.tensordot(np.asarray(row, np.float32), terms, 1)))
+            place = f"the sum of the terms of {name} for layer {layer} of {len(coefficients)}"
+            check_range(place, _peak(np.tensordot(np.asarray(row, np.float32), terms, 1)))
 
 
 def _peak(values: NDArray[Any]) -> float:

@@ -6,18 +6,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tleg.errors import FileFormatError, VerificationError
 from tleg.files import new_file
 from tleg.learngene import container
-from tleg.learngene.container import LearngeneFile, encode_start, hash_tensors, open_binary
+from tleg.learngene.container import LearngeneFile, TensorEntry, encode_start, hash_tensors, open_binary
 from tleg.learngene.expansion import Array, expand_tensors
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
+from tleg.models.int8 import Int8Tensor, quantise_tensors
 from tleg.references import find
 
 if TYPE_CHECKING:
@@ -125,13 +127,30 @@ class Learngene:
         FileFormatError when the tensors do not fit the header, ExportError when the disk refuses.
         """
         self.verify()
-        header = replace(self.header, sha256=self.hash())
-        names = sorted(self.tensors)
-        start = encode_start(header, {name: self.tensors[name].shape for name in names})
+        header, stored = replace(self.header, sha256=self.hash()), self._stored()
+        whole = {name for name, values in stored.items() if values.dtype == np.int8}
+        if not whole:
+            header = replace(header, compression=None)
+        # Bytes last: float32 is aligned then.
+        names = sorted(stored, key=lambda name: (name in whole, name))
+        start = encode_start(header, {name: stored[name].shape for name in names}, whole)
         with new_file(Path(path), overwrite=overwrite) as temporary, temporary.open("wb") as file:
             file.write(start)
             for name in names:
-                file.write(_bytes(self.tensors[name]))
+                values = stored[name]
+                file.write(values.reshape(-1).view(np.uint8).data if name in whole else _bytes(values))
+
+    def _stored(self) -> dict[str, NDArray[Any]]:
+        """The tensors as a file has them: float32, or whole numbers and their scales where these say the same."""
+        if self.header.compression is None:
+            return dict(self.tensors)
+        stored: dict[str, NDArray[Any]] = {}
+        for name, each in quantise_tensors(self.header.architecture, self.tensors).items():
+            if isinstance(each, Int8Tensor) and np.array_equal(each.floats(), self.tensors[name]):
+                stored[name], stored[f"{name}{container.SCALE_SUFFIX}"] = each.values, each.scales
+            else:  # A tensor that was changed since it was read, such as position embeddings of another size.
+                stored[name] = self.tensors[name]
+        return stored
 
 
 def load(path_or_name: str | os.PathLike[str]) -> Learngene:
@@ -153,12 +172,7 @@ def read_tensors(file: LearngeneFile) -> Learngene:
         content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         if len(content) != file.size:
             raise FileFormatError(f"{file.path} changed while it was read")
-        tensors = {
-            name: np.frombuffer(content, "<f4", (entry.stop - entry.start) // 4, entry.start)
-            .astype(np.float32)
-            .reshape(entry.shape)
-            for name, entry in file.tensors.items()
-        }
+        tensors = {name: _values(content, entry) for name, entry in file.tensors.items()}
     learngene = Learngene(file.header, tensors)
     try:
         learngene.verify()
@@ -167,6 +181,15 @@ def read_tensors(file: LearngeneFile) -> Learngene:
     if learngene.hash() != file.header.sha256:
         raise VerificationError(f"the tensors of {file.path} are not those that were written: their hash differs")
     return learngene
+
+
+def _values(content: mmap.mmap, entry: TensorEntry) -> Array:
+    """A tensor's values, whole numbers times their scales."""
+    if entry.scales is not None:
+        whole = np.frombuffer(content, np.int8, entry.stop - entry.start, entry.start).reshape(entry.shape)
+        return Int8Tensor(whole, _values(content, entry.scales)).floats()
+    flat = np.frombuffer(content, "<f4", (entry.stop - entry.start) // 4, entry.start)
+    return flat.astype(np.float32).reshape(entry.shape)
 
 
 def _bytes(values: Array) -> memoryview:

@@ -16,7 +16,7 @@ from tleg.data.sources import data_name
 from tleg.data.splits import Split
 from tleg.data.transforms import Normaliser
 from tleg.errors import InputError, TlegError, concerning, last_words
-from tleg.export.backend import backend_of
+from tleg.export.backend import OpenExport, backend_of
 from tleg.export.formats import format_of_path
 from tleg.export.origin import training_record
 from tleg.learngene.header import Preprocessing
@@ -393,13 +393,19 @@ def _in_order(predictor: Predictor, order: tuple[int, ...]) -> Predictor:
 
 
 def _open_export(path: Path, depths: Sequence[Depth] | None, option: str) -> Subject:
+    """Open an export by its name. Raises InputError, FileFormatError."""
     entry = format_of_path(path.name, is_folder=path.is_dir())
     if entry is None:
         raise InputError(
             f"{path} has a manifest beside it, and no suffix of a format that tleg writes", field="path", code="wrong-kind"
         )
-    export = backend_of(entry).open(path)
+    return export_subject(backend_of(entry).open(path), depths, option)
+
+
+def export_subject(export: OpenExport, depths: Sequence[Depth] | None, option: str = "depths") -> Subject:
+    """Return what is evaluated of an export that was opened; see `open_subject`. Raises InputError."""
     export.require_classes()
+    path = export.path
     elastic = export.format.every_depth
     if elastic and not depths:
         raise InputError(

@@ -9,14 +9,14 @@ import pytest
 from tests.tui.export.test_export_screen import NAME
 from tleg.errors import InputError
 from tleg.export.build import build_exports
-from tleg.export.formats import FORMATS, PRECISIONS, parse_layout, parse_precision
+from tleg.export.formats import FLOATING, FORMATS, parse_layout, parse_precision
 from tleg.export.plan import BuildRequest, plan_build, plan_folder
 from tleg_tui.export.model import Answers, open_source, read_answers, read_report
 
 # What the choices mean, without a screen.
 
 
-@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("layout", ["auxiliary", "official"])
 @pytest.mark.parametrize("kinds", [("onnx",), ("onnx-elastic",), ("onnx-elastic", "onnx", "pytorch"), ("onnx-compact",)])
 def test_files_are_called_what_the_engine_calls_them(kinds: tuple[str, ...], layout: str, dtype: str) -> None:

@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
-from tleg.export.formats import BYTES_OF, Precision
+from tleg.export.formats import BYTES_OF, INT8_TERMS, QUANTISED, Arithmetic, Precision
 from tleg.export.interface import OPSET, Interface
 from tleg.export.onnx.example import example
 from tleg.export.onnx.file import check_graph, check_size
 from tleg.export.onnx.interface import GraphInterface, without_interface
 from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
-from tleg.export.onnx.runtime import open_onnx
+from tleg.export.onnx.runtime import open_content, open_onnx
+from tleg.export.onnx.vit import Tensor
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
 from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
+from tleg.models.int8 import quantise_tensors
 from tleg.models.output import Output
 
 
@@ -67,6 +70,15 @@ class OnnxBackend(Backend):
         """Open a file; which of the ONNX formats it is of, its metadata says. Raises InputError, FileFormatError."""
         return open_onnx(path)
 
+    def open_comparable(self, path: Path, output: Output) -> OpenExport:
+        """Open a file whose ranges were calibrated without these: noise is beyond what images need."""
+        opened = self.open(path)
+        if opened.precision != "int8":
+            return opened
+        from tleg.export.onnx.quantised import without_ranges
+
+        return open_content(path, without_ranges(path))
+
     def check_file(self, path: Path) -> str | None:
         """Check the graph. Raises VerificationError."""
         check_graph(path)
@@ -113,7 +125,19 @@ class PlainBackend(OnnxBackend):
 
     def write(self, path: Path, source: Source, depth: Depth | None) -> None:
         """Write a file. Raises ExportError, OSError."""
-        metadata = self.metadata(source, depth)
+        if source.precision not in QUANTISED:
+            self._write(path, source, depth, self.metadata(source, depth))
+            return
+        from tleg.export.onnx.quantised import PREPARED, quantise
+
+        with TemporaryDirectory() as folder:
+            whole = Path(folder) / "float32.onnx"
+            self._write(whole, source.in_float32(), depth, PREPARED)
+            images = source.calibration if source.precision == "int8" else None
+            quantise(whole, path, images, self.metadata(source, depth))
+
+    def _write(self, path: Path, source: Source, depth: Depth | None, metadata: Mapping[str, str]) -> None:
+        """Write a file whose weights are fractions."""
         if source.structure is None:
             from tleg.export.onnx.traced import write_torch
 
@@ -158,7 +182,7 @@ class CompactBackend(OnnxBackend):
                 basis,
                 tensors,
                 depth,
-                precision=source.precision,
+                precision=source.arithmetic,
                 output=source.output,
                 metadata=metadata,
                 interface=GraphInterface.of(source),
@@ -167,7 +191,7 @@ class CompactBackend(OnnxBackend):
         from tleg.export.onnx.compact import write_compact
 
         assert isinstance(depth, int), "a plain ViT has one stage"
-        write_compact(path, source.structure, basis, tensors, depth, **_options(source, metadata))
+        write_compact(path, source.structure, basis, _terms(source), depth, **_options(source, metadata))
 
 
 class ElasticBackend(OnnxBackend):
@@ -183,14 +207,22 @@ class ElasticBackend(OnnxBackend):
             path,
             source.structure,
             source.basis,
-            source.tensors(),
+            _terms(source),
             **_options(source, self.metadata(source, depth)),
         )
 
 
+def _terms(source: Source) -> Mapping[str, Tensor]:
+    """A learngene's tensors as a file of terms holds them."""
+    if source.precision != INT8_TERMS:
+        return source.tensors()
+    assert source.architecture is not None, "what has terms is of a family"
+    return quantise_tensors(source.architecture, source.tensors())
+
+
 class _Options(TypedDict):
     layout: Layout
-    precision: Precision
+    precision: Arithmetic
     output: Output
     metadata: Mapping[str, str]
     interface: GraphInterface | None
@@ -200,7 +232,7 @@ def _options(source: Source, metadata: Mapping[str, str]) -> _Options:
     """What the graph writer's files have in common."""
     return {
         "layout": source.layout,
-        "precision": source.precision,
+        "precision": source.arithmetic,
         "output": source.output,
         "metadata": metadata,
         "interface": GraphInterface.of(source),

@@ -6,15 +6,14 @@ The file hardly grows with depth.
 from collections.abc import Mapping
 from pathlib import Path
 
-from tleg.export.formats import Precision
+from tleg.export.formats import Arithmetic
 from tleg.export.onnx.file import write_model
 from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.outputs import add_outputs, blocks_needed, finish
 from tleg.export.onnx.terms import Terms
-from tleg.export.onnx.vit import add_block, add_stem, as_stored
+from tleg.export.onnx.vit import Tensor, add_block, add_stem, as_stored
 from tleg.learngene.basis import Basis
-from tleg.learngene.expansion import Array
 from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import inner_name, is_block, layer_name
 from tleg.models.output import Output
@@ -24,11 +23,11 @@ def write_compact(
     path: Path,
     structure: Structure,
     basis: Basis,
-    tensors: Mapping[str, Array],
+    tensors: Mapping[str, Tensor],
     depth: int,
     *,
     layout: Layout = "auxiliary",
-    precision: Precision = "float32",
+    precision: Arithmetic = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
     interface: GraphInterface | None = None,

@@ -24,17 +24,17 @@ from pathlib import Path
 import numpy as np
 from onnx import GraphProto, TensorProto, helper
 
-from tleg.export.formats import Precision
+from tleg.export.formats import Arithmetic
 from tleg.export.onnx.file import write_model
 from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.outputs import add_guards, add_outputs, finish
-from tleg.export.onnx.vit import add_block, add_stem, as_stored, cut
+from tleg.export.onnx.vit import Tensor, add_block, add_stem, as_stored, cut
 from tleg.learngene.basis import MAX_DEPTH, Basis
-from tleg.learngene.expansion import Array
 from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import inner_name, is_block
 from tleg.models.float16 import check_layers
+from tleg.models.int8 import Int8Tensor
 from tleg.models.output import Output
 
 
@@ -135,10 +135,10 @@ def write_elastic(
     path: Path,
     structure: Structure,
     basis: Basis,
-    tensors: Mapping[str, Array],
+    tensors: Mapping[str, Tensor],
     *,
     layout: Layout = "auxiliary",
-    precision: Precision = "float32",
+    precision: Arithmetic = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
     interface: GraphInterface | None = None,
@@ -151,7 +151,7 @@ def write_elastic(
     graph = Graph(precision)
     if precision == "float16":
         for name, values in tensors.items():
-            if is_block(name):
+            if is_block(name) and not isinstance(values, Int8Tensor):
                 check_layers(name, values, basis.coefficients(MAX_DEPTH))
     x = add_stem(graph, structure, tensors)
     in_range = _add_check(graph)
@@ -190,7 +190,7 @@ def _add_guard(graph: Graph, in_range: str) -> str:
     return graph.add("Where", [in_range, found, nan], "depth.guard")
 
 
-def _body(graph: Graph, structure: Structure, basis: Basis, tensors: Mapping[str, Array]) -> GraphProto:
+def _body(graph: Graph, structure: Structure, basis: Basis, tensors: Mapping[str, Tensor]) -> GraphProto:
     """Return the Loop's body: layer number, condition and x -> condition and x. Its initializers go to the outer graph."""
     body = Graph(graph.precision, initializers=graph.initializers)
     layer, condition, x = "layer", "layer.continue", "layer.input"
@@ -229,12 +229,15 @@ def _coefficients(body: Graph, basis: Basis, position: str) -> str:
     return body.add("Concat", values, "coefficients", axis=1)
 
 
-def _add_weight(graph: Graph, body: Graph, name: str, terms: Array, coefficients: str) -> str:
+def _add_weight(graph: Graph, body: Graph, name: str, terms: Tensor, coefficients: str) -> str:
     """Add what makes a layer's values of one parameter (or piece) from its terms (K, *parameter), and return their name."""
     stored = f"blocks.{name}"
     if len(terms) == 1:
         return graph.weight(stored, terms[0])
-    matrix = graph.as_float32(graph.weight(stored, terms.reshape(len(terms), -1)), f"{stored}.float32")
+    if isinstance(terms, Int8Tensor):
+        matrix = graph.add("Reshape", [graph.weight(stored, terms), graph.integers(len(terms), -1)], f"{stored}.flat")
+    else:
+        matrix = graph.as_float32(graph.weight(stored, terms.reshape(len(terms), -1)), f"{stored}.float32")
     values = body.add("MatMul", [coefficients, matrix], f"layer.{name}.flat")
     shaped = body.add("Reshape", [values, body.integers(*terms.shape[1:])], f"layer.{name}.shaped")
     return body.from_float32(shaped, f"layer.{name}")

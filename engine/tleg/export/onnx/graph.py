@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tleg.export.formats import Precision
+from tleg.export.formats import Arithmetic
 from tleg.export.onnx.file import Values
 from tleg.models.float16 import to_float16
+from tleg.models.int8 import Int8Tensor
 
 ONNX_TYPES: Final = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
 
@@ -22,7 +23,7 @@ class Graph:
     The body of a Loop is a graph of its own whose nodes may use the names of the graph around it.
     """
 
-    precision: Precision
+    precision: Arithmetic
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, Values] = field(default_factory=dict)
 
@@ -42,8 +43,18 @@ class Graph:
         self.initializers.setdefault(name, values)
         return name
 
-    def weight(self, name: str, values: Values) -> str:
-        """Keep floating-point values in the graph's precision. Raises ExportError for values beyond the range of float16."""
+    def weight(self, name: str, values: Values | Int8Tensor) -> str:
+        """Keep floating-point values in the graph's precision. Raises ExportError for values beyond the range of float16.
+
+        What is in 8 bits is kept so, and nodes make float32 of it.
+        """
+        if isinstance(values, Int8Tensor):
+            # A Cast and a Mul, and no DequantizeLinear: they do the same, and of these ONNX Runtime computes what is
+            # constant once, when it opens the file. It leaves a DequantizeLinear to every run.
+            parts = (("int8", values.values), ("scale", values.scales))
+            stored, scale = (self.initializer(f"{name}.{kind}", np.ascontiguousarray(part)) for kind, part in parts)
+            floats = self.add("Cast", [stored], f"{name}.whole", to=TensorProto.FLOAT)
+            return self.add("Mul", [floats, scale], name)
         half = self.precision == "float16"
         return self.initializer(name, to_float16(name, values) if half else values.astype(self.precision, copy=False))
 

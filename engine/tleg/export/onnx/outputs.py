@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from onnx import GraphProto, helper
 
 from tleg.export.onnx.graph import Graph
-from tleg.export.onnx.vit import IMAGES, add_classifier, add_final_norm, add_patches, add_pooled
-from tleg.learngene.expansion import Array
+from tleg.export.onnx.vit import IMAGES, Tensor, add_classifier, add_final_norm, add_patches, add_pooled
 from tleg.learngene.header import Layout, Structure
 from tleg.models.output import Output
 
@@ -15,7 +14,7 @@ def add_outputs(
     graph: Graph,
     structure: Structure,
     after: Sequence[str],
-    tensors: Mapping[str, Array],
+    tensors: Mapping[str, Tensor],
     layout: Layout,
     output: Output,
     suffix: str = "",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tleg.export.formats import BYTES_OF, Precision
+from tleg.export.formats import BYTES_OF, Arithmetic
 from tleg.export.onnx.file import check_size, write_model
 from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.interface import GraphInterface
@@ -26,7 +26,7 @@ def write_plain(
     depth: int,
     *,
     layout: Layout = "auxiliary",
-    precision: Precision = "float32",
+    precision: Arithmetic = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
     interface: GraphInterface | None = None,
@@ -61,7 +61,7 @@ def write_layers(
     depth: int,
     *,
     layout: Layout = "auxiliary",
-    precision: Precision = "float32",
+    precision: Arithmetic = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
     interface: GraphInterface | None = None,
@@ -103,7 +103,7 @@ def _write(
     return write_model(path, finish(graph, structure, outputs), graph.initializers, metadata, interface=interface)
 
 
-def plain_size(tensors: Mapping[str, Array], depth: int, precision: Precision) -> int:
+def plain_size(tensors: Mapping[str, Array], depth: int, precision: Arithmetic) -> int:
     """The bytes of a descendant's weights, from the shapes of a learngene's tensors."""
     values = sum(terms[0].size * depth if is_block(name) else terms.size for name, terms in tensors.items())
     return values * BYTES_OF[precision]

@@ -32,7 +32,15 @@ def open_onnx(path: Path) -> OpenExport:
     """Open an ONNX file that tleg exported. Raises InputError, or FileFormatError when it is none."""
     open_binary(path).close()
     require_utf8(path, "ONNX Runtime")
-    session = _open_session(path)
+    return _described(path, open_session(path))
+
+
+def open_content(path: Path, content: bytes) -> OpenExport:
+    """Open what was made of an ONNX file that tleg exported. Raises FileFormatError when ONNX Runtime refuses it."""
+    return _described(path, open_session(path, content))
+
+
+def _described(path: Path, session: Any) -> OpenExport:
     try:
         metadata = decode_metadata(session.get_modelmeta().custom_metadata_map)
     except FileFormatError as error:
@@ -61,6 +69,7 @@ def _runner(session: Any, name: str, metadata: OnnxMetadata, interface: Interfac
     """Return what runs a file. Where it gives no logits, those inside of it are returned, and what it gives is compared
     with them."""
     preprocessing, precision = metadata.input.preprocessing, metadata.model.dtype
+    rounding = _ROUNDING["float16" if precision == "float16" else "float32"]
 
     def run_batch(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
         number = check_depth(depth) if metadata.format.every_depth else None
@@ -72,7 +81,7 @@ def _runner(session: Any, name: str, metadata: OnnxMetadata, interface: Interfac
         if interface.changes_output:
             logits, *given = found
             # Logits that are not finite are an error of another kind.
-            if deviation(np.asarray(logits, np.float32), given, interface) > _ROUNDING[precision]:
+            if deviation(np.asarray(logits, np.float32), given, interface) > rounding:
                 raise VerificationError(f"what {name} gives does not follow from its logits")
             found = [logits]
         return tuple(np.asarray(each, np.float32) for each in found)
@@ -101,8 +110,8 @@ def feed_of(
 
     depth  of a file that holds every depth; None of others
     """
-    values = as_input(images, interface, preprocessing)
-    feed: dict[str, Any] = {interface.input_name: values if interface.input == "uint8" else values.astype(precision)}
+    values, kind = as_input(images, interface, preprocessing), "float16" if precision == "float16" else "float32"
+    feed: dict[str, Any] = {interface.input_name: values if interface.input == "uint8" else values.astype(kind)}
     return feed if depth is None else feed | {DEPTH: np.array(depth, np.int64)}
 
 
@@ -140,11 +149,11 @@ def _with_logits(path: Path, session: Any) -> Any:
     kind = session.get_modelmeta().custom_metadata_map["dtype"]
     number = onnx.TensorProto.FLOAT16 if kind == "float16" else onnx.TensorProto.FLOAT
     model.graph.output.append(onnx.helper.make_tensor_value_info(LOGITS_INSIDE, number, None))
-    return _open_session(path, model.SerializeToString())
+    return open_session(path, model.SerializeToString())
 
 
-def _open_session(path: Path, content: bytes | None = None) -> Any:
-    """Open a file, or what was made of it in memory. Raises FileFormatError."""
+def open_session(path: Path, content: bytes | None = None) -> Any:
+    """Open an ONNX file, or a content of that name, on the processor. Raises FileFormatError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

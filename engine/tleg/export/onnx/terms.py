@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tleg.export.onnx.graph import Graph
-from tleg.learngene.expansion import Array
+from tleg.export.onnx.vit import Tensor
 from tleg.models.float16 import check_layers
+from tleg.models.int8 import Int8Tensor
 
 Rows = Sequence[Sequence[float]]
 
@@ -26,7 +27,7 @@ class Terms:
     Raises ExportError when a layer's values are beyond the range of float16 in a graph of that.
     """
 
-    def __init__(self, graph: Graph, name: str, values: Array, coefficients: Rows) -> None:
+    def __init__(self, graph: Graph, name: str, values: Tensor, coefficients: Rows) -> None:
         self._graph = graph
         self._coefficients = coefficients
         # A single one is shared by all layers as it is.
@@ -37,7 +38,7 @@ class Terms:
             used = [k for k in range(len(values)) if any(row[k] for row in coefficients)] or [0]
             stored = {k: graph.weight(f"{name}.term{k}", values[k]) for k in used}
             self._terms = {k: graph.as_float32(term, f"{term}.float32") for k, term in stored.items()}
-        if graph.precision == "float16":
+        if graph.precision == "float16" and not isinstance(values, Int8Tensor):
             check_layers(name, values, coefficients)
 
     def layer(self, index: int, name: str) -> str:

@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from tleg.errors import ExportError
-from tleg.export.formats import Precision
+from tleg.export.formats import Arithmetic
 from tleg.export.interface import OPSET
 from tleg.export.onnx.file import TRACER, Values, write_model
 from tleg.export.onnx.graph import Graph
@@ -43,7 +43,7 @@ def write_traced_compact(
     tensors: Mapping[str, Array],
     depth: Depth,
     *,
-    precision: Precision = "float32",
+    precision: Arithmetic = "float32",
     output: Output | None = None,
     metadata: Mapping[str, str],
     interface: GraphInterface | None = None,

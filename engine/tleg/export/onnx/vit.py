@@ -12,28 +12,37 @@ LayerNorm, Softmax, mean and matrix products in float32 of their own accord (ONN
 """
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from tleg.export.onnx.graph import Graph
 from tleg.learngene.expansion import Array
 from tleg.learngene.header import Layout, Structure
+from tleg.models.int8 import Int8Tensor, as_floats
 
 IMAGES = "images"
 LOGITS = "logits"
 # Gives the name of the ONNX value that holds a parameter, by its name inside the block; matrices as [in, out].
 WeightSource = Callable[[str], str]
+# Weights in floating point, or in 8 bits with their scales.
+Tensor = Array | Int8Tensor
+Stored = TypeVar("Stored", Array, Int8Tensor, Tensor)
 
 
-def as_stored(values: Array) -> Array:
+def as_stored(values: Stored) -> Stored:
     """Return values as the graph uses them: matrices, the last two axes, as [in, out]; contiguous.
 
     `values` has the terms or layers as its first axis: (n, out, in) becomes (n, in, out), and (n, width) stays.
     """
-    return np.ascontiguousarray(values.transpose(0, 2, 1)) if values.ndim == 3 else np.ascontiguousarray(values)
+    return _contiguous(values.transpose(0, 2, 1) if values.ndim == 3 else values)
 
 
-def add_stem(graph: Graph, structure: Structure, tensors: Mapping[str, Array]) -> str:
+def _contiguous(values: Stored) -> Stored:
+    return values.contiguous() if isinstance(values, Int8Tensor) else np.ascontiguousarray(values)
+
+
+def add_stem(graph: Graph, structure: Structure, tensors: Mapping[str, Tensor]) -> str:
     """Add patch embedding, prefix tokens, position embedding; images (batch, C, H, W) -> (batch, tokens, width)."""
     patch = [IMAGES, graph.weight("patch_embed.proj.weight", tensors["patch_embed.proj.weight"])]
     if structure.patch_bias:
@@ -46,24 +55,32 @@ def add_stem(graph: Graph, structure: Structure, tensors: Mapping[str, Array]) -
     if structure.prefix_tokens:
         x = _prepend(graph, structure, x, positions, tensors)
     elif positions is not None:
-        x = graph.add("Add", [x, graph.weight("pos_embed", np.ascontiguousarray(positions))], "patches")
+        x = graph.add("Add", [x, graph.weight("pos_embed", _contiguous(positions))], "patches")
     if structure.pre_norm:
         norm = [graph.weight(f"norm_pre.{name}", tensors[f"norm_pre.{name}"]) for name in ("weight", "bias")]
         x = _layer_norm(graph, structure, x, norm, "norm_pre")
     return x
 
 
-def _prepend(graph: Graph, structure: Structure, patches: str, positions: Array | None, tensors: Mapping[str, Array]) -> str:
+def _prepend(
+    graph: Graph, structure: Structure, patches: str, positions: Tensor | None, tensors: Mapping[str, Tensor]
+) -> str:
     """Add prefix tokens before the patches, and the position embedding, as one sum: of the patches after rows of zeros, and
     of what does not depend on the image. A Concat would need as many copies of the tokens as there are images."""
     prefix = structure.prefix_tokens
+    tokens = [as_floats(tensors[name]) for name in ("cls_token", "reg_token") if name in tensors]
     added = np.zeros((1, structure.tokens, structure.width), np.float32)
-    added[:, :prefix] = np.concatenate([tensors[name] for name in ("cls_token", "reg_token") if name in tensors], axis=1)
+    added[:, :prefix] = np.concatenate(tokens, axis=1)
     if positions is not None:
-        added[:, structure.tokens - positions.shape[1] :] += positions
+        added[:, structure.tokens - positions.shape[1] :] += as_floats(positions)
     # With the value and the mode, which are the defaults: pnnx passes over a Pad without them.
     sides, zero = graph.integers(0, prefix, 0, 0, 0, 0), graph.weight("zero", np.zeros((), np.float32))
     padded = graph.add("Pad", [patches, sides, zero], "patches", mode="constant")
+    if isinstance(positions, Int8Tensor):
+        # Of the patches they stay in 8 bits.
+        ahead = graph.weight("prefix_embed", np.ascontiguousarray(added[:, :prefix]))
+        behind = graph.weight("pos_embed", positions.rows(positions.shape[1] - structure.patches))
+        return graph.add("Add", [padded, graph.add("Concat", [ahead, behind], "token_embed", axis=1)], "embedded")
     return graph.add("Add", [padded, graph.weight("token_embed", added)], "embedded")
 
 
@@ -89,7 +106,7 @@ def add_block(
     return _add_branch(graph, structure, x, branch, "ls2", prefix, weight, output)
 
 
-def cut(name: str, values: Array, pieces: int) -> dict[str, Array]:
+def cut(name: str, values: Tensor, pieces: int) -> dict[str, Tensor]:
     """Cut a block's parameter into the pieces that `add_block` asks for; most are one piece, under their own name.
 
     `values` has the terms as its first axis and matrices as [in, out], as `as_stored` returns them.
@@ -102,7 +119,8 @@ def cut(name: str, values: Array, pieces: int) -> dict[str, Array]:
         names, axis = [f"{layer}.{piece}.{kind}" for piece in range(pieces)], -1 if layer == "mlp.fc1" else 1
     else:
         return {name: values}
-    return dict(zip(names, np.split(values, len(names), axis), strict=True))
+    parts = values.split(len(names), axis) if isinstance(values, Int8Tensor) else np.split(values, len(names), axis)
+    return dict(zip(names, parts, strict=True))
 
 
 def _add_branch(
@@ -157,7 +175,7 @@ def _linear(graph: Graph, x: str, name: str, prefix: str, weight: WeightSource, 
 
 
 def add_pooled(
-    graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Array], layout: Layout, output: str = ""
+    graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Tensor], layout: Layout, output: str = ""
 ) -> str:
     """Add final norm and pooling; x (batch, tokens, width) -> (batch, width), by the name of `output` where it is given.
 
@@ -171,13 +189,13 @@ def add_pooled(
     return _pool(graph, structure, add_final_norm(graph, structure, x, tensors, name, name), output or "pooled")
 
 
-def add_final_norm(graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Array], name: str, output: str) -> str:
+def add_final_norm(graph: Graph, structure: Structure, x: str, tensors: Mapping[str, Tensor], name: str, output: str) -> str:
     """Add the norm that follows the blocks, whose parameters are called `name` in the graph."""
     norm = [graph.weight(f"{name}.{kind}", tensors[f"norm.{kind}"]) for kind in ("weight", "bias")]
     return _layer_norm(graph, structure, x, norm, output)
 
 
-def add_classifier(graph: Graph, pooled: str, tensors: Mapping[str, Array], output: str = LOGITS) -> str:
+def add_classifier(graph: Graph, pooled: str, tensors: Mapping[str, Tensor], output: str = LOGITS) -> str:
     """Add the head; pooled (batch, width) -> `output` (batch, classes)."""
     weight = graph.weight("head.weight", as_stored(tensors["head.weight"][np.newaxis])[0])
     product = graph.add("MatMul", [pooled, weight], "head.product")

@@ -1,0 +1,122 @@
+"""Files of terms in 8 bits: they compute what the rounded learngene does, at every depth, in a quarter of the bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import tleg
+from tests.conftest import LearngeneFactory, make_learngene
+from tests.export.conftest import BASES, VARIANTS
+from tests.models.test_profiles import learngene_of
+from tleg.errors import ArchitectureError, InputError
+from tleg.export.build import build_exports
+from tleg.export.plan import BuildRequest
+from tleg.export.verify import check_path
+
+
+def build(file: Path, folder: Path, kind: str, depths: tuple[int, ...] = (3,), **more: Any) -> Path:
+    more.setdefault("precision", "int8-terms")
+    (built,) = build_exports(BuildRequest(file, (kind,), depths, folder, **more))
+    return built.path
+
+
+@pytest.mark.parametrize("kind", ["onnx-compact", "onnx-elastic"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_computes_what_its_rounded_terms_do(
+    kind: str, variant: str, tiny_learngene: LearngeneFactory, tmp_path: Path
+) -> None:
+    file = tmp_path / "gene.safetensors"
+    # Position embeddings, kernels and prefix tokens are large enough as well.
+    tiny_learngene(arguments={"embed_dim": 96, **VARIANTS[variant]}).save(file)
+    path = build(file, tmp_path / "out", kind)  # Compared when it is written, within 1e-4.
+    model = onnx.load(path)
+    whole = {item.name for item in model.graph.initializer if item.data_type == onnx.TensorProto.INT8}
+    assert any(name.startswith("blocks.mlp.fc2") for name in whole)
+    assert {"patch_embed.proj.weight.int8"} <= whole
+
+
+@pytest.mark.parametrize("basis", BASES)
+def test_every_basis(basis: str, tiny_learngene: LearngeneFactory, tmp_path: Path) -> None:
+    file = tmp_path / "gene.safetensors"
+    tiny_learngene(basis=BASES[basis]).save(file)
+    path = build(file, tmp_path / "out", "onnx-elastic", (1, 5))
+    report = check_path(path, file)
+    assert report.passed, report.checks
+    assert report.verification is not None
+    assert report.verification.tolerance == 1e-4
+    assert "terms in 8 bits" in report.verification.reference
+
+
+def test_another_learngene_is_told_from_its_own_by_its_rounding(tiny_learngene: LearngeneFactory, tmp_path: Path) -> None:
+    """Against terms in float32 the same file is too far off: the comparison sees rounding of half a step."""
+    from tleg.export.comparison import learngene_reference, verify_export
+    from tleg.export.formats import find_format
+    from tleg.export.onnx.runtime import open_onnx
+    from tleg.models.learngene import load
+
+    file = tmp_path / "gene.safetensors"
+    tiny_learngene().save(file)
+    path = build(file, tmp_path / "out", "onnx-compact")
+    lineage = open_onnx(path).lineage
+    assert lineage is not None
+    assert lineage.descendant is not None
+    from dataclasses import replace
+
+    exact = replace(lineage.descendant, dtype="float32")
+    with pytest.raises(tleg.TlegError, match="differs from its reference"):
+        verify_export(path, find_format("onnx-compact"), learngene_reference(load(file), exact, (3,)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "heads", "most"), [(384, 6, 4.6e6), (768, 12, 16.5e6)])
+def test_a_small_and_a_base_vit_at_every_depth_fit(width: int, heads: int, most: float, tmp_path: Path) -> None:
+    arguments = {"img_size": 224, "patch_size": 16, "embed_dim": width, "num_heads": heads}
+    file = tmp_path / "gene.safetensors"
+    make_learngene(arguments=arguments, num_classes=1000).save(file)
+    assert build(file, tmp_path / "out", "onnx-elastic", (), verify=False).stat().st_size <= most
+    small = tleg.compress(file, tmp_path / "small.safetensors")
+    assert small.bytes[1] < 0.27 * small.bytes[0]
+
+
+def test_a_compressed_learngene_gives_the_same_file_as_its_original(
+    tiny_learngene: LearngeneFactory, tmp_path: Path, onnx_logits: Any
+) -> None:
+    file, small = tmp_path / "gene.safetensors", tmp_path / "small.safetensors"
+    tiny_learngene().save(file)
+    found = tleg.compress(file, small)
+    assert found.bytes == (file.stat().st_size, small.stat().st_size)
+    assert found.accuracies == ()
+    assert tleg.read_header(small).reached is None
+    images = np.random.default_rng(0).standard_normal((2, 3, 32, 32), dtype=np.float32)
+    logits = [
+        onnx_logits(build(source, tmp_path / str(index), "onnx-elastic", precision=precision), images, 4)
+        for index, (source, precision) in enumerate([(file, "int8-terms"), (small, "int8-terms"), (small, "float32")])
+    ]
+    assert np.array_equal(logits[0], logits[1])
+    assert np.array_equal(logits[0], logits[2])
+    with pytest.raises(InputError, match="in int8 already"):
+        tleg.compress(small, tmp_path / "again.safetensors")
+
+
+def test_what_has_no_graph_of_terms_is_refused(tiny_learngene: LearngeneFactory, tmp_path: Path) -> None:
+    swin, plain = tmp_path / "swin.safetensors", tmp_path / "gene.safetensors"
+    learngene_of("swin").save(swin)
+    tiny_learngene().save(plain)
+    with pytest.raises(ArchitectureError, match="takes no other; `tleg compress`"):
+        build(swin, tmp_path / "out", "onnx-compact", (1,))
+    with pytest.raises(InputError, match="untrained head"):
+        build(plain, tmp_path / "out", "onnx-compact", num_classes=3)
+    with pytest.raises(InputError, match="--export onnx-compact or onnx-elastic takes it"):
+        build(plain, tmp_path / "out", "onnx")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [{"limit": 3}, {"max_drop": 1.0}, {"depths": [3]}])
+def test_options_of_accuracy_need_images(options: dict[str, Any], tiny_learngene: LearngeneFactory, tmp_path: Path) -> None:
+    tiny_learngene().save(tmp_path / "gene.safetensors")
+    with pytest.raises(InputError, match="add --data DATA"):
+        tleg.compress(tmp_path / "gene.safetensors", tmp_path / "small.safetensors", **options)
+    assert not (tmp_path / "small.safetensors").exists()

@@ -25,12 +25,12 @@ def open_onnx(path: Path) -> OpenExport:
     """Open an ONNX file that tleg exported. Raises InputError, or FileFormatError when it is none."""
     open_binary(path).close()
     require_utf8(path, "ONNX Runtime")
-    return _described(path, open_session(path))
+    return _described(path, _open_session(path))
 
 
 def open_content(path: Path, content: bytes) -> OpenExport:
     """Open what was made of an ONNX file that tleg exported. Raises FileFormatError when ONNX Runtime refuses it."""
-    return _described(path, open_session(path, content))
+    return _described(path, _open_session(path, content))
 
 
 def _described(path: Path, session: Any) -> OpenExport:
@@ -68,7 +68,7 @@ def _runner(session: Any, name: str, precision: Precision, outputs: Sequence[str
     return run
 
 
-def open_session(path: Path, content: bytes | None = None) -> Any:
+def _open_session(path: Path, content: bytes | None = None) -> Any:
     """Open an ONNX file, or a content of that name, on the processor. Raises FileFormatError."""
     import onnxruntime
 

@@ -32,12 +32,12 @@ def open_onnx(path: Path) -> OpenExport:
     """Open an ONNX file that tleg exported. Raises InputError, or FileFormatError when it is none."""
     open_binary(path).close()
     require_utf8(path, "ONNX Runtime")
-    return _described(path, open_session(path))
+    return _described(path, _open_session(path))
 
 
 def open_content(path: Path, content: bytes) -> OpenExport:
     """Open what was made of an ONNX file that tleg exported. Raises FileFormatError when ONNX Runtime refuses it."""
-    return _described(path, open_session(path, content))
+    return _described(path, _open_session(path, content))
 
 
 def _described(path: Path, session: Any) -> OpenExport:
@@ -149,10 +149,10 @@ def _with_logits(path: Path, session: Any) -> Any:
     kind = session.get_modelmeta().custom_metadata_map["dtype"]
     number = onnx.TensorProto.FLOAT16 if kind == "float16" else onnx.TensorProto.FLOAT
     model.graph.output.append(onnx.helper.make_tensor_value_info(LOGITS_INSIDE, number, None))
-    return open_session(path, model.SerializeToString())
+    return _open_session(path, model.SerializeToString())
 
 
-def open_session(path: Path, content: bytes | None = None) -> Any:
+def _open_session(path: Path, content: bytes | None = None) -> Any:
     """Open an ONNX file, or a content of that name, on the processor. Raises FileFormatError."""
     import onnxruntime
 

@@ -428,7 +428,14 @@ class WorkbenchScreen(WorkScreen):
         writable = self.entry.origin != "shipped"
         depths = None if self._model.asked == Rows() else tuple(row.depth for row in self._model.rows)
         own = self._model.own.image_size
-        screen = EvaluateScreen(self.entry.argument, writable=writable, own=own, image_size=self._image_size, depths=depths)
+        screen = EvaluateScreen(
+            self.entry.argument,
+            writable=writable,
+            own=own,
+            image_size=self._image_size,
+            depths=depths,
+            headless=self._model.own.architecture.num_classes == 0,
+        )
         self.app.push_screen(screen, self._take_measured)
 
     def _take_measured(self, found: Reached | None) -> None:

@@ -67,7 +67,7 @@ class WorkbenchScreen(WorkScreen):
         """Show the frontier where there is room."""
         super().on_resize(event)
         self._make_room(event.size)
-        self._show_frontier()
+        self.call_after_refresh(self._show_frontier)  # Once it is settled which panel is seen.
 
     def _make_room(self, size: Size) -> None:
         self.set_class(size.width >= _ROOMY[0] and size.height >= _ROOMY[1], "-roomy")
@@ -298,7 +298,7 @@ class WorkbenchScreen(WorkScreen):
         axes = self._axes
         self._axis = axes[(axes.index(self._axis) + 1) % len(axes)] if self._axis in axes else axes[0]
         self._make_room(self.size)
-        self._show_frontier()
+        self.call_after_refresh(self._show_frontier)
 
     def _show_descendant(self) -> None:
         row = self.row

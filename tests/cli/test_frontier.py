@@ -11,8 +11,11 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.latency.test_device import ABOUT, RUNTIME, point
+from tleg.cli.frontier import PlotOptions
 from tleg.latency.measuring import profile_of
 from tleg.learngene.container import read_file
+from tleg.learngene.frontier import AXES
+from tleg.recipes.fields import options_of
 from tleg.serialize import to_json
 
 
@@ -62,6 +65,11 @@ def test_other_costs(run_cli: Any, learngene_file: Path, profile: Path, axis: st
     assert done.code == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"top-1 in percent over {label}"
     assert tick in done.stdout
+
+
+def test_the_option_offers_every_cost() -> None:
+    (axis,) = (each for each in options_of(PlotOptions) if each.name == "axis")
+    assert axis.choices == tuple(AXES)
 
 
 def test_the_picture_is_written_beside_what_is_printed(run_cli: Any, learngene_file: Path, tmp_path: Path) -> None:

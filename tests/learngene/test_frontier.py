@@ -90,6 +90,15 @@ def test_the_axis_of_accuracy_does_not_reach_down_to_outliers(header: LearngeneH
     assert make_frontier(preview(replace(header, reached=even), range(1, 6)), "macs").below == ()
 
 
+def test_one_point_has_axes_around_it() -> None:
+    for cost in (0.0, 5.0):
+        alone = FrontierPoint("4", OWN, cost, 80.0, "trained", "", True, True)
+        found = Frontier(AXES["latency"], "latency", (alone,), None, cost, "", "", "")
+        assert found.costs[0] < cost < found.costs[1]
+        assert found.accuracies == (79.75, 80.25)
+        assert any("◆" in line for line in text_of(plot_cells(found, 40, 10)))
+
+
 def test_fine_tuned_descendants_stand_beside_them_by_data_set(header: LearngeneHeader) -> None:
     tuned = [TunedPoint("emoji", OWN, 8, 90.0), TunedPoint("emoji", OWN, 4, 85.0), TunedPoint("emoji", (32, 32), 4, 85.0)]
     found = make_frontier(preview(header, (4, 8)), "params", tuned=tuned)

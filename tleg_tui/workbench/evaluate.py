@@ -1,4 +1,4 @@
-"""Measure what every depth reaches on a data set, by `tleg evaluate`."""
+"""Measure what every depth reaches on a data set, or how good its features are, by `tleg evaluate`."""
 
 import shlex
 import time
@@ -20,16 +20,21 @@ from tleg_tui.child import run_tleg
 from tleg_tui.common.inputs import Field, Tick
 from tleg_tui.common.screens import Dialog
 from tleg_tui.common.wording import explained, said
+from tleg_tui.workbench.features import MEASURES, FeaturesScreen
 
 _USUAL_DEPTHS: Final = "1-16"
 
 
 class EvaluateScreen(Dialog[Reached]):
-    """Asks for data and depths, and measures in one pass over the data. Its result is what was reached there."""
+    """Asks for data and depths, and measures in one pass over the data. Its result is what was reached there.
+
+    Measures of features are shown by a screen of their own, and are no result.
+    """
 
     DEFAULT_CSS = """
     EvaluateScreen Horizontal { height: 1; }
     EvaluateScreen Label { width: 10; color: $text-muted; }
+    EvaluateScreen #instead Tick { width: auto; margin-right: 2; }
     EvaluateScreen Field { width: 1fr; }
     EvaluateScreen #command { margin-top: 1; color: $text-muted; height: auto; }
     EvaluateScreen #buttons { margin-top: 1; }
@@ -45,18 +50,23 @@ class EvaluateScreen(Dialog[Reached]):
         own: tuple[int, int],
         image_size: tuple[int, int] | None = None,
         depths: tuple[Depth, ...] | None = None,
+        headless: bool = False,
     ) -> None:
-        """Begin with the depths of the table, and with a size where it is another than the learngene's `own`."""
+        """Begin with the depths of the table, and with a size where it is another than the learngene's `own`.
+
+        headless  whether it has no classes, so that features alone can be measured
+        """
         super().__init__()
         self._learngene = learngene
         self._writable = writable
+        self._headless = headless
         self._own, self._image_size = own, image_size or own
         self._depths = _USUAL_DEPTHS if depths is None else ",".join(map(format_depth, dict.fromkeys(depths)))
         self._clock: Timer | None = None  # Ticks while it measures.
         self._began = 0.0
 
     def compose(self) -> ComposeResult:
-        """Three questions, and whether the file shall remember the answer."""
+        """Three questions, what to measure instead of accuracies, and whether the file shall remember these."""
         data = self.host.settings.data
         questions = (
             ("data", "data", data[0] if data else "fashion-mnist"),
@@ -69,6 +79,10 @@ class EvaluateScreen(Dialog[Reached]):
                 with Horizontal():
                     yield Label(label)
                     yield Field(value, id=key, compact=True)
+            with Horizontal(id="instead"):
+                yield Label("features")
+                for option, _, name in MEASURES:
+                    yield Tick(name, self._headless and option == "knn", id=option)
             if self._writable:
                 yield Tick("keep the figures in the learngene file", id="record")
                 yield Tick("replace those of the same images that differ", id="force", classes="later")
@@ -86,8 +100,7 @@ class EvaluateScreen(Dialog[Reached]):
         self._show_command()
 
     def on_checkbox_changed(self) -> None:
-        """Show the command. What becomes of figures that are there is asked when there shall be figures."""
-        self.query_one("#force", Tick).display = self.query_one("#record", Tick).value
+        """Show the command."""
         self._show_command()
 
     def on_input_submitted(self) -> None:
@@ -103,20 +116,33 @@ class EvaluateScreen(Dialog[Reached]):
         words = ["evaluate", self._learngene, "--data", data, "--depths", depths]
         if pixels not in ("", format_image_size(self._own)):
             words += ["--image-size", pixels]
-        if self._writable and self.query_one("#record", Tick).value:
+        words += [f"--{option}" for option in self._measures]
+        if self._writable and not self._measures and self.query_one("#record", Tick).value:
             words.append("--record")
             if self.query_one("#force", Tick).value:
                 words.append("--force")
         return words
 
+    @property
+    def _measures(self) -> list[str]:
+        """The measures of features that are asked for, instead of accuracies."""
+        return [option for option, _, _ in MEASURES if self.query_one(f"#{option}", Tick).value]
+
     def _show_command(self) -> None:
+        """Show it. A file keeps accuracies alone; what becomes of those that are there is asked when it shall keep some."""
+        if self._writable:
+            record = self.query_one("#record", Tick)
+            record.display = not self._measures
+            self.query_one("#force", Tick).display = record.display and record.value
         self.query_one("#command", Static).update(printable(f"tleg {shlex.join(self._words())}"))
 
     def _begin(self) -> None:
         if self._clock is not None:
             return
         words = self._words()
-        values = {"data": words[3], "depths": words[5], "record": "--record" in words, "force": "--force" in words}
+        values: dict[str, Any] = {"data": words[3], "depths": words[5]}
+        values |= {"record": "--record" in words, "force": "--force" in words}
+        values |= {option.replace("-", "_"): True for option in self._measures}
         if "--image-size" in words:
             values["image_size"] = words[words.index("--image-size") + 1]
         try:
@@ -142,6 +168,11 @@ class EvaluateScreen(Dialog[Reached]):
             self._clock.stop()
             self._clock = None
         document = result.document
+        if result.code == 0 and isinstance(document, dict) and "neighbours" in document:
+            self.host.remember_recent("data", words[3])
+            self.dismiss()
+            self.app.push_screen(FeaturesScreen(self._learngene, document))
+            return
         found = _read(document, self._own) if isinstance(document, dict) else None
         if result.code != 0 or found is None:
             self._refuse(result.error)

@@ -67,7 +67,7 @@ class WorkbenchScreen(WorkScreen):
         """Show the frontier where there is room."""
         super().on_resize(event)
         self._make_room(event.size)
-        self._show_frontier()
+        self.call_after_refresh(self._show_frontier)  # Once it is settled which panel is seen.
 
     def _make_room(self, size: Size) -> None:
         self.set_class(size.width >= _ROOMY[0] and size.height >= _ROOMY[1], "-roomy")
@@ -298,7 +298,7 @@ class WorkbenchScreen(WorkScreen):
         axes = self._axes
         self._axis = axes[(axes.index(self._axis) + 1) % len(axes)] if self._axis in axes else axes[0]
         self._make_room(self.size)
-        self._show_frontier()
+        self.call_after_refresh(self._show_frontier)
 
     def _show_descendant(self) -> None:
         row = self.row
@@ -428,7 +428,14 @@ class WorkbenchScreen(WorkScreen):
         writable = self.entry.origin != "shipped"
         depths = None if self._model.asked == Rows() else tuple(row.depth for row in self._model.rows)
         own = self._model.own.image_size
-        screen = EvaluateScreen(self.entry.argument, writable=writable, own=own, image_size=self._image_size, depths=depths)
+        screen = EvaluateScreen(
+            self.entry.argument,
+            writable=writable,
+            own=own,
+            image_size=self._image_size,
+            depths=depths,
+            headless=self._model.own.architecture.num_classes == 0,
+        )
         self.app.push_screen(screen, self._take_measured)
 
     def _take_measured(self, found: Reached | None) -> None:

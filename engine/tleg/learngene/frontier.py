@@ -113,7 +113,7 @@ class Frontier:
         low, high = min(values), max(values)
         if self.limit is not None and high < self.limit <= 1.3 * high:
             high = self.limit
-        room = 0.05 * (high - low) or 0.5 * high
+        room = 0.05 * (high - low) or 0.5 * high or 1.0
         return (0.0 if low < 0.5 * high else low - room), high + room
 
     @property

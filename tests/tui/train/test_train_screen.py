@@ -122,7 +122,7 @@ async def test_keys_alone_fill_the_form_try_it_and_launch_it(start: Start, runs_
     async with start(SMALL) as pilot:
         await pilot.press("l", "down", *data, "enter", *"vit_tiny_patch16_224", "enter")
         assert focused(pilot) == "model-arg"
-        await pilot.press(*"img_size=8 patch_size=2 embed_dim=32 num_heads=2 in_chans=1", "enter", "enter", "3", "enter")
+        await pilot.press(*"img_size=8 patch_size=2 embed_dim=32 num_heads=2 in_chans=1", *["enter"] * 3, "3", "enter")
         assert focused(pilot) == "sample-depths"
         await pilot.press("down", "1", "down", *"40")
         assert status(pilot) == "✓ ready"

@@ -1,5 +1,6 @@
 """Measuring accuracies from the workbench: the same command as on the command line, and its figures in the table."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tleg_tui.app import Workbench
 from tleg_tui.common.inputs import Tick
 from tleg_tui.workbench.depth_table import DepthTable
 from tleg_tui.workbench.evaluate import EvaluateScreen
+from tleg_tui.workbench.features import FeaturesScreen
 from tleg_tui.workbench.screen import WorkbenchScreen
 
 
@@ -27,7 +29,7 @@ async def test_what_is_wrong_is_said_before_anything_is_measured(start: Start) -
     async with start(SMALL) as pilot:
         await pilot.press("e")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, EvaluateScreen))
-        assert not pilot.app.screen.query(Tick)  # A shipped file is not written into.
+        assert not pilot.app.screen.query("#record")  # A shipped file is not written into.
         pilot.app.screen.query_one("#depths", Input).value = "8-4"
         await pilot.press("enter")
         await eventually(pilot, lambda: told(pilot))
@@ -76,6 +78,43 @@ async def test_figures_come_into_the_table_and_on_request_into_the_file(
         assert screen.entry.file is not None
         assert screen.entry.file.header.reached == kept  # Read again, because it was written.
         assert app.settings.data[0] == str(digits_folder)
+
+
+@drive
+async def test_features_are_measured_instead_and_shown_by_themselves(
+    start: Start, finished_runs: Path, digits_folder: Path, run_cli: Any
+) -> None:
+    (result,) = finished_runs.glob("*/exports/*.safetensors")
+    shutil.copy(result, "mine.safetensors")
+    before = read_file(Path("mine.safetensors")).header
+    async with start(SMALL, opened=Path("mine.safetensors")) as pilot:
+        await pilot.press("e")
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, EvaluateScreen))
+        screen = pilot.app.screen
+        screen.query_one("#data", Input).value = str(digits_folder)
+        screen.query_one("#depths", Input).value = "2,4"
+        screen.query_one("#record", Tick).value = True
+        screen.query_one("#knn", Tick).value = True
+        screen.query_one("#retrieval", Tick).value = True
+        # A file keeps accuracies alone.
+        await eventually(pilot, lambda: not screen.query_one("#record", Tick).display)
+        assert "--depths 2,4 --knn --retrieval" in " ".join(str(screen.query_one("#command", Static).content).split())
+        assert "--record" not in str(screen.query_one("#command", Static).content)
+        await pilot.press("enter")
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, FeaturesScreen))
+        document = json.loads(
+            run_cli(
+                "evaluate", "mine.safetensors", "--data", digits_folder, "--depths", "2,4", "--knn", "--retrieval", "--json"
+            ).stdout
+        )
+        text = screen_text(pilot)
+        for row in document["results"]:
+            assert f"{row['knn']:>14.2f}{row['retrieval']:>14.2f}" in text
+        assert "linear probe" not in text
+        assert f"{document['images']:,} validation images" in " ".join(text.replace("│", " ").split())
+        await pilot.press("escape")
+        await eventually(pilot, lambda: isinstance(pilot.app.screen, WorkbenchScreen))
+        assert read_file(Path("mine.safetensors")).header == before
 
 
 @drive

@@ -12,8 +12,10 @@ from tleg.latency.measuring import profile_of
 from tleg.learngene.container import read_file
 from tleg.references import shipped
 from tleg.serialize import to_json
+from tleg_tui.common.learngenes import Place, Tuned, open_entry
 from tleg_tui.workbench.depth_table import DepthTable
 from tleg_tui.workbench.frontier import FrontierPanel
+from tleg_tui.workbench.model import WorkbenchModel
 
 TALL = (120, 34)
 
@@ -64,6 +66,17 @@ async def test_it_follows_the_chosen_depth_and_a_key_turns_its_axis(start: Start
         assert "Frontier" not in screen_text(pilot)
         await pilot.press("v")
         assert drawn(pilot)[0].startswith(f"{title}parameters")
+
+
+def test_what_fine_tuning_reached_stands_beside_by_data_set() -> None:
+    model = WorkbenchModel()
+    model.entry = open_entry(shipped()["fashion-mnist"])
+    model.tuned = {"emoji": {Place((28, 28), 8): Tuned(61.5, 3, "a-run")}}
+    model.look_at_depths()
+    found = model.frontier("params", model.rows[7])
+    assert found is not None
+    assert [(point.name, point.top1) for point in found.points if point.data == "emoji"] == [("8", 61.5)]
+    assert {point.name for point in found.points if point.chosen} == {"8"}
 
 
 @drive

@@ -66,8 +66,8 @@ def build(
     all. Raises InputError for what cannot be built, VerificationError when an export computes something else, ExportError.
     """
     from tleg.export.build import build_exports
-    from tleg.export.formats import find_format, parse_layout, parse_precision
-    from tleg.export.interface import OPSET, Interface, parse_axes, parse_pixels
+    from tleg.export.formats import find_format, parse_axes, parse_layout, parse_pixels, parse_precision
+    from tleg.export.interface import OPSET, Interface
     from tleg.export.plan import BuildRequest
     from tleg.models.output import parse_output
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
@@ -10,13 +10,15 @@ from tleg.export.formats import BYTES_OF, Precision
 from tleg.export.interface import OPSET, Interface
 from tleg.export.onnx.example import example
 from tleg.export.onnx.file import check_graph, check_size
-from tleg.export.onnx.interface import GraphInterface, without_interface
 from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
 from tleg.export.onnx.runtime import open_onnx
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
 from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
 from tleg.models.output import Output
+
+if TYPE_CHECKING:
+    from tleg.export.onnx.interface import GraphInterface
 
 
 class OnnxBackend(Backend):
@@ -77,6 +79,7 @@ class OnnxBackend(Backend):
     ) -> tuple[Runner, str] | None:
         """Return onnx.reference for what the graph writer wrote, and PyTorch for what PyTorch traced."""
         from tleg.export.onnx.float16 import can_run, load, onnx_runner
+        from tleg.export.onnx.interface import without_interface
 
         content = without_interface(load(path))
         if can_run(content):
@@ -123,7 +126,7 @@ class PlainBackend(OnnxBackend):
                 source.input_size,
                 source.output.names,
                 metadata=metadata,
-                interface=GraphInterface.of(source),
+                interface=_graph_interface(source),
             )
             return
         from tleg.export.onnx.plain import write_layers, write_plain
@@ -161,7 +164,7 @@ class CompactBackend(OnnxBackend):
                 precision=source.precision,
                 output=source.output,
                 metadata=metadata,
-                interface=GraphInterface.of(source),
+                interface=_graph_interface(source),
             )
             return
         from tleg.export.onnx.compact import write_compact
@@ -193,7 +196,7 @@ class _Options(TypedDict):
     precision: Precision
     output: Output
     metadata: Mapping[str, str]
-    interface: GraphInterface | None
+    interface: "GraphInterface | None"
 
 
 def _options(source: Source, metadata: Mapping[str, str]) -> _Options:
@@ -203,5 +206,11 @@ def _options(source: Source, metadata: Mapping[str, str]) -> _Options:
         "precision": source.precision,
         "output": source.output,
         "metadata": metadata,
-        "interface": GraphInterface.of(source),
+        "interface": _graph_interface(source),
     }
+
+
+def _graph_interface(source: Source) -> "GraphInterface | None":
+    from tleg.export.onnx.interface import GraphInterface
+
+    return GraphInterface.of(source)

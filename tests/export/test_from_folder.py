@@ -184,7 +184,13 @@ def test_official_layout_needs_no_tracing(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_vit_that_only_timm_knows_is_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def trace(
-        path: Path, model: Any, input_size: tuple[int, int, int], outputs: tuple[str, ...], *, metadata: Mapping[str, str]
+        path: Path,
+        model: Any,
+        input_size: tuple[int, int, int],
+        outputs: tuple[str, ...],
+        *,
+        metadata: Mapping[str, str],
+        interface: None,
     ) -> None:
         path.write_text(f"{type(model).__name__} {input_size} {outputs} {metadata['depth']}")
 

@@ -81,8 +81,15 @@ def build(
     VerificationError when an export computes something else or loses more accuracy than it may, ExportError.
     """
     from tleg.export.build import build_exports
-    from tleg.export.formats import find_format, parse_layout, parse_precision, parse_temperature_place
-    from tleg.export.interface import OPSET, Interface, parse_axes, parse_pixels
+    from tleg.export.formats import (
+        find_format,
+        parse_axes,
+        parse_layout,
+        parse_pixels,
+        parse_precision,
+        parse_temperature_place,
+    )
+    from tleg.export.interface import OPSET, Interface
     from tleg.export.plan import BuildRequest
     from tleg.models.output import parse_output
     from tleg.recipes.precision import AccuracyGate, PrecisionOptions

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
 from tleg.errors import FileFormatError, InputError, did_you_mean
-from tleg.export.interface import Interface
+from tleg.export.interface import AXES, PIXELS, Axes, Interface, Pixels
 from tleg.learngene.header import LAYOUTS, Layout
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.output import FIELD, OUTPUT_KINDS, Output, OutputKind
@@ -280,6 +280,16 @@ def parse_layout(text: str) -> Layout:
 def parse_temperature_place(text: str) -> TemperaturePlace:
     """Read where a temperature goes. Raises InputError."""
     return _parse(text, TEMPERATURE_PLACES, "temperature")
+
+
+def parse_pixels(text: str) -> Pixels:
+    """Read what the input of an ONNX file holds. Raises InputError, with the nearest known name."""
+    return _parse(text, PIXELS, "input")
+
+
+def parse_axes(text: str) -> Axes:
+    """Read the order of an input's axes. Raises InputError, with the nearest known name."""
+    return _parse(text, AXES, "input-layout")
 
 
 def _parse(text: str, known: Iterable[Name], what: str) -> Name:

@@ -7,9 +7,9 @@ classes instead of logits, and the names of inputs and outputs. Light: the stand
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
-from tleg.errors import FileFormatError, InputError, did_you_mean
+from tleg.errors import FileFormatError, InputError
 from tleg.learngene.header import MAX_CLASSES
 from tleg.models.output import FIELD, Output
 
@@ -32,7 +32,6 @@ Pixels = Literal["float", "uint8"]
 Axes = Literal["nchw", "nhwc"]
 PIXELS: Final[tuple[Pixels, ...]] = ("float", "uint8")
 AXES: Final[tuple[Axes, ...]] = ("nchw", "nhwc")
-_Word = TypeVar("_Word", bound=str)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,99}")
 # What an option is called, where it is not called as its field.
 _OPTIONS: Final = {"layout": "input-layout", "output_names": "output-name"}
@@ -109,7 +108,7 @@ class Interface:
             return self.output_names
         if not self.changes_output:
             return output.names
-        first = "probabilities" if self.softmax else "values" if self.top else "logits"
+        first = "probabilities" if self.softmax else "values"
         return (first, "classes") if self.top else (first,)
 
     def check(self) -> None:
@@ -190,27 +189,6 @@ def check_recorded(interface: Interface | None, where: str) -> None:
             interface.check()
     except InputError as error:
         raise FileFormatError(f"{where} states an interface that this tleg does not know: {error}") from error
-
-
-def parse_pixels(text: str) -> Pixels:
-    """Read what an input holds. Raises InputError."""
-    return _word(text, PIXELS, "input")
-
-
-def parse_axes(text: str) -> Axes:
-    """Read the order of an input's axes. Raises InputError."""
-    return _word(text, AXES, "input-layout")
-
-
-def _word(text: str, known: tuple[_Word, ...], option: str) -> _Word:
-    for each in known:
-        if text == each:
-            return each
-    raise InputError(
-        f"unknown {option} '{text}': choose {' or '.join(known)}.{did_you_mean(text, known)}",
-        field=option,
-        code="unknown-name",
-    )
 
 
 def parse_batch(text: str) -> int | None:

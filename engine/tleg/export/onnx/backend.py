@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
@@ -11,7 +11,6 @@ from tleg.export.formats import BYTES_OF, INT8_TERMS, QUANTISED, Arithmetic, Pre
 from tleg.export.interface import OPSET, Interface
 from tleg.export.onnx.example import example
 from tleg.export.onnx.file import check_graph, check_size
-from tleg.export.onnx.interface import GraphInterface, without_interface
 from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
 from tleg.export.onnx.runtime import open_content, open_onnx
 from tleg.export.onnx.vit import Tensor
@@ -20,6 +19,9 @@ from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
 from tleg.models.int8 import quantise_tensors
 from tleg.models.output import Output
+
+if TYPE_CHECKING:
+    from tleg.export.onnx.interface import GraphInterface
 
 
 class OnnxBackend(Backend):
@@ -89,6 +91,7 @@ class OnnxBackend(Backend):
     ) -> tuple[Runner, str] | None:
         """Return onnx.reference for what the graph writer wrote, and PyTorch for what PyTorch traced."""
         from tleg.export.onnx.float16 import can_run, load, onnx_runner
+        from tleg.export.onnx.interface import without_interface
 
         content = without_interface(load(path))
         if can_run(content):
@@ -147,7 +150,7 @@ class PlainBackend(OnnxBackend):
                 source.input_size,
                 source.output.names,
                 metadata=metadata,
-                interface=GraphInterface.of(source),
+                interface=_graph_interface(source),
             )
             return
         from tleg.export.onnx.plain import write_layers, write_plain
@@ -185,7 +188,7 @@ class CompactBackend(OnnxBackend):
                 precision=source.arithmetic,
                 output=source.output,
                 metadata=metadata,
-                interface=GraphInterface.of(source),
+                interface=_graph_interface(source),
             )
             return
         from tleg.export.onnx.compact import write_compact
@@ -225,7 +228,7 @@ class _Options(TypedDict):
     precision: Arithmetic
     output: Output
     metadata: Mapping[str, str]
-    interface: GraphInterface | None
+    interface: "GraphInterface | None"
 
 
 def _options(source: Source, metadata: Mapping[str, str]) -> _Options:
@@ -235,5 +238,11 @@ def _options(source: Source, metadata: Mapping[str, str]) -> _Options:
         "precision": source.arithmetic,
         "output": source.output,
         "metadata": metadata,
-        "interface": GraphInterface.of(source),
+        "interface": _graph_interface(source),
     }
+
+
+def _graph_interface(source: Source) -> "GraphInterface | None":
+    from tleg.export.onnx.interface import GraphInterface
+
+    return GraphInterface.of(source)

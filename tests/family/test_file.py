@@ -78,6 +78,9 @@ def test_what_a_device_says_is_read() -> None:
         (device(depth=3, **{"image-size": "32,48"}), "a depth is built for one image-size"),
         (device(epochs=1, export="onnx-compact"), "[devices.phone]: "),
         (device(epochs=-1), "[devices.phone]: "),
+        (device(dtype="int8", export="onnx-compact"), "[devices.phone]: "),
+        (device(dtype="int8-terms"), "[devices.phone]: "),
+        (device(**{"max-drop": 1}), "[devices.phone]: max-drop decides whether a smaller dtype is kept"),
         (device(top1=101), "[devices.phone]: "),
     ],
 )

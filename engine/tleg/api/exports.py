@@ -125,9 +125,8 @@ def build(
         gate=AccuracyGate(data=None if data is None else os.fspath(data), limit=limit, max_drop=max_drop),
     )
     options.check(request.precision)
-    judged = request.precision != "float32" and (request.precision != "float16" or options.labelled is not None)
     judge = None
-    if judged:
+    if options.decides(request.precision):
         from tleg.latency.precision import PrecisionJudge
 
         judge = PrecisionJudge(options)

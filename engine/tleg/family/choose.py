@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Final
 
 from tleg.errors import InputError
 from tleg.family.file import Family, WantedDevice
 from tleg.learngene.container import LearngeneFile
-from tleg.learngene.cost import BYTES_PER_VALUE
 from tleg.learngene.device import read_profile
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.limits import why_none_fits
@@ -16,6 +16,8 @@ from tleg.learngene.profile import Depth, format_depth
 from tleg.models.headers import headers_at
 from tleg.text import format_bytes
 
+# Of a weight in a file.
+_BYTES: Final[Mapping[str, int]] = {"float32": 4, "float16": 2, "int8": 1, "int8-dynamic": 1, "int8-terms": 1}
 # Height and width, depth -> top-1 in percent, on the family's own images.
 Accuracies = Mapping[tuple[tuple[int, int], Depth], float]
 
@@ -54,7 +56,7 @@ def file_size(row: PreviewRow, file: LearngeneFile, device: WantedDevice) -> int
     count = row.cost.parameters
     if device.export in ("onnx-compact", "onnx-elastic"):
         count = min(count, file.parameters) if device.export == "onnx-compact" else file.parameters
-    return count * BYTES_PER_VALUE[device.dtype]
+    return count * _BYTES[device.dtype]
 
 
 def choose(

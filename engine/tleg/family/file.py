@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tleg.errors import InputError, concerning, did_you_mean
-from tleg.export.formats import FORMATS, find_format, parse_precision
+from tleg.export.formats import FORMATS, PRECISIONS, find_format, parse_precision
 from tleg.learngene.cost import Budget
 from tleg.learngene.limits import LIMITS, read_budget
 from tleg.learngene.profile import Depth, parse_depth, parse_profiles
 from tleg.recipes.building import build_options
 from tleg.recipes.fields import check_fields, option, options_of
 from tleg.recipes.io import from_values, read_toml
+from tleg.recipes.precision import MAX_DROP
 from tleg.recipes.recipes import TrainingRecipe
 from tleg.text import parse_image_size
 
@@ -33,7 +34,10 @@ class DeviceOptions:
 
     about: str = option("", help="What it is, in words.")
     export: str = option("onnx", help="The format of its file.", choices=tuple(FORMATS))
-    dtype: str = option("float32", help="float32 or float16.")
+    dtype: str = option("float32", help="The number type.", choices=PRECISIONS)
+    max_drop: float | None = option(
+        None, help=f"Points of top-1 that a smaller dtype may lose. Default: {MAX_DROP}.", least=0, most=100
+    )
     depth: str | None = option(None, help="The depth, where no budget shall choose it.")
     part: float | None = option(
         None, help="The depth as a part of the deepest that the learngene was trained at.", least=0.01, most=1
@@ -62,6 +66,7 @@ class WantedDevice:
     profile      the file of what tleg benchmark measured there
     top1         the accuracy that is wanted, in percent
     epochs       of fine-tuning
+    max_drop     points of top-1 that a number type other than float32 may lose; None is the usual
     """
 
     name: str
@@ -75,6 +80,7 @@ class WantedDevice:
     profile: Path | None
     top1: float | None
     epochs: int
+    max_drop: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +226,8 @@ def _device(name: str, table: Mapping[str, Any]) -> WantedDevice:
         # The folder that fine-tuning leaves is a folder that timm loads already.
         if not (options.epochs and entry.is_folder and precision == "float32"):
             entry.check_source("folder" if options.epochs else "learngene", precision, "a fine-tuned model")
+        if options.max_drop is not None and precision == "float32":
+            raise InputError("max-drop decides whether a smaller dtype is kept, and it is float32")
         fixed = [name for name in ("depth", "part") if getattr(options, name) is not None]
         if len(fixed) > 1 or (fixed and budget.limited):
             raise InputError("depth, part and a budget each choose the depth; give one of them")
@@ -239,6 +247,7 @@ def _device(name: str, table: Mapping[str, Any]) -> WantedDevice:
         profile=None if options.profile is None else Path(options.profile),
         top1=options.top1,
         epochs=options.epochs,
+        max_drop=options.max_drop,
     )
 
 

@@ -23,6 +23,7 @@ from tleg.family.trainings import Trainings, Watch
 from tleg.files import new_folder
 from tleg.latency.benchmark import measure_latency
 from tleg.latency.measuring import device_name
+from tleg.latency.precision import PrecisionJudge
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.preview import preview
@@ -30,6 +31,7 @@ from tleg.learngene.profile import Depth, format_depth
 from tleg.models.headers import headers_at
 from tleg.recipes.benchmark import Benchmark
 from tleg.recipes.evaluation import Evaluation
+from tleg.recipes.precision import AccuracyGate, PrecisionOptions
 from tleg.recipes.recipes import TrainingRecipe
 from tleg.references import MANIFEST_SUFFIX, find
 from tleg.runs.run import LEARNGENE, MODEL
@@ -271,6 +273,10 @@ class FamilyMaker:
             with new_folder(target, overwrite=True) as temporary:
                 shutil.copytree(source, temporary, dirs_exist_ok=True)
             return target, describe_file(target, target.name, entry.name)
+        options = PrecisionOptions()
+        if device.dtype != "float32":  # Labelled images are at hand, and decide.
+            gate = AccuracyGate(data=self._family.data, max_drop=device.max_drop)
+            options = PrecisionOptions(calibration=self._family.data if device.dtype == "int8" else None, gate=gate)
         request = BuildRequest(
             learngene=source,
             kinds=(entry.name,),
@@ -280,7 +286,8 @@ class FamilyMaker:
             image_size=row.image_size if other_size and not trained else None,
             overwrite=True,
         )
-        (built,) = build_exports(request)
+        judge = PrecisionJudge(options) if options.decides(device.dtype) else None
+        (built,) = build_exports(request, judge=judge)
         return built.path, built.manifest.file
 
     def _remove_former(self, before: FamilyResults | None, now: DeviceSlice) -> None:

@@ -99,6 +99,10 @@ class PrecisionOptions:
             return self.gate.data
         return self.calibration
 
+    def decides(self, dtype: str) -> bool:
+        """Whether there is something to calibrate or to measure for a number type."""
+        return dtype != "float32" and (dtype != "float16" or self.labelled is not None)
+
     def check(self, dtype: str) -> None:
         """Refuse options that mean nothing for a number type. Raises InputError."""
         if dtype == "float32":

@@ -31,9 +31,9 @@ from tleg.training import distributed
 from tleg.training.accuracy import Score, require_finite
 from tleg.training.device import choose_placement
 from tleg.training.distributed import LostProcessError
-from tleg.training.evaluate import open_subject
 from tleg.training.init import init_from_checkpoint, init_from_learngene, init_from_timm
 from tleg.training.observer import Observer, TrainingStoppedError, require_folder
+from tleg.training.subjects import open_subject
 from tleg.training.teacher import Teacher
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -376,7 +376,7 @@ def test_evaluated_like_any_export(tuned: Path, resnet: Path, traced: Path, tmp_
     import torch
 
     from tleg.training.device import choose_placement
-    from tleg.training.evaluate import open_subject
+    from tleg.training.subjects import open_subject
 
     placement = choose_placement("cpu")
     (item,) = build_exports(BuildRequest(tuned, ("onnx",), output=tmp_path, verify=False))

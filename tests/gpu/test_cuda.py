@@ -18,11 +18,12 @@ from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Keeping, Recipe
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import choose_placement
-from tleg.training.evaluate import evaluate_subject, open_subject
+from tleg.training.evaluate import evaluate_subject
 from tleg.training.finetune import finetune
 from tleg.training.init import init_from_learngene, init_from_timm
 from tleg.training.learn import evaluate_learngene, learn
 from tleg.training.observer import TrainingStoppedError
+from tleg.training.subjects import open_subject
 from tleg.training.telemetry import DeviceSampler
 
 pytestmark = pytest.mark.gpu

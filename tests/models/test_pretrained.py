@@ -25,9 +25,10 @@ from tleg.models.pretrained import PretrainedModel, open_folder, open_weights
 from tleg.models.timm_folder import PREFERRED_WEIGHTS, WEIGHTS_SUFFIXES, read_timm_folder, weights_file
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
-from tleg.training.evaluate import evaluate_subject, open_subject
+from tleg.training.evaluate import evaluate_subject
 from tleg.training.finetune import finetune, prepare
 from tleg.training.init import init_from_checkpoint
+from tleg.training.subjects import open_subject
 
 CNN = "resnet10t"
 VIT = "vit_tiny_patch16_224"

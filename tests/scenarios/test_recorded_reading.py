@@ -26,8 +26,9 @@ from tleg.runs.launch import create_run
 from tleg.runs.spec import read_spec
 from tleg.serialize import decode
 from tleg.training.device import choose_placement
-from tleg.training.evaluate import evaluate_subject, open_subject, reading_as
+from tleg.training.evaluate import evaluate_subject
 from tleg.training.init import as_read
+from tleg.training.subjects import open_subject, reading_as
 
 CLASSES = tuple("abcdefg")
 

@@ -23,9 +23,10 @@ from tleg.models.learngene import Learngene
 from tleg.models.timm_folder import load_timm_folder, save_timm_folder
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
-from tleg.training.evaluate import evaluate_subject, open_subject
+from tleg.training.evaluate import evaluate_subject
 from tleg.training.finetune import finetune
 from tleg.training.init import init_from_checkpoint, init_from_learngene, init_from_timm
+from tleg.training.subjects import open_subject
 
 MakeRecipe = Callable[..., Recipe]
 

@@ -19,12 +19,13 @@ from tleg.models.learngene import Learngene
 from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Augmentation, Recipe
 from tleg.training.device import Placement
-from tleg.training.evaluate import evaluate_subject, learngene_subject
+from tleg.training.evaluate import evaluate_subject
 from tleg.training.finetune import finetune
 from tleg.training.init import init_from_timm
 from tleg.training.job import LearnJob
 from tleg.training.learn import evaluate_learngene, learn, learn_to_file, prepare
 from tleg.training.students import depths_of_step
+from tleg.training.subjects import learngene_subject
 
 MakeRecipe = Callable[..., Recipe]
 

@@ -21,9 +21,10 @@ from tleg.recipes.distillation import Depths
 from tleg.recipes.training import Recipe
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
-from tleg.training.evaluate import evaluate_subject, open_subject
+from tleg.training.evaluate import evaluate_subject
 from tleg.training.learn import learn
 from tleg.training.models import check_forward
+from tleg.training.subjects import open_subject
 from tleg.training.teacher import open_checked_teacher
 
 MakeRecipe = Callable[..., Recipe]

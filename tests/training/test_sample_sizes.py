@@ -54,7 +54,8 @@ def test_it_is_of_use_at_every_size_that_was_drawn(drawn: Learngene, digits: Dat
     small = next(each for each in header.further if each.image_size == (4, 4))
     # One that saw 8 pixels alone does not know what it is shown at 4.
     other = learned_at(digits, placement, "none")
-    from tleg.training.evaluate import evaluate_subject, learngene_subject
+    from tleg.training.evaluate import evaluate_subject
+    from tleg.training.subjects import learngene_subject
 
     subject = learngene_subject(other.at_image_size((4, 4)), placement, (2, 3))
     scores = evaluate_subject(subject, digits, placement)

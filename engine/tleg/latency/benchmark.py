@@ -24,8 +24,8 @@ from tleg.recipes.benchmark import Benchmark
 from tleg.references import Reference
 from tleg.serialize import decode, to_json
 from tleg.threads import choose_threads
-from tleg.training.evaluate import is_export, refuse_depths
 from tleg.training.names import resolve_model
+from tleg.training.subjects import is_export, refuse_depths
 
 PROGRAM: Final = "measure.py"
 _FILES: Final = "files.json"

@@ -26,8 +26,9 @@ from tleg.recipes.precision import PrecisionOptions
 from tleg.training.accuracy import Score, require_finite
 from tleg.training.accuracy_drop import pair_accuracies, require_kept
 from tleg.training.device import Placement, choose_placement
-from tleg.training.evaluate import evaluate_subject, export_subject, open_evaluation_data, trained_on
+from tleg.training.evaluate import evaluate_subject, open_evaluation_data, trained_on
 from tleg.training.learn import measured_on
+from tleg.training.subjects import export_subject
 
 # Images that are calibrated with at once.
 _BATCH: Final = 32

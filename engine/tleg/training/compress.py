@@ -16,8 +16,9 @@ from tleg.recipes.images import EvaluatedImages
 from tleg.training.accuracy import Score, require_finite
 from tleg.training.accuracy_drop import pair_accuracies, require_kept
 from tleg.training.device import choose_placement
-from tleg.training.evaluate import evaluate_subject, learngene_subject, open_evaluation_data, trained_on
+from tleg.training.evaluate import evaluate_subject, open_evaluation_data, trained_on
 from tleg.training.learn import measured_on, record_scores
+from tleg.training.subjects import learngene_subject
 
 
 @dataclass(frozen=True, slots=True)

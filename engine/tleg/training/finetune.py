@@ -19,13 +19,13 @@ from tleg.training.accuracy import Score, evaluate, require_finite
 from tleg.training.checkpoint import ABOUT_MODEL, Checkpoints, SingleModel
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.evaluate import model_predictor
 from tleg.training.init import InitialModel, as_read
 from tleg.training.job import FinetuneJob
 from tleg.training.models import check_forward
 from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
 from tleg.training.optim import freeze
 from tleg.training.students import PlainStudent
+from tleg.training.subjects import model_predictor
 from tleg.training.teacher import Teacher
 from tleg.training.trainer import Plan, train
 from tleg.versions import versions

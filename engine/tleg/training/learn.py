@@ -23,12 +23,13 @@ from tleg.training.accuracy import Score, require_finite
 from tleg.training.checkpoint import ABOUT_LEARNGENE, Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
-from tleg.training.evaluate import evaluate_subject, learngene_subject
+from tleg.training.evaluate import evaluate_subject
 from tleg.training.init import as_read, check_channels, learn_arguments, preprocessing_for
 from tleg.training.job import LearnJob
 from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
 from tleg.training.start import begin, open_start
 from tleg.training.students import AuxiliaryStudent
+from tleg.training.subjects import learngene_subject
 from tleg.training.teacher import Teacher
 from tleg.training.trainer import Plan, train
 from tleg.versions import versions

@@ -20,7 +20,7 @@ from tleg.learngene.cascade import CASCADES, CascadePolicy, depths_text, policie
 from tleg.models.learngene import Learngene, load
 from tleg.models.timm_folder import is_timm_folder
 from tleg.serialize import encode
-from tleg.training.evaluate import Subject
+from tleg.training.subjects import Subject
 
 Record = Mapping[str, Any]
 

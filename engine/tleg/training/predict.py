@@ -25,8 +25,8 @@ from tleg.serialize import LEFT_OUT_WHEN_NONE
 from tleg.training.accuracy import Predictor, predict_all
 from tleg.training.cascade import answer
 from tleg.training.device import Placement, choose_placement
-from tleg.training.evaluate import Subject, open_subject, reading_as, told_of
 from tleg.training.model_record import calibration_of, policy_of
+from tleg.training.subjects import Subject, open_subject, reading_as, told_of
 
 # Classes that are named where nothing else is asked for: of one image, and of each of several.
 _FOR_ONE, _FOR_EACH = 5, 1

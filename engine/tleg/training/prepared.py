@@ -14,8 +14,9 @@ from tleg.models.weights import Which
 from tleg.recipes.evaluation import Evaluation
 from tleg.training.accuracy import Score, Tally
 from tleg.training.device import Placement, choose_placement
-from tleg.training.evaluate import Subject, evaluate_subject, open_evaluation_data, open_subject, reading_as, trained_on
+from tleg.training.evaluate import evaluate_subject, open_evaluation_data, trained_on
 from tleg.training.model_record import check_record
+from tleg.training.subjects import Subject, open_subject, reading_as
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,11 +10,12 @@ from tleg.data.sources import data_name
 from tleg.errors import DataError, InputError
 from tleg.learngene.profile import Depth
 from tleg.recipes.evaluation import Evaluation
-from tleg.training.evaluate import Subject, trained_on
+from tleg.training.evaluate import trained_on
 from tleg.training.features import Features, collect_features
 from tleg.training.linear_probe import LinearProbe, linear_probe
 from tleg.training.neighbours import knn_accuracy, mean_average_precision
 from tleg.training.prepared import Prepared, open_measured
+from tleg.training.subjects import Subject
 
 
 @dataclass(frozen=True, slots=True)

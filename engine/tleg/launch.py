@@ -17,7 +17,8 @@ from tleg.errors import InputError, TlegError, concerning
 from tleg.files import check_file, check_folder, undone_on_failure
 from tleg.learngene.container import open_binary
 from tleg.recipes.io import command_words, from_values, to_values
-from tleg.recipes.recipes import LearnRecipe, TrainingRecipe
+from tleg.recipes.learning import LearnRecipe
+from tleg.recipes.recipes import TrainingRecipe
 from tleg.references import Kind, expect, resolve
 from tleg.runs.control import remove_run
 from tleg.runs.inputs import InputChange, RunInputs, check_unchanged, read_inputs, write_inputs

@@ -19,7 +19,7 @@ from tleg.data.open import open_data
 from tleg.data.sources import SOURCES, DataSource, data_name, register, source_of
 from tleg.errors import DataError
 from tleg.recipes.fields import option_named
-from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,7 @@ from tleg.data.splits import held_out
 from tleg.errors import DataError, InputError
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.io import from_values
-from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 
 
 def heap(root: Path, names: list[str]) -> Path:

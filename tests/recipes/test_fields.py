@@ -25,10 +25,11 @@ from tleg.recipes.building import build_options
 from tleg.recipes.compression import CompressOptions
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import Option, option, options_of
+from tleg.recipes.finetuning import FinetuneRecipe, TrainRecipe
 from tleg.recipes.fitting import Fitting
+from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.precision import PrecisionOptions
 from tleg.recipes.prediction import Prediction
-from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainRecipe
 
 DEFINITIONS: dict[str, type | tuple[type, ...]] = {
     "benchmark": Benchmark,

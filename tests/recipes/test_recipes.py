@@ -13,9 +13,11 @@ from tleg.errors import FileFormatError, InputError
 from tleg.recipes import Kind
 from tleg.recipes.distillation import Depths
 from tleg.recipes.fields import Option, options_of
+from tleg.recipes.finetuning import FinetuneRecipe
 from tleg.recipes.io import command_words, format_recipe, from_values, parse_arguments, read_recipe, to_values
+from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.presets import PRESETS, preset_values, presets_of
-from tleg.recipes.recipes import RECIPES, FinetuneRecipe, LearnRecipe
+from tleg.recipes.recipes import RECIPES
 
 LEARN = {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist"}
 TUNE = {"data": "fashion-mnist", "model": "resnet18"}

@@ -15,7 +15,8 @@ from tleg.errors import ExportError, FileFormatError, InputError
 from tleg.recipes import KINDS
 from tleg.recipes.distillation import Depths
 from tleg.recipes.io import from_values, to_values
-from tleg.recipes.recipes import RECIPES, LearnRecipe
+from tleg.recipes.learning import LearnRecipe
+from tleg.recipes.recipes import RECIPES
 from tleg.runs.run import RunFolder
 from tleg.runs.spec import Launch, RunSpec, read_spec, write_spec
 

@@ -22,7 +22,7 @@ from tleg.learngene.basis import BASIS_NAMES, Basis, parse_basis
 from tleg.learngene.basis_functions import FLOATS, Functions, functions_called, grammar, register, unregister
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.learngene import Learngene
-from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 
 
 class Bernstein(Functions):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.study.documents import document
 from tleg.errors import FileFormatError, InputError
-from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 from tleg.study.file import make_study, read_study
 from tleg.study.grid import list_tasks
 from tleg.study.plan import check_grid

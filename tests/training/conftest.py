@@ -11,7 +11,8 @@ import pytest
 from tleg.data.datasets import Data, ImageSet
 from tleg.data.fashion_mnist import ArrayImages
 from tleg.recipes.distillation import Depths
-from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
+from tleg.recipes.finetuning import FinetuneRecipe
+from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.training import Augmentation, Keeping, Recipe
 from tleg.runs.scalars import StepReport
 from tleg.training.device import Placement, choose_placement

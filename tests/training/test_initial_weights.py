@@ -16,9 +16,9 @@ from tleg.data.datasets import Data
 from tleg.errors import InputError
 from tleg.learngene.expansion import Expandable
 from tleg.models.descendant import expand
+from tleg.recipes.finetuning import FinetuneRecipe
 from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, baselines, register
 from tleg.recipes.io import from_values
-from tleg.recipes.recipes import FinetuneRecipe
 from tleg.recipes.training import Recipe
 from tleg.training.device import Placement
 from tleg.training.finetune import finetune
@@ -108,7 +108,7 @@ def test_a_model_is_made_trained_and_recorded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What --init takes is settled when the options are defined; what it is built from is not.
-    monkeypatch.setattr("tleg.recipes.recipes.check_fields", lambda _: None)
+    monkeypatch.setattr("tleg.recipes.finetuning.check_fields", lambda _: None)
     values = values_of(weights, gene, tmp_path, monkeypatch)
     built = from_values("finetune", {"data": "digits", **{key: value for key, value in values.items() if key != "init"}})
     assert isinstance(built, FinetuneRecipe)

@@ -16,8 +16,8 @@ from tests.training.conftest import ARGUMENTS, VIT, finetune_job, first_images
 from tleg.data.datasets import Data
 from tleg.errors import InputError
 from tleg.models.timm_folder import load_timm_folder
+from tleg.recipes.finetuning import FinetuneRecipe
 from tleg.recipes.io import command_words, from_values, to_values
-from tleg.recipes.recipes import FinetuneRecipe
 from tleg.recipes.training import Recipe
 from tleg.study.compute import count_start
 from tleg.study.file import make_study

@@ -19,7 +19,7 @@ from tleg.models.flops import measure
 from tleg.models.learngene import Learngene
 from tleg.recipes.distillation import Depths
 from tleg.recipes.io import from_values
-from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.training import Recipe
 from tleg.study.compute import forward_at_depths, learngene_macs
 from tleg.training.device import Placement

@@ -15,7 +15,7 @@ from tleg.models.architecture import describe
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.recipes.distillation import Depths
 from tleg.recipes.io import from_values
-from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.training import Recipe
 from tleg.study.compute import learngene_macs
 from tleg.training.device import Placement

@@ -15,7 +15,7 @@ from tleg.learngene.basis import parse_basis
 from tleg.models.learngene import Learngene
 from tleg.models.timm_folder import save_timm_folder
 from tleg.recipes.distillation import Depths
-from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.training import Keeping, Recipe
 from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement

@@ -11,8 +11,8 @@ from tleg.data.sources import find_source
 from tleg.errors import DataError, InputError, NotFoundError, TlegError, closest_name, did_you_mean
 from tleg.files import check_file, check_folder
 from tleg.learngene.container import read_file
+from tleg.recipes import Kind
 from tleg.recipes.io import from_values
-from tleg.recipes.recipes import Kind
 from tleg.references import Reference, expect, resolve
 from tleg_tui.child import run_tleg
 from tleg_tui.common.wording import explained

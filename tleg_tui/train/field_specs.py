@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tleg.recipes import Kind
 from tleg.recipes.fields import Option, options_of
 from tleg.recipes.io import NONE, default_of
 from tleg.recipes.presets import presets_of
-from tleg.recipes.recipes import RECIPES, Kind
+from tleg.recipes.recipes import RECIPES
 from tleg_tui.train.model import NO, OUTPUT, PARTITION, REPLACE, SLURM, START, STARTS, TIME, YES, is_shown, required_of
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from textual.widgets import Static
 
 from tleg.errors import InputError
 from tleg.paths import runs_folder
+from tleg.recipes import Kind
 from tleg.recipes.io import NONE
 from tleg.recipes.presets import preset_values
-from tleg.recipes.recipes import Kind
 from tleg.runs.run import RunFolder
 from tleg_tui.common.bars import TitleBar
 from tleg_tui.common.screens import WorkScreen

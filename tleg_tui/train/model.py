@@ -11,9 +11,10 @@ from typing import Any, Final, cast
 
 from tleg.errors import InputError
 from tleg.launch import training_command
+from tleg.recipes import Kind
 from tleg.recipes.fields import Option, check_value, options_of
 from tleg.recipes.io import NONE, argument_pairs, find_problems, from_values, parse_arguments, read_value, to_values
-from tleg.recipes.recipes import RECIPES, Kind, TrainingRecipe
+from tleg.recipes.recipes import RECIPES, TrainingRecipe
 from tleg.runs.slurm import SlurmOptions
 from tleg.runs.spec import RunSpec
 from tleg_tui.common.learngenes import resolve_path

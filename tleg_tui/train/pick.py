@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 
 from tleg.data.sources import FashionMnist
 from tleg.data.splits import find_splits
-from tleg.recipes.recipes import Kind
+from tleg.recipes import Kind
 from tleg.references import SUFFIX
 from tleg.text import printable
 from tleg_tui.common.inputs import Field, OptionList

@@ -17,11 +17,12 @@ from tleg.cli.options import (
     own_parameter,
     parameter_name,
 )
+from tleg.recipes import Kind
 from tleg.recipes.building import build_options
 from tleg.recipes.fields import options_of
 from tleg.recipes.io import default_of, from_values, parse_arguments, read_values
 from tleg.recipes.presets import preset_values, presets_of
-from tleg.recipes.recipes import RECIPES, Kind, TrainingRecipe
+from tleg.recipes.recipes import RECIPES, TrainingRecipe
 
 _SOURCES: Final = "Recipe"
 

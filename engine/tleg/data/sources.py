@@ -1,7 +1,7 @@
 """What `--data` may name: a registry of sources, one class each. It finds the source of a text, opens it, and counts in it.
 
 A new source is a class here, with what opens it in a module of its own that is imported when it is used, and its words in
-the help (`tleg.recipes.recipes`) and in docs/data.md. Standard library only: the workbench counts as well.
+the help (`tleg.recipes.options`) and in docs/data.md. Standard library only: the workbench counts as well.
 """
 
 from abc import ABC, abstractmethod

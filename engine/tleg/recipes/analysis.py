@@ -7,7 +7,8 @@ from typing import Any, Final
 from tleg.errors import InputError, concerning
 from tleg.learngene.basis import MAX_DEPTH, Basis, parse_basis
 from tleg.recipes.fields import check_fields, option, same_option
-from tleg.recipes.recipes import WEIGHTS_HELP, FinetuneRecipe
+from tleg.recipes.finetuning import FinetuneRecipe
+from tleg.recipes.options import WEIGHTS_HELP
 from tleg.recipes.training import THREADS_HELP, Compute, Recipe
 from tleg.text import read_image_size
 from tleg.threads import parse_threads

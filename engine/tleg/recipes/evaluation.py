@@ -8,8 +8,9 @@ from tleg.errors import InputError, concerning
 from tleg.learngene.cascade import parse_cascade
 from tleg.learngene.profile import Depth, parse_profiles
 from tleg.recipes.fields import check_fields, option, same_option
+from tleg.recipes.finetuning import FinetuneRecipe
 from tleg.recipes.images import UNLABELLED, EvaluatedImages
-from tleg.recipes.recipes import WEIGHTS_HELP, FinetuneRecipe, data_option, validation_split_option
+from tleg.recipes.options import WEIGHTS_HELP, data_option, validation_split_option
 from tleg.recipes.training import THREADS_HELP, Compute, Recipe, check_device
 from tleg.text import read_image_size
 from tleg.threads import parse_threads

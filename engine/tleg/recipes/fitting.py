@@ -8,7 +8,7 @@ from tleg.errors import concerning
 from tleg.learngene.basis import Basis, parse_basis, parse_parts
 from tleg.recipes.analysis import Analysis
 from tleg.recipes.fields import check_fields, option, same_option
-from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.training import THREADS_HELP, Compute
 from tleg.text import read_image_size
 from tleg.threads import parse_threads

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from tleg.errors import FileFormatError, InputError, describe_os_error, did_you_mean
+from tleg.recipes import Kind
 from tleg.recipes.building import build, place
 from tleg.recipes.fields import Option, options_of
-from tleg.recipes.recipes import KIND_DEFAULTS, RECIPES, Kind, TrainingRecipe
+from tleg.recipes.finetuning import KIND_DEFAULTS
+from tleg.recipes.recipes import RECIPES, TrainingRecipe
 
 NONE = "none"
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tleg.errors import InputError, did_you_mean
-from tleg.recipes.recipes import Kind
+from tleg.recipes import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from typing import Any
 
 from tleg.errors import InputError
 from tleg.learngene.container import read_file
+from tleg.recipes.finetuning import FinetuneRecipe
 from tleg.recipes.io import from_values
-from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 from tleg.references import resolve
 from tleg.runs.events import Event, EventReader
 from tleg.runs.history import RunSnapshot, fold

@@ -18,7 +18,8 @@ from tleg.recipes import Kind
 from tleg.recipes.distillation import Depths
 from tleg.recipes.fields import options_of
 from tleg.recipes.io import default_of, from_values
-from tleg.recipes.recipes import RECIPES, LearnRecipe
+from tleg.recipes.learning import LearnRecipe
+from tleg.recipes.recipes import RECIPES
 from tleg.references import resolve
 from tleg.runs.events import EventReader
 from tleg.runs.history import RunSnapshot, fold

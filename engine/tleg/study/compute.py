@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tleg.errors import InputError, TlegError, first_line
 from tleg.recipes.distillation import Depths
-from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
+from tleg.recipes.finetuning import FinetuneRecipe
+from tleg.recipes.learning import LearnRecipe
+from tleg.recipes.recipes import TrainingRecipe
 
 if TYPE_CHECKING:
     from tleg.data.datasets import Data

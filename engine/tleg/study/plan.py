@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tleg.data.counting import count_training_images
 from tleg.errors import InputError, TlegError
-from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
+from tleg.recipes.finetuning import FinetuneRecipe
+from tleg.recipes.learning import LearnRecipe
+from tleg.recipes.recipes import TrainingRecipe
 from tleg.study.compute import count_start, count_teacher, forward_at_depths, learngene_macs, training_macs
 from tleg.study.file import Study
 from tleg.study.grid import Task, list_tasks, seed_tasks

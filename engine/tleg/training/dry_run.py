@@ -11,7 +11,9 @@ import torch
 from tleg.data.datasets import Data, class_counts
 from tleg.learngene.cost import CostModel
 from tleg.learngene.header import Structure
-from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
+from tleg.recipes.finetuning import FinetuneRecipe
+from tleg.recipes.learning import LearnRecipe
+from tleg.recipes.recipes import TrainingRecipe
 from tleg.text import format_bytes
 from tleg.threads import choose_threads
 from tleg.training.device import Placement, choose_placement

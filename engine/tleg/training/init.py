@@ -25,8 +25,9 @@ from tleg.models.learngene import load
 from tleg.models.pretrained import PretrainedModel
 from tleg.models.timm_folder import for_channels, image_argument, input_size_of, preprocessing_of, read_timm_folder
 from tleg.models.weights import Which
+from tleg.recipes.finetuning import FinetuneRecipe
 from tleg.recipes.initial_weights import INITIAL_WEIGHTS, InitialWeights, Origin, parse_init, weights_of_learngene
-from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 from tleg.runs.run import name_of
 from tleg.text import format_image_size
 from tleg.training.models import open_model

@@ -12,7 +12,9 @@ from tleg.data.open import open_data
 from tleg.errors import DataError, InputError, TlegError
 from tleg.learngene.container import read_header
 from tleg.learngene.header import Preprocessing
-from tleg.recipes.recipes import FinetuneRecipe, LearnRecipe, TrainingRecipe
+from tleg.recipes.finetuning import FinetuneRecipe
+from tleg.recipes.learning import LearnRecipe
+from tleg.recipes.recipes import TrainingRecipe
 from tleg.recipes.training import parts_of, too_few
 from tleg.references import resolve
 from tleg.runs.inputs import (

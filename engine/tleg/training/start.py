@@ -8,7 +8,7 @@ from tleg.learngene.header import Architecture, LearngeneHeader
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.learngene import Learngene, load
 from tleg.models.starting import StartTensors, start_tensors
-from tleg.recipes.recipes import LearnRecipe
+from tleg.recipes.learning import LearnRecipe
 from tleg.references import Reference
 from tleg.runs.run import name_of
 from tleg.training.fit import fit_opened, open_start_model

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.tui.train.test_train_model import LEARN, TUNE
-from tleg.recipes.recipes import Kind
+from tleg.recipes import Kind
 from tleg_tui.train.checks import ModelNames, Places, check_places
 from tleg_tui.train.model import Reading, read_form
 

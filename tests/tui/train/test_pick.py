@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui.train.test_checks import MODELS
-from tleg.recipes.recipes import Kind
+from tleg.recipes import Kind
 from tleg_tui.train.pick import completions_of, is_picked, offers_of, walk
 
 

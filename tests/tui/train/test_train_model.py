@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tleg.cli.train import make_recipe
+from tleg.recipes import Kind
 from tleg.recipes.fields import options_of
 from tleg.recipes.io import from_values, to_values
 from tleg.recipes.presets import PRESETS, preset_values
-from tleg.recipes.recipes import RECIPES, Kind
+from tleg.recipes.recipes import RECIPES
 from tleg_tui.train.field_specs import preset_help
 from tleg_tui.train.model import Overlay, is_shown, read_form, required_of, texts_of
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,7 +27,6 @@ from tleg.serialize import decode, to_json
 from tleg.threads import choose_threads
 from tleg.training.evaluate import is_export, refuse_depths
 from tleg.training.names import resolve_model
-from tleg.versions import versions
 
 PROGRAM: Final = "measure.py"
 _FILES: Final = "files.json"
@@ -141,11 +141,8 @@ def _measure(
         runs = {index: each.run for index, each in enumerate(timed) if each.run is not None}
         samples = measuring.interleave(runs, options.seconds, tell=progress)
         points = [{"depth": each.depth, **measuring.summarise(samples[index])} for index, each in enumerate(timed)]
-        runtime = {
-            "name": subject.runtime,
-            "version": versions(subject.runtime)[subject.runtime],
-            "provider": options.provider,
-        }
+        version = str(import_module(subject.runtime).__version__)
+        runtime = {"name": subject.runtime, "version": version, "provider": options.provider}
     document = measuring.profile_of(points, subject.about, runtime, threads, options.batch)
     return decode(DeviceProfile, document, "the measurement")
 

@@ -16,7 +16,7 @@ from tests.conftest import CommandResult
 from tests.export.conftest import relative_error
 from tests.export.test_traced_compact import MODELS
 from tests.models.test_families import learngene_of
-from tleg.errors import FileFormatError, InputError, VerificationError
+from tleg.errors import ExportError, FileFormatError, InputError, VerificationError
 from tleg.export.backend import backend_of
 from tleg.export.build import build_exports
 from tleg.export.comparison import noise
@@ -24,6 +24,7 @@ from tleg.export.formats import FORMATS
 from tleg.export.interface import Interface
 from tleg.export.plan import BuildRequest
 from tleg.export.torch_export.archive import GRAPH, read_archive
+from tleg.export.torch_export.backend import trace
 from tleg.latency.benchmark import measure_latency
 from tleg.recipes.benchmark import Benchmark
 
@@ -119,11 +120,11 @@ def test_features(output: str, learngene_file: Path, tmp_path: Path) -> None:
     model: Any = tleg.load(learngene_file).expand(2).eval()
     with torch.inference_mode():
         x = torch.from_numpy(images)
-        expected = {
-            "pooled": lambda: [model.forward_head(model.forward_features(x), pre_logits=True)],
-            "tokens": lambda: [model.forward_features(x)],
-            "blocks:1,2": lambda: model.forward_intermediates(x, indices=[0, 1], intermediates_only=True),
-        }[output]()
+        expected: list[torch.Tensor] = {
+            "pooled": [model.forward_head(model.forward_features(x), pre_logits=True)],
+            "tokens": [model.forward_features(x)],
+            "blocks:1,2": model.forward_intermediates(x, indices=[0, 1], intermediates_only=True),
+        }[output]
     found = run(made.path, images)
     assert len(found) == len(expected)
     assert all(relative_error(mine, theirs.numpy()) < 1e-6 for mine, theirs in zip(found, expected, strict=True))
@@ -157,6 +158,34 @@ def test_prediction_and_latency(archive: Path, learngene_file: Path, tmp_path: P
     for options, word in refused:
         with pytest.raises(InputError, match=f"--{word} is not for an export"):
             measure_latency(archive, options)
+
+
+class OfTwo(torch.nn.Linear):
+    """Takes two images, and no other number."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images.reshape(2, 12))
+
+
+def test_what_fixes_the_batch_is_refused_in_one_sentence() -> None:
+    with pytest.raises(ExportError, match=r"^torch\.export cannot export this architecture: .*batch.*"):
+        trace(OfTwo(12, 3), (3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("kind", "onnx", "of the format 'onnx'"),
+        ("descendant", '"dtype": "int8"', "its weights are int8"),
+        ("format_version", "2", "has version '2'"),
+        ("format", "other", "was not exported by tleg"),
+    ],
+)
+def test_what_it_says_of_itself_is_not_believed(name: str, text: str, says: str, archive: Path, tmp_path: Path) -> None:
+    place = f"extra/{name}"
+    new = content(archive, place).replace('"dtype": "float32"', text) if name == "descendant" else text
+    with pytest.raises(FileFormatError, match=says):
+        backend_of(FORMATS[KIND]).open(changed(archive, tmp_path / "it.pt2", {place: new.encode()}))
 
 
 @pytest.mark.parametrize("interface", [Interface(batch=1), Interface(softmax=True), Interface(opset=17)], ids=str)

@@ -43,6 +43,8 @@ def open_content(path: Path, content: bytes) -> OpenExport:
 def _described(path: Path, session: Any) -> OpenExport:
     try:
         metadata = decode_metadata(session.get_modelmeta().custom_metadata_map)
+        if metadata.opset is None:
+            raise FileFormatError("the file says that it is no ONNX file")
     except FileFormatError as error:
         raise FileFormatError(f"{path} is not a usable ONNX export: {error}") from error
     interface = metadata.interface or Interface()

@@ -32,7 +32,7 @@ _OPERATORS: Final = re.compile(
 )
 # Names of SymPy and numbers: "Symbol('s77', positive=True, integer=True)", "s77", "Max(1, 2*s77)".
 _SIZES: Final = re.compile(r"(?:'\w+'|[a-z_]+=|[A-Z][A-Za-z]*|[su]\d+|\d+|[ ()+*/,-])*")
-_LARGEST_TEXT: Final = 256 * 2**20
+_LARGEST_TEXT: Final = 64 * 2**20
 
 
 def read_archive(path: Path) -> dict[str, str]:

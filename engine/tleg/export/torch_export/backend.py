@@ -36,8 +36,10 @@ class TorchExportBackend(Backend):
         texts = read_archive(path)
         try:
             metadata = decode_metadata(texts)
-            if metadata.format is not self.format:
-                raise FileFormatError(f"the file says that it is of the format '{metadata.kind}'")
+            if metadata.format is not self.format or metadata.interface is not None:
+                raise FileFormatError(f"the file says that it is of the format '{metadata.kind}', or has a graph of ONNX")
+            if metadata.model.dtype not in _TYPES:
+                raise FileFormatError(f"the file says that its weights are {metadata.model.dtype}")
         except FileFormatError as error:
             raise FileFormatError(f"{path} is not a usable export: {error}") from error
         model = _load(path)

@@ -30,7 +30,7 @@ SUFFIX: Final = ".safetensors"
 MANIFEST_SUFFIX: Final = ".manifest.json"
 
 # Of exports that need no manifest beside them to be known as such.
-EXPORT_SUFFIXES: Final = (".onnx", ".pt2")
+_EXPORT_SUFFIXES: Final = (".onnx", ".pt2")
 
 
 def shipped_folder() -> Path:
@@ -212,7 +212,7 @@ def _at_path(text: str, path: Path) -> Reference:
 
         folder = RunFolder(Path(os.path.normpath(path.absolute())))
         return of_run(text, folder) if is_run(folder) else Reference(text, "folder", path)
-    if path.suffix in EXPORT_SUFFIXES or path.with_name(path.name + MANIFEST_SUFFIX).is_file():
+    if path.suffix in _EXPORT_SUFFIXES or path.with_name(path.name + MANIFEST_SUFFIX).is_file():
         return Reference(text, "export", path)
     foreign = path.name.endswith(CHECKPOINT_SUFFIXES) or (path.suffix == SUFFIX and path.is_file() and is_foreign(path))
     return Reference(text, "checkpoint" if foreign else "learngene", path)

@@ -208,6 +208,7 @@ BOMB = b"cos\nsystem\n(S'touch exploded'\ntR."
         (GRAPH, "torch.ops.aten.conv2d.default", "_operator.methodcaller", "its graph calls '_operator.methodcaller'"),
         (GRAPH, "Symbol('s", "exec('s", "a size that is no expression"),
         (GRAPH, "Symbol('s", "Symbol(Tuple.__class__, 's", "a size that is no expression"),
+        (GRAPH, "Symbol('s", f"{'A' * 99}{'1' * 99}!", "a size that is no expression"),
         ("data/aotinductor/model/model.so", "", b"code", "holds 'data/aotinductor/model/model.so'"),
         ("data/constants/custom_obj_0", "", b"object", "holds 'data/constants/custom_obj_0'"),
     ],

@@ -8,6 +8,7 @@ Light: the standard library alone.
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +32,7 @@ _OPERATORS: Final = re.compile(
     r"_operator\.(?:getitem|add|sub|mul|floordiv|truediv|mod|pow|neg|eq|ne|lt|le|gt|ge|and_|or_|not_)"
 )
 # Names of SymPy and numbers: "Symbol('s77', positive=True, integer=True)", "s77", "Max(1, 2*s77)".
-_SIZES: Final = re.compile(r"(?:'\w+'|[a-z_]+=|[A-Z][A-Za-z]*|[su]\d+|\d+|[ ()+*/,-])*")
+_SIZES: Final = re.compile(r"(?:'\w+'|\b[a-z_]+=|\b[A-Z][A-Za-z]*\b|\b[su]?\d+\b|[ ()+*/,-])*")
 _LARGEST_TEXT: Final = 64 * 2**20
 
 
@@ -46,14 +47,14 @@ def read_archive(path: Path) -> dict[str, str]:
                 return _checked(archive)
         except FileFormatError as error:
             raise FileFormatError(f"{path} is not a usable archive of torch.export: {error}") from error
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error) as error:
             raise FileFormatError(f"{path} is damaged, or not an archive of torch.export") from error
 
 
 def _checked(archive: zipfile.ZipFile) -> dict[str, str]:
     infos = {info.filename.partition("/")[2]: info for info in archive.infolist()}
     if len(infos) != len(archive.infolist()) or len({name.partition("/")[0] for name in archive.namelist()}) != 1:
-        raise FileFormatError("it holds two files of one name")
+        raise FileFormatError("it holds two files of one name, or more than one folder")
     if (strange := next((name for name in infos if not _NAMES.fullmatch(name)), None)) is not None:
         raise FileFormatError(f"it holds '{strange}', which no model's graph needs")
     if missing := [name for name in (GRAPH, *_CONFIGURATIONS) if name not in infos]:

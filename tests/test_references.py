@@ -41,7 +41,7 @@ def test_every_kind(runs_dir: Path) -> None:
     shutil.copy(shipped()["fashion-mnist"], "gene.safetensors")
     save_file({"w": torch.zeros(1)}, "foreign.safetensors")
     Path("model").mkdir()
-    for name in ("model/config.json", "export.onnx", "weights.pth", "best.pth.tar", "odd name é.ckpt"):
+    for name in ("model/config.json", "export.onnx", "export.pt2", "weights.pth", "best.pth.tar", "odd name é.ckpt"):
         Path(name).write_text("{}")
     run = create_run(runs_dir, kind="learn", recipe={})
     kinds = {
@@ -53,6 +53,7 @@ def test_every_kind(runs_dir: Path) -> None:
         "best.pth.tar": "checkpoint",
         "odd name é.ckpt": "checkpoint",
         "export.onnx": "export",
+        "export.pt2": "export",
         "model": "folder",
         "local-dir:model": "folder",
         "resnet18:weights.pth": "weights",

@@ -29,6 +29,9 @@ SUFFIX: Final = ".safetensors"
 # Of the manifest that lies beside every file that `tleg build` writes.
 MANIFEST_SUFFIX: Final = ".manifest.json"
 
+# Of exports that need no manifest beside them to be known as such.
+_EXPORT_SUFFIXES: Final = (".onnx", ".pt2")
+
 
 def shipped_folder() -> Path:
     """The folder of the shipped learngenes: inside the installed package, or assets/ of a source tree."""
@@ -67,7 +70,7 @@ class Reference:
     kind  'learngene'   a file that a learngene is expected in
           'folder'      a folder that timm is expected to load
           'weights'     a timm model (`name`) with the weights of a file (`path`)
-          'export'      a file that `tleg build` wrote: one with its manifest beside it, or an ONNX file
+          'export'      a file that `tleg build` wrote: one with its manifest beside it, or one with a suffix of its own
           'checkpoint'  a file of weights alone, which says of no model
           'run'         a run (`run`) that has no result yet: its last checkpoint can be used
           'timm'        a model of timm (`name`), whose weights would be downloaded
@@ -209,7 +212,7 @@ def _at_path(text: str, path: Path) -> Reference:
 
         folder = RunFolder(Path(os.path.normpath(path.absolute())))
         return of_run(text, folder) if is_run(folder) else Reference(text, "folder", path)
-    if path.suffix == ".onnx" or path.with_name(path.name + MANIFEST_SUFFIX).is_file():
+    if path.suffix in _EXPORT_SUFFIXES or path.with_name(path.name + MANIFEST_SUFFIX).is_file():
         return Reference(text, "export", path)
     foreign = path.name.endswith(CHECKPOINT_SUFFIXES) or (path.suffix == SUFFIX and path.is_file() and is_foreign(path))
     return Reference(text, "checkpoint" if foreign else "learngene", path)

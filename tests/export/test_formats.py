@@ -135,7 +135,7 @@ def test_what_is_no_plain_vit(entry: Format, tiny_learngene: Any, tmp_path: Path
     if entry.plain:
         assert done.code == 2
         assert f"--export {entry.name} takes no other: {entry.plain}" in done.stderr
-        assert "--export onnx, onnx-compact, npz, pytorch and npz-folder can write it" in done.stderr
+        assert "--export onnx, onnx-compact, torch-export, npz, pytorch and npz-folder can write it" in done.stderr
     else:
         assert done.code == 0 or entry in DUMMIES, done.stderr
 
@@ -143,10 +143,14 @@ def test_what_is_no_plain_vit(entry: Format, tiny_learngene: Any, tmp_path: Path
 def test_refusals_name_all_formats(learngene_file: Path, tmp_path: Path, run_cli: Cli) -> None:
     done = run_cli("build", learngene_file, "--depth", 2, "--export", "npzz", "--output", tmp_path / "out")
     assert done.code == 2
-    assert "choose one of pytorch, onnx, onnx-compact, onnx-elastic, npz, npz-folder. Did you mean 'npz'?" in done.stderr
+    assert (
+        "choose one of pytorch, onnx, onnx-compact, onnx-elastic, torch-export, npz, npz-folder. Did you mean 'npz'?"
+        in done.stderr
+    )
     done = run_cli("build", learngene_file, "--export", "npz", "--output", tmp_path / "out")
     assert "only onnx-elastic holds every depth" in done.stderr
-    with pytest.raises(InputError, match="choose --export pytorch, onnx, onnx-compact, onnx-elastic, npz or npz-folder"):
+    every = "pytorch, onnx, onnx-compact, onnx-elastic, torch-export, npz or npz-folder"
+    with pytest.raises(InputError, match=f"choose --export {every}"):
         build_exports(BuildRequest(learngene_file, ()))
 
 
@@ -159,7 +163,8 @@ def test_help_describes_every_format(run_python: Any) -> None:
     done = run_python(code, cwd=ROOT)
     assert done.code == 0, done.stderr
     text = " ".join("".join(character for character in done.stdout if character not in "│╭╮╰╯─").split())
-    assert "pytorch, onnx, onnx-compact, onnx-elastic, npz or npz-folder; may be given several times" in text
+    every = "pytorch, onnx, onnx-compact, onnx-elastic, torch-export, npz or npz-folder"
+    assert f"{every}; may be given several times" in text
     for entry in EVERY:
         assert f"{entry.name}: {entry.about}." in text
 

@@ -49,7 +49,7 @@ def build(
 
     depths       of the descendants: numbers, or profiles, the blocks of every stage, as in (2, 2, 6, 2); a format that
                  holds every depth, and a folder, need none
-    exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic'
+    exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic', 'torch-export'
     output       the folder for the exports; made when it is missing
     dtype        'float32', 'float16', or of whole numbers: 'int8' (static), 'int8-dynamic', 'int8-terms'
     layout       'auxiliary' (the default) or 'official', see `expand`
@@ -134,7 +134,7 @@ def build(
 
 
 def verify(path_or_name: Name, learngene: Name | None = None, targets: Sequence[str] = ()) -> "Report":
-    """Check a learngene, an ONNX export or a folder again: its bytes, that it runs, that it computes what it should.
+    """Check a learngene, an export or a folder again: its bytes, that it runs, that it computes what it should.
 
     learngene  what an export was made from (a learngene or a folder), where it is not found beside it
     targets    other runtimes to try an ONNX file in: 'openvino', 'coreml', 'nnapi', 'web', 'opencv', 'mnn', 'tract', 'tvm',

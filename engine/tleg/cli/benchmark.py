@@ -37,7 +37,7 @@ class BenchmarkOutput:
 def benchmark(
     target: Annotated[
         str,
-        typer.Argument(help="Learngene, ONNX export, folder that timm loads, TIMM_NAME:FILE, a run.", metavar="TARGET"),
+        typer.Argument(help="Learngene, export, folder that timm loads, TIMM_NAME:FILE, a run.", metavar="TARGET"),
     ],
     options: Benchmark,
     where: BenchmarkOutput,

@@ -285,9 +285,7 @@ def encode_verification(verification: Any) -> dict[str, Any]:
 
 @app.command()
 def verify(
-    path: Annotated[
-        str, typer.Argument(metavar="PATH", help="A learngene, an ONNX export, a folder that timm loads, or a run.")
-    ],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A learngene, an export, a folder that timm loads, or a run.")],
     learngene: Annotated[
         str | None, typer.Option(help="The learngene or folder that an export was made from, where it is not found.")
     ] = None,

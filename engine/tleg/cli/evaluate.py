@@ -1,4 +1,4 @@
-"""`tleg evaluate`: accuracy of a learngene at many depths, of a folder that timm loads, or of an ONNX export."""
+"""`tleg evaluate`: accuracy of a learngene at many depths, of a folder that timm loads, or of an export."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def evaluate(
     path: Annotated[
         str,
-        typer.Argument(help="Learngene, folder that timm loads, TIMM_NAME:FILE, a run, ONNX.", metavar="PATH"),
+        typer.Argument(help="Learngene, folder that timm loads, TIMM_NAME:FILE, a run, an export.", metavar="PATH"),
     ],
     options: Evaluation,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def predict(
     path: Annotated[
         str,
-        typer.Argument(help="Learngene, folder that timm loads, TIMM_NAME:FILE, a run, ONNX.", metavar="PATH"),
+        typer.Argument(help="Learngene, folder that timm loads, TIMM_NAME:FILE, a run, an export.", metavar="PATH"),
     ],
     images: Annotated[list[str], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE...")],
     options: Prediction,

@@ -236,6 +236,19 @@ register(
         opened_by="ONNX Runtime",
     )
 )
+register(
+    Format(
+        name="torch-export",
+        suffix=".pt2",
+        about="one file that PyTorch loads without timm",
+        backend="tleg.export.torch_export.backend:TorchExportBackend",
+        rounding="it computes with fractions alone",
+        outputs=OUTPUT_KINDS,
+        libraries=("torch", "timm"),
+        runtime=("torch",),
+        opened_by="PyTorch",
+    )
+)
 
 
 def find_format(text: str) -> Format:

@@ -72,7 +72,7 @@ def model_runner(models: ModelSource) -> Runner:
 
     def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
         with torch.inference_mode():
-            return _as_arrays(models(depth)(torch.from_numpy(images)))
+            return as_arrays(models(depth)(torch.from_numpy(images)))
 
     return run
 
@@ -104,12 +104,12 @@ def torch_runner(models: ModelSource, watch: Watch) -> Runner:
         finally:
             for handle in handles:
                 handle.remove()
-        return _as_arrays(found)
+        return as_arrays(found)
 
     return run
 
 
-def _as_arrays(found: Any) -> Arrays:
+def as_arrays(found: Any) -> Arrays:
     """What a model gives, a tensor or several, in float32."""
     return tuple(each.float().numpy() for each in (found if isinstance(found, tuple | list) else (found,)))
 

@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from tleg.errors import InputError
-from tleg.export.backend import backend_of
+from tleg.export.backend import OpenExport, backend_of
 from tleg.export.build import build_exports
 from tleg.export.formats import format_of_path
 from tleg.export.plan import BuildRequest
@@ -29,6 +30,7 @@ from tleg.training.subjects import is_export, refuse_depths
 
 PROGRAM: Final = "measure.py"
 _FILES: Final = "files.json"
+_ONNX_RUNTIME: Final = "onnxruntime"
 _README: Final = """Measure these ONNX files on a device: it needs Python 3.9 or newer, numpy and onnxruntime.
 
     python measure.py > profile.json
@@ -55,11 +57,13 @@ class _Subject:
 
     at       gives what is timed at some depths, None for something that has one depth alone
     default  depths that are measured where none were asked for
+    runtime  the package that computes what is no ONNX file
     """
 
     about: dict[str, Any]
     at: Callable[[Sequence[int] | None], list[_Timed]]
     default: tuple[int, ...] | None = None
+    runtime: str = "torch"
 
 
 def measure_latency(target: str | os.PathLike[str], options: Benchmark, progress: Progress | None = None) -> DeviceProfile:
@@ -134,12 +138,11 @@ def _measure(
         )
         runtime = measuring.onnx_runtime(provider)
     else:
-        import torch
-
         runs = {index: each.run for index, each in enumerate(timed) if each.run is not None}
         samples = measuring.interleave(runs, options.seconds, tell=progress)
         points = [{"depth": each.depth, **measuring.summarise(samples[index])} for index, each in enumerate(timed)]
-        runtime = {"name": "torch", "version": str(torch.__version__), "provider": options.provider}
+        version = str(import_module(subject.runtime).__version__)
+        runtime = {"name": subject.runtime, "version": version, "provider": options.provider}
     document = measuring.profile_of(points, subject.about, runtime, threads, options.batch)
     return decode(DeviceProfile, document, "the measurement")
 
@@ -163,7 +166,7 @@ def _provider(name: str) -> str:
 def _opened(target: str | os.PathLike[str], options: Benchmark, threads: int, folder: Path) -> Iterator[_Subject]:
     reference = resolve_model(os.fspath(target), "learngene", "folder", "weights", "export", "run")
     if is_export(reference):
-        yield _export(reference.place, options)
+        yield _export(reference.place, options, threads)
     elif reference.kind in ("folder", "weights"):
         yield _model(reference, options, threads, folder)
     else:
@@ -214,13 +217,12 @@ def _learngene(path: Path, options: Benchmark, threads: int, folder: Path) -> _S
     return _Subject(about, build_at, default)
 
 
-def _export(path: Path, options: Benchmark) -> _Subject:
+def _export(path: Path, options: Benchmark, threads: int) -> _Subject:
     entry = format_of_path(path.name, is_folder=path.is_dir())
-    if entry is None or not entry.name.startswith("onnx"):
-        raise InputError(
-            f"{path} is no ONNX file, which is what can be measured of exports", field="target", code="wrong-kind"
-        )
-    _refuse_what_is_built_in(options)
+    if entry is None:
+        raise InputError(f"{path} has no suffix of a format that tleg writes", field="target", code="wrong-kind")
+    onnx = _ONNX_RUNTIME in entry.runtime
+    _refuse_what_is_built_in(options, onnx=onnx)
     opened = backend_of(entry).open(path)
     if opened.interface.batch not in (None, options.batch):
         raise InputError(
@@ -236,6 +238,10 @@ def _export(path: Path, options: Benchmark) -> _Subject:
         "learngene": None if learngene is None else learngene.sha256,
     }
     own = opened.depth if isinstance(opened.depth, int) else None
+    if not onnx:
+        run = _export_run(opened, options, threads)
+        refuse_depths(options.chosen_depths, "depths", f"{path} holds one model")
+        return _Subject(about, lambda depths: [_Timed(own, run=run)], runtime=entry.runtime[-1])
     if opened.format.every_depth:
         default = (3, 7, 12)
         return _Subject(about, lambda depths: [_Timed(depth, path) for depth in depths or default], default)
@@ -276,10 +282,25 @@ def _model(reference: Reference, options: Benchmark, threads: int, folder: Path)
     return _Subject(about, lambda depths: [_Timed(opened.depth, run=_torch_run(model, opened.input_size, options, threads))])
 
 
-def _refuse_what_is_built_in(options: Benchmark) -> None:
-    """Refuse what an export cannot be asked for. Raises InputError."""
+def _export_run(opened: OpenExport, options: Benchmark, threads: int) -> Callable[[], None]:
+    """A function that computes one batch of zeros in an export's own runtime, on the processor."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(threads)
+    images = np.zeros((options.batch, *opened.input_size), np.float32)
+
+    def run() -> None:
+        opened.runner(opened.depth, images)
+
+    return run
+
+
+def _refuse_what_is_built_in(options: Benchmark, *, onnx: bool) -> None:
+    """Refuse what an export cannot be asked for; those of ONNX Runtime take a provider. Raises InputError."""
     given = {
-        "runtime": options.runtime == "torch",
+        "runtime": options.runtime not in ((None, _ONNX_RUNTIME) if onnx else (None,)),
+        "provider": not onnx and options.provider != "cpu",
         "image-size": options.image_size is not None,
         "model-arg": bool(options.model_arguments),
         "dtype": options.dtype != "float32",

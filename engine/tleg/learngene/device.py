@@ -32,7 +32,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What computed: 'onnxruntime' or 'torch', its version, and its provider or device."""
+    """What computed, such as 'onnxruntime' or 'torch', its version, and its provider or device."""
 
     name: str
     version: str

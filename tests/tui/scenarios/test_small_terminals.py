@@ -152,6 +152,7 @@ async def test_an_export_at_the_least_size(start: Start) -> None:
             "[x] onnx",
             "[ ] onnx-compact",
             "[ ] onnx-elastic",
+            "[ ] torch-export",
             "[ ] pytorch",
             "(●) float32",
         ):
@@ -164,7 +165,7 @@ async def test_an_export_at_the_least_size(start: Start) -> None:
         assert next(line for line in lines if line.startswith("classes")).split()[1] == "10"
         formats = pilot.app.screen.query_one("#kinds", Choices)
         await pilot.click(formats, offset=(20, 1))  # On the second line of names.
-        assert formats.chosen == ("onnx", "pytorch")
+        assert formats.chosen == ("onnx", "torch-export")
         await pilot.click(formats, offset=(20, 1))
         await pilot.press("enter")
         await eventually(pilot, lambda: "verified: " in told(pilot))

@@ -9,9 +9,9 @@ from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.formats import BYTES_OF, INT8_TERMS, QUANTISED, Arithmetic, Precision
 from tleg.export.interface import OPSET, Interface
+from tleg.export.metadata import encode_metadata, metadata_of
 from tleg.export.onnx.example import example
 from tleg.export.onnx.file import check_graph, check_size
-from tleg.export.onnx.metadata import Input, OnnxMetadata, encode_metadata
 from tleg.export.onnx.runtime import open_content, open_onnx
 from tleg.export.onnx.vit import Tensor
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
@@ -100,20 +100,7 @@ class OnnxBackend(Backend):
 
     def metadata(self, source: Source, depth: Depth | None) -> dict[str, str]:
         """What a file says of itself."""
-        lineage = source.lineage(depth)
-        return encode_metadata(
-            OnnxMetadata(
-                kind=self.format.name,
-                opset=source.interface.opset,
-                input=Input(source.input_size, source.preprocessing),
-                classes=source.classes,
-                learngene=lineage.learngene,
-                descendant=lineage.descendant,
-                folder=lineage.folder,
-                outputs=() if source.output.of_classes else source.described[depth].outputs,
-                interface=None if source.interface.is_usual else source.interface,
-            )
-        )
+        return encode_metadata(metadata_of(source, self.format, depth, source.interface.opset))
 
 
 class PlainBackend(OnnxBackend):

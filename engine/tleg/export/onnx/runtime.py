@@ -13,7 +13,7 @@ from tleg.errors import FileFormatError, VerificationError
 from tleg.export.backend import OpenExport
 from tleg.export.formats import Precision
 from tleg.export.interface import DEPTH, LOGITS_INSIDE, Interface
-from tleg.export.onnx.metadata import OnnxMetadata, decode_metadata
+from tleg.export.metadata import ExportMetadata, decode_metadata, opened_as
 from tleg.export.pixels import as_input
 from tleg.export.runners import Arrays, Runner
 from tleg.files import require_utf8
@@ -43,29 +43,18 @@ def open_content(path: Path, content: bytes) -> OpenExport:
 def _described(path: Path, session: Any) -> OpenExport:
     try:
         metadata = decode_metadata(session.get_modelmeta().custom_metadata_map)
+        if metadata.opset is None:
+            raise FileFormatError("the file says that it is no ONNX file")
     except FileFormatError as error:
         raise FileFormatError(f"{path} is not a usable ONNX export: {error}") from error
-    model, interface = metadata.model, metadata.interface or Interface()
+    interface = metadata.interface or Interface()
     outputs: tuple[str, ...] = interface.names_of(metadata.output)
     if interface.changes_output:
         session, outputs = _with_logits(path, session), (LOGITS_INSIDE, *outputs)
-    return OpenExport(
-        path=path,
-        format=metadata.format,
-        depth=model.depth if metadata.descendant is None else metadata.descendant.expands_to,
-        num_classes=model.num_classes,
-        input_size=metadata.input.size,
-        preprocessing=metadata.input.preprocessing,
-        precision=model.dtype,
-        runner=_runner(session, path.name, metadata, interface, outputs),
-        classes=metadata.classes,
-        lineage=metadata.lineage,
-        output=metadata.output,
-        interface=interface,
-    )
+    return opened_as(path, metadata, _runner(session, path.name, metadata, interface, outputs))
 
 
-def _runner(session: Any, name: str, metadata: OnnxMetadata, interface: Interface, outputs: Sequence[str]) -> Runner:
+def _runner(session: Any, name: str, metadata: ExportMetadata, interface: Interface, outputs: Sequence[str]) -> Runner:
     """Return what runs a file. Where it gives no logits, those inside of it are returned, and what it gives is compared
     with them."""
     preprocessing, precision = metadata.input.preprocessing, metadata.model.dtype

@@ -4,9 +4,6 @@ Slower by far, and without compact or elastic files; but whatever timm builds an
 """
 
 import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +12,14 @@ import onnx
 import torch
 from torch import nn
 
-from tleg.errors import ExportError, first_line
+from tleg.errors import ExportError
+from tleg.export.exporting import exporting
 from tleg.export.interface import OPSET, Interface
 from tleg.export.onnx.file import TRACER, check_size, ir_version, opset_of, producer
 from tleg.export.onnx.interface import GraphInterface
 
 LOGITS: Final = ("logits",)
+_EXPORTER: Final = "torch.onnx.export"
 
 
 def write_torch(
@@ -74,7 +73,7 @@ def trace(
     asked = Interface() if interface is None else interface.interface
     # Two images where any number shall do: torch takes a batch of one for a constant.
     example = torch.zeros(asked.batch or 2, *input_size, dtype=parameter.dtype, device=parameter.device)
-    with _exporter(), _plain_attention(model):
+    with exporting(_EXPORTER), _plain_attention(model):
         program = torch.onnx.export(
             model,
             (example,),
@@ -98,7 +97,7 @@ def optimised(program: torch.onnx.ONNXProgram, opset: int = OPSET) -> onnx.Model
     That is the lines of Python behind it, with the paths of the machine that wrote the file. Raises ExportError, also for
     another opset than it should have.
     """
-    with _exporter():
+    with exporting(_EXPORTER):
         program.optimize()
         content: onnx.ModelProto = program.model_proto
     if opset_of(content) != opset:  # The exporter leaves what it cannot convert as it is.
@@ -133,25 +132,3 @@ def _plain_attention(model: nn.Module) -> Iterator[None]:
     finally:
         for module in fused:
             module.fused_attn = True
-
-
-@contextlib.contextmanager
-def _exporter() -> Iterator[None]:
-    """Keep the exporter's progress, warnings and log from the user: what fails is raised, as ExportError."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    except Exception as error:  # torch's exporter fails in many ways; its own report is long.
-        reason = first_line(error.__cause__ or error)
-        raise ExportError(
-            f"torch.onnx.export cannot export this architecture: {reason}", field="export", code="unsupported"
-        ) from error
-    finally:
-        logging.disable(previous)

@@ -1,0 +1,1 @@
+"""The archive of torch.export: one descendant as a graph of PyTorch, without timm."""

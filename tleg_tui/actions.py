@@ -144,6 +144,7 @@ ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = MappingProxyType(
             Action("finish", "enter", "close", "Close: what was asked for is there", priority=True),
             Action("copy_path", "y", "copy path", "Copy the path of the export"),
             Action("copy_command", "f6", "copy command", "Copy the equal command line", priority=True),
+            Action("advanced", "f7", "more", "Ask how an ONNX file is entered and left, or fold that away", priority=True),
             Action("give_up", "escape", "give up", "Give the build up; what is complete stays"),
             Action("back", "escape", "close", "Close"),
         ),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tleg.errors import InputError
 from tleg_tui.common.wording import LONGEST, explained, noted, said, shortened
-from tleg_tui.export.questions import NAMES
+from tleg_tui.export.rows import NAMES
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from tleg.errors import InputError
 from tleg.export.build import build_exports
 from tleg.export.formats import FLOATING, FORMATS, parse_layout, parse_precision
 from tleg.export.plan import BuildRequest, plan_build, plan_folder
-from tleg_tui.export.model import Answers, open_source, read_answers, read_report
+from tleg_tui.export.model import Answers, open_source, read_answers
+from tleg_tui.export.reports import read_report
 
 # What the choices mean, without a screen.
 

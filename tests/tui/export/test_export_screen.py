@@ -16,7 +16,7 @@ from tleg.errors import InputError
 from tleg.files import hash_file
 from tleg_tui import child
 from tleg_tui.common.inputs import Field
-from tleg_tui.export.questions import Choices
+from tleg_tui.export.choices import Choices
 from tleg_tui.export.results import ExportList
 from tleg_tui.export.screen import ExportScreen
 

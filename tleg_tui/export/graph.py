@@ -1,5 +1,7 @@
 """How the graph of an ONNX file is entered and left: a part of the export dialog that is unfolded."""
 
+from typing import Final
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
@@ -10,7 +12,7 @@ from tleg_tui.export.choices import Choices
 from tleg_tui.export.offers import GraphAnswers, Offer
 from tleg_tui.export.rows import Row, aside, number
 
-SOFTMAX = "probabilities"
+SOFTMAX: Final = "probabilities"
 
 
 class GraphQuestions(Vertical):
@@ -28,7 +30,7 @@ class GraphQuestions(Vertical):
     def compose(self) -> ComposeResult:
         """A heading and a line for each question."""
         yield Static("The ONNX file", classes="title", markup=False)
-        yield Row("batch", number("batch", DYNAMIC), aside("images at once; empty: any number"))
+        yield Row("batch", number("batch", DYNAMIC), aside("images of a batch"))
         yield Row("opset", number("opset", str(OPSET)), aside(f"from {LEAST_OPSET} on, for older runtimes"))
         yield Row("input", Choices(PIXELS, PIXELS[:1], single=True, id="input"), aside("uint8: pixels, 0 to 255"))
         yield Row("input-layout", Choices(AXES, AXES[:1], single=True, id="input-layout"), aside("nhwc: channels last"))

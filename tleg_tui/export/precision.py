@@ -25,7 +25,7 @@ class PrecisionQuestions(Vertical):
             "calibration",
             Field(self._data, id="calibration", placeholder="images", compact=True),
             aside("of", between=True),
-            number("calibration-images", str(CALIBRATION_IMAGES)),
+            number("calibration-images", str(CALIBRATION_IMAGES), narrow=True),
             aside("images", between=True),
             id="calibration-row",
         )
@@ -33,7 +33,7 @@ class PrecisionQuestions(Vertical):
             "data",
             Field(id="data", placeholder="labelled images that decide", compact=True),
             aside("on", between=True),
-            number("limit", "all"),
+            number("limit", "all", narrow=True),
             aside("images", between=True),
             id="data-row",
         )

@@ -39,7 +39,7 @@ class ExportQuestions(Vertical):
 
     DEFAULT_CSS = """
     ExportQuestions { height: auto; padding: 0 1; }
-    ExportQuestions #formats { height: auto; }
+    ExportQuestions #formats, ExportQuestions #dtype-row { height: auto; }
     ExportQuestions #replace { width: auto; padding-left: 2; }
     ExportQuestions #about { height: auto; padding-left: 10; color: $text-muted; }
     """
@@ -75,7 +75,7 @@ class ExportQuestions(Vertical):
         if len(source.layouts) > 1:
             yield Row("layout", Choices(source.layouts, source.layouts[:1], single=True, id="layout"))
         gives = "" if source.classes is None else str(output_of(None, source.classes))
-        yield Row("output-of", Field(gives, id="gives", compact=True), aside("or pooled, tokens, blocks:3,6,9"))
+        yield Row("output-of", Field(gives, id="gives", compact=True), aside("pooled, tokens, blocks:3,6,9"))
         if not source.folder:
             classes = "" if source.classes is None else str(source.classes)
             yield Row("num-classes", Field(classes, id="classes", compact=True), aside("another number: an untrained head"))

@@ -61,7 +61,7 @@ class ExportList(VerticalScroll, can_focus=True):
     DEFAULT_CSS = """
     ExportList { height: auto; max-height: 5; scrollbar-size-vertical: 1; }
     ExportList Static { height: auto; }
-    .-tall ExportList { max-height: 14; }
+    .-tall ExportList { max-height: 18vh; }
     """
 
     def compose(self) -> ComposeResult:

@@ -45,7 +45,7 @@ class Row(Horizontal):
     Row { height: 1; }
     Row Label { width: 10; color: $text-muted; }
     Row Field { width: 1fr; }
-    Row Field.number { width: 9; }
+    Row Field.narrow { width: 9; }
     Row .aside { width: auto; color: $text-muted; padding-left: 2; }
     Row .between { width: auto; color: $text-muted; padding: 0 1; }
     Row.-wrong Label { color: $error; }
@@ -55,9 +55,9 @@ class Row(Horizontal):
         super().__init__(Label(NAMES[option]), *answers, id=id)
 
 
-def number(option: str, usual: str) -> Field:
-    """A line for a number; `usual` is what it is without one."""
-    return Field(placeholder=usual, id=option, classes="number", compact=True)
+def number(option: str, usual: str, *, narrow: bool = False) -> Field:
+    """A line for a number; `usual` is what it is without one, and `narrow` where it is not alone on its line."""
+    return Field(placeholder=usual, id=option, classes="narrow" if narrow else "", compact=True)
 
 
 def aside(text: str, *, between: bool = False) -> Static:

@@ -55,11 +55,13 @@ class ExportScreen(Dialog[Path]):
     ExportScreen #told { height: auto; max-height: 3; }
     ExportScreen #command { height: auto; max-height: 2; margin-top: 1; color: $text-muted; }
     /* The questions scroll where they have no room; at last what came of a build has most of it. */
-    ExportScreen ExportQuestions { max-height: 45vh; overflow-y: auto; scrollbar-size-vertical: 1; }
+    ExportScreen ExportQuestions { max-height: 50vh; overflow-y: auto; scrollbar-size-vertical: 1; }
     ExportScreen.-short .dialog { height: 24; }
     ExportScreen.-short ExportQuestions { height: 1fr; min-height: 2; max-height: 100%; }
     ExportScreen.-short.-made ExportList { max-height: 10; }
     ExportScreen.-short.-made #command { display: none; }
+    ExportScreen.-tall.-made ExportQuestions { max-height: 25vh; }
+    ExportScreen.-tall.-made ExportList { max-height: 12; }
     /* Where a terminal is least, what came of a build is in sight, and F6 alone has the command. */
     ExportScreen.-tiny .dialog { height: 100%; max-height: 100%; }
     ExportScreen.-tiny ExportQuestions { height: 1fr; min-height: 2; max-height: 100%; }
@@ -112,6 +114,7 @@ class ExportScreen(Dialog[Path]):
         self._order: Order | None = None
         self._lines: list[ExportLine] = []
         self._dtype = ""  # Of what was built last.
+        self._wrong: tuple[str, ...] = ()  # What the problem with the answers is about.
         self._build: Worker[None] | None = None
         self._hurried = False  # Enter came before the dialog was there.
 
@@ -166,7 +169,7 @@ class ExportScreen(Dialog[Path]):
         try:
             order = read_answers(self._source, questions.answers)
         except InputError as error:
-            self._order = None
+            self._order, self._wrong = None, error.fields
             self.refresh_bindings()
             questions.mark(error.fields)
             self._tell(str(error), "problem")
@@ -209,9 +212,11 @@ class ExportScreen(Dialog[Path]):
         place.update(Content("\n".join(lines)))
 
     def on_resize(self) -> None:
-        """The command has other lines."""
+        """The command has other lines, and the question that one is at may have left the sight."""
         if self._order is not None:
             self._show_command(self._order)
+        if self.focused is not None:
+            self.call_after_refresh(self.focused.scroll_visible, animate=False)
 
     def _tell(self, text: str, kind: str) -> None:
         told = self.query_one("#told", Static)
@@ -269,6 +274,7 @@ class ExportScreen(Dialog[Path]):
     def _begin(self) -> None:
         self._read()
         if self._order is None:
+            self.query_one(ExportQuestions).go_to(self._wrong)
             return
         order = self._order
         self.host.remember(output=order.output)

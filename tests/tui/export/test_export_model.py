@@ -127,7 +127,7 @@ def test_what_cannot_decide_is_the_engine_s_sentence(dtype: str, precision: dict
         ({"top": "0"}, "top", "top must be from 1"),
     ],
 )
-def test_what_no_graph_has_is_the_engine_s_sentence(graph: dict[str, str], field: str, text: str) -> None:
+def test_what_no_graph_has_is_the_engine_s_sentence(graph: dict[str, Any], field: str, text: str) -> None:
     with pytest.raises(InputError, match=text) as caught:
         read_answers(open_source(NAME), Answers(("onnx",), "8", graph=GraphAnswers(**graph)))
     assert caught.value.field == field

@@ -356,7 +356,7 @@ class ExportScreen(Dialog[Path]):
         questions.unfold(not questions.unfolded)
         if questions.unfolded:
             questions.go_to(("batch",))
-        elif self.focused is None or not self.focused.display:
+        else:
             questions.begin()
 
     def action_copy_path(self) -> None:

@@ -143,9 +143,10 @@ ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = MappingProxyType(
             Action("build", "enter,f5,ctrl+s", "build", "Write the exports and verify each", priority=True),
             Action("finish", "enter", "close", "Close: what was asked for is there", priority=True),
             Action("copy_path", "y", "copy path", "Copy the path of the export"),
-            Action("copy_command", "f6", "copy command", "Copy the equal command line", priority=True),
+            Action("copy_command", "f6", "copy", "Copy the equal command line", priority=True),
             Action("give_up", "escape", "give up", "Give the build up; what is complete stays"),
             Action("back", "escape", "close", "Close"),
+            Action("advanced", "f7", "more", "Ask how an ONNX file is entered and left, or fold that away", priority=True),
         ),
         "dialog": (Action("back", "escape", "close", "Close"),),
     }

@@ -17,7 +17,8 @@ _QUOTED: Final = re.compile(r"(?<!\w)(['\"])(?P<value>(?:(?!\1).){49,}?)\1(?!\w)
 _WORD: Final = re.compile(r"[^\s'\"]{161,}")
 # What a run may be told to do is done by keys here: a clause of its log that names the command instead says nothing.
 _COMMAND: Final = re.compile(r"(?:[;:,.] )?`tleg (?:attach|stop|resume|runs|logs)\b[^`]*`[^;,.]*")
-_ASKED: Final = re.compile(r"\b(add|give) --([a-z][a-z-]*[a-z])(?![\w-])")
+# With what stands for its value: 'add --data DATA'.
+_ASKED: Final = re.compile(r"\b(add|give) --([a-z][a-z-]*[a-z])(?![\w-])(?: [A-Z]{2,}\b)?")
 _OPTION: Final = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])(?![\w-])")
 
 

@@ -1,21 +1,30 @@
 """What the export dialog asks for, as the words of `tleg build` and the names of the files that they make."""
 
-import json
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tleg.errors import InputError, concerning
-from tleg.export.formats import FLOATING, SourceKind, files_first, find_format, parse_layout, parse_precision
+from tleg.export.formats import FLOATING, Precision, SourceKind, files_first, find_format, parse_layout, parse_precision
 from tleg.learngene.container import read_file
 from tleg.learngene.header import LAYOUTS, Architecture
 from tleg.learngene.profile import Depth, format_depth, parse_profiles
-from tleg.models.output import output_of, parse_output
+from tleg.models.output import Output, output_of, parse_output
 from tleg.references import expect, resolve
 from tleg.runs.run import name_of
 from tleg.text import format_image_size, read_image_size
 from tleg_tui.common.learngenes import resolve_path
+from tleg_tui.export.offers import (
+    GraphAnswers,
+    Offer,
+    PrecisionAnswers,
+    graph_words,
+    numbers_of,
+    offer_for,
+    precision_words,
+    read_graph,
+    read_precision,
+)
 
 DEFAULT_OUTPUT: Final = "exports"
 MOST_CLASSES: Final = 10_000_000
@@ -47,6 +56,24 @@ class ExportSource:
         """Height and width of its inputs, where they are known."""
         return None if self.architecture is None else self.architecture.input_size[1:]
 
+    @property
+    def traced(self) -> bool:
+        """Whether it is known to be no plain ViT, so that PyTorch makes its graphs."""
+        return self.architecture is not None and self.architecture.structure is None
+
+    def numbers(self, kinds: tuple[str, ...]) -> tuple[Precision, ...]:
+        """The number types that all of some formats have."""
+        return numbers_of("folder" if self.folder else "learngene", kinds, plain=not self.traced)
+
+    def offer(self, answers: "Answers") -> Offer:
+        """What can be asked beyond what all formats have."""
+        try:
+            asked = _output(answers.gives)
+        except InputError:  # Half typed, as yet.
+            asked = None
+        classes = self.classes != 0 if asked is None else asked.of_classes
+        return offer_for(answers.kinds, answers.dtype, classes=classes)
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -61,39 +88,25 @@ class Answers:
     replace: bool = False
     pixels: str = ""
     gives: str = ""
+    precision: PrecisionAnswers = field(default_factory=PrecisionAnswers)
+    graph: GraphAnswers = field(default_factory=GraphAnswers)
+
+    def measured(self, offer: Offer) -> bool:
+        """Whether labelled images were named: at some depths, also of a file that holds every depth."""
+        return offer.measures and bool(self.precision.data.strip())
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to build: the words after `tleg`, and where the exports will be, in the order in which they are made."""
+    """What to build: the words after `tleg`, and where the exports will be, in the order in which they are made.
+
+    data  images that it looks at, as they were named
+    """
 
     words: tuple[str, ...]
     targets: tuple[Path, ...]
     output: str
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What is known of an export that is done; error and agreement are None when it was not verified.
-
-    note  what must be known before it is used elsewhere
-    """
-
-    path: Path
-    bytes: int
-    error: float | None
-    agreement: float | None
-    note: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A line of `tleg build --jsonl`: a stage of the export at a place among `count`, with its figures once it is done."""
-
-    stage: str
-    index: int
-    count: int
-    figures: Figures | None = None
+    data: tuple[str, ...] = ()
 
 
 def open_source(argument: str) -> ExportSource:
@@ -126,14 +139,18 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
     """Return what the choices mean. Raises InputError for the first that is wrong, which names its option."""
     if not answers.kinds:
         raise InputError("choose a format: space ticks it", field="export", code="missing")
-    depths = _depths(source, answers)
+    offer = source.offer(answers)
+    depths = _depths(source, answers, offer)
     classes = _classes(source, answers.classes)
-    asked = parse_output(answers.gives) if answers.gives.strip() else None
-    if source.classes is not None:
-        output_of(asked, source.classes)
+    asked = _output(answers.gives)
+    known = source.classes if classes is None else classes
+    gives = (asked or Output()) if known is None else output_of(asked, known)
     if asked is not None:
         for kind in answers.kinds:
             find_format(kind).check_output(asked)
+    options = read_precision(answers.precision, offer, answers.dtype)
+    interface = read_graph(answers.graph, offer)
+    interface.check_model(gives, known, every_depth=hold_every_depth(answers.kinds), traced=source.traced)
     image_size = read_image_size(answers.pixels.strip() or None)
     if image_size == source.image_size:
         image_size = None
@@ -153,6 +170,7 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         words += ["--output", str(output)]
     if answers.dtype != FLOATING[0]:
         words += ["--dtype", answers.dtype]
+    words += precision_words(options)
     if layout is not None:
         words += ["--layout", layout]
     if asked is not None and not asked.of_classes:
@@ -161,16 +179,26 @@ def read_answers(source: ExportSource, answers: Answers) -> Order:
         words += ["--num-classes", str(classes)]
     if image_size is not None:
         words += ["--image-size", format_image_size(image_size)]
+    words += graph_words(interface)
     if answers.replace:
         words.append("--force")
     precision = parse_precision(answers.dtype)
     targets = tuple(
         output
-        / each.file_name(source.name, depth, precision, None if layout is None else parse_layout(layout), image_size, asked)
+        / each.file_name(
+            source.name,
+            depth,
+            precision,
+            None if layout is None else parse_layout(layout),
+            image_size,
+            asked,
+            interface,
+        )
         for each in map(find_format, answers.kinds)
         for depth in (each.depths_of(depths) if depths else (None,))
     )
-    return Order(tuple(words), targets, str(output))
+    data = tuple(each for each in (options.calibration, options.gate.data) if each is not None)
+    return Order(tuple(words), targets, str(output), data)
 
 
 def hold_every_depth(kinds: tuple[str, ...]) -> bool:
@@ -183,37 +211,15 @@ def _formats_of(source: SourceKind, *, plain: bool = True) -> tuple[str, ...]:
     return tuple(each.name for each in files_first() if each.takes(source) and (plain or not each.plain))
 
 
-def read_report(line: str) -> Report | None:
-    """Return what a line of `tleg build --jsonl` says; None when it is no such line."""
-    try:
-        document = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict):
-        return None
-    stage, index, count = (document.get(name) for name in ("stage", "index", "count"))
-    if not isinstance(stage, str) or type(index) is not int or type(count) is not int:
-        return None
-    return Report(stage, index, count, _figures(document.get("built")))
+def _output(text: str) -> Output | None:
+    return parse_output(text) if text.strip() else None
 
 
-def _figures(document: Any) -> Figures | None:
-    if not isinstance(document, dict) or not isinstance(document.get("path"), str) or type(document.get("bytes")) is not int:
-        return None
-    verification = document.get("verification")
-    found = verification if isinstance(verification, dict) else {}
-    error, agreement = (_number(found.get(name)) for name in ("max_abs_error", "argmax_agreement"))
-    note = document.get("note")
-    return Figures(Path(document["path"]), document["bytes"], error, agreement, note if isinstance(note, str) else None)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
-
-
-def _depths(source: ExportSource, answers: Answers) -> tuple[Depth, ...]:
-    """The depths to build; none for a folder, and none where every depth is in the file."""
-    if source.folder or hold_every_depth(answers.kinds):
+def _depths(source: ExportSource, answers: Answers, offer: Offer) -> tuple[Depth, ...]:
+    """The depths to build, or where every depth is in the file those to measure; none for a folder."""
+    if source.folder:
+        return ()
+    if hold_every_depth(answers.kinds) and not (answers.measured(offer) and answers.depths.strip()):
         return ()
     if not answers.depths.strip():
         raise InputError("name a depth: 8, several: 4,8,12, or a range: 4-8", field="depth", code="missing")

@@ -4,162 +4,32 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from textual import events
-from textual.app import ComposeResult, RenderResult
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
-from textual.geometry import Size
-from textual.message import Message
+from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.widget import Widget
-from textual.widgets import Label, Static
+from textual.widgets import Static
 
 from tleg.export.formats import FLOATING, find_format
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.output import output_of
 from tleg.text import format_image_size
 from tleg_tui.common.inputs import Field
+from tleg_tui.export.choices import Choices
+from tleg_tui.export.graph import GraphQuestions
 from tleg_tui.export.model import Answers, ExportSource, hold_every_depth
+from tleg_tui.export.offers import Offer
+from tleg_tui.export.precision import PrecisionQuestions
+from tleg_tui.export.rows import REPLACE, Row, aside
 
-_BOX: Final = 4  # Cells before a name.
-
-
-class Choices(Widget, can_focus=True):
-    """Left and right go along the line, space ticks. Of `single` choices the one that is gone to is the chosen one.
-
-    Enter is left to the screen.
-    """
-
-    DEFAULT_CSS = "Choices { width: 1fr; height: auto; }"
-
-    class Changed(Message):
-        """Something was ticked, or the cursor moved."""
-
-        def __init__(self, choices: "Choices") -> None:
-            super().__init__()
-            self.choices = choices
-
-    def __init__(self, names: Sequence[str], chosen: Sequence[str], *, single: bool = False, id: str | None = None) -> None:  # noqa: A002  # Textual's name.
-        super().__init__(id=id)
-        self.names = tuple(names)
-        self._chosen = set(chosen)
-        self._single = single
-        self._cursor = next((place for place, name in enumerate(self.names) if name in self._chosen), 0)
-
-    @property
-    def chosen(self) -> tuple[str, ...]:
-        """What is chosen, in the order of the line."""
-        return tuple(name for name in self.names if name in self._chosen)
-
-    @property
-    def current(self) -> str:
-        """What the cursor is on."""
-        return self.names[self._cursor]
-
-    def render(self) -> RenderResult:
-        """The names with their boxes."""
-        return Content("\n").join(
-            Content("").join(self._choice(place, self.names[place]) + Content("  ") for place, _ in line)
-            for line in self._lines(self.size.width)
-        )
-
-    def get_content_width(self, container: Size, viewport: Size) -> int:
-        """What one line takes."""
-        return sum(_BOX + len(name) + 2 for name in self.names)
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many lines as the names take."""
-        return len(self._lines(width))
-
-    def _lines(self, width: int) -> list[list[tuple[int, int]]]:
-        """The places of the names on each line, with the cell where each begins: a name is never broken."""
-        lines: list[list[tuple[int, int]]] = [[]]
-        start = 0
-        for place, name in enumerate(self.names):
-            if lines[-1] and start + _BOX + len(name) > width:
-                lines.append([])
-                start = 0
-            lines[-1].append((place, start))
-            start += _BOX + len(name) + 2
-        return lines
-
-    def _choice(self, place: int, name: str) -> Content:
-        chosen = name in self._chosen
-        box = ("(●) " if chosen else "( ) ") if self._single else ("[x] " if chosen else "[ ] ")
-        if self.has_focus and place == self._cursor:
-            return Content.styled(box + name, "bold reverse")
-        style = "bold $accent" if chosen else "$foreground-muted"
-        return Content.assemble((box, style), (name, "" if chosen else "$foreground-muted"))
-
-    def on_focus(self) -> None:
-        """The cursor is seen with the focus alone."""
-        self.refresh()
-
-    def on_blur(self) -> None:
-        """So it goes with it."""
-        self.refresh()
-
-    def on_key(self, event: events.Key) -> None:
-        """Move and tick."""
-        if event.key in ("left", "right"):
-            self._go_to(self._cursor + (1 if event.key == "right" else -1))
-            event.stop()
-        elif event.key == "space":
-            self.tick(self.current)
-            event.stop()
-
-    def on_click(self, event: events.Click) -> None:
-        """Tick what is under the mouse."""
-        lines = self._lines(self.size.width)
-        for place, start in lines[event.y] if event.y < len(lines) else []:
-            if start <= event.x < start + _BOX + len(self.names[place]):
-                self._cursor = place
-                self.tick(self.names[place])
-
-    def _go_to(self, place: int) -> None:
-        self._cursor = place % len(self.names)
-        if self._single:
-            self.tick(self.current)
-        else:
-            self.refresh()
-            self.post_message(self.Changed(self))
-
-    def tick(self, name: str) -> None:
-        """Choose, or take back."""
-        if self._single:
-            self._chosen = {name}
-        else:
-            self._chosen ^= {name}
-        self.refresh()
-        self.post_message(self.Changed(self))
-
-
-REPLACE: Final = "replace existing"
-# What the questions are called, by the option of `tleg build` that each answers.
-NAMES: Final[Mapping[str, str]] = MappingProxyType(
+# Where each option is answered, where that is not called as the option.
+_PLACES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "export": "formats",
-        "depth": "depth",
-        "dtype": "numbers",
-        "layout": "layout",
+        "export": "kinds",
+        "depth": "depths",
         "output-of": "gives",
         "num-classes": "classes",
         "image-size": "pixels",
-        "output": "folder",
-        "force": REPLACE,
-    }
-)
-# Where each is answered.
-_PLACES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "export": "#kinds",
-        "depth": "#depths",
-        "dtype": "#dtype",
-        "layout": "#layout",
-        "output-of": "#gives",
-        "num-classes": "#classes",
-        "image-size": "#pixels",
-        "output": "#output",
-        "force": "#replace",
+        "force": "replace",
     }
 )
 
@@ -169,11 +39,7 @@ class ExportQuestions(Vertical):
 
     DEFAULT_CSS = """
     ExportQuestions { height: auto; padding: 0 1; }
-    ExportQuestions .row { height: 1; }
-    ExportQuestions #formats { height: auto; }
-    ExportQuestions Label { width: 10; color: $text-muted; }
-    ExportQuestions Field { width: 1fr; }
-    ExportQuestions .aside { width: auto; color: $text-muted; padding-left: 2; }
+    ExportQuestions #formats, ExportQuestions #dtype-row { height: auto; }
     ExportQuestions #replace { width: auto; padding-left: 2; }
     ExportQuestions #about { height: auto; padding-left: 10; color: $text-muted; }
     """
@@ -184,68 +50,90 @@ class ExportQuestions(Vertical):
         depth: Depth | None,
         image_size: tuple[int, int] | None,
         output: str,
+        data: str,
         *,
         id: str | None = None,  # noqa: A002  # Textual's name.
     ) -> None:
+        """Begin with a folder for `output`, and with `data` as images that give ranges."""
         super().__init__(id=id)
         self._source = source
         self._depth, self._image_size = depth, image_size or source.image_size
-        self._output = output
+        self._output, self._data = output, data
 
     def compose(self) -> ComposeResult:
         """A line for each question that the source leaves open."""
         source = self._source
-        with Horizontal(id="formats", classes="row"):
-            yield Label("formats")
-            yield Choices(source.kinds, ("onnx",), id="kinds")
+        yield Row("export", Choices(source.kinds, ("onnx",), id="kinds"), id="formats")
         yield Static(id="about", markup=False)
         if not source.folder:
-            with Horizontal(classes="row"):
-                yield Label("depth")
-                yield Field("" if self._depth is None else format_depth(self._depth), id="depths", compact=True)
-                staged = source.architecture is not None and source.architecture.stages
-                several = "4,8,12, a range: 4-8" + (f", stages: {format_depth(staged)}" if staged else "")
-                yield Static(f"several: {several}", classes="aside", id="depths-aside")
-        with Horizontal(classes="row"):
-            yield Label("numbers")
-            yield Choices(FLOATING, FLOATING[:1], single=True, id="dtype")
+            staged = source.architecture is not None and source.architecture.stages
+            several = "4,8,12, a range: 4-8" + (f", stages: {format_depth(staged)}" if staged else "")
+            depth = "" if self._depth is None else format_depth(self._depth)
+            yield Row("depth", Field(depth, id="depths", compact=True), aside(f"several: {several}"))
+        yield Row("dtype", Choices(FLOATING, FLOATING[:1], single=True, id="dtype"), id="dtype-row")
+        yield PrecisionQuestions(self._data)
         if len(source.layouts) > 1:
-            with Horizontal(classes="row"):
-                yield Label("layout")
-                yield Choices(source.layouts, source.layouts[:1], single=True, id="layout")
-        with Horizontal(classes="row"):
-            yield Label("gives")
-            yield Field("" if source.classes is None else str(output_of(None, source.classes)), id="gives", compact=True)
-            yield Static("or pooled, tokens, blocks:3,6,9", classes="aside")
+            yield Row("layout", Choices(source.layouts, source.layouts[:1], single=True, id="layout"))
+        gives = "" if source.classes is None else str(output_of(None, source.classes))
+        yield Row("output-of", Field(gives, id="gives", compact=True), aside("pooled, tokens, blocks:3,6,9"))
         if not source.folder:
-            with Horizontal(classes="row"):
-                yield Label("classes")
-                yield Field("" if source.classes is None else str(source.classes), id="classes", compact=True)
-                yield Static("another number: an untrained head", classes="aside")
-        with Horizontal(classes="row"):
-            yield Label("pixels")
-            size = "" if self._image_size is None else format_image_size(self._image_size)
-            yield Field(size, id="pixels", compact=True)
-            yield Static("another size: resampled weights", classes="aside")
-        with Horizontal(classes="row"):
-            yield Label("folder")
-            yield Field(self._output, id="output", compact=True)
-            yield Choices((REPLACE,), (), id="replace")
+            classes = "" if source.classes is None else str(source.classes)
+            yield Row("num-classes", Field(classes, id="classes", compact=True), aside("another number: an untrained head"))
+        size = "" if self._image_size is None else format_image_size(self._image_size)
+        yield Row("image-size", Field(size, id="pixels", compact=True), aside("another size: resampled weights"))
+        yield Row("output", Field(self._output, id="output", compact=True), Choices((REPLACE,), (), id="replace"))
+        yield GraphQuestions()
 
     def begin(self) -> None:
         """Go to the first question."""
         self.query_one("#kinds").focus()
 
-    def go_to(self, option: str | None) -> None:
-        """Go to the question that an option of `tleg build` answers; to the first where none does."""
-        places = self.query(_PLACES.get(option or "", "#kinds"))
-        (places.first() if places else self.query_one("#kinds")).focus()
+    def go_to(self, options: Sequence[str]) -> None:
+        """Go to the first question that one of some options of `tleg build` answers; to the first of all where none does."""
+        graph = self.query_one(GraphQuestions)
+        for option in options:
+            for place in self.query(f"#{_PLACES.get(option, option)}"):
+                if graph in place.ancestors and self.offer.graph:
+                    self.unfold(True)
+                if all(each.display for each in (place, *place.ancestors) if isinstance(each, Widget)):
+                    place.focus()
+                    return
+        self.begin()
+
+    def mark(self, options: Sequence[str]) -> None:
+        """Mark the questions that some options of `tleg build` answer, and no others."""
+        wrong = {
+            row for option in options for place in self.query(f"#{_PLACES.get(option, option)}") for row in place.ancestors
+        }
+        for row in self.query(Row):
+            row.set_class(row in wrong, "-wrong")
 
     def explain(self) -> None:
-        """Say what the format under the cursor is, and leave out the question for a depth where the file holds all."""
+        """Say what the format under the cursor is, and ask what the chosen formats leave open."""
         self.query_one("#about", Static).update(find_format(self.query_one("#kinds", Choices).current).about)
+        self.query_one("#dtype", Choices).offer(self._source.numbers(self._ticked("#kinds")))
+        answers = self.answers
+        offer = self._source.offer(answers)
+        self.query_one(PrecisionQuestions).show(offer)
+        self.query_one(GraphQuestions).show(offer)
         for field in self.query("#depths").results(Field):
-            field.disabled = hold_every_depth(self._ticked("#kinds"))
+            field.disabled = hold_every_depth(answers.kinds) and not answers.measured(offer)
+
+    @property
+    def offer(self) -> Offer:
+        """What can be asked now beyond what all formats have."""
+        return self._source.offer(self.answers)
+
+    @property
+    def unfolded(self) -> bool:
+        """Whether it is asked how an ONNX file is entered and left."""
+        return self.query_one(GraphQuestions).display
+
+    def unfold(self, unfolded: bool) -> None:
+        """Ask that, or not."""
+        graph = self.query_one(GraphQuestions)
+        graph.unfolded = unfolded
+        graph.show(self.offer)
 
     @property
     def answers(self) -> Answers:
@@ -261,6 +149,8 @@ class ExportQuestions(Vertical):
             pixels=self._typed("#pixels"),
             gives=self._typed("#gives"),
             replace=bool(self._ticked("#replace")),
+            precision=self.query_one(PrecisionQuestions).answers,
+            graph=self.query_one(GraphQuestions).answers,
         )
 
     def _ticked(self, place: str) -> tuple[str, ...]:

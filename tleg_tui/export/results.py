@@ -12,7 +12,8 @@ from textual.widgets import Static
 
 from tleg.text import format_bytes, printable
 from tleg_tui.common.cells import fit_ends
-from tleg_tui.export.model import Figures
+from tleg_tui.export.cost import cost_lines
+from tleg_tui.export.reports import Figures
 
 _SIZE: Final = 9
 _ERROR: Final = 14
@@ -32,6 +33,8 @@ class ExportLine:
     figures: Figures | None = None
 
 
+# Stages of an export that is being made.
+AT_WORK: Final = ("writing", "calibrating", "verifying", "measuring")
 # Stage -> glyph, colour, words.
 _STAGES: Final = {
     "unknown": ("·", "$foreground-muted", ""),
@@ -40,7 +43,9 @@ _STAGES: Final = {
     "replaces": ("!", "$warning", "will be replaced"),
     "waiting": ("…", "$foreground-muted", "waiting"),
     "writing": ("▶", "$primary", "writing"),
+    "calibrating": ("▶", "$primary", "calibrating"),
     "verifying": ("▶", "$primary", "verifying"),
+    "measuring": ("▶", "$primary", "measuring"),
     "done": ("✓", "$success", ""),
     "given up": ("■", "$warning", "given up"),
     "failed": ("✗", "$error", "failed"),
@@ -48,12 +53,15 @@ _STAGES: Final = {
 
 
 class ExportList(VerticalScroll, can_focus=True):
-    """A line for each export under a heading; scrolls where there are many."""
+    """A line for each export under a heading, what smaller numbers cost and save, and where Python's lines are.
+
+    Scrolls where that is more than there is room for.
+    """
 
     DEFAULT_CSS = """
     ExportList { height: auto; max-height: 5; scrollbar-size-vertical: 1; }
     ExportList Static { height: auto; }
-    .-tall ExportList { max-height: 14; }
+    .-tall ExportList { max-height: 18vh; }
     """
 
     def compose(self) -> ComposeResult:
@@ -63,6 +71,7 @@ class ExportList(VerticalScroll, can_focus=True):
     def on_mount(self) -> None:
         """Nothing is known yet."""
         self._lines: tuple[ExportLine, ...] = ()
+        self._dtype = ""
 
     def on_resize(self) -> None:
         """Names have as much room as there is."""
@@ -73,13 +82,13 @@ class ExportList(VerticalScroll, can_focus=True):
         """What is shown."""
         return self._lines
 
-    def show(self, lines: Sequence[ExportLine]) -> None:
-        """Show other lines, and keep the one that is worked on in sight."""
+    def show(self, lines: Sequence[ExportLine], dtype: str = "") -> None:
+        """Show other lines, whose numbers are called `dtype`, and keep the one that is worked on in sight."""
         if tuple(lines) == self._lines:
             return
-        self._lines = tuple(lines)
+        self._lines, self._dtype = tuple(lines), dtype
         self._draw()
-        at_work = next((place for place, line in enumerate(lines) if line.stage in ("writing", "verifying")), None)
+        at_work = next((place for place, line in enumerate(lines) if line.stage in AT_WORK), None)
         if at_work is not None:
             self.scroll_to(y=max(at_work - 1, 0), animate=False)
 
@@ -94,9 +103,35 @@ class ExportList(VerticalScroll, can_focus=True):
                 _heading(self._lines, width, figures),
                 *(_line(line, width) for line in self._lines),
                 *(Content.styled(printable(note or ""), "$foreground-muted") for note in notes),
+                *self._costs(),
+                *_examples(self._lines),
             ]
         )
         self.query_one(Static).update(text)
+
+    def _costs(self) -> list[Content]:
+        """The tables beside float32, each under the name of its export where there are several."""
+        found = [(line, line.figures.cost) for line in self._lines if line.figures is not None and line.figures.cost]
+        shown: list[Content] = []
+        for line, cost in found:
+            heading, *figures, images = cost_lines(cost, self._dtype)
+            named = [Content.styled(printable(line.path.name), "$foreground-muted")] if len(found) > 1 else []
+            shown += [
+                *named,
+                Content.styled(heading, "$foreground-muted"),
+                *map(Content, figures),
+                Content.styled(printable(images), "$foreground-muted"),
+            ]
+        return shown
+
+
+def _examples(lines: Sequence[ExportLine]) -> list[Content]:
+    """Where the lines of Python are, which are the same for all."""
+    for line in lines:
+        if line.figures is not None and line.figures.manifest is not None:
+            name = printable(line.figures.manifest.name)
+            return [Content.styled(f"its use in Python without tleg: 'example' in {name}", "$foreground-muted")]
+    return []
 
 
 def _heading(lines: Sequence[ExportLine], width: int, figures: bool) -> Content:

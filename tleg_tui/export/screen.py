@@ -23,12 +23,15 @@ from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.common.bars import KeyBar
 from tleg_tui.common.screens import Dialog
 from tleg_tui.common.wording import explained, said
-from tleg_tui.export.model import ExportSource, Order, Report, open_source, read_answers, read_report
-from tleg_tui.export.questions import NAMES, REPLACE, ExportQuestions
-from tleg_tui.export.results import ExportLine, ExportList
+from tleg_tui.export.model import ExportSource, Order, open_source, read_answers
+from tleg_tui.export.questions import ExportQuestions
+from tleg_tui.export.reports import Report, read_report
+from tleg_tui.export.results import AT_WORK, ExportLine, ExportList
+from tleg_tui.export.rows import NAMES, REPLACE
 
 Stage = Literal["form", "building", "stopping", "done"]
 _COMMAND_LINES = 2
+_DATA = "fashion-mnist"  # What ranges are taken from, until data was used.
 _HEIGHTS: list[tuple[int, str]] | None = [(0, "-tiny"), (21, "-short"), (34, "-tall")]
 
 
@@ -51,12 +54,21 @@ class ExportScreen(Dialog[Path]):
     ExportScreen ExportList { margin-top: 1; }
     ExportScreen #told { height: auto; max-height: 3; }
     ExportScreen #command { height: auto; max-height: 2; margin-top: 1; color: $text-muted; }
-    /* Where a terminal is least the questions scroll, what came of a build is in sight, and F6 alone has the command. */
+    /* The questions scroll where they have no room; at last what came of a build has most of it. */
+    ExportScreen ExportQuestions { max-height: 50vh; overflow-y: auto; scrollbar-size-vertical: 1; }
+    ExportScreen.-short .dialog { height: 24; }
+    ExportScreen.-short ExportQuestions { height: 1fr; min-height: 2; max-height: 100%; }
+    ExportScreen.-short.-made ExportList { max-height: 10; }
+    ExportScreen.-short.-made #command { display: none; }
+    ExportScreen.-tall.-made ExportQuestions { max-height: 25vh; }
+    ExportScreen.-tall.-made ExportList { max-height: 12; }
+    /* Where a terminal is least, what came of a build is in sight, and F6 alone has the command. */
     ExportScreen.-tiny .dialog { height: 100%; max-height: 100%; }
-    ExportScreen.-tiny ExportQuestions { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
+    ExportScreen.-tiny ExportQuestions { height: 1fr; min-height: 2; max-height: 100%; }
     ExportScreen.-tiny #about { padding-left: 0; }
     ExportScreen.-tiny #outcome { min-height: 0; }
     ExportScreen.-tiny ExportList { margin: 0; max-height: 3; }
+    ExportScreen.-tiny.-made ExportList { max-height: 7; }
     ExportScreen.-tiny #command { display: none; }
     """
 
@@ -101,6 +113,8 @@ class ExportScreen(Dialog[Path]):
         self._stage: Stage = "form"
         self._order: Order | None = None
         self._lines: list[ExportLine] = []
+        self._dtype = ""  # Of what was built last.
+        self._wrong: tuple[str, ...] = ()  # What the problem with the answers is about.
         self._build: Worker[None] | None = None
         self._hurried = False  # Enter came before the dialog was there.
 
@@ -109,7 +123,9 @@ class ExportScreen(Dialog[Path]):
         source = self._source
         with Vertical(classes="dialog"):
             yield Static(f"Export {printable(source.name)}", classes="dialog-title", markup=False)
-            yield ExportQuestions(source, self._depth, self._image_size, self.host.settings.output, id="questions")
+            settings = self.host.settings
+            data = settings.data[0] if settings.data else _DATA
+            yield ExportQuestions(source, self._depth, self._image_size, settings.output, data, id="questions")
             with Vertical(id="outcome"):
                 yield ExportList(id="exports")
                 yield Static(id="told", markup=False)
@@ -153,12 +169,14 @@ class ExportScreen(Dialog[Path]):
         try:
             order = read_answers(self._source, questions.answers)
         except InputError as error:
-            self._order = None
+            self._order, self._wrong = None, error.fields
             self.refresh_bindings()
+            questions.mark(error.fields)
             self._tell(str(error), "problem")
             self.query_one(ExportList).display = False
             self.query_one("#command", Static).update("")
             return
+        questions.mark(())
         self._tell("", "")
         self._show_command(order)
         if order != self._order:
@@ -183,7 +201,7 @@ class ExportScreen(Dialog[Path]):
     def _show_lines(self) -> None:
         exports = self.query_one(ExportList)
         exports.display = bool(self._lines)
-        exports.show(self._lines)
+        exports.show(self._lines, self._dtype)
 
     def _show_command(self, order: Order) -> None:
         place = self.query_one("#command", Static)
@@ -194,9 +212,11 @@ class ExportScreen(Dialog[Path]):
         place.update(Content("\n".join(lines)))
 
     def on_resize(self) -> None:
-        """The command has other lines."""
+        """The command has other lines, and the question that one is at may have left the sight."""
         if self._order is not None:
             self._show_command(self._order)
+        if self.focused is not None:
+            self.call_after_refresh(self.focused.scroll_visible, animate=False)
 
     def _tell(self, text: str, kind: str) -> None:
         told = self.query_one("#told", Static)
@@ -207,6 +227,7 @@ class ExportScreen(Dialog[Path]):
     def _set_stage(self, stage: Stage) -> None:
         if stage != self._stage:
             self._stage = stage
+            self.set_class(stage == "done", "-made")
             self.refresh_bindings()
 
     # The build.
@@ -225,6 +246,8 @@ class ExportScreen(Dialog[Path]):
             return any(line.stage == "done" for line in self._lines)
         if action == "copy_command":
             return self._order is not None
+        if action == "advanced":
+            return self._stage in ("form", "done") and self._problem is None and self.query_one(ExportQuestions).offer.graph
         return True
 
     def why_not(self, action: str) -> str:
@@ -235,6 +258,8 @@ class ExportScreen(Dialog[Path]):
             return "it is being given up: one moment"
         if self._stage == "building":
             return "it is being built: esc gives up"
+        if action == "advanced":
+            return "F7 asks more of ONNX files alone, in float32, float16 or int8-terms"
         return (
             "nothing is built yet: enter builds" if action == "copy_path" else "there is no command while something is wrong"
         )
@@ -249,10 +274,14 @@ class ExportScreen(Dialog[Path]):
     def _begin(self) -> None:
         self._read()
         if self._order is None:
+            self.query_one(ExportQuestions).go_to(self._wrong)
             return
         order = self._order
         self.host.remember(output=order.output)
+        for data in order.data:
+            self.host.remember_recent("data", data)
         self._set_stage("building")
+        self._dtype = self.query_one(ExportQuestions).answers.dtype
         self._lines = [ExportLine(target, "waiting") for target in order.targets]
         self._show_lines()
         self._tell("loading; esc gives up", "hint")
@@ -281,7 +310,8 @@ class ExportScreen(Dialog[Path]):
             self._show_lines()
         if self._stage == "building":
             place = f" {report.index + 1} of {report.count}" if report.count > 1 and report.stage != "loading" else ""
-            self._tell(f"{report.stage}{place}; esc gives up", "hint")
+            images = "" if report.images is None else f", {report.images[0]:,} of {report.images[1]:,} images"
+            self._tell(f"{report.stage}{place}{images}; esc gives up", "hint")
 
     def on_export_screen_build_ended(self, message: BuildEnded) -> None:
         """Show what came of it; the questions can be answered anew."""
@@ -303,7 +333,9 @@ class ExportScreen(Dialog[Path]):
             return
         error = result.error
         self._tell(explained(error, f"tick '{REPLACE}' above") + kept, "problem")
-        self.query_one(ExportQuestions).go_to("force" if error.code == "exists" and not done else error.field)
+        fields = ("force",) if error.code == "exists" and not done else error.fields
+        self.query_one(ExportQuestions).mark(fields)
+        self.query_one(ExportQuestions).go_to(fields)
 
     def _finished(self) -> None:
         self._set_stage("done")
@@ -317,6 +349,15 @@ class ExportScreen(Dialog[Path]):
         return all(line.figures is not None and line.figures.error is not None for line in self._lines)
 
     # What else can be done.
+
+    def action_advanced(self) -> None:
+        """Ask how an ONNX file is entered and left, or fold that away."""
+        questions = self.query_one(ExportQuestions)
+        questions.unfold(not questions.unfolded)
+        if questions.unfolded:
+            questions.go_to(("batch",))
+        else:
+            questions.begin()
 
     def action_copy_path(self) -> None:
         """Copy the path of the first export."""
@@ -352,7 +393,7 @@ class ExportScreen(Dialog[Path]):
 
 def _left(line: ExportLine, word: str) -> str:
     """How an export is called that a build left unfinished."""
-    return word if line.stage in ("writing", "verifying") else "unknown"
+    return word if line.stage in AT_WORK else "unknown"
 
 
 def _absolute(path: Path) -> str:

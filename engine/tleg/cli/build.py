@@ -265,6 +265,7 @@ def _document(item: "BuiltExport") -> dict[str, Any]:
         **({} if manifest.outputs is None else {"outputs": encode(manifest.outputs)}),
         **({} if manifest.cost is None else {"cost": encode(manifest.cost)}),
         **({} if manifest.usage is None else {"usage": manifest.usage}),
+        **({} if manifest.example is None else {"example": manifest.example}),
         **({} if manifest.beside_float32 is None else {"beside_float32": encode(manifest.beside_float32)}),
         "writing_seconds": round(item.writing_seconds, 3),
         "verifying_seconds": round(item.verifying_seconds, 3),

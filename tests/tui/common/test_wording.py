@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tleg.errors import InputError
 from tleg_tui.common.wording import LONGEST, explained, noted, said, shortened
-from tleg_tui.export.questions import NAMES
+from tleg_tui.export.rows import NAMES
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ from tleg_tui.export.questions import NAMES
             "the checkpoint does not record how many heads: add --heads",
             "the checkpoint does not record how many heads: fill in heads",
         ),
+        ("it is about accuracy: add --data DATA, or --limit", "it is about accuracy: fill in data, or limit"),
         ("a model-arg of drop_path_rate=0.1 is 2-3 times as slow", "a model-arg of drop_path_rate=0.1 is 2-3 times as slow"),
         ("onnx is too old; `tleg doctor` says more", "onnx is too old; `tleg doctor` says more"),  # Which no key does.
     ],

@@ -1,6 +1,5 @@
 """What the dialog asks for, as words and names of files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,14 @@ from tests.tui.export.test_export_screen import NAME
 from tleg.errors import InputError
 from tleg.export.build import build_exports
 from tleg.export.formats import FLOATING, FORMATS, parse_layout, parse_precision
+from tleg.export.interface import Interface
 from tleg.export.plan import BuildRequest, plan_build, plan_folder
-from tleg_tui.export.model import Answers, open_source, read_answers, read_report
+from tleg_tui.export.model import Answers, open_source, read_answers
+from tleg_tui.export.offers import GraphAnswers, Offer, PrecisionAnswers
 
 # What the choices mean, without a screen.
+
+NHWC = GraphAnswers(batch="1", opset="17", pixels="uint8", axes="nhwc", softmax=True, top="5")
 
 
 @pytest.mark.parametrize("dtype", FLOATING)
@@ -31,6 +34,110 @@ def test_files_are_called_what_the_engine_calls_them(kinds: tuple[str, ...], lay
         parse_layout(layout),
     )
     assert order.targets == tuple(export.target for export in plan_build(request).exports)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("onnx", "float16"), ("onnx-compact", "int8-terms"), ("onnx-elastic", "float32")]
+)
+def test_files_with_another_interface_are_called_what_the_engine_calls_them(kind: str, dtype: str) -> None:
+    order = read_answers(open_source(NAME), Answers((kind,), "8", dtype, output="out", graph=NHWC))
+    interface = Interface(batch=1, opset=17, input="uint8", layout="nhwc", softmax=True, top=5)
+    depths = () if kind == "onnx-elastic" else (8,)
+    request = BuildRequest(NAME, (kind,), depths, Path("out"), parse_precision(dtype), interface=interface)
+    assert order.targets == tuple(export.target for export in plan_build(request).exports)
+    usual = ("--batch", "1", "--opset", "17", "--input", "uint8", "--input-layout", "nhwc", "--softmax", "--top", "5")
+    assert order.words[-len(usual) :] == usual
+
+
+def test_numbers_are_offered_that_all_chosen_formats_have(tiny_learngene: Any, tmp_path: Path) -> None:
+    source = open_source(NAME)
+    assert source.numbers(("onnx",)) == ("float32", "float16", "int8", "int8-dynamic")
+    assert source.numbers(("onnx-compact", "onnx-elastic")) == ("float32", "float16", "int8-terms")
+    for kinds in (("onnx", "onnx-compact"), ("pytorch",), ()):
+        assert source.numbers(kinds) == FLOATING
+    tiny_learngene("beit_base_patch16_224").save(tmp_path / "beit.safetensors")
+    traced = open_source(str(tmp_path / "beit.safetensors"))
+    assert traced.numbers(("onnx-compact",)) == FLOATING  # Terms are rounded of plain ViTs alone.
+    assert traced.numbers(("onnx",)) == source.numbers(("onnx",))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "dtype", "gives", "offer"),
+    [
+        (("onnx",), "float32", "classes", Offer(graph=True)),
+        (("onnx", "onnx-elastic"), "float16", "", Offer(measures=True, graph=True)),
+        (("onnx",), "int8", "classes", Offer(calibrates=True, measures=True)),
+        (("onnx",), "int8", "pooled", Offer(calibrates=True, classes=False)),
+        (("onnx-compact",), "int8-terms", "tokens", Offer(graph=True, classes=False)),
+        (("onnx", "pytorch"), "float16", "blocks:", Offer(measures=True)),
+        ((), "float32", "classes", Offer()),
+    ],
+)
+def test_nothing_is_asked_that_the_chosen_formats_cannot_have(
+    kinds: tuple[str, ...], dtype: str, gives: str, offer: Offer
+) -> None:
+    assert open_source(NAME).offer(Answers(kinds, dtype=dtype, gives=gives)) == offer
+
+
+def test_what_decides_on_a_number_type_is_said_where_it_counts() -> None:
+    source = open_source(NAME)
+    precision = PrecisionAnswers(" pets ", "64", "birds", "100", "0.25")
+
+    def words(kinds: tuple[str, ...], dtype: str, depths: str = "8", gives: str = "") -> tuple[str, ...]:
+        return read_answers(source, Answers(kinds, depths, dtype, precision=precision, gives=gives)).words
+
+    gate = ("--data", "birds", "--limit", "100", "--max-drop", "0.25")
+    ranges = ("--calibration", "pets", "--calibration-images", "64")
+    begin = ("build", NAME, "--depth", "8", "--export", "onnx")
+    assert words(("onnx",), "int8") == (*begin, "--dtype", "int8", *ranges, *gate)
+    assert words(("onnx",), "int8-dynamic") == (*begin, "--dtype", "int8-dynamic", *gate)
+    assert words(("onnx",), "int8", gives="pooled") == (*begin, "--dtype", "int8", *ranges, "--output-of", "pooled")
+    assert words(("onnx",), "float32") == begin
+    # Of a file that holds every depth, those at which it is measured.
+    elastic = ("build", NAME, "--depth", "4", "--depth", "8", "--export", "onnx-elastic", "--dtype", "int8-terms", *gate)
+    assert words(("onnx-elastic",), "int8-terms", "8,4") == elastic
+    assert words(("onnx-elastic",), "int8-terms", "") == (*elastic[:2], *elastic[6:])
+    assert read_answers(source, Answers(("onnx",), "8", "int8", precision=precision)).data == ("pets", "birds")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "field", "text"),
+    [
+        ("int8", {}, "calibration", "name images to take ranges from"),
+        ("int8", {"calibration": "pets", "calibration_images": "few"}, "calibration-images", "must be a whole number"),
+        ("int8", {"calibration": "unlabelled:pets", "limit": "5"}, "limit", "labelled images: add --data DATA"),
+        ("int8-dynamic", {"max_drop": "1"}, "max-drop", "--max-drop is about accuracy"),
+        ("float16", {"data": "pets", "max_drop": "101"}, "max-drop", "max-drop must be from 0 to 100"),
+        ("float16", {"data": "unlabelled:pets"}, "data", "has no labels to measure against"),
+    ],
+)
+def test_what_cannot_decide_is_the_engine_s_sentence(dtype: str, precision: dict[str, str], field: str, text: str) -> None:
+    with pytest.raises(InputError, match=text) as caught:
+        read_answers(open_source(NAME), Answers(("onnx",), "8", dtype, precision=PrecisionAnswers(**precision)))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("graph", "field", "text"),
+    [
+        ({"batch": "many"}, "batch", "for batches of 1 to 4,096 images, or for any: dynamic, not 'many'"),
+        ({"opset": "16"}, "opset", "from opset 17 on"),
+        ({"opset": "new"}, "opset", "opset must be a whole number, not 'new'"),
+        ({"top": "11"}, "top", "--top 11: the model has 10 classes"),
+        ({"top": "0"}, "top", "top must be from 1"),
+    ],
+)
+def test_what_no_graph_has_is_the_engine_s_sentence(graph: dict[str, Any], field: str, text: str) -> None:
+    with pytest.raises(InputError, match=text) as caught:
+        read_answers(open_source(NAME), Answers(("onnx",), "8", graph=GraphAnswers(**graph)))
+    assert caught.value.field == field
+
+
+def test_an_old_opset_is_refused_of_what_pytorch_traces(tiny_learngene: Any, tmp_path: Path) -> None:
+    tiny_learngene("beit_base_patch16_224").save(tmp_path / "beit.safetensors")
+    source = open_source(str(tmp_path / "beit.safetensors"))
+    with pytest.raises(InputError, match="PyTorch traces this architecture, from opset 18 on"):
+        read_answers(source, Answers(("onnx",), "4", graph=GraphAnswers(opset="17")))
 
 
 def test_every_kind_of_the_engine_is_offered() -> None:
@@ -111,25 +218,3 @@ def test_a_folder_has_a_depth_and_a_head_of_its_own(tmp_path: Path) -> None:
     assert "--depth" not in order.words
     request = BuildRequest(str(made), ("onnx",), output=Path("out"), precision="float16")
     assert order.targets == tuple(export.target for export in plan_folder(request, made).exports)
-
-
-@pytest.mark.parametrize("line", ["", "{", "[]", "null", '{"stage": 3, "index": 0, "count": 1}', '{"stage": "done"}'])
-def test_a_line_that_is_no_report_is_passed_over(line: str) -> None:
-    assert read_report(line) is None
-
-
-def test_a_report_without_verification_has_no_figures_of_it() -> None:
-    built = {"path": "a.onnx", "bytes": 7, "verification": None}
-    report = read_report(json.dumps({"stage": "done", "index": 1, "count": 2, "built": built}))
-    assert report is not None
-    assert report.figures is not None
-    assert (report.index, report.figures.bytes, report.figures.error) == (1, 7, None)
-
-
-def test_a_note_of_an_export_is_kept() -> None:
-    built = {"path": "a", "bytes": 7, "verification": None, "note": "tleg opens it and timm alone does not"}
-    for document, note in ((built, built["note"]), ({**built, "note": 3}, None), ({"path": "a", "bytes": 7}, None)):
-        report = read_report(json.dumps({"stage": "done", "index": 0, "count": 1, "built": document}))
-        assert report is not None
-        assert report.figures is not None
-        assert report.figures.note == note

@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from tests.tui.conftest import SMALL, Start, eventually, screen_text
 from tleg.cli.app import run
-from tleg.errors import InputError
+from tleg.errors import InputError, VerificationError
 from tleg.files import hash_file
+from tleg.text import format_bytes
 from tleg_tui import child
 from tleg_tui.common.inputs import Field
-from tleg_tui.export.questions import Choices
+from tleg_tui.export.choices import Choices
 from tleg_tui.export.results import ExportList
+from tleg_tui.export.rows import Row
 from tleg_tui.export.screen import ExportScreen
 
 NAME = "fashion-mnist"
@@ -323,5 +326,150 @@ def test_the_keys_are_in_sight_at_every_size(start: Start, size: tuple[int, int]
             text = screen_text(pilot)
             assert "enter build" in text
             assert "esc close" in text
+
+    asyncio.run(flow())
+
+
+# Smaller numbers, and the interface of ONNX files.
+
+
+def shown(screen: ExportScreen, place: str) -> bool:
+    widget = screen.query_one(f"#{place}")
+    return all(each.display for each in (widget, *widget.ancestors) if isinstance(each, Widget))
+
+
+def test_smaller_numbers_are_built_and_stand_beside_float32(start: Start) -> None:
+    async def flow() -> None:
+        async with start() as pilot:
+            screen = await open_dialog(pilot, depth=1)
+            assert not shown(screen, "calibration-row")
+            screen.query_one("#dtype").focus()
+            await pilot.press("right", "right")
+            await pilot.pause()
+            assert shown(screen, "calibration-row")
+            assert shown(screen, "data-row")
+            assert "--dtype int8 --calibration fashion-mnist" in " ".join(screen_text(pilot).replace("│", " ").split())
+            await pilot.press("right")
+            await pilot.pause()
+            assert not shown(screen, "calibration-row")
+            await eventually(pilot, lambda: stages(pilot) == ["new"])
+            await pilot.press("enter")
+            await eventually(pilot, lambda: says(pilot, "verified: "))
+            await eventually(pilot, lambda: "accuracy not measured" in screen_text(pilot))
+            path = Path("exports/fashion-mnist-depth1-int8-dynamic.onnx")
+            manifest = json.loads(Path(f"{path}.manifest.json").read_text())
+            before, after = manifest["beside_float32"]["bytes"]
+            lines = [" ".join(line.replace("│", " ").split()) for line in screen_text(pilot).splitlines()]
+            text = "\n".join(lines)
+            assert "beside float32 float32 int8-dynamic" in text
+            assert f"size {format_bytes(before)} {format_bytes(after)}" in text
+            assert "onnxruntime" in manifest["example"]
+            assert "without tleg: 'example' in" in text
+            assert f"{path.name}.manifest.json" in text
+
+    asyncio.run(flow())
+
+
+def test_numbers_follow_the_formats(start: Start) -> None:
+    async def flow() -> None:
+        async with start() as pilot:
+            screen = await open_dialog(pilot)
+            numbers = screen.query_one("#dtype", Choices)
+            numbers.tick("int8")
+            await pilot.pause()
+            await pilot.press("right", "space")
+            await pilot.pause()
+            assert (numbers.names, numbers.chosen) == (("float32", "float16"), ("float32",))
+            await pilot.press("left", "space")
+            await pilot.pause()
+            assert numbers.names == ("float32", "float16", "int8-terms")
+            # Where a file holds every depth, depths are those at which it is measured.
+            await pilot.press("right", "space", "right", "space")
+            numbers.tick("int8-terms")
+            await pilot.pause()
+            depths = screen.query_one("#depths", Field)
+            assert depths.disabled
+            write(pilot, "data", "pets")
+            await pilot.pause()
+            assert not depths.disabled
+
+    asyncio.run(flow())
+
+
+def test_the_interface_of_onnx_files_is_unfolded(start: Start) -> None:
+    async def flow() -> None:
+        async with start() as pilot:
+            screen = await open_dialog(pilot)
+            assert "F7 more" in screen_text(pilot)
+            assert not shown(screen, "batch")
+            await pilot.press("f7")
+            await eventually(pilot, lambda: at(screen, "batch"))
+            await pilot.press("1", "down", *"17", "down", "right", "down", "right", "down", "space", "down", *"11")
+            await eventually(pilot, lambda: told(pilot) == "top 11: the model has 10 classes")
+            assert [row.id for row in screen.query(Row) if row.has_class("-wrong")] == ["top-row"]
+            await pilot.press("f7")  # What was answered counts when it is folded, and Enter leads to what is wrong.
+            await eventually(pilot, lambda: not shown(screen, "batch") and at(screen, "kinds"))
+            await pilot.press("enter")
+            await eventually(pilot, lambda: at(screen, "top"))
+            await pilot.press("1")
+            await eventually(pilot, lambda: told(pilot) == "")
+            assert not screen.query("Row.-wrong")
+            await pilot.press("f6")
+            usual = f"tleg build {NAME} --depth 8 --export onnx"
+            assert pilot.app.clipboard == (
+                f"{usual} --batch 1 --opset 17 --input uint8 --input-layout nhwc --softmax --top 1"
+            )
+            # Features have no classes, a folder no graph: neither is asked, and the command has none of it.
+            write(pilot, "gives", "pooled")
+            await pilot.pause()
+            assert shown(screen, "opset")
+            assert not screen.query_one("#top-row").display
+            screen.query_one("#kinds", Choices).tick("pytorch")
+            await pilot.pause()
+            assert not screen.query_one("#graph").display
+            assert "F7" not in screen_text(pilot)
+            assert screen.why_not("advanced").startswith("F7 asks more of ONNX files alone")
+            await pilot.press("f6")
+            assert pilot.app.clipboard == f"{usual} --export pytorch --output-of pooled"
+
+    asyncio.run(flow())
+
+
+def test_a_loss_of_accuracy_leads_to_what_may_be_lost(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = VerificationError("it costs 0.75 points (--max-drop)", field=("max-drop", "dtype"))
+    measuring = json.dumps({"stage": "measuring", "index": 0, "count": 1, "images": [64, 10000]})
+    monkeypatch.setattr("tleg_tui.export.screen.run_tleg", Replies(1, json.dumps(error.document), (measuring,)))
+
+    async def flow() -> None:
+        async with start() as pilot:
+            screen = await open_dialog(pilot)
+            screen.query_one("#dtype", Choices).tick("int8-dynamic")
+            write(pilot, "data", "pets")
+            await pilot.pause()
+            await pilot.press("enter")
+            await eventually(pilot, lambda: told(pilot) == "it costs 0.75 points ('max drop')")
+            await eventually(pilot, lambda: at(screen, "max-drop"))
+            assert stages(pilot) == ["failed"]
+            assert [row.id for row in screen.query(Row) if row.has_class("-wrong")] == ["dtype-row", "max-drop-row"]
+            assert pilot.app.settings.data[0] == "pets"  # type: ignore[attr-defined]
+
+    asyncio.run(flow())
+
+
+def test_the_question_that_one_is_at_stays_in_sight(start: Start) -> None:
+    async def flow() -> None:
+        async with start(size=(120, 40)) as pilot:
+            screen = await open_dialog(pilot)
+            await pilot.press("f7")
+            await eventually(pilot, lambda: at(screen, "batch"))
+            await pilot.press("up", *["down"] * 6)
+            assert at(screen, "top")
+            for size in ((60, 16), SMALL, (120, 34)):
+                await pilot.resize_terminal(*size)
+                await eventually(pilot, lambda: "the best so many" in screen_text(pilot), 10)
+                await pilot.pause()
+                text = screen_text(pilot)
+                assert "enter build" in text
+                assert "esc close" in text
 
     asyncio.run(flow())

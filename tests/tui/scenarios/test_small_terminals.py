@@ -16,7 +16,8 @@ from tests.tui.run.test_run_screen import trainer as trainer
 from tleg.runs.spec import read_spec, write_spec
 from tleg_tui.common.dialogs import TooSmallScreen
 from tleg_tui.common.help import HelpScreen
-from tleg_tui.export.questions import Choices, ExportQuestions
+from tleg_tui.export.choices import Choices
+from tleg_tui.export.questions import ExportQuestions
 from tleg_tui.run.about import RunAboutScreen
 from tleg_tui.run.status import StatusLine
 

@@ -1,6 +1,7 @@
 """docs/dense.md: its examples run, one after the other, and its figures are those that were measured."""
 
 import importlib.util
+import itertools
 import json
 import re
 from pathlib import Path
@@ -36,10 +37,10 @@ def test_the_table_is_what_was_measured() -> None:
     document = json.loads((PAGE.parents[1] / "examples" / "segmentation" / "results.json").read_text())
     depths = (4, 8)
     assert f"{document['steps']} steps of {document['batch']} pictures" in " ".join(PAGE.read_text().split())
-    for arm in ("learngene", "scratch", "share", "prune"):
+    for arm, figure in itertools.product(("learngene", "scratch", "share", "prune"), ("miou", "things")):
         cells = []
         for depth in depths:
-            found = [each["miou"] for each in document["results"] if (each["arm"], each["depth"]) == (arm, depth)]
+            found = [each[figure] for each in document["results"] if (each["arm"], each["depth"]) == (arm, depth)]
             assert len(found) == 3
             cells.append(f"{mean(found):.2f} ({min(found):.2f} to {max(found):.2f})")
         assert f"| {arm} | {' | '.join(cells)} |" in PAGE.read_text()

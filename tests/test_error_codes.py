@@ -234,7 +234,7 @@ TRAIN = ("train", "--model", "resnet10t", "--data", "fashion-mnist")
         ((*LEARN, "--device", "gpu"), "unknown-name", "device"),
         ((*LEARN, "--preset", "quik"), "unknown-name", "preset"),
         (("build", "--depth", 1, "--export", "tflite"), "unknown-name", "export"),
-        (("build", "--depth", 1, "--dtype", "int8"), "unknown-name", "dtype"),
+        (("build", "--depth", 1, "--dtype", "int7"), "unknown-name", "dtype"),
         (("evaluate", "x", "--data", "y", "--record", "--limit", 5), "conflict", "limit"),
         (("evaluate", "x", "--data", "y", "--force"), "conflict", "force"),
         ((*LEARN, "--print"), "conflict", "print"),

@@ -221,18 +221,22 @@ def _device(name: str, table: Mapping[str, Any]) -> WantedDevice:
         depth = None if options.depth is None else parse_depth(options.depth)
         sizes = () if options.image_size is None else tuple(map(parse_image_size, options.image_size.split(",")))
         if options.max_latency is not None and options.profile is None:
-            raise InputError("max-latency needs a device: profile = FILE, as tleg benchmark --save-profile writes it")
+            raise _wrong(
+                "devices",
+                "max-latency needs a device: profile = FILE, as tleg benchmark --save-profile writes it",
+                "missing",
+            )
         entry, precision = find_format(options.export), parse_precision(options.dtype)
         # The folder that fine-tuning leaves is a folder that timm loads already.
         if not (options.epochs and entry.is_folder and precision == "float32"):
             entry.check_source("folder" if options.epochs else "learngene", precision, "a fine-tuned model")
         if options.max_drop is not None and precision == "float32":
-            raise InputError("max-drop decides whether a smaller dtype is kept, and it is float32")
+            raise _wrong("devices", "max-drop decides whether a smaller dtype is kept, and it is float32", "conflict")
         fixed = [name for name in ("depth", "part") if getattr(options, name) is not None]
         if len(fixed) > 1 or (fixed and budget.limited):
-            raise InputError("depth, part and a budget each choose the depth; give one of them")
+            raise _wrong("devices", "depth, part and a budget each choose the depth; give one of them", "conflict")
         if fixed and len(sizes) > 1:
-            raise InputError("a depth is built for one image-size; several are for a budget")
+            raise _wrong("devices", "a depth is built for one image-size; several are for a budget", "conflict")
     except InputError as error:
         raise InputError(f"{where}: {error}", field="devices", code=error.code) from error
     return WantedDevice(

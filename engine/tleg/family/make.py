@@ -231,7 +231,9 @@ class FamilyMaker:
                 return self._device(lower, file, teacher, before)
             raise InputError(
                 f"its file has {format_bytes(record.bytes)} against max-size {format_bytes(most)}, of which its weights are "
-                f"{format_bytes(file_size(row, file, device))}"
+                f"{format_bytes(file_size(row, file, device))}",
+                field="devices",
+                code="out-of-range",
             )
         self._tell(device.name, "measuring accuracy and latency")
         one_depth = format_depth(row.depth) if find_format(device.export).every_depth else None

@@ -175,8 +175,8 @@ print("tleg.recipes.recipes" in sys.modules, "typer" in sys.modules)
     done = run_python(code, tmp_path)
     assert done.code == 0, done.stderr
     loaded, others = done.stdout.splitlines()[-2:]
-    common = ("ascii", "bars", "colours", "cells", "learngenes", "screens", "typeahead", "wording")
-    screen = ("budget", "depth_table", "model", "rows", "screen")
+    common = ("ascii", "bars", "colours", "cells", "learngenes", "lines", "screens", "typeahead", "wording")
+    screen = ("budget", "depth_table", "frontier", "model", "rows", "screen")
     allowed = {
         f"tleg_tui.{folder}.{name}" for folder, names in (("common", common), ("workbench", screen)) for name in names
     }

@@ -107,6 +107,7 @@ async def test_features_are_measured_instead_and_shown_by_themselves(
                 "evaluate", "mine.safetensors", "--data", digits_folder, "--depths", "2,4", "--knn", "--retrieval", "--json"
             ).stdout
         )
+        await eventually(pilot, lambda: f"{document['images']:,} validation images" in screen_text(pilot))
         text = screen_text(pilot)
         for row in document["results"]:
             assert f"{row['knn']:>14.2f}{row['retrieval']:>14.2f}" in text

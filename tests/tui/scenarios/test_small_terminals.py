@@ -161,6 +161,7 @@ async def test_an_export_at_the_least_size(start: Start) -> None:
         questions = pilot.app.screen.query_one(ExportQuestions)
         questions.scroll_end(animate=False)  # The last of them has no room here.
         await eventually(pilot, lambda: "[ ] replace existing" in screen_text(pilot))
+        lines += in_dialog(pilot)
         questions.scroll_home(animate=False)
         await eventually(pilot, lambda: "[x] onnx" in screen_text(pilot))
         assert next(line for line in lines if line.startswith("classes")).split()[1] == "10"

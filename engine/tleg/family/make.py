@@ -43,6 +43,8 @@ from tleg.training.prepared import prepare_evaluation
 from tleg.versions import versions
 
 _LATENCY_SECONDS: Final = 2.0
+# Codes of errors of a learngene that knows other classes than the data, or none.
+_OTHER_CLASSES: Final = ("mismatch", "unsupported")
 # What is done, and a sentence about it.
 Tell = Callable[[str, str], None]
 # Images done, images in all.
@@ -160,8 +162,8 @@ class FamilyMaker:
             self._tell("learngene", f"accuracy of {len(depths)} depths on {images:,} images")
             try:
                 scores = prepared.run(self._watching.count)
-            except InputError:
-                if any(not device.epochs for device in self._family.devices):
+            except InputError as error:
+                if error.code not in _OTHER_CLASSES or any(not device.epochs for device in self._family.devices):
                     raise
                 self._tell("learngene", "it knows other classes than the data; all devices have epochs of fine-tuning")
                 return {}, data

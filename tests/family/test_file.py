@@ -8,6 +8,7 @@ import pytest
 from tleg.errors import FileFormatError, InputError
 from tleg.family.file import Family, make_family, read_family
 from tleg.learngene.cost import Budget
+from tleg.recipes.learning import LearnRecipe
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -105,7 +106,9 @@ def test_what_is_given_stands_above_the_file(tmp_path: Path) -> None:
 def test_a_family_without_a_file() -> None:
     family = read_family(None, {"data": "pictures", "license": "mit"})
     assert [(each.name, each.part) for each in family.devices] == [("small", 0.25), ("medium", 0.5), ("large", 1.0)]
-    assert family.learn_recipe(None).architecture == "vit_small_patch16_224"  # type: ignore[union-attr]
+    recipe = family.learn_recipe(None)
+    assert isinstance(recipe, LearnRecipe)
+    assert recipe.architecture == "vit_small_patch16_224"
     given: Family = read_family(None, {"data": "pictures", "license": "mit", "learngene": "fashion-mnist"})
     assert not given.learn
     with pytest.raises(InputError, match="name the licence"):

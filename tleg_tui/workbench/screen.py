@@ -327,26 +327,9 @@ class WorkbenchScreen(WorkScreen):
 
     def why_not(self, action: str) -> str:
         """What is missing."""
-        entry = self.entry
-        if action in ("build", "finetune", "evaluate", "pin"):
-            return (
-                "no learngene is chosen: o opens one"
-                if entry is None
-                else f"{entry.name} cannot be used: tab, then ↑ ↓ choose another"
-            )
-        if action == "compare":
-            pinned = len(self._model.pinned())
-            return f"c compares two depths: p pins the chosen one, {'none' if pinned == 0 else 'one'} of two is pinned"
-        if action == "axis":
-            width, height = _ROOMY
-            return f"v turns the frontier, which is drawn in terminals of {width} x {height} and more, for a learngene"
-        if action == "last_run":
-            return "there is no run yet: f and l start one"
-        if action == "forget":
-            places = {"shipped": "comes with tleg", "folder": "lies in this folder", "run": "is the result of a run"}
-            named = "" if entry is None else f": {entry.name} {places.get(entry.origin, '')}"
-            return f"del takes off what was opened with o{named}"
-        return ""
+        from tleg_tui.workbench.missing import what_is_missing
+
+        return what_is_missing(action, self.entry, len(self._model.pinned()), _ROOMY)
 
     def action_build(self) -> None:
         """Export the chosen depth."""

@@ -36,12 +36,13 @@ LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
 
 def read_budget(texts: Mapping[str, str | None]) -> Budget:
     """Return the budget of limits as people write them, by the names of options. Raises InputError naming the option."""
-    values: dict[str, float | None] = {}
+    values: dict[str, float] = {}
     for key, limit in LIMITS.items():
-        text = texts.get(limit.name)
-        with concerning(limit.name):
-            values[key] = None if text is None else limit.parse(text)
-    return Budget(**values)  # type: ignore[arg-type]  # Counts and bytes are read as whole numbers.
+        if (text := texts.get(limit.name)) is not None:
+            with concerning(limit.name):
+                values[key] = limit.parse(text)
+    latency = values.pop("latency", None)
+    return Budget(**{key: int(value) for key, value in values.items()}, latency=latency)
 
 
 def why_none_fits(result: Preview, *, mark: str = "--") -> str:

@@ -23,15 +23,18 @@ def validation_split_option(help: str = "Part of the training images to validate
 
 
 def teacher_option() -> Any:
+    """Declare --teacher, a name or path; None is no teacher."""
     text = "Ancestry model: a folder that timm loads, TIMM_NAME:FILE, a run, or a timm name (download)."
     return option(None, help=text, group="Distillation", metavar="NAME|PATH")
 
 
 def model_arguments_option() -> Any:
+    """Declare --model-arg, arguments for `timm.create_model` by name."""
     text = "An argument for timm, such as patch_size=4. May be repeated."
     return option({}, help=text, group="Model", name="model-arg", metavar="KEY=VALUE")
 
 
 def initial_matrices_option(default: str) -> Any:
+    """Declare --initial-matrices, one of INITIAL_MATRICES; see `tleg.models.initial`."""
     text = "How large the layers' matrices begin. timm: std 0.02; fan-in: std 1 / sqrt(inputs), more in narrow models."
     return option(default, help=text, group="Model", choices=INITIAL_MATRICES)

@@ -47,7 +47,7 @@ def test_it_is_said_when_the_terminal_is_as_it_was(
     blocked.write_text("")
     monkeypatch.setenv("TLEG_SETTINGS", str(blocked / "settings"))
     monkeypatch.setenv("TEXTUAL_DRIVER", "none is asked for")
-    monkeypatch.setattr(Workbench, "run", partialmethod(Workbench.run, headless=True))
+    monkeypatch.setattr(Workbench, "run", partialmethod(Workbench.run, headless=True, size=(80, 24)))
 
     def look(self: Workbench) -> None:
         raise LookupError("no\x1b[31m such thing")

@@ -1,6 +1,5 @@
 """What a training says: warnings, advice, samples of the machine, and where its result goes."""
 
-import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,36 +12,8 @@ import torch
 from tests.conftest import clean_environment
 from tleg.errors import ExportError, TlegError
 from tleg.runs.run import RunFolder
-from tleg.runs.scalars import StepReport
-from tleg.training.observer import CurveWatch
 from tleg.training.telemetry import DeviceSampler
 from tleg.training.worker import advice, publish
-
-
-def report(step: int, loss: float, wait: float = 0.0, epoch: int = 1) -> StepReport:
-    return StepReport(step=step, steps=1000, epoch=epoch, epochs=10, loss=loss, data_wait=wait)
-
-
-def test_a_spike_is_noticed_once_an_epoch() -> None:
-    watch = CurveWatch()
-    quiet = [found for step in range(60) for found in watch.look(report(step, 2 + 0.05 * math.sin(step)))]
-    assert quiet == []
-    ((code, text),) = watch.look(report(61, 9.0))
-    assert code == "spike"
-    assert "the loss jumped to 9 from about 2" in text
-    for step in range(62, 100):
-        watch.look(report(step, 2.0))
-    assert watch.look(report(101, 9.0)) == []
-    for step in range(102, 160):
-        watch.look(report(step, 2.0, epoch=2))
-    assert [code for code, _ in watch.look(report(161, 9.0, epoch=2))] == ["spike"]
-
-
-def test_waiting_for_images_is_noticed() -> None:
-    watch = CurveWatch()
-    found = [each for step in range(40) for each in watch.look(report(step, 2.0, wait=0.8))]
-    assert found == [("starved", "the model waits for images 80 % of the time; try more --workers")]
-    assert [each for step in range(40) for each in CurveWatch().look(report(step, 2.0, wait=0.8 if step % 5 else 0.0))] == []
 
 
 @pytest.mark.parametrize(

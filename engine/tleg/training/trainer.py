@@ -31,11 +31,12 @@ from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World, average_gradients, in_eval_mode
 from tleg.training.job import Job
 from tleg.training.losses import Losses, Objective, mean_losses
-from tleg.training.observer import QUIET, CurveWatch, Observer, TrainingStoppedError
+from tleg.training.observer import QUIET, Observer, TrainingStoppedError
 from tleg.training.optim import TrainingState
 from tleg.training.resume import finished_model, resume
 from tleg.training.students import AuxiliaryStudent, Student, compile_student
 from tleg.training.teacher import LastFeatures, Teacher
+from tleg.training.watch import CurveWatch
 
 _SECONDS_BETWEEN_REPORTS: Final = 0.5
 # An evaluation on several processes cannot be left, and a job may end during it: work that is worth more is saved first.
@@ -284,6 +285,9 @@ class Trainer:
             self.observer.evaluated(step, step // self.steps_per_epoch, name, some)
             if text := describe_nonfinite(some, "the average of the weights" if name == "ema" else "the model"):
                 self.observer.warn("nonfinite", f"{text}; this evaluation does not count", step)
+        shown = self.evaluated.get("ema") or self.evaluated["model"]
+        for code, text in self.watch.scored(step, self.steps, shown, plan.job.data.classes):
+            self.observer.warn(code, text, step)
         self.reported_at += time.monotonic() - began  # It is no part of the speed of steps.
 
     def _count(self, done: int, total: int) -> None:

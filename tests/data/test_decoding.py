@@ -9,7 +9,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from tleg.data import decoding
-from tleg.data.decoding import UnreadableImageError, count_turned, decode_image
+from tleg.data.decoding import UnreadableImageError, count_turned, decode_image, typical_side
 from tleg.data.image_folder import FolderImages
 from tleg.data.transforms import evaluation_transform, training_transform, upright
 from tleg.data.unreadable import UnreadableImages, describe_reasons
@@ -123,6 +123,15 @@ def test_images_are_turned_upright_unless_told_otherwise(tmp_path: Path, orienta
         evaluation_transform((3, 16, 16), timms)(images.image(0)) - evaluation_transform((3, 16, 16), timms)(stored)
     ).abs().mean() < 0.03
     assert count_turned(images) == (int(orientation != 1), 1)
+
+
+def test_the_typical_size_of_images_is_the_median_of_those_that_can_be_read(tmp_path: Path) -> None:
+    for name, size in {"a": (40, 30), "b": (9, 20), "c": (90, 90)}.items():
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    (tmp_path / "d.png").write_bytes(b"none")
+    paths = sorted(tmp_path.iterdir())
+    assert typical_side(FolderImages(paths, [0] * 4)) == 30
+    assert typical_side(FolderImages(paths[3:], [0])) is None
 
 
 def test_training_sees_them_upright_as_well(tmp_path: Path) -> None:

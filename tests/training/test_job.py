@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.training.conftest import learn_job
+from tests.training.conftest import ARGUMENTS, VIT, Recorder, learn_job
 from tleg.data.datasets import Data
 from tleg.errors import DataError
+from tleg.learngene.header import Preprocessing
+from tleg.recipes.distillation import Depths
 from tleg.recipes.images import ImageReading
 from tleg.recipes.io import from_values
 from tleg.recipes.training import Recipe
@@ -53,3 +55,13 @@ def test_both_kinds_are_opened_with_their_data(digits_folder: Path) -> None:
     assert (learning.steps, tuning.steps) == (200 // 128 * learning.recipe.recipe.epochs, 4 * 10)
     assert isinstance(tuning, jobs.FinetuneJob)
     assert tuning.start(tuning.data).architecture.name == "resnet10t"
+
+
+@pytest.mark.parametrize(("pixels", "said"), [(32, False), (40, True)])
+def test_images_that_are_enlarged_much_are_worth_a_warning(digits: Data, recipe: Any, pixels: int, said: bool) -> None:
+    recorder = Recorder()
+    job = learn_job(digits, VIT, ARGUMENTS, depths=Depths(3), recipe=recipe())
+    transform = job.training_transform((1, pixels, pixels), Preprocessing((0.5,), (0.25,)), recorder)
+    assert [code for code, _ in recorder.warnings] == ["enlarged"] * said
+    assert all(text.startswith("images of 8 pixels are enlarged to 40,") for _, text in recorder.warnings)
+    assert transform(digits.train.image(0)).shape == (1, pixels, pixels)

@@ -111,6 +111,26 @@ def count_turned(images: ImageSet) -> tuple[int, int]:
     return sum(_is_turned(open_image, place * len(images) // some) for place in range(some)), some
 
 
+def typical_side(images: ImageSet) -> int | None:
+    """Return the median over some images, spread over the set, of their shorter side in pixels; None where none can be read.
+
+    Nothing is decoded where that can be had.
+    """
+    some = min(len(images), _LOOKED_AT)
+    open_image: Callable[[int], Image.Image] = getattr(images, "open", images.image)
+    sides = [_shorter_side(open_image, place * len(images) // some) for place in range(some)]
+    known = sorted(side for side in sides if side is not None)
+    return known[len(known) // 2] if known else None
+
+
+def _shorter_side(open_image: Callable[[int], Image.Image], index: int) -> int | None:
+    try:
+        with open_image(index) as image:
+            return min(image.size)
+    except Exception:  # Who needs the image says why it cannot be read.
+        return None
+
+
 def _is_turned(open_image: Callable[[int], Image.Image], index: int) -> bool:
     try:
         with open_image(index) as image:

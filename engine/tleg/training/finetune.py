@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from tleg.data.sampler import seed_everything
-from tleg.data.transforms import PixelTransform, training_transform
+from tleg.data.transforms import PixelTransform
 from tleg.errors import InputError
 from tleg.export.origin import TRAINING_RECORD
 from tleg.files import check_folder, new_file, new_folder
@@ -54,7 +54,7 @@ def prepare(job: FinetuneJob, placement: Placement, observer: Observer = QUIET) 
     _check_finite(start.model)
     start = replace(start, preprocessing=as_read(start.preprocessing, data))
     input_size = start.architecture.input_size
-    transform = training_transform(input_size, start.preprocessing, recipe.recipe.augmentation)
+    transform = job.training_transform(input_size, start.preprocessing, observer)
     job.check_enough()
     check_forward(start.model, start.architecture.name, input_size)
     freeze(start.model, recipe.frozen)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import torch
 
 from tleg.data.datasets import Data, Wanted
+from tleg.data.decoding import typical_side
 from tleg.data.fingerprint import hash_folder, hash_learngene, hash_weights, list_data
 from tleg.data.open import open_data
+from tleg.data.transforms import PixelTransform, training_transform
 from tleg.errors import DataError, InputError, TlegError
 from tleg.learngene.container import read_header
 from tleg.learngene.header import Preprocessing
@@ -31,6 +33,7 @@ from tleg.runs.inputs import (
 )
 from tleg.runs.run import RunFolder
 from tleg.serialize import encode
+from tleg.text import format_image_size
 from tleg.training.checkpoint import Checkpoints, read_progress
 from tleg.training.device import Placement
 from tleg.training.distributed import PREPARATION_TIMEOUT, SINGLE, World
@@ -39,6 +42,9 @@ from tleg.training.observer import QUIET, Observer
 from tleg.training.teacher import Teacher, open_checked_features, open_checked_teacher
 
 R = TypeVar("R", bound=TrainingRecipe)
+
+# Beyond so many times their size a transform makes pixels, not details.
+_MUCH_ENLARGED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,19 @@ class Job(Generic[R]):
         for note in teacher.notes:
             observer.warn("teacher", note)
         return teacher
+
+    def training_transform(
+        self, input_size: tuple[int, int, int], preprocessing: Preprocessing, observer: Observer = QUIET
+    ) -> PixelTransform:
+        """What makes an input of a student from a training image; images that it enlarges much are worth a warning."""
+        side, pixels = typical_side(self.data.train), min(input_size[1:])
+        if side is not None and pixels > _MUCH_ENLARGED * side:
+            observer.warn(
+                "enlarged",
+                f"images of {side} pixels are enlarged to {format_image_size(input_size[1:])}, which adds no detail and "
+                "makes every step dearer; a smaller model, or --image-size where a command has it, may do as well",
+            )
+        return training_transform(input_size, preprocessing, self.recipe.recipe.augmentation)
 
     def record(self) -> dict[str, Any]:
         """What a learngene's header and a model's training record say of the training, whichever kind it is."""

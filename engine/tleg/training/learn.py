@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
-from tleg.data.transforms import PixelTransform, training_transform
+from tleg.data.transforms import PixelTransform
 from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.files import check_file
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Reached, SampledSize
@@ -70,7 +70,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         preprocessing = as_read(start.header.preprocessing, data)
         for note in (*start.notes, *begun.notes):
             observer.warn("start", note)
-    transform = training_transform(architecture.input_size, preprocessing, recipe.recipe.augmentation)
+    transform = job.training_transform(architecture.input_size, preprocessing, observer)
     job.check_enough()
     teacher = job.open_teacher(placement, observer, input_size=architecture.input_size, preprocessing=preprocessing)
     learned = {

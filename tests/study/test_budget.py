@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from tests.study.documents import document
 from tleg.errors import InputError
+from tleg.learngene.container import read_file
 from tleg.models.architecture import describe
 from tleg.models.flops import measure
 from tleg.recipes.distillation import Depths
+from tleg.references import shipped
 from tleg.study.budget import Budget, read_budget
 from tleg.study.compute import count_model, forward_at_depths, training_macs
 from tleg.study.file import Study, make_study
@@ -164,6 +166,15 @@ def test_descendants_cost_what_their_learngene_says_and_a_teacher_computes_as_we
     assert each["gene"] == (each["further/depth-2"] + each["further/depth-3"]) / 2 + each["big/depth-3"] / 3
     teacher = count_model("vit_tiny_patch16_224", {}, 1000, (3, 224, 224)).macs
     assert each["taught/depth-2"] == each["further/depth-2"] + teacher
+
+
+def test_descendants_of_a_file_cost_what_they_compute(digits: Path) -> None:
+    study = budgeted(digits, arms={"other": {"kind": "finetune", "learngene": "characters"}}, macs=1e12)
+    plan, tasks = Plan(study), list_tasks(study)
+    # A new head of ten classes has fewer multiply-accumulates than the learngene's own.
+    header = read_file(shipped()["characters"]).header
+    expected = [3 * (header.cost_at(depth).macs - 64 * (62 - 10)) for depth in (2, 3)]
+    assert [plan.image_macs(task) for task in tasks] == expected
 
 
 def test_a_budget_of_minutes_follows_from_a_measured_epoch() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.study.documents import document
 from tleg.errors import FileFormatError, InputError
+from tleg.recipes.finetuning import FinetuneRecipe
 from tleg.recipes.learning import LearnRecipe
 from tleg.study.file import make_study, read_study
 from tleg.study.grid import list_tasks
@@ -71,6 +72,22 @@ def test_a_training_names_the_results_that_it_needs() -> None:
     assert big.recipe(study, {}).model_arguments["depth"] == 2
 
 
+def test_descendants_of_a_file_begin_alike_with_every_seed() -> None:
+    arms = {"other": {"kind": "finetune", "learngene": "characters"}}
+    study = make_study(document(arms=arms, seeds=[0, 1]))
+    tasks = list_tasks(study)
+    assert [task.name for task in tasks] == [
+        f"other/digits/seed-{seed}/depth-{depth}" for seed in (0, 1) for depth in (2, 3)
+    ]
+    found = []
+    for task in tasks:
+        recipe = task.recipe(study, {})
+        assert isinstance(recipe, FinetuneRecipe)
+        found.append((recipe.learngene, recipe.depth, recipe.recipe.seed))
+    assert found == [("characters", depth, seed) for seed in (0, 1) for depth in ("2", "3")]
+    assert not any(task.needs for task in tasks)
+
+
 def arms(**gene: Any) -> dict[str, Any]:
     return document(arms={"gene": {"kind": "learn", **gene}})
 
@@ -91,7 +108,11 @@ def arms(**gene: Any) -> dict[str, Any]:
         (document(arms={"gene": {"basis": "linear"}}), "needs kind"),
         (arms(lrr=1e-3), "unknown key 'lrr'. Did you mean 'lr'"),
         (arms(seed=3), "the study decides it"),
-        (document(arms={"f": {"kind": "finetune", "learngene": "x"}}), 'write start = "ARM"'),
+        (
+            document(arms={"g": {"kind": "learn"}, "f": {"kind": "finetune", "start": "g", "learngene": "x"}}),
+            "has a start and a learngene",
+        ),
+        (document(arms={"t": {"kind": "train", "learngene": "x"}}), "unknown key 'learngene'"),
         (arms(tune={"lr": 1e-3}), "give a list of values"),
         (arms(tune={"rate": [1]}), "unknown key 'rate'"),
         (document(arms={"g": {"kind": "learn"}, "t": {"kind": "train", "start": "g"}}), "starts from a 'learn' arm"),

@@ -22,7 +22,7 @@ ARM: Final = "arm:"
 _KEYS: Final = ("title", "seeds", "depths", "epochs", "budget", "data", "common", "arms", "tuning-seeds")
 _ARM_KEYS: Final = ("kind", "about", "start", "teacher-depth", "tune")
 # What the study decides for every training.
-_DECIDED: Final = ("seed", "depth", "learngene", "evaluate-depths")
+_DECIDED: Final = ("seed", "depth", "evaluate-depths")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Arm:
     about          what it is, in words
     values         option name -> value, those of [common] included
     own            the options that the arm itself gives
-    start          for 'finetune': the arm whose learngene its descendants are of
+    start          for 'finetune': the arm whose learngene its descendants are of; that of a file is an option
     teacher        the arm whose model teaches, or None; a teacher of another kind is an option like others
     teacher_depth  which of its models; None where a learngene's arm is trained at every depth alike
     tune           option name -> the values to choose among
@@ -162,8 +162,9 @@ def _arm(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], of_kinds:
     options = {each.name for each in options_of(RECIPES[kind])}
     _known(own, (*_ARM_KEYS, *options), where)
     if decided := next((each for each in _DECIDED if each in own), None):
-        instead = ' write start = "ARM"' if decided == "learngene" else " the study decides it for every training"
-        raise _wrong("arms", f"{where} has {decided};{instead}")
+        raise _wrong("arms", f"{where} has {decided}; the study decides it for every training")
+    if "learngene" in own and "start" in own:
+        raise _wrong("arms", f"{where} has a start and a learngene; it begins with that of an arm or with that of a file")
     tune = {key: tuple(values) for key, values in _table(own, "tune").items() if isinstance(values, list) and values}
     if left := {*_table(own, "tune")} - {*tune}:
         raise _wrong("arms", f"{where} tunes {min(left)}: give a list of values")

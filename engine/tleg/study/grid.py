@@ -57,7 +57,7 @@ class Task:
         values |= {option: str(results[task]) for option, task in self.needs.items()}
         if self.arm.kind == "learn":
             values["evaluate-depths"] = ",".join(map(str, study.depths))
-        elif self.arm.start is not None:
+        elif self.arm.start is not None or "learngene" in values:
             values["depth"] = self.depth
         elif (init := values.get("init")) in INITIAL_WEIGHTS and INITIAL_WEIGHTS[init].takes:
             # A trained model that becomes as deep as is asked for.

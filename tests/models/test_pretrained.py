@@ -18,9 +18,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.conftest import make_learngene
 from tests.training.conftest import Recorder, finetune_job
 from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, FileFormatError, InputError
+from tleg.export.build import build_exports
+from tleg.export.plan import BuildRequest
 from tleg.models.pretrained import PretrainedModel, open_folder, open_weights
 from tleg.models.timm_folder import PREFERRED_WEIGHTS, WEIGHTS_SUFFIXES, read_timm_folder, weights_file
 from tleg.recipes.training import Recipe
@@ -387,6 +390,17 @@ def test_folders_of_save_for_hf(tmp_path: Path, name: str, safe: Any) -> None:
     assert opened.preprocessing.crop_pct == config["crop_pct"]
     assert not {"num_classes", "depth"} & set(opened.arguments)
     assert same(opened, expected, opened.input_size[1])
+
+
+def test_what_tleg_opened_is_stored_by_timm_in_a_folder_that_timm_loads(tmp_path: Path) -> None:
+    learngene = make_learngene()
+    learngene.save(tmp_path / "gene.safetensors")
+    (built,) = build_exports(BuildRequest(str(tmp_path / "gene.safetensors"), ("pytorch",), (2,), tmp_path))
+    opened = open_folder(built.path)
+    assert opened.preprocessing.exif  # Which timm's own configuration has no place for.
+    timm.models.save_for_hf(opened.model, str(tmp_path / "again"), safe_serialization=True)
+    again: Any = timm.create_model(f"local-dir:{tmp_path / 'again'}", pretrained=True).eval()
+    assert same(open_folder(tmp_path / "again"), again)
 
 
 def test_which_file_is_taken_is_timm_s_choice(tmp_path: Path) -> None:

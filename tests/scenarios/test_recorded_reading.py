@@ -20,7 +20,7 @@ from tleg.export.plan import BuildRequest
 from tleg.learngene.container import read_header
 from tleg.learngene.header import Preprocessing
 from tleg.models.learngene import load
-from tleg.models.timm_folder import load_timm_folder, preprocessing_of
+from tleg.models.pretrained import open_folder
 from tleg.recipes.io import from_values, to_values
 from tleg.runs.launch import create_run
 from tleg.runs.spec import read_spec
@@ -84,8 +84,7 @@ def test_every_file_that_is_written_states_it_and_is_evaluated_so(tmp_path: Path
             assert preprocessing is not None
             assert (preprocessing.exif, preprocessing.pixel_range) == (exif, (0.0, 4095.0))
         assert open_onnx(paths[1]).preprocessing == preprocessing
-        folder = load_timm_folder(paths[-1])
-        assert preprocessing_of(dict(folder.pretrained_cfg), 3) == preprocessing
+        assert open_folder(paths[-1]).preprocessing == preprocessing
     # What is stored upright looks the same either way.
     assert all(len(losses) == 1 for losses in found.values())
     assert found[True] != found[False]

@@ -19,6 +19,7 @@ from tleg.learngene.header import RESERVED_ARGUMENTS, Preprocessing
 from tleg.models.architecture import known_name, normalise_name
 from tleg.models.creation import create_model
 from tleg.models.timm_folder import (
+    READING,
     TimmFolder,
     image_argument,
     input_size_of,
@@ -112,7 +113,7 @@ def open_folder(
         int(model.num_classes or 0),
         known.classes,
         size,
-        preprocessing_of(config, size[0]),
+        preprocessing_of({**config, READING: known.config.get(READING)}, size[0]),
         known.weights,
     )
 

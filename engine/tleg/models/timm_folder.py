@@ -293,7 +293,8 @@ def _only_tleg(architecture: str, arguments: Mapping[str, Any]) -> str | None:
 def preprocessing_of(config: Mapping[str, Any], channels: int) -> Preprocessing:
     """Return the preprocessing that a timm config states, for a model of so many channels. Raises InputError.
 
-    What `load_timm_folder` found of how images are read is part of it; timm's own models do not turn images upright.
+    config  its pretrained_cfg; with how images are read, as the config.json of a folder has it. Without, they are not turned
+            upright, as with timm's own models
     """
     mean, std = for_channels(config["mean"], channels), for_channels(config["std"], channels)
     interpolation: Any = config.get("interpolation", "bicubic")
@@ -358,7 +359,6 @@ def load_timm_folder(folder: Path | TimmFolder, arguments: Mapping[str, Any] | N
             if "num_classes" in known.config:
                 weights["num_classes"] = known.config["num_classes"]
             model = create_model(known.architecture, pretrained=True, pretrained_cfg=weights, **given).eval()
-        model.pretrained_cfg = {**model.pretrained_cfg, READING: known.config.get(READING)}
         return model
     except Exception as error:  # timm and safetensors report what does not fit in many ways.
         raise FileFormatError(f"timm cannot load {folder}: {' '.join(str(error).split())[:400]}") from error

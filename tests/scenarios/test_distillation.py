@@ -48,7 +48,7 @@ def ancestor(digits: Data, placement: Placement, tmp_path_factory: pytest.TempPa
     return folder
 
 
-@pytest.mark.parametrize("method", ["soft", pytest.param("hard", marks=pytest.mark.slow), "feature"])
+@pytest.mark.parametrize("method", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("soft", "hard")), "feature"])
 def test_a_student_learns_from_its_teacher_alone(
     digits: Data, placement: Placement, recipe: MakeRecipe, ancestor: Path, method: str
 ) -> None:
@@ -72,7 +72,8 @@ def test_a_student_learns_from_its_teacher_alone(
     assert last.distillation_loss == pytest.approx(last.loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("method", [pytest.param("soft", marks=pytest.mark.slow), "feature"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["soft", "feature"])
 def test_a_descendant_is_fine_tuned_with_a_teacher(
     digits: Data, placement: Placement, recipe: MakeRecipe, ancestor: Path, tmp_path: Path, method: str, tiny_learngene: Any
 ) -> None:

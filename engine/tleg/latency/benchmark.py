@@ -223,7 +223,8 @@ def _export(path: Path, options: Benchmark, threads: int) -> _Subject:
         raise InputError(f"{path} has no suffix of a format that tleg writes", field="target", code="wrong-kind")
     onnx = _ONNX_RUNTIME in entry.runtime
     _refuse_what_is_built_in(options, onnx=onnx)
-    opened = backend_of(entry).open(path)
+    backend = backend_of(entry)
+    opened = backend.open(path) if onnx else backend.open_to_time(path, threads)
     if opened.interface.batch not in (None, options.batch):
         raise InputError(
             f"{path} takes {opened.interface.batch} images at once: --batch {opened.interface.batch}",
@@ -239,7 +240,7 @@ def _export(path: Path, options: Benchmark, threads: int) -> _Subject:
     }
     own = opened.depth if isinstance(opened.depth, int) else None
     if not onnx:
-        run = _export_run(opened, options, threads)
+        run = _export_run(opened, options)
         refuse_depths(options.chosen_depths, "depths", f"{path} holds one model")
         return _Subject(about, lambda depths: [_Timed(own, run=run)], runtime=entry.runtime[-1])
     if opened.format.every_depth:
@@ -282,12 +283,10 @@ def _model(reference: Reference, options: Benchmark, threads: int, folder: Path)
     return _Subject(about, lambda depths: [_Timed(opened.depth, run=_torch_run(model, opened.input_size, options, threads))])
 
 
-def _export_run(opened: OpenExport, options: Benchmark, threads: int) -> Callable[[], None]:
+def _export_run(opened: OpenExport, options: Benchmark) -> Callable[[], None]:
     """A function that computes one batch of zeros in an export's own runtime, on the processor."""
     import numpy as np
-    import torch
 
-    torch.set_num_threads(threads)
     images = np.zeros((options.batch, *opened.input_size), np.float32)
 
     def run() -> None:

@@ -428,7 +428,7 @@ def test_the_interface_of_onnx_files_is_unfolded(start: Start) -> None:
             await pilot.pause()
             assert not screen.query_one("#graph").display
             assert "F7" not in screen_text(pilot)
-            assert screen.why_not("advanced").startswith("F7 asks more of ONNX files alone")
+            assert screen.why_not("advanced").startswith("F7 asks more of ONNX and OpenVINO alone")
             await pilot.press("f6")
             assert pilot.app.clipboard == f"{usual} --export pytorch --output-of pooled"
 

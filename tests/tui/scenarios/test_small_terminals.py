@@ -155,6 +155,7 @@ async def test_an_export_at_the_least_size(start: Start) -> None:
             "[ ] onnx-elastic",
             "[ ] torch-export",
             "[ ] pytorch",
+            "[ ] openvino",
             "(●) float32",
         ):
             assert name in text

@@ -41,6 +41,7 @@ OPTIONAL: Final[Mapping[str, str]] = {
     "nvidia-ml-py": "pynvml",
     "textual-serve": "textual_serve",
     "openvino": "openvino",
+    "executorch": "executorch.runtime",
     "submitit": "submitit",
 }
 

@@ -24,10 +24,17 @@ LARGEST_ERRORS = {"float32": 1e-5, "float16": 2e-2, "int8": 0.1, "int8-dynamic":
 ROOT = Path(__file__).resolve().parents[2]
 OURS, DUMMIES = tuple(FORMATS.values()), (NPZ, NPZ_FOLDER)
 EVERY = (*OURS, *DUMMIES)
+SLOW = ("executorch",)  # It lowers the smallest model for many seconds.
 each_format = pytest.mark.parametrize(
     "entry",
     [
-        pytest.param(each, marks=pytest.mark.skipif(not each.is_installed, reason=f"tleg[{each.extra}] is not installed"))
+        pytest.param(
+            each,
+            marks=[
+                pytest.mark.skipif(not each.is_installed, reason=f"tleg[{each.extra}] is not installed"),
+                *([pytest.mark.slow] if each.name in SLOW else []),
+            ],
+        )
         for each in EVERY
     ],
     ids=lambda entry: entry.name,

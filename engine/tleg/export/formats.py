@@ -278,6 +278,20 @@ register(
 )
 register(
     Format(
+        name="executorch",
+        suffix=".pte",
+        about="one file that ExecuTorch runs on a device, with XNNPACK",
+        backend="tleg.export.executorch.backend:ExecutorchBackend",
+        rounding="ExecuTorch's own quantisers, such as torchao, make whole numbers of a model",
+        outputs=OUTPUT_KINDS,
+        libraries=("torch", "timm", "executorch"),
+        runtime=("executorch",),
+        extra="executorch",
+        opened_by="ExecuTorch",
+    )
+)
+register(
+    Format(
         name="openvino",
         suffix=".openvino",
         about="a folder with OpenVINO's own .xml and .bin of one model",

@@ -27,6 +27,7 @@ from tleg.serialize import decode, to_json
 from tleg.threads import choose_threads
 from tleg.training.names import resolve_model
 from tleg.training.subjects import is_export, refuse_depths
+from tleg.versions import versions
 
 PROGRAM: Final = "measure.py"
 _FILES: Final = "files.json"
@@ -141,8 +142,8 @@ def _measure(
         runs = {index: each.run for index, each in enumerate(timed) if each.run is not None}
         samples = measuring.interleave(runs, options.seconds, tell=progress)
         points = [{"depth": each.depth, **measuring.summarise(samples[index])} for index, each in enumerate(timed)]
-        version = str(import_module(subject.runtime).__version__)
-        runtime = {"name": subject.runtime, "version": version, "provider": options.provider}
+        version = getattr(import_module(subject.runtime), "__version__", versions(subject.runtime)[subject.runtime])
+        runtime = {"name": subject.runtime, "version": str(version), "provider": options.provider}
     document = measuring.profile_of(points, subject.about, runtime, threads, options.batch)
     return decode(DeviceProfile, document, "the measurement")
 

@@ -15,7 +15,7 @@ from tleg.export.formats import Precision
 from tleg.export.interface import DEPTH, LOGITS_INSIDE, Interface
 from tleg.export.metadata import ExportMetadata, decode_metadata, opened_as
 from tleg.export.pixels import as_input
-from tleg.export.runners import Arrays, Runner
+from tleg.export.runners import Arrays, Runner, in_batches
 from tleg.files import require_utf8
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import open_binary
@@ -86,17 +86,7 @@ def graph_runner(
             found = [logits]
         return tuple(np.asarray(each, np.float32) for each in found)
 
-    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
-        size = interface.batch
-        if size is None or len(images) == size:
-            return run_batch(depth, images)
-        # Of a last batch that is not full, the last image fills the rest.
-        parts = [images[start : start + size] for start in range(0, len(images), size)] or [images]
-        filled = (np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]) for part in parts)
-        found = [run_batch(depth, part) for part in filled]
-        return tuple(np.concatenate(each)[: len(images)] for each in zip(*found, strict=True))
-
-    return run
+    return run_batch if interface.batch is None else in_batches(run_batch, interface.batch, fill=True)
 
 
 def feed_of(

@@ -28,6 +28,7 @@ from tleg.recipes.benchmark import Benchmark
 Cli = Callable[..., CommandResult]
 KIND = "executorch"
 pytest.importorskip("executorch")
+pytestmark = pytest.mark.filterwarnings("ignore:This API is experimental")
 
 
 def build(source: Path, folder: Path, **options: Any) -> BuiltExport:

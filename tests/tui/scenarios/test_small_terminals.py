@@ -154,6 +154,7 @@ async def test_an_export_at_the_least_size(start: Start) -> None:
             "[ ] onnx-compact",
             "[ ] onnx-elastic",
             "[ ] torch-export",
+            "[ ] executorch",
             "[ ] pytorch",
             "[ ] openvino",
             "(●) float32",

@@ -7,6 +7,7 @@ for texts, so that a second method, 'tleg', takes nothing and gives as JSON what
 import contextlib
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -65,7 +66,7 @@ class ExecutorchBackend(Backend):
         open_binary(path).close()
         require_utf8(path, "ExecuTorch")
         try:
-            with _without_native_log():
+            with _quietly():
                 from executorch.runtime import Runtime, Verification
 
                 program = Runtime.get().load_program(path, verification=Verification.InternalConsistency)
@@ -117,13 +118,15 @@ def _decoded(texts: object) -> ExportMetadata:
 
 
 @contextlib.contextmanager
-def _without_native_log() -> Iterator[None]:
-    """Keep the lines of ExecuTorch's C++ from standard error, which tell of the processor while a program is opened."""
+def _quietly() -> Iterator[None]:
+    """Keep from the user what is said while a program is opened: that the API is new, and by C++ of the processor."""
     kept = os.dup(_STDERR)
     try:
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), _STDERR)
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         os.dup2(kept, _STDERR)
         os.close(kept)

@@ -101,6 +101,7 @@ def test_from_a_learngene_to_figures(
         assert figures.code == 0, figures.stderr
         assert [(result["depth"], result["images"]) for result in json.loads(figures.stdout)["results"]] == [(2, 7)]
         file = next(each for each in path.iterdir() if each.name != "manifest.json") if entry.is_folder else path
+        file = file if file.is_file() else next(each for each in file.rglob("*") if each.is_file())
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1
         file.write_bytes(content)

@@ -50,7 +50,7 @@ def build(
     depths       of the descendants: numbers, or profiles, the blocks of every stage, as in (2, 2, 6, 2); a format that
                  holds every depth, and a folder, need none
     exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic', 'torch-export', 'executorch',
-                 'openvino'
+                 'openvino', 'coreml'
     output       the folder for the exports; made when it is missing
     dtype        'float32', 'float16', or of whole numbers: 'int8' (static), 'int8-dynamic', 'int8-terms'
     layout       'auxiliary' (the default) or 'official', see `expand`

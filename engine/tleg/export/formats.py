@@ -53,13 +53,15 @@ class Format:
     rounding     why it has no number type of whole numbers, or not all of them
     every_depth  whether one export holds every depth, so that it needs none
     plain        why it takes plain ViTs alone, which the graph writer knows; '' where it takes others as well
-    is_folder    whether it is a folder, which holds its own manifest, or a file beside which that lies
+    is_folder    whether it is a folder, which holds its own manifest but for a package, or a file beside which that lies
+    is_package   whether it is a folder that people take for a file, so that its manifest lies beside it
     outputs      what its models can give
     no_places    why they give no maps of blocks, where that is not to be expected
     graph        whether it is a graph that can be entered and left in other ways than tleg writes it (`Interface`)
     libraries    packages that write it, besides numpy and safetensors
     runtime      packages that run it when it is checked
     extra        of tleg, that installs those of them that do not come with it; '' where all do
+    elsewhere    why its own runtime does not run it where it is checked; '' where it does
     opened_by    who opens it, in words
     """
 
@@ -75,12 +77,14 @@ class Format:
     every_depth: bool = False
     plain: str = ""
     is_folder: bool = False
+    is_package: bool = False
     outputs: tuple[OutputKind, ...] = ("classes",)
     no_places: str = ""
     graph: bool = False
     libraries: tuple[str, ...] = ()
     runtime: tuple[str, ...] = ()
     extra: str = ""
+    elsewhere: str = ""
     opened_by: str
 
     def depths_of(self, depths: tuple[Depth, ...]) -> tuple[Depth | None, ...]:
@@ -304,6 +308,23 @@ register(
         runtime=("openvino",),
         extra="openvino",
         opened_by="OpenVINO",
+    )
+)
+register(
+    Format(
+        name="coreml",
+        suffix=".mlpackage",
+        about="a package for Apple's CoreML, checked and not run there",
+        backend="tleg.export.coreml.backend:CoremlBackend",
+        rounding="coremltools makes whole numbers of such a package",
+        is_folder=True,
+        is_package=True,
+        outputs=OUTPUT_KINDS,
+        libraries=("torch", "timm", "coremltools"),
+        runtime=("torch",),
+        extra="coreml",
+        elsewhere="CoreML runs on Apple's systems alone",
+        opened_by="coremltools",
     )
 )
 

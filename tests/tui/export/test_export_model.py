@@ -153,6 +153,7 @@ def test_elastic_files_alone_are_for_plain_vits(tiny_learngene: Any, tmp_path: P
         "executorch",
         "pytorch",
         "openvino",
+        "coreml",
     )
 
 
@@ -220,7 +221,11 @@ def test_a_depth_may_be_a_profile_where_there_are_stages(tmp_path: Path) -> None
 def test_a_folder_has_a_depth_and_a_head_of_its_own(tmp_path: Path) -> None:
     made = build_exports(BuildRequest(NAME, ("pytorch",), (2,), tmp_path / "made", verify=False))[0].path
     source = open_source(str(made))
-    assert (source.folder, source.kinds, source.classes) == (True, ("onnx", "torch-export", "executorch", "openvino"), None)
+    assert (source.folder, source.kinds, source.classes) == (
+        True,
+        ("onnx", "torch-export", "executorch", "openvino", "coreml"),
+        None,
+    )
     order = read_answers(source, Answers(("onnx",), "", "float16", output="out"))
     assert "--depth" not in order.words
     request = BuildRequest(str(made), ("onnx",), output=Path("out"), precision="float16")

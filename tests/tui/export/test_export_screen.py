@@ -267,7 +267,7 @@ def test_the_mouse_ticks_and_builds(start: Start, monkeypatch: pytest.MonkeyPatc
         async with start() as pilot:
             await open_dialog(pilot)
             await pilot.click("#kinds", offset=(1, 0))
-            await pilot.click("#kinds", offset=(len("[ ] torch-export  [ ] py"), 1))
+            await pilot.click("#kinds", offset=(len("[ ] torch-export  [ ] executorch  [ ] py"), 1))
             await pilot.click("#dtype", offset=(len("(x) float32  ( ) f"), 0))
             await pilot.click("#layout", offset=(len("(x) auxiliary  ("), 0))
             await pilot.click("ExportScreen KeyBar", offset=(2, 0))

@@ -157,6 +157,7 @@ async def test_an_export_at_the_least_size(start: Start) -> None:
             "[ ] executorch",
             "[ ] pytorch",
             "[ ] openvino",
+            "[ ] coreml",
             "(●) float32",
         ):
             assert name in text

@@ -5,6 +5,7 @@ for texts, so that a second method, 'tleg', takes nothing and gives as JSON what
 """
 
 import contextlib
+import io
 import json
 import os
 import warnings
@@ -16,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tleg.errors import FileFormatError, InputError, VerificationError, last_words
+from tleg.errors import FileFormatError, VerificationError, last_words
 from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.exporting import exporting
-from tleg.export.interface import Interface
+from tleg.export.interface import Interface, check_batch_alone
 from tleg.export.metadata import ExportMetadata, decode_metadata, encode_metadata, metadata_of, opened_as
 from tleg.export.runners import Arrays, as_arrays, in_batches
 from tleg.export.torch_export.backend import trace
@@ -96,14 +97,7 @@ class ExecutorchBackend(Backend):
         self, interface: Interface, output: Output, num_classes: int | None = None, *, traced: bool = False
     ) -> None:
         """Refuse all but a fixed batch. Raises InputError."""
-        others = tuple(option for option in interface.options if option != "batch")
-        if others:
-            raise InputError(
-                f"--{others[0]} is for a graph of ONNX or OpenVINO; of such options --export {self.format.name} has --batch "
-                "alone",
-                field=(*others, "export"),
-                code="unsupported",
-            )
+        check_batch_alone(interface, self.format.name)
 
 
 def _decoded(texts: object) -> ExportMetadata:
@@ -124,7 +118,8 @@ def _quietly() -> Iterator[None]:
     try:
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), _STDERR)
-        with warnings.catch_warnings():
+        # What C++ writes to its streams is handed to Python's.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

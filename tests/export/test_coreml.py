@@ -16,7 +16,7 @@ from tests.conftest import CommandResult
 from tests.export.conftest import relative_error
 from tests.export.test_traced_compact import MODELS
 from tests.models.test_families import learngene_of
-from tleg.errors import ExportError, FileFormatError, InputError, VerificationError
+from tleg.errors import FileFormatError, InputError, VerificationError
 from tleg.export import formats
 from tleg.export.backend import backend_of
 from tleg.export.build import BuiltExport, build_exports
@@ -63,7 +63,7 @@ def test_its_program_computes_what_the_descendant_does(made: BuiltExport, learng
     assert {each.batch for each in made.manifest.verification.comparisons} == {1, 2, 5}
     model = tleg.load(learngene_file).expand(2).eval()
     opened = backend_of(FORMATS[KIND]).open(made.path)
-    for batch in (3, 16, 18):
+    for batch in (1, 3):
         with torch.inference_mode():
             expected = model(torch.from_numpy(pictures(batch))).numpy()
         assert relative_error(opened.run(pictures(batch)), expected) < 1e-5
@@ -91,8 +91,6 @@ def test_what_lies_in_it_and_beside_it(made: BuiltExport) -> None:
     assert set(made.manifest.file.files) == set(files)
     found = specification(made.path).description
     assert [(each.name, list(each.type.multiArrayType.shape)) for each in found.input] == [("images", [1, 3, 32, 32])]
-    sizes = found.input[0].type.multiArrayType.shapeRange.sizeRanges
-    assert [(each.lowerBound, each.upperBound) for each in sizes] == [(1, 16), (3, 3), (32, 32), (32, 32)]
     assert [each.name for each in found.output] == ["logits"]
     assert json.loads(found.metadata.userDefined["classes"])[:2] == ["shirt", "shoe"]
     assert {"coremltools", "torch"} <= set(made.manifest.versions)
@@ -126,11 +124,28 @@ def test_what_cannot_be_computed_is_not_kept(tmp_path: Path, monkeypatch: pytest
     assert build(learngene_file, tmp_path, verify=False).path.is_dir()
 
 
-def test_what_coreml_has_no_form_for_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    learngene_of(*MODELS["swin"]).save(tmp_path / "swin.safetensors")
-    with pytest.raises(ExportError, match=r"^coremltools cannot export this architecture: .* rank <= 5"):
-        tleg.build(tmp_path / "swin.safetensors", [1], [KIND], tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"class_token": True, "global_pool": "token"},
+        {"init_values": 0.1, "class_token": True, "reg_tokens": 2},
+        {"qk_norm": True},
+    ],
+    ids=str,
+)
+def test_other_vits(arguments: dict[str, Any], tiny_learngene: Any, tmp_path: Path) -> None:
+    tiny_learngene(arguments=arguments).save(tmp_path / "it.safetensors")
+    made = build(tmp_path / "it.safetensors", tmp_path / "out")
+    assert made.manifest.verification is not None
+    assert made.manifest.verification.relative_error < 1e-5
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_other_families(name: str, tmp_path: Path) -> None:
+    learngene_of(*MODELS[name]).save(tmp_path / "it.safetensors")
+    (made,) = tleg.build(tmp_path / "it.safetensors", [1], [KIND], tmp_path / "out")
+    assert made.manifest.verification is not None
+    assert made.manifest.verification.relative_error < 1e-5
 
 
 def test_force_replaces_it_and_its_manifest(learngene_file: Path, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from tleg.export.torch_export.backend import trace
 from tleg.learngene.profile import Depth
 from tleg.models.output import Output
 
-# Without --batch; a range of sizes needs an end.
-MOST_IMAGES: Final = 16
+# Without --batch: neither coremltools, of many models, nor the Neural Engine takes a range of sizes.
+IMAGES_AT_ONCE: Final = 1
 _TYPES: Final = ("float32", "float16")
 # What hands a tensor on as it is, which coremltools does not know in a traced program.
 _PASSING: Final = (torch.ops.aten.alias.default, torch.ops.aten.detach.default, torch.ops.aten.detach_.default)
@@ -39,7 +39,7 @@ class CoremlBackend(Backend):
         """Write into a folder, which is the package. Raises ExportError, OSError."""
         # Of a float16 export the weights that are rounded, and refused where they are out of range.
         model = copy.deepcopy(source.model(depth)).float()
-        program = trace(_Named(model), source.input_size, batch=source.interface.batch, most=MOST_IMAGES)
+        program = trace(_Named(model), source.input_size, batch=source.interface.batch or IMAGES_AT_ONCE)
         texts = encode_metadata(metadata_of(source, self.format, depth))
         with exporting("coremltools"), TemporaryDirectory(dir=path) as folder:
             import coremltools as ct
@@ -48,7 +48,7 @@ class CoremlBackend(Backend):
             converted: Any = ct.convert(
                 _without_passing(program.run_decompositions({})),
                 convert_to="mlprogram",
-                minimum_deployment_target=ct.target.iOS16,  # The first that takes float16 in and out.
+                minimum_deployment_target=ct.target.iOS15,  # The first with ML Programs.
                 compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
                 outputs=[ct.TensorType(name=name, dtype=np.float32) for name in source.output.names],
                 skip_model_load=True,
@@ -78,7 +78,7 @@ class CoremlBackend(Backend):
             return as_arrays(compute(images))
 
         batch = None if metadata.interface is None else metadata.interface.batch
-        return opened_as(path, metadata, in_batches(run, batch or MOST_IMAGES, fill=batch is not None))
+        return opened_as(path, metadata, in_batches(run, batch or IMAGES_AT_ONCE, fill=True))
 
     def open_to_time(self, path: Path, threads: int) -> OpenExport:
         """Refuse to time a package. Raises InputError."""

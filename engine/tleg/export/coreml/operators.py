@@ -1,7 +1,7 @@
 """Operators of MIL, the language of CoreML's programs, computed by PyTorch as coremltools documents each of them.
 
 https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html has the inputs by name. Those are
-here that plain ViTs need, and what other families have beyond is refused by name.
+here that ViTs, BEiT, Swin and ConvNeXt need; others are refused by name.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 _TYPES: Final = {
@@ -61,6 +60,13 @@ def _matmul(given: Inputs) -> Outputs:
     return (x @ y,)
 
 
+def _gather(given: Inputs) -> Outputs:
+    x, indices, axis = given["x"], torch.as_tensor(given["indices"]), int(given.get("axis", 0))
+    if indices.ndim > 1:
+        raise NotImplementedError(f"indices of {indices.ndim} axes")
+    return (x.index_select(axis, indices) if indices.ndim else x.select(axis, int(indices)),)
+
+
 def _reshape(given: Inputs) -> Outputs:
     x = given["x"]
     shape = [x.shape[place] if size == 0 else size for place, size in enumerate(_numbers(given["shape"]))]
@@ -102,21 +108,12 @@ def _squeeze(given: Inputs) -> Outputs:
     return (given["x"].squeeze() if axes is None else given["x"].squeeze(tuple(_numbers(axes))),)
 
 
-def _over(function: Callable[..., Tensor]) -> Callable[[Inputs], Outputs]:
-    """A reduction over axes."""
-
-    def compute(given: Inputs) -> Outputs:
-        return (function(given["x"], dim=tuple(_numbers(given["axes"])), keepdim=bool(given.get("keep_dims", False))),)
-
-    return compute
+def _reduce_mean(given: Inputs) -> Outputs:
+    return (given["x"].mean(_numbers(given["axes"]), keepdim=bool(given.get("keep_dims", False))),)
 
 
 def _of_two(function: Callable[[Any, Any], Any]) -> Callable[[Inputs], Outputs]:
     return lambda given: (function(given["x"], given["y"]),)
-
-
-def _of_one(function: Callable[[Any], Any]) -> Callable[[Inputs], Outputs]:
-    return lambda given: (function(given["x"]),)
 
 
 OPERATORS: Final[Mapping[str, Callable[[Inputs], Outputs]]] = MappingProxyType(
@@ -126,35 +123,19 @@ OPERATORS: Final[Mapping[str, Callable[[Inputs], Outputs]]] = MappingProxyType(
         "concat": lambda given: (torch.cat([torch.as_tensor(each) for each in given["values"]], int(given["axis"])),),
         "conv": _conv,
         "expand_dims": _expand_dims,
-        "gather": lambda given: (
-            torch.as_tensor(given["x"]).index_select(
-                int(given.get("axis", 0)), torch.as_tensor(given["indices"]).reshape(-1)
-            )
-            if torch.as_tensor(given["indices"]).ndim
-            else torch.as_tensor(given["x"]).select(int(given.get("axis", 0)), int(given["indices"])),
-        ),
+        "gather": _gather,
         "gelu": _gelu,
-        "identity": _of_one(lambda x: x),
         "layer_norm": _layer_norm,
         "linear": lambda given: (F.linear(given["x"], given["weight"], given.get("bias")),),
         "matmul": _matmul,
         "mul": _of_two(torch.mul),
-        "real_div": _of_two(torch.div),
-        "reduce_max": _over(torch.amax),
-        "reduce_mean": _over(torch.mean),
-        "reduce_sum": _over(torch.sum),
-        "relu": _of_one(F.relu),
+        "reduce_mean": _reduce_mean,
         "reshape": _reshape,
-        "rsqrt": lambda given: (torch.rsqrt(given["x"] + float(given.get("epsilon", 0.0))),),
-        "shape": _of_one(lambda x: torch.tensor(x.shape, dtype=torch.int32)),
-        "sigmoid": _of_one(torch.sigmoid),
         "slice_by_index": _slice_by_index,
         "softmax": lambda given: (given["x"].softmax(int(given.get("axis", -1))),),
         "split": _split,
-        "sqrt": _of_one(torch.sqrt),
         "squeeze": _squeeze,
         "sub": _of_two(torch.sub),
-        "tanh": _of_one(torch.tanh),
         "tile": lambda given: (given["x"].tile(_numbers(given["reps"])),),
         "transpose": lambda given: (given["x"].permute(_numbers(given["perm"])),),
     }

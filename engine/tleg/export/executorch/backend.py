@@ -58,9 +58,10 @@ class ExecutorchBackend(Backend):
         """Open a program to be run by so many threads, which all programs of this process share. See `open`."""
         from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
 
-        opened = self.open(path)
-        _unsafe_reset_threadpool(threads)  # ExecuTorch has no other way from Python; no program runs meanwhile.
-        return opened
+        # ExecuTorch has no other way from Python. A program keeps the threads that there are when it is opened, so that those
+        # opened before must not be run any more.
+        _unsafe_reset_threadpool(threads)
+        return self.open(path)
 
     def open(self, path: Path) -> OpenExport:
         """Open a program, whose format ExecuTorch checks first. Raises InputError, FileFormatError."""

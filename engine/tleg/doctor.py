@@ -40,6 +40,9 @@ OPTIONAL: Final[Mapping[str, str]] = {
     "webdataset": "webdataset",
     "nvidia-ml-py": "pynvml",
     "textual-serve": "textual_serve",
+    "coremltools": "coremltools",
+    "openvino": "openvino",
+    "executorch": "executorch.runtime",
     "submitit": "submitit",
 }
 

@@ -30,7 +30,7 @@ SUFFIX: Final = ".safetensors"
 MANIFEST_SUFFIX: Final = ".manifest.json"
 
 # Of exports that need no manifest beside them to be known as such.
-_EXPORT_SUFFIXES: Final = (".onnx", ".pt2")
+_EXPORT_SUFFIXES: Final = (".onnx", ".pt2", ".pte")
 
 
 def shipped_folder() -> Path:

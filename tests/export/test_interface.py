@@ -237,8 +237,8 @@ def test_what_does_not_follow_from_the_logits_is_noticed(learngene_file: Path, t
 @pytest.mark.parametrize(
     ("kind", "interface", "options", "field", "says"),
     [
-        ("pytorch", Interface(batch=1), {}, "batch", "--batch is for the graph of an ONNX file"),
-        ("pytorch", Interface(layout="nhwc"), {}, "input-layout", "--input-layout is for the graph of an ONNX file"),
+        ("pytorch", Interface(batch=1), {}, "batch", "--batch is for a graph of ONNX or OpenVINO"),
+        ("pytorch", Interface(layout="nhwc"), {}, "input-layout", "--input-layout is for a graph of ONNX or OpenVINO"),
         ("onnx", Interface(batch=0), {}, "batch", "batches of 1 to 4,096 images, or for any: dynamic, not 0"),
         ("onnx", Interface(opset=16), {}, "opset", "from opset 17 on, the first with LayerNormalization, not 16"),
         ("onnx", Interface(opset=99), {}, "opset", "--opset 99: the newest that this onnx knows is "),

@@ -109,7 +109,7 @@ def test_folders_do_as_well(tiny_learngene: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words", "field"),
     [
-        ({"exports": ["pytorch"]}, "is for ONNX files; --export pytorch keeps", "temperature"),
+        ({"exports": ["pytorch"]}, "is for graphs; --export pytorch keeps", "temperature"),
         ({"output_of": "pooled"}, "divides logits, and these exports give pooled features", "temperature"),
         ({"num_classes": 5}, "keeps none for a model of 5 classes", "temperature"),
         ({"image_size": 64}, "keeps none for a model of 7 classes and inputs of this size", "temperature"),

@@ -190,7 +190,7 @@ def test_what_it_says_of_itself_is_not_believed(name: str, text: str, says: str,
 
 @pytest.mark.parametrize("interface", [Interface(batch=1), Interface(softmax=True), Interface(opset=17)], ids=str)
 def test_it_has_no_graph_of_onnx(interface: Interface, learngene_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"is for the graph of an ONNX file, which --export {KIND} does not write"):
+    with pytest.raises(InputError, match=f"is for a graph of ONNX or OpenVINO, which --export {KIND} does not write"):
         build(learngene_file, tmp_path / "out", interface=interface)
     assert not (tmp_path / "out").exists()
 

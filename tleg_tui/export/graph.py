@@ -1,4 +1,4 @@
-"""How the graph of an ONNX file is entered and left: a part of the export dialog that is unfolded."""
+"""How the graph of an ONNX or OpenVINO export is entered and left: a part of the export dialog that is unfolded."""
 
 from typing import Final
 
@@ -29,7 +29,7 @@ class GraphQuestions(Vertical):
 
     def compose(self) -> ComposeResult:
         """A heading and a line for each question."""
-        yield Static("The ONNX file", classes="title", markup=False)
+        yield Static("The graph", classes="title", markup=False)
         yield Row("batch", number("batch", DYNAMIC), aside("images of a batch"))
         yield Row("opset", number("opset", str(OPSET)), aside(f"from {LEAST_OPSET} on, for older runtimes"))
         yield Row("input", Choices(PIXELS, PIXELS[:1], single=True, id="input"), aside("uint8: pixels, 0 to 255"))

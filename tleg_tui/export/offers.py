@@ -1,4 +1,4 @@
-"""What can be asked of the chosen formats beyond what all have: smaller numbers, and how the graph of an ONNX file looks.
+"""What can be asked of the chosen formats beyond what all have: smaller numbers, and how a graph is entered and left.
 
 What they cannot have is not asked, and what was answered there before does not count.
 """
@@ -25,7 +25,6 @@ from tleg.recipes.fields import options_of
 from tleg.recipes.io import read_value
 from tleg.recipes.precision import PrecisionOptions
 
-_ONNX: Final = ".onnx"
 _MOST_DIGITS: Final = 9
 
 
@@ -42,7 +41,7 @@ class PrecisionAnswers:
 
 @dataclass(frozen=True, slots=True)
 class GraphAnswers:
-    """How the graph of an ONNX file is entered and left, as it was typed and chosen; empty is the default."""
+    """How the graph of an ONNX or OpenVINO export is entered and left, as it was typed and chosen; empty is the default."""
 
     batch: str = DYNAMIC
     opset: str = ""
@@ -85,7 +84,7 @@ def offer_for(kinds: Sequence[str], dtype: str, *, classes: bool) -> Offer:
     return Offer(
         calibrates=dtype == "int8",
         measures=dtype != FLOATING[0] and classes,
-        graph=bool(kinds) and dtype not in QUANTISED and all(find_format(kind).suffix.endswith(_ONNX) for kind in kinds),
+        graph=bool(kinds) and dtype not in QUANTISED and all(find_format(kind).graph for kind in kinds),
         classes=classes,
     )
 

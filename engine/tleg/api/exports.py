@@ -49,7 +49,8 @@ def build(
 
     depths       of the descendants: numbers, or profiles, the blocks of every stage, as in (2, 2, 6, 2); a format that
                  holds every depth, and a folder, need none
-    exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic', 'torch-export'
+    exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic', 'torch-export', 'executorch',
+                 'openvino', 'coreml'
     output       the folder for the exports; made when it is missing
     dtype        'float32', 'float16', or of whole numbers: 'int8' (static), 'int8-dynamic', 'int8-terms'
     layout       'auxiliary' (the default) or 'official', see `expand`
@@ -62,12 +63,12 @@ def build(
                  classes, and the pooled vector of a model without any
     temperature  where a temperature that the model keeps goes: 'beside' logits, in the metadata of an ONNX file, or 'inside'
                  its graph, which divides them
-    batch        of ONNX files: images of a batch; None for any number
+    batch        of ONNX and OpenVINO: images of a batch; None for any number
     opset        of ONNX files, from 17 on; None is the usual one
-    input_type   of ONNX files: 'float', normalised images, or 'uint8', pixels of 0 to 255, normalised inside
-    input_layout of ONNX files: 'nchw' or 'nhwc'
-    softmax, top  of ONNX files: probabilities instead of logits; the best so many classes, by value and number
-    input_name, output_names  of ONNX files
+    input_type   of ONNX and OpenVINO: 'float', normalised images, or 'uint8', pixels of 0 to 255, normalised inside
+    input_layout of ONNX and OpenVINO: 'nchw' or 'nhwc'
+    softmax, top  of ONNX and OpenVINO: probabilities instead of logits; the best so many classes, by value and number
+    input_name, output_names  of ONNX and OpenVINO
     progress     called at every stage
 
     calibration         data, as of `evaluate`: 'int8' takes the ranges of activations from so many of its training images

@@ -80,7 +80,7 @@ class BuildOptions:
         most=MAX_CLASSES,
         rule=f"a model has 1 to {MAX_CLASSES:,} classes",
     )
-    batch: str = option(DYNAMIC, help="Of ONNX files: images of a batch, or dynamic.", metavar="N|dynamic")
+    batch: str = option(DYNAMIC, help="Of ONNX, OpenVINO: images of a batch, or dynamic.", metavar="N|dynamic")
     opset: int | None = option(
         None,
         help=f"Of ONNX files, from {LEAST_OPSET} on. Without it: {OPSET}.",
@@ -90,14 +90,16 @@ class BuildOptions:
         rule=OPSET_RULE,
     )
     input_type: str = option(
-        PIXELS[0], help="Of ONNX files: float (normalised) or uint8 (pixels).", name="input", choices=PIXELS
+        PIXELS[0], help="Of ONNX, OpenVINO: float (normalised) or uint8 (pixels).", name="input", choices=PIXELS
     )
-    input_layout: str = option(AXES[0], help="Of ONNX files: nchw or nhwc.", choices=AXES)
-    softmax: bool = option(False, help="Of ONNX files: probabilities instead of logits.")
-    top: int | None = option(None, help="Of ONNX files: the best N classes alone.", metavar="N", least=1, most=MAX_CLASSES)
-    input_name: str = option(IMAGES, help="Of ONNX files: what the input is called.", metavar="NAME")
+    input_layout: str = option(AXES[0], help="Of ONNX, OpenVINO: nchw or nhwc.", choices=AXES)
+    softmax: bool = option(False, help="Of ONNX, OpenVINO: probabilities instead of logits.")
+    top: int | None = option(
+        None, help="Of ONNX, OpenVINO: the best N classes alone.", metavar="N", least=1, most=MAX_CLASSES
+    )
+    input_name: str = option(IMAGES, help="Of ONNX, OpenVINO: what the input is called.", metavar="NAME")
     output_name: tuple[str, ...] = option(
-        (), help="Of ONNX files: what an output is called. May be repeated.", metavar="NAME"
+        (), help="Of ONNX, OpenVINO: what an output is called. May be repeated.", metavar="NAME"
     )
 
 
@@ -120,8 +122,9 @@ class BuildOptions:
     With --temperature inside, an ONNX file divides its logits by the temperature that tleg evaluate --calibrate
     --save-temperature kept with the model; else its metadata has it.
 
-    --batch, --opset, --input, --input-layout, --softmax, --top and the names of inputs and outputs make the ONNX file that a
-    runtime wants: a batch of one size, pixels that the graph normalises, probabilities, the best classes alone.
+    --batch, --opset, --input, --input-layout, --softmax, --top and the names of inputs and outputs make the graph of ONNX
+    and OpenVINO that a runtime wants: a batch of one size, pixels that the graph normalises, probabilities, the best
+    classes alone.
 
     With --image-size, position embeddings and tables of relative positions are resampled as timm does it; --dtype, --layout
     and the size stand in the names of files where they are not the default.

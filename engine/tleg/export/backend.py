@@ -189,6 +189,13 @@ class Backend(ABC):
         """Open an export to run images of any kind, as those are that it is compared on. See `open`."""
         return self.open_for(path, output)
 
+    def open_to_time(self, path: Path, threads: int) -> OpenExport:
+        """Open an export to be run by so many threads. See `open`."""
+        import torch
+
+        torch.set_num_threads(threads)
+        return self.open(path)
+
     def usage(self, path: Path, output: Output) -> str | None:
         """The line of Python that gives the features of an export, where its file alone does not say it."""
         return None
@@ -213,8 +220,8 @@ class Backend(ABC):
         if not interface.is_usual:
             given = interface.options
             raise InputError(
-                f"--{given[0]} is for the graph of an ONNX file, which --export {self.format.name} does not write; choose "
-                "--export onnx, or leave it out",
+                f"--{given[0]} is for a graph of ONNX or OpenVINO, which --export {self.format.name} does not write; choose "
+                "--export onnx or openvino, or leave it out",
                 field=(*given, "export"),
                 code="unsupported",
             )
@@ -257,7 +264,8 @@ class Backend(ABC):
 
 @cache
 def backend_of(entry: Format) -> Backend:
-    """Return what writes and runs a format, imported now."""
+    """Return what writes and runs a format, imported now. Raises InputError where a package that it needs is missing."""
+    entry.check_installed()
     module, _, name = entry.backend.partition(":")
     backend = getattr(import_module(module), name)(entry)
     assert isinstance(backend, Backend), f"{entry.backend} is no Backend"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
 from tleg.export.backend import Backend, backend_of
 from tleg.export.comparison import verify_export
+from tleg.export.exporting import quietly
 from tleg.export.manifest import FOLDER_MANIFEST, Manifest, describe_file, write_manifest, written_files
 from tleg.export.plan import BuildRequest, PlannedExport, plan_build, plan_folder
 from tleg.export.precision_cost import Calibration, Judge, PrecisionCost
@@ -112,7 +113,8 @@ def _import_libraries(request: BuildRequest, exports: tuple[PlannedExport, ...])
     """Import what writes and checks the exports now: a library that does not load is no reason to begin a file."""
     for entry in dict.fromkeys(export.format for export in exports):
         for name in (*entry.libraries, *(entry.runtime if request.verify else ())):
-            import_module(name)
+            with quietly():
+                import_module(name)
 
 
 def _plan_from_learngene(request: BuildRequest) -> Planned:
@@ -147,9 +149,12 @@ def _build(
     backend = backend_of(export.format)
     with ExitStack() as stack:
         if export.format.is_folder:
-            own = FOLDER_FILES | written_files(export.target)
+            own = FOLDER_FILES | written_files(export.manifest)
+            if export.format.is_package:
+                manifest_file = stack.enter_context(new_file(export.manifest, overwrite=True))
             temporary = stack.enter_context(new_folder(export.target, overwrite=request.overwrite, own=own))
-            manifest_file = temporary / FOLDER_MANIFEST
+            if not export.format.is_package:
+                manifest_file = temporary / FOLDER_MANIFEST
         else:
             # Renamed in reverse: the file first and its manifest at once after it. A kill between the two leaves a manifest
             # whose hash is not the file's, which `tleg verify` reports.

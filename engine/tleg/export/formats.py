@@ -6,6 +6,7 @@ and imported when it is used. Light: the standard library alone.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
@@ -52,11 +53,15 @@ class Format:
     rounding     why it has no number type of whole numbers, or not all of them
     every_depth  whether one export holds every depth, so that it needs none
     plain        why it takes plain ViTs alone, which the graph writer knows; '' where it takes others as well
-    is_folder    whether it is a folder, which holds its own manifest, or a file beside which that lies
+    is_folder    whether it is a folder, which holds its own manifest but for a package, or a file beside which that lies
+    is_package   whether it is a folder that people take for a file, so that its manifest lies beside it
     outputs      what its models can give
     no_places    why they give no maps of blocks, where that is not to be expected
+    graph        whether it is a graph that can be entered and left in other ways than tleg writes it (`Interface`)
     libraries    packages that write it, besides numpy and safetensors
     runtime      packages that run it when it is checked
+    extra        of tleg, that installs those of them that do not come with it; '' where all do
+    elsewhere    why its own runtime does not run it where it is checked; '' where it does
     opened_by    who opens it, in words
     """
 
@@ -72,15 +77,38 @@ class Format:
     every_depth: bool = False
     plain: str = ""
     is_folder: bool = False
+    is_package: bool = False
     outputs: tuple[OutputKind, ...] = ("classes",)
     no_places: str = ""
+    graph: bool = False
     libraries: tuple[str, ...] = ()
     runtime: tuple[str, ...] = ()
+    extra: str = ""
+    elsewhere: str = ""
     opened_by: str
 
     def depths_of(self, depths: tuple[Depth, ...]) -> tuple[Depth | None, ...]:
         """The depth of each export to write, of those that were asked for; None is every depth."""
         return (None,) if self.every_depth else depths
+
+    @property
+    def is_timm_folder(self) -> bool:
+        """Whether it is a folder that timm loads, as fine-tuning leaves one."""
+        return self.is_folder and not self.suffix
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the packages that write and run it are there. Imports none of them."""
+        return not self.extra or all(find_spec(name) is not None for name in (*self.libraries, *self.runtime))
+
+    def check_installed(self) -> None:
+        """Refuse it where a package is missing. Raises InputError saying how to get it."""
+        if not self.is_installed:
+            raise InputError(
+                f"{self.opened_by} is not installed, which the format {self.name} needs: pip install 'tleg[{self.extra}]'",
+                field="export",
+                code="not-installed",
+            )
 
     def takes(self, source: SourceKind, precision: Precision = "float32") -> bool:
         """Whether it can be made from something in a number type."""
@@ -198,6 +226,7 @@ register(
         dtypes=MappingProxyType({"learngene": (*FLOATING, *QUANTISED), "folder": (*FLOATING, *QUANTISED)}),
         rounding="it holds layers and no terms",
         outputs=OUTPUT_KINDS,
+        graph=True,
         libraries=("onnx",),
         runtime=("onnxruntime",),
         opened_by="ONNX Runtime",
@@ -213,6 +242,7 @@ register(
         refusals=_NEEDS_TERMS,
         rounding=_MADE_IN_THE_GRAPH,
         outputs=OUTPUT_KINDS,
+        graph=True,
         libraries=("onnx",),
         runtime=("onnxruntime",),
         opened_by="ONNX Runtime",
@@ -231,6 +261,7 @@ register(
         outputs=("classes", "pooled", "tokens"),
         no_places="its layers are turns of one loop, whose number is an input, so that no block has a map of its own",
         plain="it holds one graph for a layer of any depth, where PyTorch traces the layers of others one by one",
+        graph=True,
         libraries=("onnx",),
         runtime=("onnxruntime",),
         opened_by="ONNX Runtime",
@@ -247,6 +278,53 @@ register(
         libraries=("torch", "timm"),
         runtime=("torch",),
         opened_by="PyTorch",
+    )
+)
+register(
+    Format(
+        name="executorch",
+        suffix=".pte",
+        about="one file that ExecuTorch runs on a device, with XNNPACK",
+        backend="tleg.export.executorch.backend:ExecutorchBackend",
+        rounding="ExecuTorch's own quantisers, such as torchao, make whole numbers of a model",
+        outputs=OUTPUT_KINDS,
+        libraries=("torch", "timm", "executorch"),
+        runtime=("executorch",),
+        extra="executorch",
+        opened_by="ExecuTorch",
+    )
+)
+register(
+    Format(
+        name="openvino",
+        suffix=".openvino",
+        about="a folder with OpenVINO's own .xml and .bin of one model",
+        backend="tleg.export.openvino.backend:OpenvinoBackend",
+        rounding="OpenVINO's own tool, NNCF, makes whole numbers of it",
+        is_folder=True,
+        outputs=OUTPUT_KINDS,
+        graph=True,
+        libraries=("onnx", "openvino"),
+        runtime=("openvino",),
+        extra="openvino",
+        opened_by="OpenVINO",
+    )
+)
+register(
+    Format(
+        name="coreml",
+        suffix=".mlpackage",
+        about="a package for Apple's CoreML, checked and not run there",
+        backend="tleg.export.coreml.backend:CoremlBackend",
+        rounding="coremltools makes whole numbers of such a package",
+        is_folder=True,
+        is_package=True,
+        outputs=OUTPUT_KINDS,
+        libraries=("torch", "timm", "coremltools"),
+        runtime=("torch",),
+        extra="coreml",
+        elsewhere="CoreML runs on Apple's systems alone",
+        opened_by="coremltools",
     )
 )
 

@@ -182,6 +182,17 @@ class Interface:
             )
 
 
+def check_batch_alone(interface: Interface, name: str) -> None:
+    """Refuse all but a fixed batch, of a format of this name. Raises InputError."""
+    others = tuple(option for option in interface.options if option != "batch")
+    if others:
+        raise InputError(
+            f"--{others[0]} is for a graph of ONNX or OpenVINO; of such options --export {name} has --batch alone",
+            field=(*others, "export"),
+            code="unsupported",
+        )
+
+
 def check_recorded(interface: Interface | None, where: str) -> None:
     """Check an interface that a file states. Raises FileFormatError."""
     try:

@@ -316,7 +316,8 @@ class Manifest:
 
 def manifest_path(target: Path, entry: Format) -> Path:
     """Where the manifest of an export lies."""
-    return target / FOLDER_MANIFEST if entry.is_folder else target.with_name(target.name + MANIFEST_SUFFIX)
+    inside = entry.is_folder and not entry.is_package
+    return target / FOLDER_MANIFEST if inside else target.with_name(target.name + MANIFEST_SUFFIX)
 
 
 def describe_file(path: Path, name: str, kind: str) -> FileRecord:
@@ -334,10 +335,10 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def written_files(folder: Path) -> frozenset[str]:
+def written_files(manifest: Path) -> frozenset[str]:
     """The names in a folder that its manifest says were written by a build; none where it has no manifest to be read."""
     try:
-        files = read_manifest(folder / FOLDER_MANIFEST).file.files
+        files = read_manifest(manifest).file.files
     except FileFormatError:
         return frozenset()
     return frozenset(name.partition("/")[0] for name in files)

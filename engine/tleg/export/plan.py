@@ -51,7 +51,7 @@ class BuildRequest:
     verify       check every export before it is kept
     output_of    what the exports give; None is the logits of classes, and of a model without classes its pooled vector
     temperature  where a temperature that the model keeps goes: 'beside' it in the metadata, or 'inside': logits are divided
-    interface    how the graphs of ONNX files are entered and left
+    interface    how the graphs of ONNX and OpenVINO are entered and left
     """
 
     learngene: str | Path
@@ -280,10 +280,10 @@ def _check_temperature(request: BuildRequest, exports: Iterable[PlannedExport], 
     """Refuse a temperature inside what has no graph or no logits. Raises InputError."""
     if request.temperature == "beside":
         return
-    folder = next((export.format.name for export in exports if export.format.is_folder), None)
+    folder = next((export.format.name for export in exports if export.format.is_timm_folder), None)
     if folder is not None:
         raise InputError(
-            f"--temperature inside is for ONNX files; --export {folder} keeps the weights of the model",
+            f"--temperature inside is for graphs; --export {folder} keeps the weights of the model",
             field=("temperature", "export"),
             code="conflict",
         )

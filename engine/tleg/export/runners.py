@@ -66,6 +66,24 @@ def one_by_one(runner: Runner, watch: Watch) -> Runner:
     return run
 
 
+def in_batches(runner: Runner, size: int, *, fill: bool) -> Runner:
+    """Return a runner that takes so many images at once at most.
+
+    fill  whether it takes exactly so many: of a last batch that is not full, the last image fills the rest
+    """
+
+    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
+        if len(images) == size or (len(images) < size and not fill):
+            return runner(depth, images)
+        parts = [images[start : start + size] for start in range(0, len(images), size)] or [images]
+        if fill:
+            parts = [np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]) for part in parts]
+        found = [runner(depth, part) for part in parts]
+        return tuple(np.concatenate(each)[: len(images)] for each in zip(*found, strict=True))
+
+    return run
+
+
 def model_runner(models: ModelSource) -> Runner:
     """Return what runs models, in eval mode and float32, in PyTorch."""
     import torch

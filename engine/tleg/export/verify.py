@@ -187,7 +187,8 @@ def check_path(path_or_name: str | Path, learngene: str | Path | None = None, ta
 
         check_targets(targets)
         if entry is None or not entry.name.startswith("onnx"):
-            raise InputError(f"--target is for ONNX files: {path} is none", field=("target", "path"), code="wrong-kind")
+            own = "none" if entry is None else f"of the format {entry.name}, which is run by {entry.opened_by} without it"
+            raise InputError(f"--target is for ONNX files: {path} is {own}", field=("target", "path"), code="wrong-kind")
     if entry is not None:
         backend_of(entry).recognise(path)
         return _check_export(path, entry, learngene, targets)

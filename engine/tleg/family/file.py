@@ -227,8 +227,14 @@ def _device(name: str, table: Mapping[str, Any]) -> WantedDevice:
                 "missing",
             )
         entry, precision = find_format(options.export), parse_precision(options.dtype)
+        entry.check_installed()
+        if entry.elsewhere:
+            raise _wrong(
+                "devices",
+                f"a family measures every file, and {entry.elsewhere}; make it by tleg build --export {entry.name}",
+            )
         # The folder that fine-tuning leaves is a folder that timm loads already.
-        if not (options.epochs and entry.is_folder and precision == "float32"):
+        if not (options.epochs and entry.is_timm_folder and precision == "float32"):
             entry.check_source("folder" if options.epochs else "learngene", precision, "a fine-tuned model")
         if options.max_drop is not None and precision == "float32":
             raise _wrong("devices", "max-drop decides whether a smaller dtype is kept, and it is float32", "conflict")

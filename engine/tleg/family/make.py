@@ -179,6 +179,12 @@ class FamilyMaker:
         named = [device.depth for device in self._family.devices if device.depth is not None]
         return tuple(dict.fromkeys([*depths_of(self._family, header), *named]))
 
+    def _libraries(self) -> tuple[str, ...]:
+        """The packages that had a part in the files of all devices."""
+        formats = [find_format(device.export) for device in self._family.devices]
+        own = [name for entry in formats for name in (*entry.libraries, *entry.runtime)]
+        return tuple(dict.fromkeys(["tleg", "torch", "timm", "onnx", "onnxruntime", *own]))
+
     def _begun(self, file: LearngeneFile, data: str) -> FamilyResults:
         """The results before any device has something."""
         header, family = file.header, self._family
@@ -192,7 +198,7 @@ class FamilyMaker:
             architecture=header.architecture.name,
             lineage=header.learned,
             machine=device_name(),
-            versions=versions("tleg", "torch", "timm", "onnx", "onnxruntime"),
+            versions=versions(*self._libraries()),
             devices=(),
             depths=tuple(
                 DepthSlice(
@@ -272,7 +278,7 @@ class FamilyMaker:
         """Write and verify a device's file; return where it is and what it holds."""
         device, row = chosen.device, chosen.row
         entry, folder = find_format(device.export), self._work.path / device.name
-        if trained and entry.is_folder and device.dtype == "float32":  # What fine-tuning leaves is such a folder.
+        if trained and entry.is_timm_folder and device.dtype == "float32":  # What fine-tuning leaves is such a folder.
             target = folder / source.parent.parent.name
             with new_folder(target, overwrite=True) as temporary:
                 shutil.copytree(source, temporary, dirs_exist_ok=True)

@@ -27,6 +27,7 @@ from tleg.serialize import decode, to_json
 from tleg.threads import choose_threads
 from tleg.training.names import resolve_model
 from tleg.training.subjects import is_export, refuse_depths
+from tleg.versions import versions
 
 PROGRAM: Final = "measure.py"
 _FILES: Final = "files.json"
@@ -141,8 +142,8 @@ def _measure(
         runs = {index: each.run for index, each in enumerate(timed) if each.run is not None}
         samples = measuring.interleave(runs, options.seconds, tell=progress)
         points = [{"depth": each.depth, **measuring.summarise(samples[index])} for index, each in enumerate(timed)]
-        version = str(import_module(subject.runtime).__version__)
-        runtime = {"name": subject.runtime, "version": version, "provider": options.provider}
+        version = getattr(import_module(subject.runtime), "__version__", versions(subject.runtime)[subject.runtime])
+        runtime = {"name": subject.runtime, "version": str(version), "provider": options.provider}
     document = measuring.profile_of(points, subject.about, runtime, threads, options.batch)
     return decode(DeviceProfile, document, "the measurement")
 
@@ -223,7 +224,8 @@ def _export(path: Path, options: Benchmark, threads: int) -> _Subject:
         raise InputError(f"{path} has no suffix of a format that tleg writes", field="target", code="wrong-kind")
     onnx = _ONNX_RUNTIME in entry.runtime
     _refuse_what_is_built_in(options, onnx=onnx)
-    opened = backend_of(entry).open(path)
+    backend = backend_of(entry)
+    opened = backend.open(path) if onnx else backend.open_to_time(path, threads)
     if opened.interface.batch not in (None, options.batch):
         raise InputError(
             f"{path} takes {opened.interface.batch} images at once: --batch {opened.interface.batch}",
@@ -239,7 +241,7 @@ def _export(path: Path, options: Benchmark, threads: int) -> _Subject:
     }
     own = opened.depth if isinstance(opened.depth, int) else None
     if not onnx:
-        run = _export_run(opened, options, threads)
+        run = _export_run(opened, options)
         refuse_depths(options.chosen_depths, "depths", f"{path} holds one model")
         return _Subject(about, lambda depths: [_Timed(own, run=run)], runtime=entry.runtime[-1])
     if opened.format.every_depth:
@@ -282,12 +284,10 @@ def _model(reference: Reference, options: Benchmark, threads: int, folder: Path)
     return _Subject(about, lambda depths: [_Timed(opened.depth, run=_torch_run(model, opened.input_size, options, threads))])
 
 
-def _export_run(opened: OpenExport, options: Benchmark, threads: int) -> Callable[[], None]:
+def _export_run(opened: OpenExport, options: Benchmark) -> Callable[[], None]:
     """A function that computes one batch of zeros in an export's own runtime, on the processor."""
     import numpy as np
-    import torch
 
-    torch.set_num_threads(threads)
     images = np.zeros((options.batch, *opened.input_size), np.float32)
 
     def run() -> None:

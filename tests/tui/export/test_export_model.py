@@ -146,7 +146,15 @@ def test_every_kind_of_the_engine_is_offered() -> None:
 
 def test_elastic_files_alone_are_for_plain_vits(tiny_learngene: Any, tmp_path: Path) -> None:
     tiny_learngene("beit_base_patch16_224").save(tmp_path / "beit.safetensors")
-    assert open_source(str(tmp_path / "beit.safetensors")).kinds == ("onnx", "onnx-compact", "torch-export", "pytorch")
+    assert open_source(str(tmp_path / "beit.safetensors")).kinds == (
+        "onnx",
+        "onnx-compact",
+        "torch-export",
+        "executorch",
+        "pytorch",
+        "openvino",
+        "coreml",
+    )
 
 
 def test_the_words_leave_out_what_is_the_default() -> None:
@@ -213,7 +221,11 @@ def test_a_depth_may_be_a_profile_where_there_are_stages(tmp_path: Path) -> None
 def test_a_folder_has_a_depth_and_a_head_of_its_own(tmp_path: Path) -> None:
     made = build_exports(BuildRequest(NAME, ("pytorch",), (2,), tmp_path / "made", verify=False))[0].path
     source = open_source(str(made))
-    assert (source.folder, source.kinds, source.classes) == (True, ("onnx", "torch-export"), None)
+    assert (source.folder, source.kinds, source.classes) == (
+        True,
+        ("onnx", "torch-export", "executorch", "openvino", "coreml"),
+        None,
+    )
     order = read_answers(source, Answers(("onnx",), "", "float16", output="out"))
     assert "--depth" not in order.words
     request = BuildRequest(str(made), ("onnx",), output=Path("out"), precision="float16")

@@ -267,7 +267,7 @@ def test_the_mouse_ticks_and_builds(start: Start, monkeypatch: pytest.MonkeyPatc
         async with start() as pilot:
             await open_dialog(pilot)
             await pilot.click("#kinds", offset=(1, 0))
-            await pilot.click("#kinds", offset=(len("[ ] torch-export  [ ] py"), 1))
+            await pilot.click("#kinds", offset=(len("[ ] torch-export  [ ] executorch  [ ] py"), 1))
             await pilot.click("#dtype", offset=(len("(x) float32  ( ) f"), 0))
             await pilot.click("#layout", offset=(len("(x) auxiliary  ("), 0))
             await pilot.click("ExportScreen KeyBar", offset=(2, 0))
@@ -428,7 +428,7 @@ def test_the_interface_of_onnx_files_is_unfolded(start: Start) -> None:
             await pilot.pause()
             assert not screen.query_one("#graph").display
             assert "F7" not in screen_text(pilot)
-            assert screen.why_not("advanced").startswith("F7 asks more of ONNX files alone")
+            assert screen.why_not("advanced").startswith("F7 asks more of ONNX and OpenVINO alone")
             await pilot.press("f6")
             assert pilot.app.clipboard == f"{usual} --export pytorch --output-of pooled"
 

@@ -154,7 +154,10 @@ async def test_an_export_at_the_least_size(start: Start) -> None:
             "[ ] onnx-compact",
             "[ ] onnx-elastic",
             "[ ] torch-export",
+            "[ ] executorch",
             "[ ] pytorch",
+            "[ ] openvino",
+            "[ ] coreml",
             "(●) float32",
         ):
             assert name in text

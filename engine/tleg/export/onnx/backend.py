@@ -116,41 +116,15 @@ class PlainBackend(OnnxBackend):
     def write(self, path: Path, source: Source, depth: Depth | None) -> None:
         """Write a file. Raises ExportError, OSError."""
         if source.precision not in QUANTISED:
-            self._write(path, source, depth, self.metadata(source, depth))
+            write_whole(path, source, depth, self.metadata(source, depth))
             return
         from tleg.export.onnx.quantised import PREPARED, quantise
 
         with TemporaryDirectory() as folder:
             whole = Path(folder) / "float32.onnx"
-            self._write(whole, source.in_float32(), depth, PREPARED)
+            write_whole(whole, source.in_float32(), depth, PREPARED)
             images = source.calibration if source.precision == "int8" else None
             quantise(whole, path, images, self.metadata(source, depth))
-
-    def _write(self, path: Path, source: Source, depth: Depth | None, metadata: Mapping[str, str]) -> None:
-        """Write a file whose weights are fractions."""
-        if source.structure is None:
-            from tleg.export.onnx.traced import write_torch
-
-            write_torch(
-                path,
-                source.model(depth),
-                source.input_size,
-                source.output.names,
-                metadata=metadata,
-                interface=_graph_interface(source),
-            )
-            return
-        from tleg.export.onnx.plain import write_layers, write_plain
-
-        structure = source.structure
-        options = _options(source, metadata)
-        if source.basis is None:
-            tensors, count = source.tensors(), source.lineage(depth).model.depth
-            assert count is not None, "a plain ViT has a depth"
-            write_layers(path, structure, tensors, count, **options)
-        else:
-            assert isinstance(depth, int), "a plain ViT has one stage"
-            write_plain(path, structure, source.basis, source.tensors(), depth, **options)
 
 
 class CompactBackend(OnnxBackend):
@@ -200,6 +174,33 @@ class ElasticBackend(OnnxBackend):
             _terms(source),
             **_options(source, self.metadata(source, depth)),
         )
+
+
+def write_whole(path: Path, source: Source, depth: Depth | None, metadata: Mapping[str, str]) -> None:
+    """Write a file of all weights of one model, which are fractions. Raises ExportError, OSError."""
+    if source.structure is None:
+        from tleg.export.onnx.traced import write_torch
+
+        write_torch(
+            path,
+            source.model(depth),
+            source.input_size,
+            source.output.names,
+            metadata=metadata,
+            interface=_graph_interface(source),
+        )
+        return
+    from tleg.export.onnx.plain import write_layers, write_plain
+
+    structure = source.structure
+    options = _options(source, metadata)
+    if source.basis is None:
+        tensors, count = source.tensors(), source.lineage(depth).model.depth
+        assert count is not None, "a plain ViT has a depth"
+        write_layers(path, structure, tensors, count, **options)
+    else:
+        assert isinstance(depth, int), "a plain ViT has one stage"
+        write_plain(path, structure, source.basis, source.tensors(), depth, **options)
 
 
 def _terms(source: Source) -> Mapping[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The lines of Python that look at a picture with an ONNX export, in ONNX Runtime, numpy and Pillow alone.
+"""The lines of Python that look at a picture with a graph of tleg, in its runtime, numpy and Pillow alone.
 
 They prepare it as `tleg.data.transforms` does, which is timm's evaluation, step by step in Pillow's words.
 """
@@ -6,6 +6,7 @@ They prepare it as `tleg.data.transforms` does, which is timm's evaluation, step
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from tleg.export.formats import Precision
@@ -17,6 +18,42 @@ PICTURE: Final = "photo.jpg"
 _BEST: Final = 5
 
 
+@dataclass(frozen=True, slots=True)
+class RuntimeLines:
+    """What a runtime's own lines are.
+
+    package  that is imported
+    open     lines that make a session of '{name}'
+    run      gives all outputs for '{feed}'; `choose` those of some '{names}'
+    classes  the metadata of that name
+    """
+
+    package: str
+    open: tuple[str, ...]
+    run: str
+    choose: str
+    classes: str
+
+
+ONNX_RUNTIME: Final = RuntimeLines(
+    package="onnxruntime",
+    open=("session = onnxruntime.InferenceSession({name})",),
+    run="session.run(None, {feed})",
+    choose="session.run({names}, {feed})",
+    classes='session.get_modelmeta().custom_metadata_map["classes"]',
+)
+OPENVINO: Final = RuntimeLines(
+    package="openvino",
+    open=(
+        "model = openvino.Core().read_model({name})",
+        'session = openvino.compile_model(model, "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})',
+    ),
+    run="list(session({feed}).values())",
+    choose="session({feed}).values()",
+    classes='model.get_rt_info(["tleg", "classes"]).value',
+)
+
+
 def example(
     name: str,
     preprocessing: Preprocessing,
@@ -26,25 +63,27 @@ def example(
     precision: Precision,
     *,
     depth: int | None = None,
+    runtime: RuntimeLines = ONNX_RUNTIME,
 ) -> str:
     """Return lines that print the best classes of a picture with their probabilities, or make its features.
 
     name   of the file
     depth  to run a file at that holds every depth; None for others
+    runtime  which the lines are for
     """
     return "\n".join(
         [
             "import json" if output.of_classes else "",
             "",
             "import numpy",
-            "import onnxruntime",
+            f"import {runtime.package}",
             "from PIL import Image, ImageOps" if preprocessing.exif else "from PIL import Image",
             "",
-            f"session = onnxruntime.InferenceSession({json.dumps(name, ensure_ascii=False)})",
+            *(line.format(name=json.dumps(name, ensure_ascii=False)) for line in runtime.open),
             f"image = {_opened(preprocessing)}",
             *_prepare(preprocessing, input_size),
             *_as_input(preprocessing, interface, input_size[0], precision),
-            *_run(interface, output, depth),
+            *_run(interface, output, depth, runtime),
         ]
     ).strip()
 
@@ -112,16 +151,17 @@ def _as_input(preprocessing: Preprocessing, interface: Interface, channels: int,
         yield f"images = {batch}"
 
 
-def _run(interface: Interface, output: Output, depth: int | None) -> Iterator[str]:
+def _run(interface: Interface, output: Output, depth: int | None, runtime: RuntimeLines) -> Iterator[str]:
     """From the input to what is said of the picture."""
     feed = f'{{"{interface.input_name}": images}}'
     if depth is not None:
         feed = f'{{"{interface.input_name}": images, "{DEPTH}": numpy.array({depth}, numpy.int64)}}'
     if not output.of_classes:
         names = interface.names_of(output)
-        yield f"{', '.join(output.names)}{',' * (len(names) == 1)} = session.run({json.dumps(names)}, {feed})"
+        found = runtime.choose.format(names=json.dumps(names), feed=feed)
+        yield f"{', '.join(output.names)}{',' * (len(names) == 1)} = {found}"
         return
-    yield f"found = session.run(None, {feed})"
+    yield f"found = {runtime.run.format(feed=feed)}"
     if interface.top is not None:
         yield "values, numbers = found[0][0], found[1][0]"
     else:
@@ -131,7 +171,7 @@ def _run(interface: Interface, output: Output, depth: int | None) -> Iterator[st
             yield "values /= values.sum()"
         yield f"numbers = values.argsort()[::-1][:{_BEST}]"
         yield "values = values[numbers]"
-    yield 'names = json.loads(session.get_modelmeta().custom_metadata_map["classes"])'
+    yield f"names = json.loads({runtime.classes})"
     yield "for value, number in zip(values, numbers):"
     percent = "{value:.4f}" if interface.top is not None and not interface.softmax else "{100 * value:.2f} %"
     yield f'    print(f"{percent}  {{names[number] if names else number}}")'

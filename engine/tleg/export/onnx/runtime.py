@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from tleg.export.formats import Precision
 from tleg.export.interface import DEPTH, LOGITS_INSIDE, Interface
 from tleg.export.metadata import ExportMetadata, decode_metadata, opened_as
 from tleg.export.pixels import as_input
-from tleg.export.runners import Arrays, Runner
+from tleg.export.runners import Arrays, Runner, in_batches
 from tleg.files import require_utf8
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import open_binary
@@ -51,12 +51,23 @@ def _described(path: Path, session: Any) -> OpenExport:
     outputs: tuple[str, ...] = interface.names_of(metadata.output)
     if interface.changes_output:
         session, outputs = _with_logits(path, session), (LOGITS_INSIDE, *outputs)
-    return opened_as(path, metadata, _runner(session, path.name, metadata, interface, outputs))
+    return opened_as(path, metadata, graph_runner(session.run, path.name, metadata, outputs, "ONNX Runtime"))
 
 
-def _runner(session: Any, name: str, metadata: ExportMetadata, interface: Interface, outputs: Sequence[str]) -> Runner:
+def graph_runner(
+    compute: Callable[[list[str], dict[str, Any]], Sequence[Any]],
+    name: str,
+    metadata: ExportMetadata,
+    outputs: Sequence[str],
+    runtime: str,
+) -> Runner:
     """Return what runs a file. Where it gives no logits, those inside of it are returned, and what it gives is compared
-    with them."""
+    with them.
+
+    compute  (names of outputs, inputs by name) -> arrays, in a runtime of this name
+    outputs  names, those of the logits inside first where it gives none
+    """
+    interface = metadata.interface or Interface()
     preprocessing, precision = metadata.input.preprocessing, metadata.model.dtype
     rounding = _ROUNDING["float16" if precision == "float16" else "float32"]
 
@@ -64,9 +75,9 @@ def _runner(session: Any, name: str, metadata: ExportMetadata, interface: Interf
         number = check_depth(depth) if metadata.format.every_depth else None
         feed = feed_of(images, number, interface, preprocessing, precision)
         try:
-            found = session.run(list(outputs), feed)
-        except Exception as error:  # ONNX Runtime has an exception for each of its states.
-            raise VerificationError(f"ONNX Runtime cannot run {name}: {_one_line(error)}") from error
+            found = list(compute(list(outputs), feed))
+        except Exception as error:  # ONNX Runtime has an exception for each of its states, OpenVINO one for all.
+            raise VerificationError(f"{runtime} cannot run {name}: {_one_line(error)}") from error
         if interface.changes_output:
             logits, *given = found
             # Logits that are not finite are an error of another kind.
@@ -75,17 +86,7 @@ def _runner(session: Any, name: str, metadata: ExportMetadata, interface: Interf
             found = [logits]
         return tuple(np.asarray(each, np.float32) for each in found)
 
-    def run(depth: Depth | None, images: NDArray[np.float32]) -> Arrays:
-        size = interface.batch
-        if size is None or len(images) == size:
-            return run_batch(depth, images)
-        # Of a last batch that is not full, the last image fills the rest.
-        parts = [images[start : start + size] for start in range(0, len(images), size)] or [images]
-        filled = (np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]) for part in parts)
-        found = [run_batch(depth, part) for part in filled]
-        return tuple(np.concatenate(each)[: len(images)] for each in zip(*found, strict=True))
-
-    return run
+    return run_batch if interface.batch is None else in_batches(run_batch, interface.batch, fill=True)
 
 
 def feed_of(

@@ -54,16 +54,21 @@ class TorchExportBackend(Backend):
         return opened_as(path, metadata, model_runner(lambda depth: give))
 
 
-def trace(model: nn.Module, input_size: tuple[int, int, int]) -> torch.export.ExportedProgram:
-    """Trace a model in eval mode: images (batch, C, H, W) of its dtype -> what it gives, for a batch of any size.
+def trace(
+    model: nn.Module, input_size: tuple[int, int, int], *, batch: int | None = None, most: int | None = None
+) -> torch.export.ExportedProgram:
+    """Trace a model in eval mode: images (batch, C, H, W) of its dtype -> what it gives.
+
+    batch  images of a batch; None for any number, or for 1 to `most`
 
     Raises ExportError when torch.export cannot trace it so.
     """
     parameter = next(model.parameters())
     # Two images where any number shall do: torch takes a batch of one for a constant.
-    example = torch.zeros(2, *input_size, dtype=parameter.dtype, device=parameter.device)
+    example = torch.zeros(batch or 2, *input_size, dtype=parameter.dtype, device=parameter.device)
+    sizes = None if batch is not None else ({0: torch.export.Dim("batch", min=1, max=most)},)
     with exporting(_EXPORTER):
-        program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+        program = torch.export.export(model, (example,), dynamic_shapes=sizes)
     program.example_inputs = None
     for module in program.graph_module.modules():
         if isinstance(module, fx.GraphModule):

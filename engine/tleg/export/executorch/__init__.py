@@ -1,0 +1,1 @@
+"""ExecuTorch's program: one model as PyTorch lowers it for phones and small devices, with XNNPACK's kernels."""

@@ -37,6 +37,7 @@ class Swin(Staged):
     modules = ("swin_transformer", "swin_transformer_v2")
     stages = stages_called("layers.{}.blocks.", period=2)
     sized = True
+    resampled = True
     attention_modules = frozenset({"attn"})
 
     def covers(self, timm_name: str) -> bool:
@@ -51,6 +52,7 @@ class SwinCr(Staged):
     modules = ("swin_transformer_v2_cr",)
     stages = stages_called("stages.{}.blocks.", count=3, period=2)
     sized = True
+    resampled = True
     attention_modules = frozenset({"attn"})
 
     def timm_depths(self, profile: Profile) -> list[int]:
@@ -118,6 +120,7 @@ class PoolingVit(Staged):
     first_conv = "patch_embed.conv"
     classifier = "head"
     sized = True
+    resampled = True
 
     def covers(self, timm_name: str) -> bool:
         return super().covers(timm_name) and "distilled" not in timm_name  # Those have two heads.

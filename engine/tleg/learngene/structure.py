@@ -59,6 +59,7 @@ class Family:
     head        modules that follow the last block, as far as a model has them
     sized       whether timm makes a model for one size of images, `img_size`
     dynamic     whether such a model takes other sizes too, with timm's `dynamic_img_size`
+    resampled   whether an auxiliary model takes other sizes too, with tables of positions that are resampled at every step
     defaults    arguments that a model has where none are given, where timm's own are not what a learngene needs
     timm_fixes_depths  whether timm's functions of its names take no depths, because they fix them. Models of other depths
                 are made from the same arguments (`tleg.models.creation`), which timm alone does not do
@@ -75,6 +76,7 @@ class Family:
     head: ClassVar[tuple[str, ...]] = ("norm", "attn_pool", "fc_norm", "head")
     sized: ClassVar[bool] = True
     dynamic: ClassVar[bool] = False
+    resampled: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     timm_fixes_depths: ClassVar[bool] = False
     # Of a block: what mixes the places of an image, and what works at each place; everything else counts as norm.

@@ -61,9 +61,13 @@ class TimmFamily(Family):
             return  # Convolutions take images of any size.
         patch = first.kernel_size
         if any((size - edge) % step for size, edge, step in zip(image_size, patch, first.stride, strict=True)):
-            height, width = image_size
+            fits = (
+                max(edge, edge + round((size - edge) / step) * step)
+                for size, edge, step in zip(image_size, patch, first.stride, strict=True)
+            )
             raise ArchitectureError(
-                f"an image of {height} x {width} pixels does not divide into patches of {patch[0]} x {patch[1]}",
+                f"an image of {' x '.join(map(str, image_size))} pixels does not divide into patches of {patch[0]} x "
+                f"{patch[1]}; one of {' x '.join(map(str, fits))} does",
                 field="model-arg",
                 code="out-of-range",
                 advice="choose another patch_size or img_size, as in --model-arg patch_size=4",
@@ -96,7 +100,7 @@ class TimmFamily(Family):
 
     def takes_sizes(self, architecture: Architecture) -> bool:
         """Whether one auxiliary model can be run on images of several sizes, as training with drawn sizes does."""
-        return not self.sized or (self.dynamic and bool(architecture.arguments.get("dynamic_img_size")))
+        return not self.sized or self.resampled or (self.dynamic and bool(architecture.arguments.get("dynamic_img_size")))
 
     def inference_bytes(self, model: Any, input_size: tuple[int, int, int]) -> int:
         """The largest set of float32 activations that are alive at once in a forward pass of one image.

@@ -21,7 +21,10 @@ SHARED = ("vit_srelpos_small_patch16_224", EXAMPLES["vit-relpos"][1])
 # Windows are the same in the first stages, and the whole map in the last, as in Swin-T at 224 pixels.
 SWIN = {**EXAMPLES["swin"][1], "img_size": 64}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: EXAMPLES[name] for name in ("swinv2-cr", "beit", "vit-relpos", "cait", "pit")},
+    **{
+        name: EXAMPLES[name]
+        for name in ("swinv2-cr", "beit", "vit-relpos", "cait", "pit", "twins", "twins-svt", "twins-svt-s")
+    },
     "swin": ("swin_tiny_patch4_window7_224", SWIN),
     "swin-v2": ("swinv2_tiny_window8_256", SWIN),
     "relpos-tables": TABLES,

@@ -157,7 +157,8 @@ def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Modu
             layer, _, inner = place.inner.partition(".")
             stage = family.stages[place.stage]
             # They are the same at all depths, and repeat within a stage.
-            value = values[family.layer_name(place.stage, (int(layer) - stage.first) % stage.period, inner)]
+            number = stage.first + (int(layer) - stage.first) % (stage.period * stage.group)
+            value = values[f"{stage.prefix}{number}.{inner}"]
         else:
             value = values[name]
         setattr(model.get_submodule(holder), own, value.clone())

@@ -6,7 +6,7 @@ learngene's, at every step and differentiably, so that what is trained at a size
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import torch
 from timm.layers import resize_rel_pos_bias_table
@@ -20,8 +20,8 @@ from tleg.models.image_size import check_arrangement, resample_positions, size_r
 from tleg.models.timm_family import RunStage, TimmFamily
 from tleg.models.timm_folder import quiet_timm
 
-_TABLE = "relative_position_bias_table"
-_POSITIONS = "pos_embed"
+_TABLE: Final = "relative_position_bias_table"
+_POSITIONS: Final = "pos_embed"
 
 
 class OtherSize(nn.Module):

@@ -1,4 +1,9 @@
-"""Expanding a ViT-B of 12 layers: against a copy of its bytes, and against the usual way to make a module."""
+"""Expanding a ViT-B of 12 layers: against a copy of its bytes, and against the usual way to make a module.
+
+And models of stages and smaller ones at timm's own depths, into arrays and into modules, against copies of their bytes.
+"""
+
+from time import process_time
 
 import timm
 import torch
@@ -6,12 +11,14 @@ import torch
 from benchmarks.timing import interleave, report
 from tleg.learngene.basis import Basis
 from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
+from tleg.learngene.profile import format_depth
 from tleg.models.architecture import describe
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.flops import measure
 from tleg.models.learngene import Learngene
 
 DEPTH = 12
+SMALLER = ("swin_tiny_patch4_window7_224", "vit_small_patch16_224", "convnextv2_atto")
 
 
 def make_learngene(name: str = "deit_base_patch16_224") -> Learngene:
@@ -50,6 +57,22 @@ def main() -> None:
     print(f"B/{DEPTH}: {whole.nbytes / 1e6:.0f} MB")
     report("expanding the tensors", seconds["expand"], "a memory copy", seconds["copy"], "at most 3")
     report("expanding into a module", seconds["module"], "the usual way", seconds["usual"], "at most 0.2")
+    for name in SMALLER:
+        compare(name)
+
+
+def compare(name: str) -> None:
+    """Measure and print what expanding a learngene of an architecture costs, in seconds of the processor."""
+    learngene = make_learngene(name)
+    depth = learngene.header.architecture.stages or DEPTH
+    whole = torch.cat([values.flatten() for values in learngene.expand(depth).state_dict().values()]).numpy()
+    seconds = interleave(
+        {"copy": whole.copy, "tensors": lambda: learngene.expand_tensors(depth)}, rounds=15, clock=process_time
+    )
+    seconds |= interleave({"module": lambda: learngene.expand(depth)}, rounds=15, clock=process_time)
+    print(f"{name} at {format_depth(depth)}: {whole.nbytes / 1e6:.0f} MB")
+    report("expanding the tensors", seconds["tensors"], "a memory copy", seconds["copy"], "at most 3")
+    report("expanding into a module", seconds["module"], "a memory copy", seconds["copy"], "at most 3 where it is large")
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def _official(
         x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
         for layer in range(depth):
             weights = {key.replace("/", "."): terms[0] + (layer / depth) * terms[1] for key, terms in model.terms.items()}
-            x = functional_call(model._template[0][0], weights, (x,))
+            x = functional_call(model.code.templates[0][0], weights, (x,))
         logits: torch.Tensor = vit.forward_head(vit.norm(x))
         return logits
 

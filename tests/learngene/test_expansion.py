@@ -56,6 +56,14 @@ def test_the_papers_rule_to_the_bit(depth: int, size: int) -> None:
         assert np.array_equal(found[layer], base + np.float32(layer / depth) * slope)
 
 
+@pytest.mark.parametrize("size", [7, 5_000])
+def test_a_term_that_is_left_out_leaves_the_sign_of_zeros(size: int) -> None:
+    base, slope = np.full(size, -0.0, np.float32), np.ones(size, np.float32)
+    found = expand_parameter(np.stack([base, slope]), Basis().coefficients(3))
+    assert np.signbit(found[0]).all()
+    assert not np.signbit(found[1:]).any()
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3, 12, 96, MAX_DEPTH])
 def test_any_depth(tiny_learngene: Any, depth: int) -> None:
     learngene = tiny_learngene()

@@ -16,7 +16,16 @@ from tleg.models.architecture import build, describe
     ("name", "arguments", "reason"),
     [
         ("deit_tiny_distilled_patch16_224", {}, "cannot be expanded as timm's plain ViTs can"),
-        ("gcvit_tiny", {}, "cannot be expanded as timm's plain ViTs can"),
+        (
+            "gcvit_tiny",
+            {"depths": [3, 4, 6, 5]},
+            "'stages.2.blocks' has 5 blocks after its first 1, and blocks of 2 kinds take turns",
+        ),
+        (
+            "gcvit_xxtiny",
+            {"depths": [2, 3, 6, 2]},
+            r"'stages.1.blocks' has 3 blocks, and blocks of 2 kinds take turns there",
+        ),
         ("caformer_s18", {"widths": 3}, "timm cannot build 'caformer_s18'"),
         ("caformer_s18", {"depths": [2, 2]}, "no stages as those of the family 'metaformer'"),
         ("mixer_s16_224", {"num_blocks": 3}, "are chosen when a descendant is built"),
@@ -35,7 +44,8 @@ from tleg.models.architecture import build, describe
         ("mvitv2_tiny", {"depths": [1, 1, 3, 2]}, "stage 1 has no blocks after its first 1"),
         ("mvitv2_large", {}, "stages.0.blocks.1 is not as stages.0.blocks.0"),
         ("qwen3_vit_88m_enc", {}, "no stages as those of the family 'vision-encoder'"),
-        ("twins_svt_small", {}, "cannot be expanded"),
+        ("twins_svt_small", {"depths": [2, 2, 5, 4]}, "'blocks.2' has 3 blocks after its first 2, and"),
+        ("xcit_nano_12_p16_224", {}, "cannot be expanded"),
         ("resnet18", {}, "cannot be expanded"),
         ("eva02_tiny_patch14_224", {"depth": 3}, "depth and num_classes are chosen"),
         ("deit_tiny_patch16_225", {}, "Did you mean 'deit_tiny_patch16_224'"),
@@ -158,3 +168,15 @@ def test_a_file_says_its_stages() -> None:
         replace(architecture, stages=(1, 1), elastic=2)
     with pytest.raises(FileFormatError, match="stages of 1 to 1024 blocks"):
         replace(architecture, stages=(1, 0))
+
+
+def test_the_size_that_timm_has_for_a_name_is_taken_as_it_is() -> None:
+    # 27 patches of 14 pixels: the last six rows and columns of 384 are seen by none.
+    small = {"embed_dim": 48, "num_heads": 3}
+    architecture = describe("vit_so400m_patch14_siglip_gap_384", small, 5)
+    assert architecture.input_size == (3, 384, 384)
+    assert architecture.structure is None, "a graph writer's patches divide its images"
+    state = build(architecture, 1, device="meta").state_dict()
+    assert state["pos_embed"].shape == (1, 27 * 27, 48)
+    with pytest.raises(ArchitectureError, match=r"an image of 385 x 384 pixels .* one of 378 x 378 does"):
+        describe("vit_so400m_patch14_siglip_gap_384", {**small, "img_size": [385, 384]}, 5)

@@ -72,7 +72,8 @@ def test_others_are_made_by_timm_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_what_is_fixed_needs_tleg() -> None:
     fixing = {each.name for each in families() if each.timm_fixes_depths}
-    assert fixing == {"metaformer", "poolformer", "focalnet", "nest", "volo", "mlp-mixer", "mvit-v2", "bit"}
+    context = {"gcvit", "gcvit-xt", "gcvit-xxt"}
+    assert fixing == {"metaformer", "poolformer", "focalnet", "nest", "volo", "mlp-mixer", "mvit-v2", "bit", *context}
     for name, given, fixed in (
         (NAME, {"depths": [1, 1, 2, 1], "embed_dim": 8}, ["depths"]),
         ("mixer_s16_224", {"num_blocks": 3}, ["num_blocks"]),

@@ -52,6 +52,27 @@ def test_the_model_of_the_other_blocks_computes_the_same() -> None:
         assert torch.allclose(shallower.eval()(images), model(images), atol=1e-6)
 
 
+def test_a_block_of_two_kinds_is_kept_or_dropped_as_one() -> None:
+    # timm's blocks 1 and 2, 3 and 4, 5 and 6 of the third stage; the first, of windows, is stored once.
+    small = {"img_size": 64, "embed_dim": 8, "num_heads": [1, 2, 2, 4]}
+    architecture = describe("gcvit_tiny", {**small, "depths": [3, 2, 7, 3]}, 4)
+    family = timm_family_of(architecture)
+    torch.manual_seed(0)
+    model: Any = build(architecture, (1, 1, 3, 1)).eval()
+    for index in (3, 4):
+        for layer in (model.stages[2].blocks[index].attn.proj, model.stages[2].blocks[index].mlp.fc2):
+            torch.nn.init.zeros_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+    images = torch.randn(2, 3, 64, 64)
+    importance = block_importance(model, family, [images])
+    assert importance[2][1] == pytest.approx(0, abs=1e-6)
+    assert min(importance[2][0], importance[2][2]) > 1e-5
+    shallower = build(architecture, (1, 1, 2, 1)).eval()
+    keep_blocks(model, shallower, family, most_important(importance, (1, 1, 2, 1)))
+    with torch.inference_mode():
+        assert torch.allclose(shallower(images), model(images), atol=1e-6)
+
+
 def test_stages_lose_blocks_each() -> None:
     architecture = describe("swin_tiny_patch4_window7_224", SWIN, 4)
     family = timm_family_of(architecture)

@@ -1,6 +1,7 @@
 """`tleg learn --sample-sizes`: the size of the inputs is drawn at every step, and one learngene is of use at all of them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from tests.models.levels import registered
 from tests.models.test_families import EXAMPLES
-from tests.training.conftest import ARGUMENTS, PLAIN, VIT, learn_job
+from tests.training.conftest import ARGUMENTS, PLAIN, VIT, Recorder, learn_job
 from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, InputError
 from tleg.learngene.basis import Basis
@@ -22,9 +23,11 @@ from tleg.recipes.io import from_values
 from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.training import Recipe
 from tleg.study.compute import forward_at_depths, learngene_macs
+from tleg.training.checkpoint import Checkpoints
 from tleg.training.device import Placement
 from tleg.training.init import learn_arguments
 from tleg.training.learn import evaluate_learngene, learn, sampled_sizes
+from tleg.training.observer import TrainingStoppedError
 from tleg.training.students import AuxiliaryStudent
 
 SIZES = ((4, 4), (6, 6), (8, 8))
@@ -153,13 +156,68 @@ def test_texts_that_are_no_sizes(text: str, says: str) -> None:
     assert caught.value.field == "sample-sizes"
 
 
-@pytest.mark.parametrize("family", ["swin", "beit", "cait"])
+@pytest.mark.parametrize("family", ["mlp-mixer", "tnt", "volo"])
 def test_models_that_are_made_for_one_size_are_refused(family: str) -> None:
     with registered():
         architecture = describe(*EXAMPLES[family])
-        with pytest.raises(ArchitectureError, match=r"take images of any size; .* is made for one") as caught:
+        with pytest.raises(ArchitectureError, match=r"is made for images of one size, and none of its parameters") as caught:
             sampled_sizes(architecture, [(16, 16), (32, 32)])
     assert caught.value.field == "sample-sizes"
+
+
+# Models whose tables of positions are resampled at every step, of the digits at 8 and 16 pixels.
+RESAMPLED: dict[str, tuple[str, dict[str, Any]]] = {
+    "swin": (
+        "swin_tiny_patch4_window7_224",
+        {"patch_size": 1, "window_size": 4, "embed_dim": 8, "num_heads": [1, 1, 2, 2], "depths": [1, 1, 2, 1]},
+    ),
+    "beit": ("beit_base_patch16_224", {"patch_size": 2, "embed_dim": 32, "num_heads": 2}),
+}
+
+
+class Trained:
+    """A training of four steps of a model of `RESAMPLED`."""
+
+    def __init__(self, digits: Data, placement: Placement, recipe: Callable[..., Recipe]) -> None:
+        self.data, self.placement, self.recipe = digits, placement, recipe(epochs=4)
+
+    def __call__(self, family: str, sizes: str, observer: Recorder | None = None, **arguments: Any) -> Learngene:
+        name, given = RESAMPLED[family]
+        checkpoints = arguments.pop("checkpoints", None)
+        job = learn_job(
+            self.data,
+            name,
+            {**given, **arguments},
+            depths=Depths(2, (1, 2)),
+            recipe=self.recipe,
+            sample_sizes=sizes,
+            epoch_images=64,
+        )
+        return learn(job, self.placement, observer=observer or Recorder(), checkpoints=checkpoints)
+
+
+@pytest.fixture
+def trained(digits: Data, placement: Placement, recipe: Callable[..., Recipe]) -> Trained:
+    return Trained(digits, placement, recipe)
+
+
+@pytest.mark.parametrize("family", [pytest.param("swin", marks=pytest.mark.slow), "beit"])
+def test_tables_learn_at_drawn_sizes_and_resuming_gives_the_same_bits(family: str, trained: Trained, tmp_path: Path) -> None:
+    whole = trained(family, "8,16")
+    assert whole.header.image_size == (16, 16)
+    assert [each.image_size for each in whole.header.auxiliary.sampled_sizes or ()] == [(8, 8), (16, 16)]
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(TrainingStoppedError):
+        trained(family, "8,16", Recorder(stop_after=2), checkpoints=checkpoints)
+    again = trained(family, "8,16", checkpoints=checkpoints)
+    assert again.hash() == whole.hash()
+    # The draws decide what is learned.
+    assert trained(family, "16").hash() != whole.hash()
+
+
+@pytest.mark.parametrize("family", RESAMPLED)
+def test_one_size_alone_is_learned_to_the_bit_as_without_the_option(family: str, trained: Trained) -> None:
+    assert trained(family, "16").hash() == trained(family, "none", img_size=16).hash()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 32), (48, 48)])
@@ -191,8 +249,17 @@ def test_a_model_that_can_take_several_sizes_is_made_to(digits: Data) -> None:
 
 def test_a_size_that_patches_do_not_divide_is_refused() -> None:
     architecture = describe(VIT, {**ARGUMENTS, "in_chans": 1}, 10)
-    with pytest.raises(ArchitectureError, match="an image of 7 x 7 pixels does not divide into patches of 2 x 2"):
+    with pytest.raises(ArchitectureError, match=r"an image of 7 x 7 pixels .* of 2 x 2; one of 6 x 6 does$") as caught:
         sampled_sizes(architecture, [(7, 7), (8, 8)])
+    assert caught.value.fields == ("sample-sizes",)
+
+
+def test_what_cannot_be_evaluated_at_a_size_is_refused_before_it_is_trained() -> None:
+    # timm resamples tables of squares alone.
+    architecture = describe("eva02_tiny_patch14_224", {"img_size": [28, 56], "dynamic_img_size": True}, 10)
+    with pytest.raises(ArchitectureError, match="timm resamples what was learned on square images") as caught:
+        sampled_sizes(architecture, [(28, 28), (28, 56)])
+    assert caught.value.fields == ("sample-sizes",)
 
 
 def test_convolutions_take_any_size(digits: Data, placement: Placement, recipe: Callable[..., Recipe]) -> None:

@@ -37,6 +37,8 @@ class Expandable(Protocol):
 
 # Values of one term handled at a time, so that terms and result stay in the processor's cache over all layers.
 _CHUNK = 131_072
+# Values of a parameter up to which what a call costs is more than what it computes: all layers are made at once.
+_SMALL = 4_096
 
 
 def expand_parameter(terms: Array, coefficients: Sequence[Sequence[float]], out: Array | None = None) -> Array:
@@ -51,12 +53,27 @@ def expand_parameter(terms: Array, coefficients: Sequence[Sequence[float]], out:
     flat = np.ascontiguousarray(terms).reshape(terms.shape[0], -1)
     result = np.empty((depth, flat.shape[1]), np.float32) if out is None else out.reshape(depth, flat.shape[1])
     shared = terms.shape[0] == 1
+    if shared and flat.shape[1] <= _SMALL:
+        result[...] = flat
+        return result.reshape(depth, *terms.shape[1:])
+    if terms.shape[0] == 2 and flat.shape[1] <= _SMALL and all(row[0] == 1 for row in coefficients):
+        _combine_all(flat, [row[1] for row in coefficients], result)
+        return result.reshape(depth, *terms.shape[1:])
     for start in range(0, flat.shape[1], _CHUNK):
         chunk = slice(start, start + _CHUNK)
         scratch = np.empty_like(flat[0, chunk])
         for layer, row in enumerate(coefficients):
             _combine(flat[:, chunk], (1.0,) if shared else row, result[layer, chunk], scratch)
     return result.reshape(depth, *terms.shape[1:])
+
+
+def _combine_all(terms: Array, factors: Sequence[float], target: Array) -> None:
+    """Write terms[0] + factor * terms[1] to target for each factor, with the rounding of `_combine`."""
+    np.multiply.outer(np.array(factors, np.float32), terms[1], out=target)
+    np.add(target, terms[0], out=target)
+    for layer, factor in enumerate(factors):
+        if factor == 0:
+            target[layer] = terms[0]  # Zeros keep their sign, as where the term is left out.
 
 
 def _combine(terms: Array, row: Sequence[float], target: Array, scratch: Array) -> None:

@@ -38,6 +38,7 @@ class Beit(SingleStage):
     name = "beit"
     patterns = ("beit_*", "beitv2_*")
     modules = ("beit",)
+    resampled = True
     attention_modules = frozenset({"attn", "gamma_1"})
     mlp_modules = frozenset({"mlp", "gamma_2"})
 
@@ -48,6 +49,7 @@ class RelativePositionVit(SingleStage):
     name = "vit-relpos"
     patterns = ("vit_relpos_*", "vit_srelpos_*", "test_vit_relpos")
     modules = ("vision_transformer_relpos",)
+    resampled = True
 
 
 class Cait(SingleStage):
@@ -56,6 +58,7 @@ class Cait(SingleStage):
     name = "cait"
     patterns = ("cait_*",)
     modules = ("cait",)
+    resampled = True
     head = ("blocks_token_only", "norm", "head")
     attention_modules = frozenset({"attn", "gamma_1"})
     mlp_modules = frozenset({"mlp", "gamma_2"})

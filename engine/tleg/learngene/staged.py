@@ -13,9 +13,21 @@ from tleg.learngene.structure import Family, Stage
 STAGES: Final = 4
 
 
-def stages_called(prefix: str, count: int = STAGES, period: int = 1, first: int = 0) -> tuple[Stage, ...]:
+# The kinds of blocks that take turns: of windows, and of all places of an image.
+WINDOWS_AND_ALL: Final = ("local", "global")
+
+
+def stages_called(
+    prefix: str, count: int = STAGES, period: int = 1, first: int = 0, kinds: tuple[str, ...] = ()
+) -> tuple[Stage, ...]:
     """Stages whose names differ in a number: 'layers.{}.blocks.'."""
-    return tuple(Stage(prefix.format(index), "depths", period, first) for index in range(count))
+    return tuple(Stage(prefix.format(index), "depths", period, first, kinds) for index in range(count))
+
+
+def gc_stage(index: int, *, odd: bool) -> Stage:
+    """A stage of a GC ViT, whose blocks take turns and begin with one of windows."""
+    kinds = tuple(reversed(WINDOWS_AND_ALL)) if odd else WINDOWS_AND_ALL
+    return Stage(f"stages.{index}.blocks.", "depths", first=int(odd), kinds=kinds)
 
 
 class Staged(Family):
@@ -37,6 +49,7 @@ class Swin(Staged):
     modules = ("swin_transformer", "swin_transformer_v2")
     stages = stages_called("layers.{}.blocks.", period=2)
     sized = True
+    resampled = True
     attention_modules = frozenset({"attn"})
 
     def covers(self, timm_name: str) -> bool:
@@ -51,6 +64,7 @@ class SwinCr(Staged):
     modules = ("swin_transformer_v2_cr",)
     stages = stages_called("stages.{}.blocks.", count=3, period=2)
     sized = True
+    resampled = True
     attention_modules = frozenset({"attn"})
 
     def timm_depths(self, profile: Profile) -> list[int]:
@@ -118,22 +132,85 @@ class PoolingVit(Staged):
     first_conv = "patch_embed.conv"
     classifier = "head"
     sized = True
+    resampled = True
 
     def covers(self, timm_name: str) -> bool:
         return super().covers(timm_name) and "distilled" not in timm_name  # Those have two heads.
 
 
-class Twins(Staged):
-    """Twins-PCPVT (arXiv 2104.13840): positions are made after the first block of a stage, which is stored once."""
+class AnyTwins(Staged):
+    """What timm's Twins have in common (arXiv 2104.13840): positions are made after the first block of a stage."""
 
-    name = "twins"
-    patterns = ("twins_pcpvt_*",)
     modules = ("twins",)
-    stages = stages_called("blocks.{}.", first=1)
     classifier = "head"
     first_conv = "patch_embeds.0.proj"
     sized = True
+    resampled = True
     attention_modules = frozenset({"attn"})
+
+
+class Twins(AnyTwins):
+    """Twins-PCPVT: blocks of global attention, of which the first of a stage is stored once."""
+
+    name = "twins"
+    patterns = ("twins_pcpvt_*",)
+    stages = stages_called("blocks.{}.", first=1)
+
+
+class TwinsSvtSmall(AnyTwins):
+    """Twins-SVT-S: blocks of windows and of all places take turns. The first two stages, of two blocks, are stored once."""
+
+    name = "twins-svt-s"
+    patterns = ("twins_svt_small",)
+    stages = stages_called("blocks.{}.", first=2, kinds=WINDOWS_AND_ALL)[2:]
+
+    def timm_depths(self, profile: Profile) -> list[int]:
+        return [2, 2, *super().timm_depths(profile)]
+
+
+class TwinsSvt(AnyTwins):
+    """Twins-SVT-B and -L: of their stages all but the third have two blocks, which are stored once."""
+
+    name = "twins-svt"
+    patterns = ("twins_svt_base", "twins_svt_large")
+    stages = TwinsSvtSmall.stages[:1]
+
+    def timm_depths(self, profile: Profile) -> list[int]:
+        return [2, 2, *super().timm_depths(profile), 2]
+
+
+class GlobalContextVit(Staged):
+    """GC ViT (arXiv 2206.09959): blocks of windows take turns with blocks whose queries come from the whole map.
+
+    A stage of an odd number of blocks ends as it begins, with one of windows, and its first block is stored once.
+    """
+
+    name = "gcvit"
+    patterns: ClassVar[tuple[str, ...]] = ("gcvit_tiny", "gcvit_small", "gcvit_base")
+    modules = ("gcvit",)
+    stages = tuple(gc_stage(index, odd=odd) for index, odd in enumerate((True, False, True, True)))
+    first_conv = "stem.conv1"
+    head = ("head",)
+    sized = True
+    timm_fixes_depths = True
+    attention_modules = frozenset({"attn", "ls1"})
+    mlp_modules = frozenset({"mlp", "ls2"})
+
+
+class GlobalContextVitXTiny(GlobalContextVit):
+    """GC ViT-XT, whose third stage is of an even number of blocks."""
+
+    name = "gcvit-xt"
+    patterns = ("gcvit_xtiny",)
+    stages = tuple(gc_stage(index, odd=odd) for index, odd in enumerate((True, False, False, True)))
+
+
+class GlobalContextVitXXTiny(GlobalContextVit):
+    """GC ViT-XXT, all of whose stages are of even numbers of blocks."""
+
+    name = "gcvit-xxt"
+    patterns = ("gcvit_xxtiny",)
+    stages = tuple(gc_stage(index, odd=False) for index in range(STAGES))
 
 
 class MultiScaleVit(Staged):
@@ -238,5 +315,18 @@ class Volo(Staged):
 
 STAGED: Final[tuple[Family, ...]] = (
     *(Swin(), ConvNext(), PyramidVit(), DaVit(), MambaOut(), PoolingVit()),
-    *(SwinCr(), Twins(), MultiScaleVit(), BigTransfer(), MetaFormer(), PoolFormer(), FocalNet(), Nest(), Volo()),
+    *(
+        SwinCr(),
+        Twins(),
+        TwinsSvt(),
+        TwinsSvtSmall(),
+        MultiScaleVit(),
+        BigTransfer(),
+        MetaFormer(),
+        PoolFormer(),
+        FocalNet(),
+        Nest(),
+        Volo(),
+    ),
+    *(GlobalContextVit(), GlobalContextVitXTiny(), GlobalContextVitXXTiny()),
 )

@@ -31,12 +31,20 @@ class Stage:
     period          after how many blocks what is no parameter repeats: 2 where every other block shifts its windows
     first           the number of its first block; those before it differ, such as one that changes the width, and are stored
                     once. A profile counts the blocks from it on
+    kinds           where blocks of several kinds with parameters of other shapes take turns, what the kinds are called: so
+                    many of timm's blocks, in this order, are one block here, whose names begin with the kind
     """
 
     prefix: str
     depth_argument: str = "depth"
     period: int = 1
     first: int = 0
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def group(self) -> int:
+        """How many of timm's blocks are one block here."""
+        return max(1, len(self.kinds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ class Family:
     head        modules that follow the last block, as far as a model has them
     sized       whether timm makes a model for one size of images, `img_size`
     dynamic     whether such a model takes other sizes too, with timm's `dynamic_img_size`
+    resampled   whether an auxiliary model takes other sizes too, with tables of positions that are resampled at every step
     defaults    arguments that a model has where none are given, where timm's own are not what a learngene needs
     timm_fixes_depths  whether timm's functions of its names take no depths, because they fix them. Models of other depths
                 are made from the same arguments (`tleg.models.creation`), which timm alone does not do
@@ -75,6 +84,7 @@ class Family:
     head: ClassVar[tuple[str, ...]] = ("norm", "attn_pool", "fc_norm", "head")
     sized: ClassVar[bool] = True
     dynamic: ClassVar[bool] = False
+    resampled: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     timm_fixes_depths: ClassVar[bool] = False
     # Of a block: what mixes the places of an image, and what works at each place; everything else counts as norm.
@@ -92,7 +102,7 @@ class Family:
 
     def timm_depths(self, profile: Profile) -> list[int]:
         """How many blocks timm counts where a profile has so many."""
-        return [blocks + stage.first for stage, blocks in zip(self.stages, profile, strict=True)]
+        return [blocks * stage.group + stage.first for stage, blocks in zip(self.stages, profile, strict=True)]
 
     def timm_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """An architecture's arguments as far as `timm.create_model` takes them: without a size where a model has none."""
@@ -116,8 +126,9 @@ class Family:
 
         Layer scale goes with what it scales, the norms inside attention with attention.
         """
-        # Blocks of blocks have numbers before: '0.attn.qkv.weight'.
-        module = next((piece for piece in inner.split(".") if not piece.isdigit()), "")
+        # Blocks of blocks have numbers before, or what they are called: '0.attn.qkv.weight', 'local.attn.qkv.weight'.
+        kinds = {kind for stage in self.stages for kind in stage.kinds}
+        module = next((piece for piece in inner.split(".") if not piece.isdigit() and piece not in kinds), "")
         if module in self.attention_modules:
             return "attention"
         return "mlp" if module in self.mlp_modules else "norm"
@@ -150,12 +161,28 @@ class Family:
 
     def layer_name(self, stage: int, layer: int, inner: str) -> str:
         """timm's name of a block's parameter: 'blocks.3.norm1.bias'. Layers count from 0 in each stage, at its first."""
-        return f"{self.stages[stage].prefix}{layer + self.stages[stage].first}.{inner}"
+        found = self.stages[stage]
+        number = found.first + layer * found.group
+        if found.kinds and inner:
+            kind, _, inner = inner.partition(".")
+            number += found.kinds.index(kind)
+        return f"{found.prefix}{number}.{inner}"
+
+    def layer_prefixes(self, stage: int, layer: int) -> dict[str, str]:
+        """What timm's names of a block begin with, by what its names inside the block do: {'': 'blocks.3.'}."""
+        kinds = [f"{kind}." for kind in self.stages[stage].kinds] or [""]
+        return {kind: self.layer_name(stage, layer, kind) for kind in kinds}
 
     def learngene_name(self, name: str) -> str:
         """A learngene's name of timm's parameter: 'blocks.norm1.bias' for 'blocks.3.norm1.bias', others unchanged."""
         place = self.place(name)
-        return name if place is None else self.block_name(place.stage, place.inner.partition(".")[2])
+        if place is None:
+            return name
+        number, _, inner = place.inner.partition(".")
+        stage = self.stages[place.stage]
+        if stage.kinds:
+            inner = f"{stage.kinds[(int(number) - stage.first) % stage.group]}.{inner}"
+        return self.block_name(place.stage, inner)
 
     @property
     def prefix(self) -> str:

@@ -25,6 +25,7 @@ from tleg.models.creation import create_model
 from tleg.models.plain_vit import TimmPlainVit
 from tleg.models.timm_family import TimmFamily
 from tleg.models.timm_folder import image_argument, quiet_timm
+from tleg.models.without_values import without_values
 
 
 def timm_family_of(architecture: Architecture) -> TimmFamily:
@@ -73,7 +74,7 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
         num_classes,
         (1, 1, 1),
     )
-    with torch.device("meta"):
+    with without_values():
         if several:
             made = _create(family, architecture, {key: given[key] for key in chosen & set(given)})
             stages = family.counted(made)
@@ -130,7 +131,7 @@ def build(
     """
     family = timm_family_of(architecture)
     profile = architecture.profile(checked(depth))
-    context: AbstractContextManager[Any] = torch.device("meta") if device == "meta" else nullcontext()
+    context: AbstractContextManager[Any] = without_values() if device == "meta" else nullcontext()
     if num_classes is not None:
         architecture = replace(architecture, num_classes=num_classes)
     family.check_layout(architecture, layout)
@@ -156,7 +157,8 @@ def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Modu
             layer, _, inner = place.inner.partition(".")
             stage = family.stages[place.stage]
             # They are the same at all depths, and repeat within a stage.
-            value = values[family.layer_name(place.stage, (int(layer) - stage.first) % stage.period, inner)]
+            number = stage.first + (int(layer) - stage.first) % (stage.period * stage.group)
+            value = values[f"{stage.prefix}{number}.{inner}"]
         else:
             value = values[name]
         setattr(model.get_submodule(holder), own, value.clone())
@@ -185,7 +187,7 @@ def with_image_size(architecture: Architecture, image_size: tuple[int, int]) -> 
     arguments = {**architecture.arguments, "img_size": image_argument(image_size)}
     resized = replace(architecture, arguments=arguments, structure=None)
     try:
-        with torch.device("meta"):
+        with without_values():
             return family.examine(_create(family, resized, family.depth_arguments(resized.profile(2))), resized)
     except ArchitectureError as error:
         raise ArchitectureError(f"'{architecture.name}': {error.message}", field="image-size", code=error.code) from error

@@ -4,9 +4,8 @@ The coefficients are an argument of forward, never state of the module: one set 
 the next, and recomputing a block (gradient checkpointing) gives the same weights.
 """
 
-from collections.abc import Mapping
-from itertools import chain
-from typing import Any, Final, Self
+from collections.abc import Iterable, Mapping
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -20,10 +19,10 @@ from tleg.learngene.expansion import Array, Expandable
 from tleg.learngene.header import Architecture
 from tleg.learngene.profile import Depth, Profile, checked
 from tleg.models.architecture import build, timm_family_of
+from tleg.models.block_code import BlockCode
 from tleg.models.initial import draw_matrices
-
-# What names of blocks' buffers begin with: a buffer takes no dots.
-_BUFFERS: Final = "block buffers/"
+from tleg.models.other_size import OtherSize
+from tleg.text import format_image_size
 
 
 class ExpandTerms(torch.autograd.Function):
@@ -66,8 +65,7 @@ class AuxiliaryModel(nn.Module):
     terms  stacks of terms by parameter name inside a block, with '.' as '/': shape (K, *parameter) or (1, *parameter);
            in a family of several stages the name tells the stage as well
 
-    Blocks of a period (Swin: with and without shifted windows) have one set of terms, and masks and indices of their own:
-    buffers of the model.
+    code   of the blocks, with what is no parameter
     """
 
     def __init__(
@@ -93,16 +91,9 @@ class AuxiliaryModel(nn.Module):
         terms = {}
         # By stage, what is called how among the terms and inside the block.
         names: list[list[tuple[str, str]]] = [[] for _ in stages]
-        # By stage and block of its period, what is called how among the buffers and inside the block.
-        buffers: list[list[list[tuple[str, str]]]] = [[[] for _ in range(stage.period)] for stage in self.family.stages]
         for stage in stages:
             modules = self.family.take_blocks(vit, stage)
             draw_matrices(modules, initial_matrices)
-            for phase in range(self.family.stages[stage].period):
-                for name, value in modules[phase].named_buffers():
-                    key = f"{_BUFFERS}{stage}/{phase}/{name.replace('.', '/')}"
-                    self.register_buffer(key, value, persistent=False)
-                    buffers[stage][phase].append((key, name))
             blocks = [dict(module.named_parameters()) for module in modules]
             for inner, first in blocks[0].items():
                 values = [block[inner].detach().clone() for block in blocks[: basis.terms_of(self.family.part_of(inner))]]
@@ -116,10 +107,9 @@ class AuxiliaryModel(nn.Module):
                 terms[key] = nn.Parameter(torch.stack(values))
         self.terms = nn.ParameterDict(terms)
         self._names = tuple(tuple(sorted(each)) for each in names)
-        self._buffer_names = buffers
-        # The code of each stage's blocks: parameters and buffers are put in at every call. In tuples, and so no submodules.
-        whole = build(architecture, self.family.periods, device="meta")
-        self._template = tuple(tuple(self.family.blocks(whole, stage)) for stage in stages)
+        self.code = BlockCode(self.family, build(architecture, self.family.periods, device="meta"))
+        # What images of other sizes than the architecture's need, by size.
+        self._others = nn.ModuleDict()
         self.vit: VisionTransformer = vit
 
     @classmethod
@@ -151,12 +141,16 @@ class AuxiliaryModel(nn.Module):
             name: _array(values) for name, values in self.vit.named_buffers() if name in state and values.is_floating_point()
         }
 
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode, that of the template blocks included."""
-        super().train(mode)
-        for template in chain.from_iterable(self._template):
-            template.train(mode)
-        return self
+    def take_sizes(self, image_sizes: Iterable[tuple[int, int]]) -> None:
+        """Make ready for images of these heights and widths, where the model of one size does not take them by itself.
+
+        Parameters and state stay what they are. Raises ArchitectureError for a size that the architecture does not take.
+        """
+        for image_size in image_sizes:
+            if self.family.resampled and image_size != self.architecture.input_size[1:]:
+                self._others[format_image_size(image_size)] = (
+                    OtherSize(self.architecture, image_size).to(self.device).train(self.training)
+                )
 
     def profile(self, depth: Depth) -> Profile:
         """The blocks of each stage at a depth."""
@@ -196,12 +190,14 @@ class AuxiliaryModel(nn.Module):
         profile  how many of the rows belong to each stage; None where there is one stage
         """
         rows = coefficients.split(profile or (len(coefficients),))
+        other = self._other_size(images)
+        code = self.code if other is None else other.code
 
         def run(stage: int, x: Any, *given: Any, **named: Any) -> Any:
-            templates, buffers = self._template[stage], self._buffers_of(stage)
+            templates, buffers = code.templates[stage], code.buffers_of(stage)
             for layer, weights in enumerate(self.expand(rows[stage], stage)):
                 phase = layer % len(templates)
-                state = {**weights, **buffers[phase]}
+                state = {**(weights if other is None else other.weights(stage, weights)), **buffers[phase]}
                 taken = x if isinstance(x, tuple) else (x, *given)
                 if self.gradient_checkpointing and torch.is_grad_enabled():
                     x = checkpoint(functional_call, templates[phase], state, taken, named, use_reentrant=False)
@@ -209,7 +205,7 @@ class AuxiliaryModel(nn.Module):
                     x = functional_call(templates[phase], state, taken, named)
             return x
 
-        return self.family.features(self.vit, images, run)
+        return self.family.features(self.vit, images, run) if other is None else other.features(self.vit, images, run)
 
     def forward_pooled(self, images: Tensor, coefficients: Tensor, profile: Profile | None = None) -> Tensor:
         """images (N, C, H, W), coefficients (L, K) -> what the classifier sees (N, width). See `forward_features`."""
@@ -221,9 +217,12 @@ class AuxiliaryModel(nn.Module):
         logits: Tensor = self.vit.forward_head(self.forward_features(images, coefficients, profile))
         return logits
 
-    def _buffers_of(self, stage: int) -> list[dict[str, Tensor]]:
-        """The buffers of each block of a stage's period, by name inside the block."""
-        return [{name: getattr(self, key) for key, name in names} for names in self._buffer_names[stage]]
+    def _other_size(self, images: Tensor) -> OtherSize | None:
+        """What images of another size than the architecture's need, where `take_sizes` made it."""
+        if not self._others:
+            return None
+        key = format_image_size((int(images.shape[2]), int(images.shape[3])))
+        return cast(OtherSize, self._others[key]) if key in self._others else None
 
     def _key(self, stage: int, inner: str) -> str:
         """The key of a parameter among the terms: a ParameterDict takes no dots."""

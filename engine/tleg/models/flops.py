@@ -59,10 +59,11 @@ def _measure_stages(
     family, profile = timm_family_of(architecture), architecture.profile(1)
     costs = []
     for stage in range(len(profile)):
-        block = family.layer_name(stage, 0, "").rstrip(".")
-        more = tuple(blocks + (index == stage) for index, blocks in enumerate(profile))
+        blocks = [block.rstrip(".") for block in family.layer_prefixes(stage, 0).values()]
+        more = tuple(layers + (index == stage) for index, layers in enumerate(profile))
         kept = _saved_bytes(build(architecture, more).eval(), images)
-        costs.append(StageCost(parameters[block], macs[block], kept - saved))
+        own, products = (sum(counts[block] for block in blocks) for counts in (parameters, macs))
+        costs.append(StageCost(own, products, kept - saved))
     return tuple(costs)
 
 
@@ -111,11 +112,13 @@ def _of_blocks(family: TimmFamily, architecture: Architecture, part: str, counts
     """What the modules of a part count in the blocks that one more of depth adds, each as the first of its stage."""
     total = 0
     for stage, (one, two) in enumerate(zip(architecture.profile(1), architecture.profile(2), strict=True)):
-        block = family.layer_name(stage, 0, "")
-        modules = (name.removeprefix(block) for name in counts if name.startswith(block))
-        # The outermost that belong to the part: a block may be several blocks, '0.attn' and '1.attn'.
-        ours = (each for each in modules if family.part_of(each) == part and family.part_of(each.rpartition(".")[0]) != part)
-        total += (two - one) * sum(counts[f"{block}{each}"] for each in ours)
+        for block in family.layer_prefixes(stage, 0).values():
+            modules = (name.removeprefix(block) for name in counts if name.startswith(block))
+            # The outermost that belong to the part: a block may be several blocks, '0.attn' and '1.attn'.
+            ours = (
+                each for each in modules if family.part_of(each) == part and family.part_of(each.rpartition(".")[0]) != part
+            )
+            total += (two - one) * sum(counts[f"{block}{each}"] for each in ours)
     return total
 
 

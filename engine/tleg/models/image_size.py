@@ -49,7 +49,9 @@ def resize_header(header: LearngeneHeader, image_size: tuple[int, int]) -> Learn
 
 def cost_at(architecture: Architecture, image_size: tuple[int, int]) -> CostModel:
     """Return what descendants cost with inputs of a height and width. Raises ArchitectureError."""
-    return _measure(with_image_size(architecture, image_size))
+    resized = with_image_size(architecture, image_size)
+    check_arrangement(architecture, resized)
+    return _measure(resized)
 
 
 def _measure(architecture: Architecture) -> CostModel:
@@ -58,10 +60,11 @@ def _measure(architecture: Architecture) -> CostModel:
     except ArchitectureError:
         raise
     except Exception as error:  # Assertions and shapes of timm and torch.
-        raise _refusal(architecture, last_words(error)[:_LONGEST]) from error
+        raise size_refusal(architecture, last_words(error)[:_LONGEST]) from error
 
 
-def _refusal(architecture: Architecture, reason: str) -> ArchitectureError:
+def size_refusal(architecture: Architecture, reason: str) -> ArchitectureError:
+    """Why timm's model of an architecture takes no images of its size, as an error."""
     size = format_image_size(architecture.input_size[1:])
     return ArchitectureError(f"'{architecture.name}' takes no images of {size} pixels: {reason}", field="image-size")
 
@@ -71,7 +74,7 @@ def _resampled(tensors: Mapping[str, Array], own: Architecture, to: Architecture
     before, after = own.structure, to.structure
     if before is not None and after is not None:
         return _of_plain_vit(tensors, before, after)
-    _check_arrangement(own, to)
+    check_arrangement(own, to)
     family = timm_family_of(to)
     stacks = {name: values for name, values in tensors.items() if family.is_block(name)}
     first = _of_term(tensors, to, 0)
@@ -93,7 +96,7 @@ def _of_term(tensors: Mapping[str, Array], to: Architecture, term: int) -> dict[
         place = places[name]
         if place is None:
             value = torch.from_numpy(values)
-            state[name] = _positions(value, wanted[name].shape, to) if name == "pos_embed" else value
+            state[name] = resample_positions(value, wanted[name].shape, to) if name == "pos_embed" else value
             continue
         value = torch.from_numpy(values[min(term, len(values) - 1)])  # What all layers share has one term.
         for layer in range(profile[place.stage]):
@@ -103,20 +106,26 @@ def _of_term(tensors: Mapping[str, Array], to: Architecture, term: int) -> dict[
     except ArchitectureError as error:
         differs = re.search(r"size mismatch for ([\w.]+)", error.message)
         reason = "timm cannot resample its weights" if differs is None else f"timm does not resample its '{differs[1]}'"
-        raise _refusal(to, reason) from error
+        raise size_refusal(to, reason) from error
     own = {name: name if place is None else family.layer_name(place.stage, 0, place.inner) for name, place in places.items()}
     return {name: found[key].numpy() for name, key in own.items()}
 
 
-def _check_arrangement(before: Architecture, after: Architecture) -> None:
-    """Refuse what timm would resample wrongly, or not at all: it takes position embeddings for those of a square."""
+def check_arrangement(before: Architecture, after: Architecture) -> None:
+    """Refuse what timm would resample wrongly, or not at all: it takes position embeddings for those of a square.
+
+    Plain ViTs are resampled from any shape. Raises ArchitectureError.
+    """
     (height, width), (rows, columns) = before.input_size[1:], after.input_size[1:]
-    if not timm_family_of(before).sized:
+    resampled_by_timm = timm_family_of(before).sized and before.structure is None
+    if not resampled_by_timm or (height, width) == (rows, columns):
         return
     if height != width:
-        raise _refusal(after, f"timm resamples what was learned on square images, and these were {height}x{width}")
+        raise size_refusal(after, f"timm resamples what was learned on square images, and these were {height}x{width}")
     if rows != columns and rows * columns == height * width:
-        raise _refusal(after, f"these are as many pixels as {height}x{width} in another shape, which timm does not resample")
+        raise size_refusal(
+            after, f"these are as many pixels as {height}x{width} in another shape, which timm does not resample"
+        )
 
 
 def _of_plain_vit(tensors: Mapping[str, Array], before: Structure, after: Structure) -> dict[str, Array]:
@@ -133,7 +142,7 @@ def _of_plain_vit(tensors: Mapping[str, Array], before: Structure, after: Struct
     return result
 
 
-def _positions(values: Tensor, shape: torch.Size, to: Architecture) -> Tensor:
+def resample_positions(values: Tensor, shape: torch.Size, to: Architecture) -> Tensor:
     """A position embedding as timm resamples those of other families: of patches alone, in a row (CaiT) or a grid (PiT).
 
     One with prefix tokens is left to timm, which knows how many there are.

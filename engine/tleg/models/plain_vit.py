@@ -129,6 +129,9 @@ def plain_structure(model: VisionTransformer, layout: Layout = "auxiliary") -> t
         if model.num_classes
         else isinstance(model.head, nn.Identity),
         "it takes images of any size": not model.dynamic_img_size,
+        "its patches do not divide its images": not any(
+            size % patch for size, patch in zip(embed.img_size, embed.patch_size, strict=True)
+        ),
     }
     for reason, passed in checks.items():
         if not passed:

@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity
 from tleg.errors import DepthError
 from tleg.learngene.header import Profile
 from tleg.learngene.profile import Depth, check_profile, format_depth
-from tleg.models.timm_family import TimmFamily
+from tleg.models.timm_family import TimmFamily, ends_of
 
 Importance = tuple[tuple[float, ...], ...]  # Of the blocks of each stage.
 _LEAST: Final = 1e-12
@@ -33,10 +33,17 @@ def block_importance(model: Any, family: TimmFamily, batches: Iterable[Tensor]) 
         sums[index] += float((1 - cosine_similarity(before, after, dim=-1, eps=_LEAST)).double().sum())
         counts[index] += len(before)
 
-    def hook(index: int) -> Any:
-        return lambda _module, given, output: measure(index, given[0], output)
+    inputs: dict[int, Any] = {}
 
-    hooks = [block.register_forward_hook(hook(index)) for index, block in enumerate(blocks)]
+    def before(index: int) -> Any:
+        return lambda _module, given: inputs.update({index: given[0]})
+
+    def after(index: int) -> Any:
+        return lambda _module, _given, output: measure(index, inputs.pop(index), output)
+
+    ends = [ends_of(block) for block in blocks]
+    hooks = [first.register_forward_pre_hook(before(index)) for index, (first, _) in enumerate(ends)]
+    hooks += [last.register_forward_hook(after(index)) for index, (_, last) in enumerate(ends)]
     try:
         for images in batches:
             model(images)

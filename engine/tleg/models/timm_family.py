@@ -28,6 +28,29 @@ class _Run(nn.Module):
         return self._run(self._stage, x, *given, **named)
 
 
+class BlocksInTurn(nn.Module):
+    """Blocks of several kinds that follow one another, as one block: it takes what each of them takes.
+
+    timm's own model has its members and runs them one by one.
+    """
+
+    def __init__(self, members: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        for kind, member in members.items():
+            self.add_module(kind, member)
+
+    def forward(self, x: Any, *given: Any, **named: Any) -> Any:
+        for member in self.children():
+            x = member(x, *given, **named)
+        return x
+
+
+def ends_of(block: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """The module that takes what comes into a block, and the one that gives what comes out, in timm's own model."""
+    members = list(block.children()) if isinstance(block, BlocksInTurn) else [block]
+    return members[0], members[-1]
+
+
 class TimmFamily(Family):
     """A family with how timm builds it. Models are timm's own modules."""
 
@@ -55,15 +78,25 @@ class TimmFamily(Family):
         return replace(architecture, input_size=size)
 
     def check_patches(self, model: nn.Module, image_size: tuple[int, int]) -> None:
-        """Refuse images whose last rows or columns no patch would see. Raises ArchitectureError."""
+        """Refuse images whose last rows or columns no patch would see. Raises ArchitectureError.
+
+        The size that timm has for a name is taken as it is: SigLIP's so400m see 378 of 384 pixels, in patches of 14.
+        """
+        known: Any = getattr(model, "pretrained_cfg", None) or {}
+        if image_size == tuple(known.get("input_size", ()))[1:]:
+            return
         first = dict(model.named_modules()).get(self.first_conv)
         if not self.sized or not isinstance(first, nn.Conv2d) or any(map(bool, first.padding)):
             return  # Convolutions take images of any size.
         patch = first.kernel_size
         if any((size - edge) % step for size, edge, step in zip(image_size, patch, first.stride, strict=True)):
-            height, width = image_size
+            fits = (
+                max(edge, edge + round((size - edge) / step) * step)
+                for size, edge, step in zip(image_size, patch, first.stride, strict=True)
+            )
             raise ArchitectureError(
-                f"an image of {height} x {width} pixels does not divide into patches of {patch[0]} x {patch[1]}",
+                f"an image of {' x '.join(map(str, image_size))} pixels does not divide into patches of {patch[0]} x "
+                f"{patch[1]}; one of {' x '.join(map(str, fits))} does",
                 field="model-arg",
                 code="out-of-range",
                 advice="choose another patch_size or img_size, as in --model-arg patch_size=4",
@@ -96,7 +129,7 @@ class TimmFamily(Family):
 
     def takes_sizes(self, architecture: Architecture) -> bool:
         """Whether one auxiliary model can be run on images of several sizes, as training with drawn sizes does."""
-        return not self.sized or (self.dynamic and bool(architecture.arguments.get("dynamic_img_size")))
+        return not self.sized or self.resampled or (self.dynamic and bool(architecture.arguments.get("dynamic_img_size")))
 
     def inference_bytes(self, model: Any, input_size: tuple[int, int, int]) -> int:
         """The largest set of float32 activations that are alive at once in a forward pass of one image.
@@ -110,7 +143,7 @@ class TimmFamily(Family):
             kind = "block" if module in blocks else "module"
             largest[kind] = max(largest[kind], sum(value.numel() for value in values if isinstance(value, Tensor)))
 
-        blocks = [self.blocks(model, stage)[0] for stage in range(len(self.stages))]
+        blocks = [block for stage in range(len(self.stages)) for block in self._first_of(model, stage)]
         leaves = [module for block in blocks for module in block.modules() if not any(True for _ in module.children())]
         hooks = [module.register_forward_hook(measure) for module in (*blocks, *leaves)]
         try:
@@ -126,8 +159,26 @@ class TimmFamily(Family):
         return {}
 
     def blocks(self, model: nn.Module, stage: int) -> list[nn.Module]:
-        """The blocks of a stage of a model."""
-        return self._children(model, stage)[self.stages[stage].first :]
+        """The blocks of a stage of a model. Raises ArchitectureError where those of kinds that take turns do not add up."""
+        found = self.stages[stage]
+        blocks = self._children(model, stage)[found.first :]
+        if not found.kinds:
+            return blocks
+        if len(blocks) % found.group:
+            after = f" after its first {found.first}" if found.first else ""
+            raise ArchitectureError(
+                f"'{found.prefix.rstrip('.')}' has {len(blocks)} blocks{after}, and blocks of {found.group} kinds take "
+                f"turns there ({', '.join(found.kinds)}): take a number that {found.group} divides",
+                field="model-arg",
+                code="out-of-range",
+            )
+        starts = range(0, len(blocks), found.group)
+        return [BlocksInTurn(dict(zip(found.kinds, blocks[start : start + found.group], strict=True))) for start in starts]
+
+    def _first_of(self, model: nn.Module, stage: int) -> list[nn.Module]:
+        """timm's blocks that are the first block of a stage."""
+        found = self.stages[stage]
+        return self._children(model, stage)[found.first : found.first + found.group]
 
     def take_blocks(self, model: nn.Module, stage: int) -> list[nn.Module]:
         """Take the blocks of a stage out of a model, which has none there afterwards."""

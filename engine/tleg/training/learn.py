@@ -16,6 +16,7 @@ from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.flops import measure
 from tleg.models.image_size import cost_at
 from tleg.models.learngene import Learngene
+from tleg.models.other_size import OtherSize
 from tleg.models.starting import StartTensors
 from tleg.recipes.distillation import Distillation
 from tleg.serialize import encode
@@ -150,6 +151,7 @@ def learn(
     header, teacher = prepared.header, prepared.teacher
     seed_everything(recipe.seed, "initial weights")
     auxiliary = AuxiliaryModel(header.architecture, header.basis, job.recipe.term_scale, job.recipe.initial_matrices)
+    auxiliary.take_sizes(job.recipe.sizes)
     if prepared.start is not None:
         # Where there is a checkpoint, it comes over this.
         begin(auxiliary, prepared.start)
@@ -249,15 +251,21 @@ def sampled_sizes(
 
     Raises ArchitectureError for an architecture that takes images of one size, or a size that it does not take.
     """
-    if sizes and not timm_family_of(architecture).takes_sizes(architecture):
+    family = timm_family_of(architecture)
+    if sizes and not family.takes_sizes(architecture):
         raise ArchitectureError(
-            f"sizes are drawn for plain ViTs, EVA and models that take images of any size; '{architecture.name}' is made "
-            "for one; leave --sample-sizes out",
+            f"'{architecture.name}' is made for images of one size, and none of its parameters can be resampled at every "
+            "step; leave --sample-sizes out",
             field="sample-sizes",
             code="unsupported",
         )
-    with concerning("sample-sizes"):
+    try:
+        for size in sizes:
+            if family.resampled and size != architecture.input_size[1:]:
+                OtherSize(architecture, size)  # It says what cannot be resampled.
         return tuple(SampledSize.of(size, cost_at(architecture, size), scaled=scaled) for size in sizes)
+    except ArchitectureError as error:
+        raise ArchitectureError(error.message, field="sample-sizes", code=error.code) from error
 
 
 def record_scores(

@@ -34,9 +34,9 @@ SIZES = ((4, 4), (6, 6), (8, 8))
 LEARN = {"architecture": VIT, "data": "digits"}
 
 
-def learned_at(digits: Data, placement: Placement, sizes: str) -> Learngene:
-    """Learned at depths 2 and 3 in 24 epochs, and evaluated at 8 and 4 pixels."""
-    recipe = Recipe(epochs=24, batch_size=32, learning_rate=3e-3, workers=0, augmentation=PLAIN)
+def learned_at(digits: Data, placement: Placement, sizes: str, epochs: int = 24) -> Learngene:
+    """Learned at depths 2 and 3, and evaluated at 8 and 4 pixels."""
+    recipe = Recipe(epochs=epochs, batch_size=32, learning_rate=3e-3, workers=0, augmentation=PLAIN)
     job = learn_job(digits, VIT, ARGUMENTS, depths=Depths(3, (2, 3)), recipe=recipe, sample_sizes=sizes)
     return evaluate_learngene(learn(job, placement), digits, placement, (2, 3))
 
@@ -107,16 +107,18 @@ def test_sizes_follow_from_seed_and_step_alone() -> None:
     def student(seed: int, sizes: tuple[tuple[int, int], ...] = SIZES) -> AuxiliaryStudent:
         return AuxiliaryStudent(AuxiliaryModel(architecture, Basis()), Depths(3, (2, 3)), seed, 50, sizes)
 
-    one = [student(3).image_size(step) for step in range(50)]
-    assert one == [student(3).image_size(step) for step in range(50)]
-    assert one != [student(4).image_size(step) for step in range(50)]
-    assert set(one) == {*SIZES}
+    one, again, other, plain = student(3), student(3), student(4), student(3, ())
+    sizes = [one.image_size(step) for step in range(50)]
+    assert sizes == [again.image_size(step) for step in reversed(range(50))][::-1]
+    assert sizes != [other.image_size(step) for step in range(50)]
+    assert set(sizes) == {*SIZES}
     # Depths are what they are without sizes.
-    assert [student(3).depths(step) for step in range(50)] == [student(3, ()).depths(step) for step in range(50)]
-    assert student(3, ()).image_size(1) is None
+    assert [one.depths(step) for step in range(50)] == [plain.depths(step) for step in range(50)]
+    assert plain.image_size(1) is None
 
 
-def test_it_costs_the_mean_of_its_sizes(drawn: Learngene, digits: Data) -> None:
+def test_it_costs_the_mean_of_its_sizes(digits: Data, placement: Placement) -> None:
+    drawn = learned_at(digits, placement, "4,6,8", epochs=1)
     recipe = from_values("learn", {**LEARN, "model-arg": {**ARGUMENTS}, "sample-sizes": "4,6,8"})
     assert isinstance(recipe, LearnRecipe)
     sizes = learngene_macs(recipe, digits, recipe.sizes)

@@ -4,7 +4,7 @@ One has two stages of other widths and depths, under other names: what assumed o
 would fail here. The other has four, and LSTMs in place of attention.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -130,11 +130,10 @@ def family(request: pytest.FixtureRequest) -> Iterator[TimmFamily]:
         yield found
 
 
-some_here_and_all_slowly = pytest.mark.parametrize(
-    "family",
-    [name if name in STANDING_FOR_ALL else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES],
-    indirect=True,
-)
+def some_here_and_all_slowly(some: Iterable[str] = STANDING_FOR_ALL) -> pytest.MarkDecorator:
+    """Every family, all but some of them in slow tests."""
+    names = [name if name in some else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES]
+    return pytest.mark.parametrize("family", names, indirect=True)
 
 
 @pytest.fixture(params=["linear", "piecewise:3"])
@@ -254,7 +253,7 @@ def test_layers_follow_the_rule_in_their_own_stage(family: TimmFamily) -> None:
     assert seen + sum(family.place(name) is None for name in learngene.tensors) == len(state)
 
 
-@some_here_and_all_slowly
+@some_here_and_all_slowly()
 def test_gradients_are_the_same_with_checkpointing(family: TimmFamily) -> None:
     learngene = a_learngene(family)
     images, gradients = images_for(learngene), []
@@ -272,7 +271,7 @@ def test_gradients_are_the_same_with_checkpointing(family: TimmFamily) -> None:
         assert torch.equal(gradient, again), name
 
 
-@some_here_and_all_slowly
+@some_here_and_all_slowly()
 def test_cost_is_counted_at_any_depth(family: TimmFamily) -> None:
     learngene = a_learngene(family)
     cost, architecture = learngene.header.cost, learngene.header.architecture
@@ -349,7 +348,8 @@ def test_mimetic_weights_are_for_plain_vits(family: TimmFamily) -> None:
         assert float((query[:16].T @ key[:16]).diagonal().mean()) > 0.1
 
 
-@some_here_and_all_slowly
+# Those of a Swin are also exported at a profile, by tests/models/test_profiles.py.
+@some_here_and_all_slowly(("vit", "eva", "levels"))
 def test_exports_compute_what_the_descendant_computes(family: TimmFamily, tmp_path: Path) -> None:
     path = tmp_path / "it.safetensors"
     learngene = a_learngene(family)

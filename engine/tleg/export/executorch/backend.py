@@ -56,11 +56,12 @@ class ExecutorchBackend(Backend):
 
     def open_to_time(self, path: Path, threads: int) -> OpenExport:
         """Open a program to be run by so many threads, which all programs of this process share. See `open`."""
-        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-
         # ExecuTorch has no other way from Python. A program keeps the threads that there are when it is opened, so that
         # those opened before must not be run any more.
-        _unsafe_reset_threadpool(threads)
+        with _quietly():
+            from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+
+            _unsafe_reset_threadpool(threads)
         return self.open(path)
 
     def open(self, path: Path) -> OpenExport:

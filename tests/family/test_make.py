@@ -103,7 +103,7 @@ def made(file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FamilyRe
     assert {name: step.stage for name, step in progress.steps.items()} == dict.fromkeys(
         ("ancestor", "learngene", "watch", "phone", "server"), "done"
     )
-    assert (progress.problem, progress.at_work) == (None, False)
+    assert (progress.problem, progress.at_work, progress.file) == (None, False, str(file))
     return results, folder
 
 

@@ -34,12 +34,13 @@ def test_steps_are_told_as_they_come(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_gone_is_lost_here_and_unknown_elsewhere(tmp_path: Path) -> None:
-    progress = replace(begun_by(os.getpid()), started=1)
+    progress = replace(begun_by(os.getpid(), tmp_path, Path("devices.toml")), started=1)
     write_progress(tmp_path, progress)
     (tmp_path / LOG).write_text("phone: training\ntleg: no room\n\n")
     found = read_progress(tmp_path)
     assert found is not None
     assert (found.at_work, found.lost) == (False, True)
+    assert found.file == str(tmp_path / "devices.toml")
     assert last_words(tmp_path) == "no room"
     assert last_words(tmp_path / "nowhere") == ""
     elsewhere = replace(progress, host="another-machine")

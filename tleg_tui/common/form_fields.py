@@ -114,7 +114,8 @@ class Tick(Choice):
 class FormField(Widget):
     """A line of the form. Posts Changed with the text; the screen tells it what is wrong.
 
-    It writes its name itself: a form has many fields, and every widget less opens it faster.
+    It writes its name itself: a form has many fields, and every widget less opens it faster. `owner` tells apart fields of
+    one form that are of several things.
     """
 
     DEFAULT_CSS = """
@@ -129,17 +130,19 @@ class FormField(Widget):
     class Changed(Message):
         """A text was typed or chosen."""
 
-        def __init__(self, name: str, text: str) -> None:
+        def __init__(self, name: str, text: str, owner: str = "") -> None:
             super().__init__()
             self.name = name
             self.text = text
+            self.owner = owner
 
     class Entered(Message):
         """Enter: on to the next."""
 
-    def __init__(self, spec: FieldSpec, text: str, suggester: "Suggester | None" = None) -> None:
-        super().__init__(id=f"field-{spec.name}", classes="-given" if text else "")
+    def __init__(self, spec: FieldSpec, text: str, suggester: "Suggester | None" = None, *, owner: str = "") -> None:
+        super().__init__(id="-".join(filter(None, ("field", owner, spec.name))), classes="-given" if text else "")
         self.spec = spec
+        self.owner = owner
         self._text = text
         self._suggester = suggester
         self._problem = ""
@@ -215,7 +218,7 @@ class FormField(Widget):
     def _tell(self, text: str) -> None:
         self._text = text
         self.set_class(bool(text), "-given")
-        self.post_message(self.Changed(self.spec.name, text))
+        self.post_message(self.Changed(self.spec.name, text, self.owner))
 
 
 class Form(VerticalScroll, can_focus=False, inherit_bindings=False):

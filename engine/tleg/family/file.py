@@ -5,7 +5,7 @@ All of it is checked when it is read, the recipes of its trainings included.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +90,7 @@ class Family:
     """What is made.
 
     text       of the file
+    file       its path, where it alone says all of this
     learngene  a learngene's name or path; None learns one, as `learn` says
     ancestor   a model's name or path that teaches, or the options with which it is trained; None is no teacher
     learn      options of `tleg learn`
@@ -107,6 +108,7 @@ class Family:
     finetune: Mapping[str, Any]
     depths: tuple[Depth, ...]
     devices: tuple[WantedDevice, ...]
+    file: Path | None = None
 
     @property
     def trains_ancestor(self) -> bool:
@@ -151,7 +153,8 @@ def read_family(path: Path | None, given: Mapping[str, str] | None = None) -> Fa
     document |= given or {}
     if path is None and "learngene" not in document:
         document["learn"] = {"architecture": "vit_small_patch16_224"}
-    return make_family(document, text)
+    family = make_family(document, text)
+    return family if given else replace(family, file=path)
 
 
 _WITHOUT_FILE: Final[Mapping[str, Any]] = {

@@ -18,8 +18,8 @@ def family_command(file: Path, output: Path) -> tuple[str, ...]:
     return ("tleg", "family", str(file), "--output", str(output))
 
 
-def launch_family(file: Path, output: Path) -> int:
-    """Start `tleg family FILE --output OUTPUT` in the working folder, and return the number of its process.
+def launch_family(file: Path, output: Path, folder: Path | None = None) -> int:
+    """Start `tleg family FILE --output OUTPUT` in a folder, by default the working folder; return its process's number.
 
     It has a session of its own, no input, and family.log in its folder for what it says. Raises InputError for what is wrong
     in the file, and when a family is at work in the folder already; TlegError when the operating system refuses.
@@ -32,14 +32,15 @@ def launch_family(file: Path, output: Path) -> int:
             field="output",
             code="wrong-state",
         )
+    work = (folder or Path.cwd()).absolute()
     words = family_command(file.absolute(), output.absolute())
     try:
         output.mkdir(parents=True, exist_ok=True)
-        process = Detached([sys.executable, "-m", "tleg.cli", *words[1:]], output / LOG, Path.cwd())
+        process = Detached([sys.executable, "-m", "tleg.cli", *words[1:]], output / LOG, work)
     except OSError as error:
         raise TlegError(f"cannot start the family in {output}: {describe_os_error(error)}", code="system") from error
     try:
-        write_progress(output, begun_by(process.pid))
+        write_progress(output, begun_by(process.pid, work, file))
         process.go()
     except OSError as error:
         raise TlegError(f"cannot start the family in {output}: {describe_os_error(error)}", code="system") from error

@@ -71,7 +71,7 @@ class FamilyMaker:
         self._family, self._watching = family, watching or Watching()
         self._work = WorkFolder(folder, "family")
         self._known: Accuracies = {}
-        self._progress = ProgressWriter(folder)
+        self._progress = ProgressWriter(folder, family.file)
         self._trainings = Trainings(self._work, force=force, watch=self._watching.watch)
 
     def make(self) -> FamilyResults:

@@ -41,6 +41,8 @@ class FamilyProgress:
     """How far a family is.
 
     host, pid, started  the process that makes it, or made it, and its start in clock ticks since boot
+    folder   where it works
+    file     the family's file, which alone says what is made; None where other options say something as well
     began, ended  Unix time; `ended` is None while it is at work
     problem  why it ended before all was done
     steps    ancestor and learngene where they are made, then the devices
@@ -50,6 +52,8 @@ class FamilyProgress:
     host: str
     pid: int
     started: int | None
+    folder: str
+    file: str | None
     began: float
     ended: float | None = None
     problem: str | None = None
@@ -83,23 +87,24 @@ def last_words(folder: Path) -> str:
     return ""
 
 
-def begun_by(pid: int, names: Iterable[str] = ()) -> FamilyProgress:
-    """Return the progress of a family that a process has just begun, nothing of which is made."""
+def begun_by(pid: int, folder: Path, file: Path | None, names: Iterable[str] = ()) -> FamilyProgress:
+    """Return the progress of a family that a process has just begun in a working folder, nothing of which is made."""
     steps = {name: Step("waiting") for name in names}
-    return FamilyProgress(1, hostname(), pid, start_ticks(pid), time.time(), steps=steps)
+    named = None if file is None else str(folder / file)
+    return FamilyProgress(1, hostname(), pid, start_ticks(pid), str(folder), named, time.time(), steps=steps)
 
 
 class ProgressWriter:
-    """Says how far a family is. Only the process that holds the family's folder may write."""
+    """Says how far the family of a folder and a file is. Only the process that holds the folder may write."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._now = begun_by(os.getpid())
+    def __init__(self, folder: Path, file: Path | None = None) -> None:
+        self._folder, self._file = folder, file
+        self._now = begun_by(os.getpid(), Path.cwd(), file)
         self._counted = 0.0
 
     def begin(self, names: Iterable[str]) -> None:
         """Begin, with all that is to be made. Raises TlegError."""
-        self._write(begun_by(os.getpid(), names))
+        self._write(begun_by(os.getpid(), Path.cwd(), self._file, names))
 
     def step(self, name: str, stage: Stage, text: str = "") -> None:
         """Say where one of them is. Raises TlegError."""

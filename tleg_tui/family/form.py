@@ -118,10 +118,15 @@ class FamilyFormScreen(WorkScreen):
         return self._texts[name] if name in self._texts else self._form.text(name)
 
     def on_form_field_changed(self, message: FormField.Changed) -> None:
-        """Somebody typed or chose."""
-        if message.owner == "device":
-            if self._form.devices:
-                self._form.set_device_text(self._place, message.name, message.text)
+        """Somebody typed or chose; a field that is first shown says what is known."""
+        of_device = message.owner == "device"
+        if of_device and not self._form.devices:
+            return
+        before = self._form.device_text(self._place, message.name) if of_device else self._general_text(message.name)
+        if message.text.strip() == before:
+            return
+        if of_device:
+            self._form.set_device_text(self._place, message.name, message.text)
         elif message.name in self._texts:
             self._texts[message.name] = message.text.strip()
             if message.name == FILE:

@@ -76,7 +76,7 @@ def test_what_is_wrong_is_said_where_it_is() -> None:
     found = shown.problems()
     assert not found.general
     assert found.devices == {
-        0: "max-params: 'many' is not a count such as 800k, 20M or 3G",
+        0: "'many' is not a count such as 800k, 20M or 3G",
         1: "depth, part and a budget each choose the depth; give one of them",
         2: "epochs must be a whole number, not 'few'",
         4: "top1 must be from 0 to 100, not 101",
@@ -146,7 +146,7 @@ def test_what_a_device_gets_in_words() -> None:
     line = DeviceLine("phone", "", "onnx", planned)
     assert line.gets == "depth 5  88.31 %  254.92 k"
     assert line.sentence("10 images") == (
-        "phone gets depth 5, 254.92 k parameters, 4.2 M MACs, 1.0 MB of weights, 20 ms there; "
+        "phone gets depth 5, 254.92 k parameters, 4.20 M MACs, 1.0 MB of weights, 20.000 ms there; "
         "88.31 % before fine-tuning on 10 images"
     )
     refused = DeviceLine("phone", "", "onnx", {**planned, "problem": "[devices.phone]: no depth fits"})

@@ -163,7 +163,7 @@ class FamilyForm:
 
     def sound(self, problems: Problems) -> dict[str, Any] | None:
         """The document with the devices that are right, whose depths can be chosen; None where there are none."""
-        devices = {name: table for place, (name, table) in enumerate(self.devices) if place not in problems.devices}
+        devices = {name: dict(table) for place, (name, table) in enumerate(self.devices) if place not in problems.devices}
         missing = {name: _STANDS_IN[name] for name in problems.general if name in ("data", "license")}
         if not devices or len(missing) < len(problems.general):
             return None

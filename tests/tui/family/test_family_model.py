@@ -84,6 +84,8 @@ def test_what_is_wrong_is_said_where_it_is() -> None:
     sound = shown.sound(found)
     assert sound is not None
     assert list(sound["devices"]) == ["server"]
+    shown.set_device_text(3, "max-macs", "5M")
+    assert sound["devices"] == {"server": {}}  # What was asked about stays what it was.
 
 
 def test_all_that_is_missing_is_named_at_once() -> None:

@@ -142,7 +142,14 @@ async def family(pilot: Pilot[None]) -> None:
     await eventually(pilot, lambda: "88.26 %" in screen_text(pilot))
 
 
-STORIES: dict[str, Story] = {"workbench": budget, "export": export, "train": train, "runs": runs, "run": run, "family": family}
+STORIES: dict[str, Story] = {
+    "workbench": budget,
+    "export": export,
+    "train": train,
+    "runs": runs,
+    "run": run,
+    "family": family,
+}
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=lambda size: f"{size[0]}x{size[1]}")

@@ -291,6 +291,12 @@ class Workbench(App[None]):
 
         self.push_screen(ExportScreen(source, depth, classes=classes, image_size=image_size))
 
+    def open_family(self, learngene: str) -> None:
+        """Show the form of a family of a learngene."""
+        from tleg_tui.family.screen import FamilyScreen
+
+        self.push_screen(FamilyScreen(learngene))
+
     # Actions of every screen.
 
     def action_help_keys(self) -> None:

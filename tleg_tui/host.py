@@ -79,6 +79,9 @@ class Host(Protocol):
     ) -> None:
         """Show the dialog that exports a learngene at a depth, or (without a depth) a folder that timm loads."""
 
+    def open_family(self, learngene: str) -> None:
+        """Show the form of a family: a model of a learngene for each device of a list."""
+
 
 def host_of(node: MessagePump) -> Host:
     """Return the host of a screen or a panel."""

@@ -26,6 +26,8 @@ class Settings:
     teachers    ancestry models, the latest first
     budget      limits as they were typed: 'parameters', 'macs', 'size', 'memory', and 'batch'
     output      the folder for exports
+    devices     the file of a family that was saved or opened last
+    family      the folder of a family that was made last
     runs_folders  other folders whose runs were opened, the latest first
     greeted     whether the hint of the first start was followed or put away
     """
@@ -37,6 +39,8 @@ class Settings:
     teachers: tuple[str, ...] = ()
     budget: Mapping[str, str] = field(default_factory=dict)
     output: str = "exports"
+    devices: str = "devices.toml"
+    family: str = "family"
     runs_folders: tuple[str, ...] = ()
     greeted: bool = False
 
@@ -77,7 +81,7 @@ def store_settings(settings: Settings, folder: Path | None = None) -> bool:
 
 def _read(name: str, given: Any) -> Any:
     """A value of the right type, or None."""
-    if name in ("theme", "learngene", "output"):
+    if name in ("theme", "learngene", "output", "devices", "family"):
         return given if isinstance(given, str) and given else None
     if name == "greeted":
         return given if isinstance(given, bool) else None

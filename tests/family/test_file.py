@@ -113,3 +113,15 @@ def test_a_family_without_a_file() -> None:
     assert not given.learn
     with pytest.raises(InputError, match="name the licence"):
         read_family(None, {"data": "pictures"})
+
+
+@pytest.mark.parametrize("name", ["runs", "learngene", "ancestor"])
+def test_names_of_other_parts_are_no_devices(name: str) -> None:
+    with pytest.raises(InputError, match=f"cannot be called {name}"):
+        make_family(document(devices={name: {}}))
+
+
+@pytest.mark.parametrize("values", [{"epochs": "3"}, {"top1": "much"}, {"export": 3.5}, {"max-params": True}])
+def test_values_of_another_type_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"\[devices.phone\]: .* must be"):
+        make_family(device(**values))

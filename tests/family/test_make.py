@@ -19,6 +19,7 @@ from tests.study.documents import MODEL
 from tleg.api import build_family
 from tleg.errors import InputError
 from tleg.family.make import Watching
+from tleg.family.progress import read_progress
 from tleg.family.results import FamilyResults, read_slices
 from tleg.runs.listing import list_runs
 from tleg.runs.run import RunFolder
@@ -97,6 +98,12 @@ def made(file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FamilyRe
     folder = tmp_path_factory.mktemp("made") / "family"
     results, told = make(file, folder)
     assert told.about("training") == ["ancestor", "learngene", "phone"]
+    progress = read_progress(folder)
+    assert progress is not None
+    assert {name: step.stage for name, step in progress.steps.items()} == dict.fromkeys(
+        ("ancestor", "learngene", "watch", "phone", "server"), "done"
+    )
+    assert (progress.problem, progress.at_work, progress.file) == (None, False, str(file))
     return results, folder
 
 
@@ -196,6 +203,13 @@ def test_one_device_that_fails_leaves_the_others(made: tuple[FamilyResults, Path
     assert "against max-size" in found.failed["tiny"]
     assert [each.name for each in found.devices] == ["plain"]
     assert not found.complete
+    progress = read_progress(tmp_path / "family")
+    assert progress is not None
+    assert {name: step.stage for name, step in progress.steps.items()} == {
+        "learngene": "done",
+        "tiny": "failed",
+        "plain": "done",
+    }
     assert "tiny failed" in (tmp_path / "family" / "report.md").read_text()
 
 
@@ -225,6 +239,10 @@ def test_other_classes_need_fine_tuning(made: tuple[FamilyResults, Path], tmp_pa
     with pytest.raises(InputError, match="classes"):
         make(file, tmp_path / "family")
     assert not (tmp_path / "family" / "plain").exists()
+    progress = read_progress(tmp_path / "family")
+    assert progress is not None
+    assert "classes" in str(progress.problem)
+    assert progress.steps["plain"].stage == "waiting"
 
 
 @pytest.mark.slow

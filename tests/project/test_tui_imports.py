@@ -25,7 +25,7 @@ def test_the_application_is_known_to_its_start_alone() -> None:
 def test_no_screen_knows_the_folder_of_another() -> None:
     graph = imports_of(ROOT / PACKAGE)
     folders = {path.parent.name for path in (ROOT / PACKAGE).glob("*/__init__.py")} - {"common"}
-    assert folders == {"workbench", "run", "runs", "train", "export"}
+    assert folders == {"workbench", "run", "runs", "train", "export", "family"}
     known = {
         (own, other)
         for name, imported in graph.items()

@@ -146,7 +146,7 @@ from tleg_tui.app import Workbench
 async def look():
     app = Workbench(Path(sys.argv[1]), settings_folder=Path(sys.argv[1]))
     async with app.run_test(size=(80, 24)) as pilot:
-        for key in ("down", "b", "r", "l", "f", "o", "e", "question_mark"):
+        for key in ("down", "b", "r", "l", "f", "F", "o", "e", "question_mark"):
             await pilot.press(key)
             await pilot.pause()
             await pilot.press("escape")

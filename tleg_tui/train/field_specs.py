@@ -1,40 +1,15 @@
 """Which fields the form of a training has, in which order, and what it says of them: made from the recipe's own options."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tleg.recipes import Kind
 from tleg.recipes.fields import Option, options_of
 from tleg.recipes.io import NONE, default_of
 from tleg.recipes.presets import presets_of
 from tleg.recipes.recipes import RECIPES
-from tleg_tui.train.model import NO, OUTPUT, PARTITION, REPLACE, SLURM, START, STARTS, TIME, YES, is_shown, required_of
-
-if TYPE_CHECKING:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class FieldSpec:
-    """What the form knows of a field.
-
-    help     one line, for the field that has the focus
-    default  what holds while nothing is given, as a placeholder
-    choices  words to choose from; YES and NO are a box
-    """
-
-    name: str
-    help: str
-    default: str
-    choices: tuple[str, ...] = ()
-    required: bool = False
-
-    @property
-    def is_box(self) -> bool:
-        """Whether it is yes or no."""
-        return self.choices == (NO, YES)
-
+from tleg_tui.common.form_fields import NO, YES, FieldSpec
+from tleg_tui.train.model import OUTPUT, PARTITION, REPLACE, SLURM, START, STARTS, TIME, is_shown, required_of
 
 PRESET: Final = "preset"
 # One line above the form.

@@ -19,10 +19,11 @@ from tleg.recipes.io import NONE
 from tleg.recipes.presets import preset_values
 from tleg.runs.run import RunFolder
 from tleg_tui.common.bars import TitleBar
+from tleg_tui.common.form_fields import FieldSpec, Form, FormField
 from tleg_tui.common.screens import WorkScreen
 from tleg_tui.train.checks import TIMM, Places, check_places
-from tleg_tui.train.field_specs import HINTS, PRESET, TITLES, FieldSpec, folded_fields, main_fields, preset_help
-from tleg_tui.train.fields import Form, GroupTitle, RecipeField, RecipeGroup
+from tleg_tui.train.field_specs import HINTS, PRESET, TITLES, folded_fields, main_fields, preset_help
+from tleg_tui.train.fields import GroupTitle, RecipeGroup
 from tleg_tui.train.model import (
     OUTPUT,
     REPLACE,
@@ -117,12 +118,12 @@ class RecipeScreen(WorkScreen):
         self.watch(self, "focused", self._show_help)
         self._read()
         first = PRESET if not self._texts else next(iter(self._reading.missing), "epochs")
-        self.query_one(f"#field-{first}", RecipeField).control.focus()
+        self.query_one(f"#field-{first}", FormField).control.focus()
         self.set_timer(0.5, self._ask_timm)
 
     # Texts, and what they mean.
 
-    def on_recipe_field_changed(self, message: RecipeField.Changed) -> None:
+    def on_form_field_changed(self, message: FormField.Changed) -> None:
         """Somebody typed or chose."""
         if message.name == PRESET:
             self._lay_preset(message.text)
@@ -177,7 +178,7 @@ class RecipeScreen(WorkScreen):
 
     def _show(self) -> None:
         problems, exists = self.problems, self._checked is not None and self._checked[1].output_exists
-        for each in self.query(RecipeField):
+        for each in self.query(FormField):
             name = each.spec.name
             shown = is_shown(self._kind, name, self._texts) and (name != REPLACE or exists)
             each.set_class(not shown, "-absent")
@@ -191,7 +192,7 @@ class RecipeScreen(WorkScreen):
         side.show_status(self._reading, problems, self._told, self._wrong)
 
     def _show_texts(self) -> None:
-        for each in self.query(RecipeField):
+        for each in self.query(FormField):
             each.show_text(self._preset if each.spec.name == PRESET else self._texts.get(each.spec.name, ""))
 
     def _show_help(self) -> None:
@@ -207,7 +208,7 @@ class RecipeScreen(WorkScreen):
 
     def _focused_spec(self) -> FieldSpec | None:
         node: Widget | None = self.focused
-        while node is not None and not isinstance(node, RecipeField):
+        while node is not None and not isinstance(node, FormField):
             node = node.parent if isinstance(node.parent, Widget) else None
         return None if node is None else node.spec
 
@@ -215,9 +216,9 @@ class RecipeScreen(WorkScreen):
         self._told, self._wrong = text, wrong
         self._show()
 
-    def _field(self, spec: FieldSpec) -> RecipeField:
+    def _field(self, spec: FieldSpec) -> FormField:
         suggests = is_picked(spec.name, self._kind)
-        made = RecipeField(spec, self._texts.get(spec.name, ""), self.suggester.for_field(spec.name) if suggests else None)
+        made = FormField(spec, self._texts.get(spec.name, ""), self.suggester.for_field(spec.name) if suggests else None)
         made.set_class(spec.name == REPLACE or not is_shown(self._kind, spec.name, self._texts), "-absent")
         return made
 
@@ -231,7 +232,7 @@ class RecipeScreen(WorkScreen):
 
     # Moving.
 
-    def on_recipe_field_entered(self) -> None:
+    def on_form_field_entered(self) -> None:
         """Enter goes to the next field."""
         self.focus_next()
 
@@ -252,7 +253,7 @@ class RecipeScreen(WorkScreen):
         """What is missing."""
         if action == "pick":
             fields = [
-                each.spec.name for each in self.query(RecipeField) if is_picked(each.spec.name, self._kind) and each.display
+                each.spec.name for each in self.query(FormField) if is_picked(each.spec.name, self._kind) and each.display
             ]
             return f"F3 chooses for {', '.join(fields)}: this field is typed"
         return "there is no run of this kind yet to take a recipe from" if action == "from_run" else ""

@@ -17,10 +17,10 @@ from tleg.recipes.io import NONE, argument_pairs, find_problems, from_values, pa
 from tleg.recipes.recipes import RECIPES, TrainingRecipe
 from tleg.runs.slurm import SlurmOptions
 from tleg.runs.spec import RunSpec
+from tleg_tui.common.form_fields import NO, YES
 from tleg_tui.common.learngenes import resolve_path
 from tleg_tui.common.wording import explained
 
-YES, NO = "yes", "no"
 # The choice among STARTS, where there is one. Of other kinds it is an option's name, of a text.
 START: Final = "start"
 # What each kind of training may start from; the first is the one that is meant when nothing is said.

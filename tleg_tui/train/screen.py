@@ -19,9 +19,10 @@ from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg_tui.actions import bindings
 from tleg_tui.common.dialogs import ConfirmScreen
+from tleg_tui.common.form_fields import FormField
 from tleg_tui.common.wording import explained
 from tleg_tui.train.checks import REPLACE
-from tleg_tui.train.fields import RecipeField, RecipeGroup
+from tleg_tui.train.fields import RecipeGroup
 from tleg_tui.train.form import RecipeScreen
 from tleg_tui.train.model import Reading
 
@@ -168,7 +169,7 @@ class TrainScreen(RecipeScreen):
             if any(spec.name == name for spec in group.specs):
                 await group.unfold(True)
         self._show()
-        for each in self.query(RecipeField):
+        for each in self.query(FormField):
             if each.spec.name == name:
                 each.control.focus()
 

@@ -18,9 +18,12 @@ from tleg.recipes.evaluation import Evaluation
 from tleg.text import format_image_size, printable
 from tleg_tui.child import run_tleg
 from tleg_tui.common.inputs import Field, Tick
+from tleg_tui.common.learngenes import Entry
 from tleg_tui.common.screens import Dialog
 from tleg_tui.common.wording import explained, said
 from tleg_tui.workbench.features import MEASURES, FeaturesScreen
+from tleg_tui.workbench.model import WorkbenchModel
+from tleg_tui.workbench.rows import Rows
 
 _USUAL_DEPTHS: Final = "1-16"
 
@@ -196,6 +199,18 @@ class EvaluateScreen(Dialog[Reached]):
         told = self.query_one("#told", Static)
         told.update(said(text))
         told.set_class(wrong, "problem")
+
+
+def evaluate_screen(entry: Entry, model: WorkbenchModel, image_size: tuple[int, int] | None) -> EvaluateScreen:
+    """Return the screen for a learngene as the workbench shows it, with the depths of its table and the chosen size."""
+    return EvaluateScreen(
+        entry.argument,
+        writable=entry.origin != "shipped",
+        own=model.own.image_size,
+        image_size=image_size,
+        depths=None if model.asked == Rows() else tuple(row.depth for row in model.rows),
+        headless=model.own.architecture.num_classes == 0,
+    )
 
 
 def _read(document: dict[str, Any], own: tuple[int, int]) -> Reached | None:

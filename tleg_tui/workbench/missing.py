@@ -11,7 +11,7 @@ def what_is_missing(action: str, entry: Entry | None, pinned: int, roomy: tuple[
     roomy   columns and lines of a terminal in which the frontier is drawn
     """
     match action:
-        case "build" | "finetune" | "evaluate" | "pin":
+        case "build" | "finetune" | "family" | "evaluate" | "pin":
             if entry is None:
                 return "no learngene is chosen: o opens one"
             return f"{entry.name} cannot be used: tab, then ↑ ↓ choose another"

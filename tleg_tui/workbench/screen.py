@@ -26,7 +26,7 @@ from tleg_tui.workbench.budget import read_budget
 from tleg_tui.workbench.depth_table import DepthChosen, DepthHeader, DepthTable, depth_lines
 from tleg_tui.workbench.frontier import FrontierPanel
 from tleg_tui.workbench.model import WorkbenchModel
-from tleg_tui.workbench.rows import Rows, place_of, read_headers
+from tleg_tui.workbench.rows import place_of, read_headers
 
 if TYPE_CHECKING:
     from tleg_tui.workbench.descendant import DescendantPanel
@@ -313,7 +313,7 @@ class WorkbenchScreen(WorkScreen):
         if action == "budget":
             ready = self._completed and self.entry is not None
             return ready and not self.query_one("#budget").has_focus_within
-        if action in ("build", "finetune", "evaluate", "pin"):
+        if action in ("build", "finetune", "family", "evaluate", "pin"):
             return self._model.usable
         if action == "compare":
             return len(self._model.pinned()) == 2
@@ -345,6 +345,11 @@ class WorkbenchScreen(WorkScreen):
         size = self._image_size
         sized = {} if size is None else {"image-size": format_image_size(size)}
         self.host.open_training("finetune", {"learngene": self.entry.argument, "depth": plain_depth(self.depth), **sized})
+
+    def action_family(self) -> None:
+        """Make a model for each device of a list."""
+        assert self.entry is not None
+        self.host.open_family(self.entry.argument)
 
     def action_train(self) -> None:
         """Train a model, such as an ancestry model."""
@@ -405,20 +410,10 @@ class WorkbenchScreen(WorkScreen):
 
     def action_evaluate(self) -> None:
         """Measure accuracies."""
-        from tleg_tui.workbench.evaluate import EvaluateScreen
+        from tleg_tui.workbench.evaluate import evaluate_screen
 
         assert self.entry is not None
-        writable = self.entry.origin != "shipped"
-        depths = None if self._model.asked == Rows() else tuple(row.depth for row in self._model.rows)
-        own = self._model.own.image_size
-        screen = EvaluateScreen(
-            self.entry.argument,
-            writable=writable,
-            own=own,
-            image_size=self._image_size,
-            depths=depths,
-            headless=self._model.own.architecture.num_classes == 0,
-        )
+        screen = evaluate_screen(self.entry, self._model, self._image_size)
         self.app.push_screen(screen, self._take_measured)
 
     def _take_measured(self, found: Reached | None) -> None:

@@ -64,7 +64,7 @@ def family(
     }
     path = None if file is None else Path(file)
     if dry_run:
-        _show_plan(read_family(path, given))
+        _show_plan(read_family(path, given), as_json)
         return
     if path is None and options.data is None:
         raise InputError("name a file of devices, or images with --data", field=("file", "data"), code="missing")
@@ -100,28 +100,26 @@ def _tell_end(results: "FamilyResults", folder: Path) -> None:
     say(printable(f"written: {folder / 'report.html'}, {folder / 'README.md'}, {folder / 'slices.json'}"))
 
 
-def _show_plan(family: "Family") -> None:
-    """Write what would be made, and of a learngene that is there which depth each device gets."""
-    from tleg.family.choose import choose
-    from tleg.learngene.container import read_file
-    from tleg.learngene.preview import measured_for
-    from tleg.references import find
+def _show_plan(family: "Family", as_json: bool) -> None:
+    """Write what would be made, and of a learngene that is there which depth each device gets. Raises what does not fit."""
+    from tleg.family.plan import plan_family
 
-    if family.trains_ancestor:
-        write(f"train     an ancestor, {family.ancestor_recipe().recipe.epochs} epochs")
-    if family.learngene is None:
-        write(f"learn     a learngene of {family.learn['architecture']}")
-        for device in family.devices:
-            write(f"{device.name}  once the learngene is there")
+    plan = plan_family(family)
+    if as_json:
+        write_json(plan.document())
+        plan.require()
         return
-    file = read_file(find(family.learngene, "learngene"))
-    header = file.header
-    reached = measured_for([header])
-    known = {} if reached is None else {(header.image_size, depth): top1 for depth, top1 in reached.by_depth.items()}
-    for device in family.devices:
-        chosen = choose(family, file, device, known)
-        trained = f", {device.epochs} epochs of fine-tuning" if device.epochs else ""
-        write(f"{device.name}  depth {chosen.row.depth}, {device.export} in {device.dtype}{trained}")
+    plan.require()
+    if plan.ancestor is not None:
+        write(f"train     an ancestor, {plan.ancestor} epochs")
+    if plan.learned is not None:
+        write(f"learn     a learngene of {plan.learned}")
+    for each in plan.devices:
+        device, trained = each.device, f", {each.device.epochs} epochs of fine-tuning" if each.device.epochs else ""
+        if each.chosen is None:
+            write(f"{device.name}  once the learngene is there")
+        else:
+            write(f"{device.name}  depth {each.chosen.row.depth}, {device.export} in {device.dtype}{trained}")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ All of it is checked when it is read, the recipes of its trainings included.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ from tleg.learngene.cost import Budget
 from tleg.learngene.limits import LIMITS, read_budget
 from tleg.learngene.profile import Depth, parse_depth, parse_profiles
 from tleg.recipes.building import build_options
-from tleg.recipes.fields import check_fields, option, options_of
-from tleg.recipes.io import from_values, read_toml
+from tleg.recipes.fields import Option, check_fields, option, options_of
+from tleg.recipes.io import from_values, read_toml, read_value
 from tleg.recipes.precision import MAX_DROP
 from tleg.recipes.recipes import TrainingRecipe
 from tleg.text import parse_image_size
@@ -24,6 +24,8 @@ from tleg.text import parse_image_size
 _KEYS: Final = ("title", "data", "license", "learngene", "depths", "ancestor", "learn", "finetune", "devices")
 # What the family decides for its trainings.
 _DECIDED: Final = ("data", "teacher", "learngene", "depth", "image-size", "epochs")
+# Names of trainings, and of the folder of their runs.
+_TAKEN: Final = ("ancestor", "learngene", "runs")
 # Where something will be that is not there while the file is checked.
 LATER: Final = "later"
 
@@ -88,6 +90,7 @@ class Family:
     """What is made.
 
     text       of the file
+    file       its path, where it alone says all of this
     learngene  a learngene's name or path; None learns one, as `learn` says
     ancestor   a model's name or path that teaches, or the options with which it is trained; None is no teacher
     learn      options of `tleg learn`
@@ -105,6 +108,7 @@ class Family:
     finetune: Mapping[str, Any]
     depths: tuple[Depth, ...]
     devices: tuple[WantedDevice, ...]
+    file: Path | None = None
 
     @property
     def trains_ancestor(self) -> bool:
@@ -149,7 +153,8 @@ def read_family(path: Path | None, given: Mapping[str, str] | None = None) -> Fa
     document |= given or {}
     if path is None and "learngene" not in document:
         document["learn"] = {"architecture": "vit_small_patch16_224"}
-    return make_family(document, text)
+    family = make_family(document, text)
+    return family if given else replace(family, file=path)
 
 
 _WITHOUT_FILE: Final[Mapping[str, Any]] = {
@@ -213,9 +218,12 @@ def _device(name: str, table: Mapping[str, Any]) -> WantedDevice:
     where = f"[devices.{name}]"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name, re.ASCII):
         raise _wrong("devices", f"a device is called by letters, digits, '-', '_' and '.', not '{name[:64]}'")
+    if name in _TAKEN:
+        raise _wrong("devices", f"a device cannot be called {name}, as something else of a family is", "conflict")
     _known(table, [each.name for each in options_of(DeviceOptions)], where)
-    values = {key: str(value) if key in _TEXTS and isinstance(value, int | float) else value for key, value in table.items()}
+    known = {each.name: each for each in options_of(DeviceOptions)}
     try:
+        values = {key: _read_value(known[key], value) for key, value in table.items()}
         options = build_options(DeviceOptions, values)
         budget = read_budget({limit.name: getattr(options, limit.name.replace("-", "_")) for limit in LIMITS.values()})
         depth = None if options.depth is None else parse_depth(options.depth)
@@ -259,6 +267,11 @@ def _device(name: str, table: Mapping[str, Any]) -> WantedDevice:
         epochs=options.epochs,
         max_drop=options.max_drop,
     )
+
+
+def _read_value(each: Option, value: Any) -> Any:
+    written_as_number = each.name in _TEXTS and isinstance(value, int | float) and not isinstance(value, bool)
+    return read_value(each, str(value) if written_as_number else value)
 
 
 # What a person may write as a number, and is a text.

@@ -18,6 +18,7 @@ from tleg.export.manifest import FileRecord, describe_file
 from tleg.export.plan import BuildRequest
 from tleg.family.choose import Accuracies, Chosen, choose, depths_of, file_size, sizes_of
 from tleg.family.file import LATER, Family
+from tleg.family.progress import ANCESTOR, LEARNGENE_STEP, ProgressWriter, Stage
 from tleg.family.results import DepthSlice, DeviceSlice, FamilyResults, read_slices, write_slices
 from tleg.family.trainings import Trainings, Watch
 from tleg.files import new_folder
@@ -70,6 +71,7 @@ class FamilyMaker:
         self._family, self._watching = family, watching or Watching()
         self._work = WorkFolder(folder, "family")
         self._known: Accuracies = {}
+        self._progress = ProgressWriter(folder, family.file)
         self._trainings = Trainings(self._work, force=force, watch=self._watching.watch)
 
     def make(self) -> FamilyResults:
@@ -79,38 +81,70 @@ class FamilyMaker:
         goes on to the caller. Raises InputError for what cannot be, as a rule before anything is trained.
         """
         with self._work.at_work():
-            self._work.read()
-            before = read_slices(self._work.path)
-            self._check_trainings()
-            teacher = self._teacher()
-            file = read_file(self._learngene(teacher))
-            self._known, data = self._accuracies(file)
-            chosen = [choose(self._family, file, device, self._known) for device in self._family.devices]
-            for each in chosen:
-                self._tell(each.device.name, _choice_words(each))
-            results = self._begun(file, data)
-            for each in chosen:
-                try:
-                    slice_ = self._device(each, file, teacher, before)
-                    results = replace(results, devices=(*results.devices, slice_))
-                    self._remove_former(before, slice_)
-                    self._tell(each.device.name, "done")
-                except TlegError as error:
-                    results = replace(results, failed={**results.failed, each.device.name: str(error)})
-                    self._tell(each.device.name, f"failed: {error}")
-                write_slices(self._work.path, results)
+            self._progress.begin(self._names())
+            try:
+                results = self._make()
+            except KeyboardInterrupt:
+                self._progress.end("it was stopped, and goes on when it is started again")
+                raise
+            except Exception as error:
+                self._progress.end(str(error))
+                raise
+            self._progress.end()
             return results
 
-    def _tell(self, what: str, text: str) -> None:
+    def _names(self) -> list[str]:
+        """All that is made or measured, in order."""
+        first = [ANCESTOR, LEARNGENE_STEP] if self._family.trains_ancestor else [LEARNGENE_STEP]
+        return [*first, *(device.name for device in self._family.devices)]
+
+    def _make(self) -> FamilyResults:
+        self._work.read()
+        before = read_slices(self._work.path)
+        self._check_trainings()
+        teacher = self._teacher()
+        file = read_file(self._learngene(teacher))
+        self._known, data = self._accuracies(file)
+        self._progress.step(LEARNGENE_STEP, "done")
+        chosen = [choose(self._family, file, device, self._known) for device in self._family.devices]
+        for each in chosen:
+            self._tell(each.device.name, "waiting", _choice_words(each))
+        results = self._begun(file, data)
+        for each in chosen:
+            try:
+                slice_ = self._device(each, file, teacher, before)
+                results = replace(results, devices=(*results.devices, slice_))
+                self._remove_former(before, slice_)
+                self._tell(each.device.name, "done", "done")
+            except TlegError as error:
+                results = replace(results, failed={**results.failed, each.device.name: str(error)})
+                self._tell(each.device.name, "failed", f"failed: {error}")
+            write_slices(self._work.path, results)
+        return results
+
+    def _tell(self, what: str, stage: Stage, text: str) -> None:
+        self._progress.step(what, stage, text)
         self._watching.tell(what, text)
+
+    def _counting(self, name: str) -> Count:
+        """Who is told of the images that are evaluated for one of them."""
+
+        def count(done: int, total: int) -> None:
+            self._progress.count(name, done, total)
+            if self._watching.count is not None:
+                self._watching.count(done, total)
+
+        return count
 
     def _check_trainings(self) -> None:
         """Refuse trainings that were done otherwise than the family says, before anything is done."""
         family = self._family
         if family.trains_ancestor:
-            self._trainings.check("ancestor", family.ancestor_recipe())
+            self._trainings.check(ANCESTOR, family.ancestor_recipe())
         if family.learngene is None:
-            self._trainings.check("learngene", family.learn_recipe(None if family.ancestor is None else LATER), ("teacher",))
+            self._trainings.check(
+                LEARNGENE_STEP, family.learn_recipe(None if family.ancestor is None else LATER), ("teacher",)
+            )
 
     def _teacher(self) -> str | None:
         """The model that teaches, trained where that is wanted."""
@@ -118,19 +152,21 @@ class FamilyMaker:
         if not family.trains_ancestor:
             assert family.ancestor is None or isinstance(family.ancestor, str)
             return family.ancestor
-        return str((self._train("ancestor", family.ancestor_recipe()) / MODEL).absolute())
+        return str((self._train(ANCESTOR, family.ancestor_recipe()) / MODEL).absolute())
 
     def _learngene(self, teacher: str | None) -> Path:
         if self._family.learngene is not None:
             return find(self._family.learngene, "learngene")
-        return (self._train("learngene", self._family.learn_recipe(teacher)) / LEARNGENE).absolute()
+        return (self._train(LEARNGENE_STEP, self._family.learn_recipe(teacher)) / LEARNGENE).absolute()
 
     def _train(self, name: str, recipe: TrainingRecipe) -> Path:
         """Where the results of a training are, which is done by then."""
         done = self._trainings.finished(name, recipe)
         if done is None:
-            self._tell(name, "training")
+            self._tell(name, "training", "training")
             done = self._trainings.run(name, recipe)
+        if name == ANCESTOR:
+            self._progress.step(name, "done")
         return done.exports
 
     def _accuracies(self, file: LearngeneFile) -> tuple[Accuracies, str]:
@@ -159,13 +195,15 @@ class FamilyMaker:
             if recorded and all(depth in recorded[0].by_depth for depth in depths):
                 found |= {(size, depth): recorded[0].by_depth[depth] for depth in depths}
                 continue
-            self._tell("learngene", f"accuracy of {len(depths)} depths on {images:,} images")
+            self._tell(LEARNGENE_STEP, "measuring", f"accuracy of {len(depths)} depths on {images:,} images")
             try:
-                scores = prepared.run(self._watching.count)
+                scores = prepared.run(self._counting(LEARNGENE_STEP))
             except InputError as error:
                 if error.code not in _OTHER_CLASSES or any(not device.epochs for device in self._family.devices):
                     raise
-                self._tell("learngene", "it knows other classes than the data; all devices have epochs of fine-tuning")
+                self._tell(
+                    LEARNGENE_STEP, "done", "it knows other classes than the data; all devices have epochs of fine-tuning"
+                )
                 return {}, data
             found |= {
                 (size, depth): round(score.top1, 2)
@@ -228,13 +266,15 @@ class FamilyMaker:
         known = next((each for each in (before.devices if before else ()) if each.name == device.name), None)
         if known is not None and known.made_from == made_from and self._is_there(known):
             return known
-        self._tell(device.name, f"exporting to {device.export} and verifying")
+        self._tell(device.name, "exporting", f"exporting to {device.export} and verifying")
         path, record = self._export(chosen, source, trained=run is not None, other_size=sized is not None)
         if (most := device.budget.size) is not None and record.bytes > most:
             if run is None:
                 # Its graph is more than its weights left room for.
                 lower = choose(self._family, file, device, self._known, below=row)
-                self._tell(device.name, f"its file has {format_bytes(record.bytes)}; instead {_choice_words(lower)}")
+                self._tell(
+                    device.name, "choosing", f"its file has {format_bytes(record.bytes)}; instead {_choice_words(lower)}"
+                )
                 _remove_export(path)
                 return self._device(lower, file, teacher, before)
             raise InputError(
@@ -243,10 +283,10 @@ class FamilyMaker:
                 field="devices",
                 code="out-of-range",
             )
-        self._tell(device.name, "measuring accuracy and latency")
+        self._tell(device.name, "measuring", "measuring accuracy and latency")
         one_depth = format_depth(row.depth) if find_format(device.export).every_depth else None
         evaluation = prepare_evaluation(path, Evaluation(data=self._family.data, depths=one_depth))
-        (score,) = evaluation.run(self._watching.count).values()
+        (score,) = evaluation.run(self._counting(device.name)).values()
         latency = measure_latency(path, Benchmark(depths=one_depth, seconds=_LATENCY_SECONDS)).points[0].median
         cost = row.cost
         return DeviceSlice(

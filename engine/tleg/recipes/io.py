@@ -161,12 +161,13 @@ def format_values(kind: str, values: Mapping[str, Any], groups: Mapping[str, str
     """Return values as TOML, under a comment for each group."""
     sections: dict[str, list[str]] = {}
     for name, value in values.items():
-        sections.setdefault(groups[name], []).append(f"{name} = {_format(value)}")
-    parts = [f"kind = {_format(kind)}", *(f"\n# {group}\n" + "\n".join(lines) for group, lines in sections.items())]
+        sections.setdefault(groups[name], []).append(f"{name} = {toml_value(value)}")
+    parts = [f"kind = {toml_value(kind)}", *(f"\n# {group}\n" + "\n".join(lines) for group, lines in sections.items())]
     return "\n".join(parts) + "\n"
 
 
-def _format(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a JSON value as TOML has it, in one line; None as "None"."""
     if value is None:
         return '"None"'
     if isinstance(value, bool):
@@ -174,15 +175,16 @@ def _format(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(str(key))} = {_format(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{toml_key(str(key))} = {toml_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_format, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     # JSON's escapes are TOML's, but for halves of surrogate pairs, and for this one.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _key(text: str) -> str:
-    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else _format(text)
+def toml_key(text: str) -> str:
+    """Return a key as TOML has it, in quotes where it needs them."""
+    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else toml_value(text)
 
 
 def command_words(recipe: TrainingRecipe) -> tuple[str, ...]:

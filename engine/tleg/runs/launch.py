@@ -4,9 +4,7 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -17,6 +15,7 @@ from typing import Any, Final
 from tleg.errors import InputError, TlegError, describe_os_error
 from tleg.runs.allowed import check_not_queued, refusal
 from tleg.runs.control import clear_stop
+from tleg.runs.detached import Detached
 from tleg.runs.lock import RunLock
 from tleg.runs.processes import boot_id, hostname, start_ticks
 from tleg.runs.run import RunFolder
@@ -32,7 +31,6 @@ from tleg.runs.state import (
     save_state,
     store_state,
 )
-from tleg.threads import launched_environment
 
 __all__ = ["RunFolder", "create_run"]
 
@@ -130,10 +128,6 @@ def _slug(text: str) -> str:
 
 TRAINER_MODULE: Final = "tleg.training"
 RENDEZVOUS_PORT: Final = 29400  # torchrun's own choice.
-
-# Waits for a line, so that state.json names the process before it does anything; without the line it ends. A hang-up of
-# the terminal is ignored, by the program that replaces the shell as well.
-_GATE: Final = "trap '' HUP; IFS= read -r line || exit 1; exec \"$@\" </dev/null"
 
 
 def trainer_command(folder: RunFolder, spec: RunSpec) -> list[str]:
@@ -246,22 +240,9 @@ def _leave_behind(folder: RunFolder, spec: RunSpec) -> None:
 
 def _start(folder: RunFolder, spec: RunSpec, state: RunState, work: Path) -> int:
     try:
-        with folder.log_file.open("ab") as log:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _GATE, "sh", *trainer_command(folder, spec)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=work,
-                env=_environment(),
-                start_new_session=True,
-                bufsize=0,
-            )
+        process = Detached(trainer_command(folder, spec), folder.log_file, work)
     except OSError as error:
         raise TlegError(f"cannot start run {folder.id}: {describe_os_error(error)}", code="system") from error
-    # Collects the process when it ends, so that it does not stay behind as a zombie of a viewer.
-    threading.Thread(target=process.wait, name=f"wait-{process.pid}", daemon=True).start()
-    assert process.stdin is not None
     started = replace(
         going_on(state),
         state="starting",
@@ -274,21 +255,11 @@ def _start(folder: RunFolder, spec: RunSpec, state: RunState, work: Path) -> int
     )
     try:
         store_state(folder, started)
-        process.stdin.write(b"go\n")
+        process.go()
     except OSError as error:
         raise TlegError(
             f"cannot start run {folder.id}: {describe_os_error(error)}: {folder.state_file}", code="system"
         ) from error
     finally:
-        process.stdin.close()
+        process.close()
     return process.pid
-
-
-def _environment() -> dict[str, str]:
-    # Whoever starts a run may be one of several processes itself; the trainer is not one of those.
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    # How many threads it computes with, the trainer decides.
-    environment = launched_environment(environment)
-    # A queue.py in the working folder must not be taken for the standard library's.
-    environment.setdefault("PYTHONSAFEPATH", "1")
-    return environment

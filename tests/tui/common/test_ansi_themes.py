@@ -10,7 +10,8 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 
 from tests.tui.conftest import SMALL, Start, drive, eventually, screen_text
-from tleg_tui.train.fields import Choice, GroupTitle
+from tleg_tui.common.form_fields import Choice
+from tleg_tui.train.fields import GroupTitle
 
 THEMES = ("ansi-dark", "ansi-light")
 COLOURS = {str(code) for code in (*range(30, 39), *range(40, 49), *range(90, 98), *range(100, 108))}

@@ -176,9 +176,9 @@ def test_a_path_that_cannot_be_is_a_sentence(start: Start, text: str) -> None:
             await pilot.press("l")
             await eventually(pilot, lambda: type(app.screen).__name__ == "TrainScreen")
             for name in ("data", "teacher", "output"):
-                from tleg_tui.train.fields import RecipeField
+                from tleg_tui.common.form_fields import FormField
 
-                field = next(each for each in app.screen.query(RecipeField) if each.spec.name == name)
+                field = next(each for each in app.screen.query(FormField) if each.spec.name == name)
                 field.query_one(Input).value = text
             await pilot.pause(0.3)
             assert app.return_code is None

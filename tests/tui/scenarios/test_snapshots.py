@@ -136,7 +136,20 @@ async def run(pilot: Pilot[None]) -> None:
     await eventually(pilot, lambda: "412 W" in screen_text(pilot) and "waiting for images" in screen_text(pilot))
 
 
-STORIES: dict[str, Story] = {"workbench": budget, "export": export, "train": train, "runs": runs, "run": run}
+async def family(pilot: Pilot[None]) -> None:
+    await nothing(pilot)
+    await pilot.press("F")
+    await eventually(pilot, lambda: "88.26 %" in screen_text(pilot))
+
+
+STORIES: dict[str, Story] = {
+    "workbench": budget,
+    "export": export,
+    "train": train,
+    "runs": runs,
+    "run": run,
+    "family": family,
+}
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=lambda size: f"{size[0]}x{size[1]}")

@@ -17,10 +17,10 @@ from tleg.runs.listing import list_runs
 from tleg.runs.spec import read_spec
 from tleg.runs.state import observe
 from tleg_tui.common.dialogs import ConfirmScreen, NodeLineScreen, PickRunScreen
+from tleg_tui.common.form_fields import FormField
 from tleg_tui.run.screen import RunScreen
 from tleg_tui.train.checks import TIMM
 from tleg_tui.train.dry_run import DryRunScreen, report
-from tleg_tui.train.fields import RecipeField
 from tleg_tui.train.pick import PickNameScreen
 from tleg_tui.train.screen import TrainScreen
 from tleg_tui.workbench.screen import WorkbenchScreen
@@ -60,7 +60,7 @@ def form(pilot: Pilot[None]) -> TrainScreen:
 
 def shown(pilot: Pilot[None], name: str) -> str:
     """What stands under a field."""
-    field = form(pilot).query_one(f"#field-{name}", RecipeField)
+    field = form(pilot).query_one(f"#field-{name}", FormField)
     return " ".join(str(each.render()) for each in field.query(".problem").results(Static) if each.display)
 
 
@@ -68,7 +68,7 @@ def focused(pilot: Pilot[None]) -> str:
     """The name of the field that has the focus."""
     assert pilot.app.focused is not None
     parent = pilot.app.focused.parent
-    return parent.spec.name if isinstance(parent, RecipeField) else str(pilot.app.focused.id)
+    return parent.spec.name if isinstance(parent, FormField) else str(pilot.app.focused.id)
 
 
 def status(pilot: Pilot[None]) -> str:
@@ -80,7 +80,7 @@ def command(pilot: Pilot[None]) -> str:
 
 
 async def go_to(pilot: Pilot[None], name: str) -> None:
-    form(pilot).query_one(f"#field-{name}", RecipeField).control.focus()
+    form(pilot).query_one(f"#field-{name}", FormField).control.focus()
     await pilot.pause()
 
 
@@ -201,7 +201,7 @@ async def test_a_problem_in_a_folded_group_is_unfolded(start: Start) -> None:
     async with start(SMALL) as pilot:
         screen = await open_form(pilot, data="fashion-mnist", architecture="vit_tiny_patch16_224", warmup_epochs=99.0)
         group = screen.query_one("#group-optimisation")
-        assert not group.query(RecipeField)
+        assert not group.query(FormField)
         assert "✗ 1" in str(screen.query_one("#group-optimisation > GroupTitle").render())
         await pilot.press("f5")
         await eventually(pilot, lambda: focused(pilot) == "warmup-epochs")
@@ -214,10 +214,10 @@ async def test_a_problem_in_a_folded_group_is_unfolded(start: Start) -> None:
 async def test_all_fields_unfold_and_fold(start: Start) -> None:
     async with start(LARGE) as pilot:
         screen = await open_form(pilot)
-        before = len(screen.query(RecipeField))
+        before = len(screen.query(FormField))
         await pilot.press("f7")
         await pilot.pause()
-        assert len(screen.query(RecipeField)) > before + 25
+        assert len(screen.query(FormField)) > before + 25
         await go_to(pilot, "gradient-checkpointing")
         await pilot.press("space")
         assert "--gradient-checkpointing" in command(pilot)
@@ -288,7 +288,7 @@ async def test_picking_data(start: Start, data: str) -> None:
         assert words.index(["fashion-mnist"]) < words.index(["digits"]) < words.index(["torch/cifar10"])
         assert any("digits  train/ and val/" in line for line in lines)
         await pilot.press("enter")
-        assert screen.query_one("#field-data", RecipeField).control.value == "fashion-mnist"  # type: ignore[union-attr]
+        assert screen.query_one("#field-data", FormField).control.value == "fashion-mnist"  # type: ignore[union-attr]
         await pilot.press("f3")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, PickNameScreen))
         await pilot.press(*"./")

@@ -1,0 +1,1 @@
+"""The screens of a family: its devices, and how far it is."""

@@ -35,7 +35,9 @@ def cosine_tests(measured: Measured, data: str) -> Table | None:
         cells = _cells(results.get(arm), corrected.get(arm))
         rows.append((arm, f"{summary.mean:.4f}{spread}", str(summary.n), *cells))
     where = f"Mean over depths {join_words([str(depth) for depth in common])}" if len(common) > 1 else f"Depth {common[0]}"
-    note = f"Mean cosine with the teacher's features on the validation images. {where}. Minus {reference}, paired by seed. {TEST}"
+    note = (
+        f"Mean cosine with the teacher's features on validation images. {where}. Minus {reference}, paired by seed. {TEST}"
+    )
     return Table(("arm", "cosine", "n", "difference", "95 % interval", "p", "p (Holm)"), tuple(rows), note, left=1)
 
 

@@ -29,6 +29,7 @@ PUBLIC = {
             "evaluate",
             "expand",
             "fit",
+            "import_efficientnet",
             "import_official",
             "import_onnx",
             "load",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tleg.learngene.header import LearngeneHeader
     from tleg.models.architecture import describe
     from tleg.models.auxiliary import AuxiliaryModel, ElasticViT
+    from tleg.models.efficientnet_lite import import_efficientnet
     from tleg.models.learngene import Learngene
     from tleg.models.official import import_official
     from tleg.references import resolve
@@ -65,6 +66,7 @@ _HOME = {
     "evaluate": "api",
     "expand": "api",
     "fit": "api",
+    "import_efficientnet": "models.efficientnet_lite",
     "import_official": "models.official",
     "import_onnx": "export.onnx.imported",
     "load": "api",
@@ -97,6 +99,7 @@ __all__ = [
     "evaluate",
     "expand",
     "fit",
+    "import_efficientnet",
     "import_official",
     "import_onnx",
     "load",

@@ -32,9 +32,16 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make(
-    runs_dir: Path, name: str, top1: Mapping[int | None, float], *, kind: str = "learn", step: int = 30, **options: Any
+    runs_dir: Path,
+    name: str,
+    top1: Mapping[int | None, float],
+    *,
+    kind: str = "learn",
+    step: int = 30,
+    cosines: bool = False,
+    **options: Any,
 ) -> RunFolder:
-    """A run of 30 steps whose evaluations after 10 steps, and at `step`, gave these accuracies."""
+    """A run of 30 steps whose evaluations after 10 steps, and at `step`, gave these accuracies, or cosines."""
     given = {key.replace("_", "-"): value for key, value in options.items()}
     recipe = to_values(from_values(kind, {**RECIPES[kind], **given}))
     made = create_run(runs_dir, kind=kind, recipe=recipe, name=name)
@@ -43,7 +50,11 @@ def make(
     with EventWriter(folder) as writer:
         writer.write("started", {"step": 0, "steps": 30, "epochs": 3, "restart": 0})
         for place, part in ((10, 0.5), (step, 1.0)):
-            scores = [{"depth": depth, "top1": value * part} for depth, value in top1.items()]
+            kept: dict[str, float | None] = {"top1": None, "cosine": 1.0} if cosines else {"top1": 1.0}
+            scores = [
+                {"depth": depth, **{key: each and value * part for key, each in kept.items()}}
+                for depth, value in top1.items()
+            ]
             writer.write("step", {"step": place, "steps": 30, "epoch": place // 10, "epochs": 3, "loss": 1.0})
             writer.write("evaluation", {"step": place, "epoch": place // 10, "weights": "model", "scores": scores})
         if step == 30:
@@ -92,6 +103,21 @@ def test_arms_are_paired_by_their_seeds(four: Path, run_cli: RunCli) -> None:
     assert arms["result"]["t"] == pytest.approx(41.0)
     assert arms["result"]["p"] == pytest.approx(0.015525, abs=1e-6)
     assert arms["corrected"] == arms["result"]["p"]
+
+
+def test_cosines_are_paired_where_there_are_no_accuracies(runs_dir: Path, run_cli: RunCli) -> None:
+    for basis, name, base in (("linear", "l", 0.5), ("chebyshev:3", "c", 0.6)):
+        for seed, more in ((0, 0.0), (1, 0.0 if name == "l" else 0.02)):
+            make(runs_dir, f"{name}{seed}", {3: base + more, 6: base + more}, basis=basis, seed=seed, cosines=True)
+    names = ("run-l0", "run-l1", "run-c0", "run-c1")
+    (arms,) = document(run_cli("compare", *names, "--json"))["arms"]
+    assert (arms["of"], arms["depths"], arms["result"]["n"]) == ("cosine", [3, 6], 2)
+    # Differences 0.1 and 0.12: an error of 0.01, t = 11 with one degree of freedom.
+    assert arms["result"]["difference"] == pytest.approx(0.11)
+    assert arms["result"]["t"] == pytest.approx(11.0)
+    text = run_cli("compare", *names).stdout
+    assert "C,D - A,B: +0.110 in cosine, mean over depths 3 and 6" in text
+    assert "2 seeds, 95 % from -0.017 to +0.237" in text
 
 
 def test_what_a_run_says_of_itself(four: Path, run_cli: RunCli) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 import tleg
+from tests.models.test_efficientnet_lite import Lite0
 from tleg import errors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +93,7 @@ def test_every_error_is_in_the_table() -> None:
 def test_the_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(CHECKPOINT, "checkpoint.pth")
+    torch.save(Lite0(10).state_dict(), "lite0.pth")
     Image.effect_noise((60, 40), 80).save("picture.png")
     namespace: dict[str, Any] = {}
     for name in sections():

@@ -15,22 +15,40 @@ SECTIONS = PAGE.read_text(encoding="utf-8").split("\n## ")
 EXAMPLES = [
     block for section in SECTIONS for block in re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
 ]
-NEEDED = "segmentation_models_pytorch"
+SEGMENTATION, ANOMALIES = "segmentation_models_pytorch", "anomalib"
+OTHERS = (SEGMENTATION, ANOMALIES)
+
+
+def examples(*packages: str) -> str:
+    """The page's examples that need no other package than these."""
+    return "\n".join(each for each in EXAMPLES if all(name in packages or name not in each for name in OTHERS))
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
 
 
 def test_examples_run(run_python: Any, tmp_path: Path) -> None:
-    assert len(EXAMPLES) == 4
-    done = run_python("\n".join(each for each in EXAMPLES if NEEDED not in each), cwd=tmp_path)
+    assert len(EXAMPLES) == 6
+    done = run_python(examples(), cwd=tmp_path)
     assert done.code == 0, done.stderr
     assert "[(2, 64, 4, 4), (2, 64, 4, 4), (2, 64, 4, 4)]" in done.stdout
     assert "[(16, 16), (8, 8), (4, 4), (2, 2)]" in done.stdout
 
 
-@pytest.mark.skipif(importlib.util.find_spec(NEEDED) is None, reason=f"{NEEDED} is not installed")
-def test_a_decoder_of_another_package(run_python: Any, tmp_path: Path) -> None:
-    done = run_python("\n".join(EXAMPLES), cwd=tmp_path)
+@needs(SEGMENTATION)
+def test_decoders_of_another_package(run_python: Any, tmp_path: Path) -> None:
+    done = run_python(examples(SEGMENTATION), cwd=tmp_path)
     assert done.code == 0, done.stderr
-    assert "(2, 3, 28, 28)" in done.stdout
+    decoder, same_maps, head = done.stdout.splitlines()[-3:]
+    assert (decoder, same_maps, head) == ("(2, 3, 28, 28)", "True", "(2, 3, 64, 64)")
+
+
+@needs(ANOMALIES)
+def test_anomalies_are_found(run_python: Any, tmp_path: Path) -> None:
+    done = run_python("import torch\ntorch.manual_seed(0)\n" + examples(ANOMALIES), cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert done.stdout.splitlines()[-3:] == ["(128, 128) (1, 1, 28, 28)", "True", "True"]
 
 
 def test_the_table_is_what_was_measured() -> None:

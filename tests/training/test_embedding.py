@@ -13,6 +13,7 @@ import tleg
 from tests.training.conftest import ARGUMENTS, VIT, Recorder, finetune_job, first_images, learn_job
 from tleg.data.datasets import Data
 from tleg.errors import InputError, TeacherError
+from tleg.learngene.feature_cosine import feature_cosine_in
 from tleg.models.creation import create_model
 from tleg.models.learngene import Learngene
 from tleg.recipes.distillation import Depths, Distillation
@@ -23,7 +24,7 @@ from tleg.training.checkpoint import Checkpoints, read_checkpoint
 from tleg.training.device import Placement
 from tleg.training.finetune import finetune
 from tleg.training.init import init_from_learngene, init_from_timm
-from tleg.training.learn import learn, prepare
+from tleg.training.learn import learn, learn_to_file, prepare
 from tleg.training.losses import embedding_loss
 from tleg.training.observer import TrainingStoppedError
 from tleg.training.teacher import FeatureCheck, Teacher, TeacherReport
@@ -102,6 +103,45 @@ def test_there_is_neither_head_nor_projection_in_the_file(learned: tuple[Learnge
     assert again.header.architecture == learngene.header.architecture
     (row,) = tleg.preview(tmp_path / "l.safetensors", [3]).rows
     assert row.cost.parameters == sum(value.numel() for value in again.expand(3).parameters())
+
+
+def test_the_file_keeps_the_cosine_of_every_depth(
+    digits: Data, teacher: Path, placement: Placement, recipe: Any, run_cli: Any, tmp_path: Path
+) -> None:
+    observer, path = Recorder(), tmp_path / "l.safetensors"
+    asked = job(digits, teacher, recipe(ema=0.9), keeping=Keeping(), evaluate_depths="1-4")
+    learngene = learn_to_file(asked, placement, path, observer=observer)
+    kept = feature_cosine_in(tleg.read_header(path).learned)
+    assert kept is not None
+    assert kept == feature_cosine_in(learngene.header.learned)
+    assert (kept.teacher, kept.images, list(kept.figures)) == ("model", 320, [1, 2, 3, 4])
+    # What the last evaluation of the training found, of the average of the weights and with the same projection.
+    _, name, last = observer.evaluations[-1]
+    assert name == "ema"
+    for depth, score in last.items():
+        assert kept.by_depth[str(depth)] == pytest.approx(score.cosine, abs=1e-4)
+    assert [row.cosine for row in tleg.preview(path, [2, 4, 9]).rows] == [kept.figures[2], kept.figures[4], None]
+    shown = run_cli("preview", path, "--depths", "2")
+    assert shown.stdout.splitlines()[0].split()[-1] == "cosine"
+    assert f"{kept.figures[2]:.3f}" in shown.stdout
+    assert "cosine: with the features of model, on 320 images of" in shown.stderr
+    assert f"2: {kept.figures[2]:.3f}," in run_cli("inspect", path).stdout
+
+
+def test_the_cosine_of_the_best_is_through_its_own_projection(
+    digits: Data, teacher: Path, placement: Placement, recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping, observer = Keeping(result="best", keep_last=9), Recorder()
+    # The first, whose projection is another than that of the end.
+    monkeypatch.setattr(Checkpoints, "best", lambda self: min(self.paths(), key=lambda path: path.name))
+    asked = job(digits, teacher, recipe(epochs=3), keeping=keeping, evaluate_depths="2-3")
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keeping)
+    learngene = learn_to_file(asked, placement, tmp_path / "l.safetensors", observer=observer, checkpoints=checkpoints)
+    first, *_, last = [{depth: score.cosine for depth, score in scores.items()} for _, _, scores in observer.evaluations]
+    kept = feature_cosine_in(learngene.header.learned)
+    assert kept is not None
+    assert kept.figures == pytest.approx(first, abs=1e-4)
+    assert kept.figures != pytest.approx(last, abs=1e-2)
 
 
 def test_descendants_give_features_and_get_a_head(learned: tuple[Learngene, Recorder]) -> None:

@@ -9,6 +9,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
+from tleg.learngene.feature_cosine import feature_cosine_in
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.preview import PreviewRow
 from tleg.learngene.profile import Depth, format_depths
@@ -78,6 +79,8 @@ def _facts(header: LearngeneHeader) -> list[tuple[str, str]]:
     if header.reached is not None:
         known.append(("accuracy on", str(header.reached)))
     known += [("measured on", f"{each}: {_range(each.top1.values())}") for each in header.further if each.top1]
+    if (features := feature_cosine_in(learned)) is not None:
+        known.append(("cosine", str(features)))
     known.append(("SHA-256", header.sha256[:16]))
     return known
 
@@ -285,14 +288,20 @@ def _accuracy(shown: Descendant) -> Content:
     """All on one line: the shortest words that still say which figure was reached on which data."""
     if not shown.tuned:
         return _accuracies(shown)[0]
-    known = "not measured" if shown.top1 is None else f"{shown.top1:.2f} % {shown.data.removesuffix(' validation')}"
+    known = _not_classified(shown) if shown.top1 is None else f"{shown.top1:.2f} % {shown.data.removesuffix(' validation')}"
     tuned = [f"{each.top1:.2f} % {each.data}" for each in shown.tuned]
     grey = "$foreground-muted"
     return Content.assemble(("zero-shot ", grey), known, ("  tuned ", grey), ", ".join(tuned))
 
 
+def _not_classified(shown: Descendant) -> str:
+    """What is known where there is no top-1: the cosine of what was learned from features."""
+    cosine = shown.row.cosine
+    return "not measured" if cosine is None else f"cosine {cosine:.3f} with the teacher"
+
+
 def _accuracies(shown: Descendant) -> list[Content]:
-    known = "not measured" if shown.top1 is None else f"{shown.top1:.2f} %"
+    known = _not_classified(shown) if shown.top1 is None else f"{shown.top1:.2f} %"
     on = f" on {shown.data}" if shown.data and shown.top1 is not None else ""
     found = [Content.assemble(("zero-shot ", "$foreground-muted"), known, (on, "$foreground-muted"))]
     for each in shown.tuned:

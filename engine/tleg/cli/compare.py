@@ -128,14 +128,15 @@ def _write_arms(arms: "ComparedArms", letters: dict[str, str]) -> None:
     names = [",".join(letters[each] for each in side) for side in (arms.first, arms.second)]
     depths = [str(depth) for depth in arms.depths if depth is not None]
     over = f", mean over depths {join_words(depths)}" if len(depths) > 1 else f" at depth {depths[0]}" if depths else ""
-    write(f"{names[0]} - {names[1]}: {result.difference:+z.2f} points{over}")
+    unit, decimals = (" points", 2) if arms.of == "top1" else (" in cosine", 3)
+    write(f"{names[0]} - {names[1]}: {result.difference:+z.{decimals}f}{unit}{over}")
     if result.p is None or result.interval is None:
         seeds = "1 seed, so no test" if result.n == 1 else f"{result.n} seeds with equal differences, so no test"
         write(f"  {seeds}")
         return
     low, high = result.interval
     corrected = "" if arms.corrected in (None, result.p) else f", {format_p(arms.corrected)} after Holm's correction"
-    write(f"  {result.n} seeds, 95 % from {low:+z.2f} to {high:+z.2f}, p {format_p(result.p)}{corrected}")
+    write(f"  {result.n} seeds, 95 % from {low:+z.{decimals}f} to {high:+z.{decimals}f}, p {format_p(result.p)}{corrected}")
 
 
 def _document(comparison: "Comparison") -> dict[str, Any]:

@@ -17,20 +17,24 @@ from tleg.text import format_bytes, format_count, format_image_size, printable
 
 if TYPE_CHECKING:
     from tleg.export.onnx.imported import OnnxImport
+    from tleg.models.efficientnet_lite import EfficientNetImport
 
 _ONNX = ".onnx"
+_FILE_HELP = (
+    "A .pth of the official auxiliary model, an ONNX file of a plain ViT, or an EfficientNet-Lite of EfficientNet-PyTorch."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
     """Where the result goes, and what a file may leave open."""
 
-    output: str = option(help="The learngene file to write (.safetensors); of an ONNX file, the folder.", metavar="PATH")
+    output: str = option(help="The learngene file to write (.safetensors); of others' models, the folder.", metavar="PATH")
     heads: int | None = option(
         None, help="Attention heads, where they are not recorded.", metavar="N", least=1, most=MAX_WIDTH
     )
     architecture: str | None = option(
-        None, help="timm's name of the ViT. Default: one of the same sizes.", metavar="TIMM_NAME"
+        None, help="timm's name of the model. Default: one of the same sizes.", metavar="TIMM_NAME"
     )
     auxiliary_depth: int | None = option(
         None, help="Layers of the auxiliary model, where they are not recorded.", metavar="N", least=1, most=MAX_DEPTH
@@ -41,16 +45,15 @@ class ImportOptions:
 @app.command("import")
 @takes_options
 def import_(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A .pth of the official auxiliary model, or an ONNX file of a plain ViT.")
-    ],
+    checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help=_FILE_HELP)],
     options: ImportOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Turn a checkpoint of the paper's own code into a learngene file, or an ONNX file of a ViT into a folder for timm.
+    """Turn a checkpoint of the paper's own code into a learngene file, or somebody's model into a folder for timm.
 
     Nothing in a checkpoint is run. Sizes are read from its tensors, options from what it recorded. The weights in an ONNX
-    file are found by what its graph computes, and the folder's model is compared with what ONNX Runtime computes.
+    file are found by what its graph computes, and the folder's model is compared with what ONNX Runtime computes. Those of
+    an EfficientNet-Lite are found by their names.
     """
     from tleg.errors import concerning
     from tleg.files import check_file
@@ -58,6 +61,13 @@ def import_(
     output = Path(options.output)
     if checkpoint.suffix == _ONNX:
         _import_onnx(checkpoint, options, as_json=as_json)
+        return
+    from tleg.models.efficientnet_lite import holds_efficientnet
+
+    with concerning("checkpoint"):
+        other = holds_efficientnet(checkpoint)
+    if other:
+        _import_efficientnet(checkpoint, options, as_json=as_json)
         return
     with concerning("output"):
         check_file(output, overwrite=options.force)
@@ -98,19 +108,47 @@ def import_(
     )
 
 
+def _check_options(options: ImportOptions, why: str) -> None:
+    """Refuse what only checkpoints of the official code leave open. Raises InputError."""
+    for name in ("heads", "auxiliary_depth"):
+        if getattr(options, name) is not None:
+            option_name = name.replace("_", "-")
+            raise InputError(
+                f"--{option_name} is for checkpoints of the official code; {why}", field=option_name, code="conflict"
+            )
+
+
+def _import_efficientnet(file: Path, options: ImportOptions, *, as_json: bool) -> None:
+    from tleg.errors import concerning
+    from tleg.files import check_folder
+    from tleg.models.efficientnet_lite import import_efficientnet
+    from tleg.serialize import encode
+
+    _check_options(options, "an EfficientNet has none")
+    with concerning("output"):
+        check_folder(Path(options.output), overwrite=options.force)
+    with concerning("checkpoint"):
+        found = import_efficientnet(file, options.output, architecture=options.architecture, overwrite=options.force)
+    if as_json:
+        write_json(encode(found))
+        return
+    write(found.output)
+    _say_efficientnet(found)
+
+
+def _say_efficientnet(found: "EfficientNetImport") -> None:
+    say(
+        f"{found.architecture}: images of {format_image_size(found.image_size)} pixels, {found.num_classes} classes; all of "
+        f"the file's {found.tensors} tensors are in timm's model, by their names"
+    )
+
+
 def _import_onnx(file: Path, options: ImportOptions, *, as_json: bool) -> None:
     from tleg.errors import concerning
     from tleg.files import check_folder
     from tleg.serialize import encode
 
-    for name in ("heads", "auxiliary_depth"):
-        if getattr(options, name) is not None:
-            option_name = name.replace("_", "-")
-            raise InputError(
-                f"--{option_name} is for checkpoints of the official code; an ONNX file says it",
-                field=option_name,
-                code="conflict",
-            )
+    _check_options(options, "an ONNX file says it")
     with concerning("output"):
         check_folder(Path(options.output), overwrite=options.force)
     from tleg.export.onnx.imported import import_onnx

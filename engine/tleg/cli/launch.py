@@ -42,6 +42,8 @@ def report_result(folder: RunFolder, *, as_json: bool) -> None:
         write(output)
         for depth, value in reached["top1"].items():
             write(f"depth {depth:>3}  top-1 {value:.2f} %")
+        for depth, value in reached.get("cosine", {}).items():
+            write(f"depth {depth:>3}  cosine {value:.3f}")
     else:
         write(f"{output}  top-1 {reached['top1']:.2f} %  loss {reached['loss']:.4f}  on {reached['images']} images")
     if "note" in reached:
@@ -55,9 +57,14 @@ def _relative(result: Path, output: str | None) -> str:
 
 def _learned(result: Path) -> dict[str, Any]:
     from tleg.learngene.container import read_header
+    from tleg.learngene.feature_cosine import feature_cosine_in
 
-    reached = read_header(result).reached
-    return {"top1": {} if reached is None else {format_depth(depth): top1 for depth, top1 in reached.by_depth.items()}}
+    header = read_header(result)
+    reached, features = header.reached, feature_cosine_in(header.learned)
+    return {
+        "top1": {} if reached is None else {format_depth(depth): top1 for depth, top1 in reached.by_depth.items()},
+        **({} if features is None else {"cosine": dict(features.by_depth)}),
+    }
 
 
 def _tuned(result: Path) -> dict[str, Any]:

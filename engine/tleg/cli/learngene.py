@@ -8,6 +8,7 @@ import typer
 from tleg.cli.app import app
 from tleg.learngene.calibration import CALIBRATION, calibration_in
 from tleg.learngene.cascade import CASCADES, depths_text, policies_in
+from tleg.learngene.feature_cosine import FEATURE_COSINE, feature_cosine_in
 from tleg.learngene.profile import format_depth
 from tleg.terminal import write, write_json
 from tleg.text import format_bytes, format_count, format_image_size, printable
@@ -89,7 +90,7 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
             *_reading(preprocessing),
         ],
     )
-    learned = {name: item for name, item in header.learned.items() if name not in (CALIBRATION, CASCADES)}
+    learned = {name: item for name, item in header.learned.items() if name not in (CALIBRATION, CASCADES, FEATURE_COSINE)}
     yield "Learned", list(_tree(learned)) or ["not recorded"]
     if probabilities := list(_probabilities(header)):
         yield "Probabilities", probabilities
@@ -97,7 +98,11 @@ def _sections(file: "LearngeneFile") -> Iterator[tuple[str, list[str]]]:
     for each in header.measured:
         texts = [f"{format_depth(depth)}: {value:.2f}%" for depth, value in each.by_depth.items()]
         figures += [f"on {each}", *_filled(texts)]
-    yield "Reached", ["top-1 by depth, without fine-tuning", *figures] if figures else ["not measured"]
+    lines = ["top-1 by depth, without fine-tuning", *figures] if figures else []
+    if (features := feature_cosine_in(header.learned)) is not None:
+        cosines = [f"{depth}: {value:.3f}" for depth, value in features.by_depth.items()]
+        lines += ["cosine by depth, without fine-tuning", *_wrapped(str(features)), *_filled(cosines)]
+    yield "Reached", lines or ["not measured"]
     yield "Cost", _costs(file)
     name_width = max(map(len, file.tensors), default=0)
     yield (

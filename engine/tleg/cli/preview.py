@@ -191,6 +191,7 @@ def _document(
                 "training_memory": row.cost.training_memory,
                 "latency": row.latency,
                 "top1": row.top1,
+                "cosine": row.cosine,
                 "auxiliary": row.auxiliary,
                 "trained": row.trained,
                 "fits": row.fits,
@@ -213,7 +214,7 @@ def _print_table(result: "Preview") -> None:
     sized = ("pixels",) if result.sized else ()
     timed = ("latency",) if any(row.latency is not None for row in result.rows) else ()
     rows: list[tuple[str, ...]] = [
-        (*sized, "depth", "params", "GMACs", "size", "inference", "training", *timed, "top-1", "")
+        (*sized, "depth", "params", "GMACs", "size", "inference", "training", *timed, _reached_title(result), "")
     ]
     rows += [_cells(row, result, timed=bool(timed)) for row in result.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -226,10 +227,13 @@ def _print_table(result: "Preview") -> None:
 
 
 def _print_notes(headers: "Sequence[LearngeneHeader]", result: "Preview", device: "DeviceProfile | None") -> None:
+    from tleg.learngene.feature_cosine import feature_cosine_in
     from tleg.learngene.preview import measured_for
 
     if any(row.top1 is not None for row in result.rows):
         say(printable(f"top-1: on {measured_for(headers)}"))
+    elif any(row.cosine is not None for row in result.rows):
+        say(printable(f"cosine: {feature_cosine_in(headers[0].learned)}"))
     if result.budget.limited:
         say(_chosen(result))
     if device is not None:
@@ -264,9 +268,20 @@ def _cells(row: "PreviewRow", result: "Preview", *, timed: bool) -> tuple[str, .
         format_bytes(cost.inference_memory),
         format_bytes(cost.training_memory),
         *(("-" if row.latency is None else format_latency(row.latency),) if timed else ()),
-        "-" if row.top1 is None else f"{row.top1:.2f}",
+        _reached(row, cosines=_reached_title(result) == "cosine"),
         ", ".join(notes),
     )
+
+
+def _reached_title(result: "Preview") -> str:
+    """What stands in the column of what was reached: a cosine where features were learned, and nobody measured a top-1."""
+    cosines = any(row.cosine is not None for row in result.rows) and all(row.top1 is None for row in result.rows)
+    return "cosine" if cosines else "top-1"
+
+
+def _reached(row: "PreviewRow", *, cosines: bool) -> str:
+    value = row.cosine if cosines else row.top1
+    return "-" if value is None else f"{value:.3f}" if cosines else f"{value:.2f}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -112,7 +112,9 @@ def study(
         write_json(encode(results))
     else:
         for row in results.trained:
-            write(printable(f"{row.task}  " + "  ".join(f"{depth}: {value:.2f}" for depth, value in row.top1.items())))
+            figures = [f"{depth}: {value:.2f}" for depth, value in row.top1.items()]
+            cosines = [f"{depth}: cosine {value:.3f}" for depth, value in (row.cosine or {}).items()]
+            write(printable(f"{row.task}  " + "  ".join(figures or cosines)))
     if report is not None:
         for written in write_report(results, Path(report), overwrite=force):
             say(f"written: {printable(str(written))}")

@@ -13,6 +13,7 @@ from tleg.learngene.basis import MAX_DEPTH, Basis
 from tleg.learngene.calibration import calibration_in
 from tleg.learngene.cascade import policies_in
 from tleg.learngene.cost import CostModel, DepthCost
+from tleg.learngene.feature_cosine import feature_cosine_in
 from tleg.learngene.profile import Depth as Depth
 from tleg.learngene.profile import Profile as Profile
 from tleg.learngene.profile import check_profile, format_depth
@@ -322,7 +323,7 @@ class LearngeneHeader:
         places = [each.where for each in self.measured]
         if len(set(places)) != len(places):
             raise FileFormatError("two sets of accuracies are of the same images in the same precision")
-        _ = calibration_in(self.learned), policies_in(self.learned)
+        _ = calibration_in(self.learned), policies_in(self.learned), feature_cosine_in(self.learned)
 
     @property
     def version(self) -> int:

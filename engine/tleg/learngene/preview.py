@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tleg.errors import InputError
 from tleg.learngene.cost import Budget, DepthCost
 from tleg.learngene.device import DeviceProfile
+from tleg.learngene.feature_cosine import feature_cosine_in
 from tleg.learngene.header import LearngeneHeader, Reached
 from tleg.learngene.profile import Depth, Profile
 
@@ -23,6 +24,7 @@ class PreviewRow:
     trained    whether the learngene was trained at this depth and size: the auxiliary's, or one of those sampled
     exceeds    the limits of the budget that it exceeds, by their names in `Budget`
     latency    median seconds for a batch on the device that was asked about; None where nothing says it
+    cosine     with the teacher's features, where those are what was learned and it was measured with inputs of this size
     """
 
     image_size: tuple[int, int]
@@ -33,6 +35,7 @@ class PreviewRow:
     trained: bool
     exceeds: tuple[str, ...]
     latency: float | None = None
+    cosine: float | None = None
 
     @property
     def depth(self) -> Depth:
@@ -125,6 +128,8 @@ def preview(
     for each in headers:
         auxiliary, top1 = each.auxiliary, _comparable(each, headers)
         known = (auxiliary.depth, *auxiliary.sampled_depths) if auxiliary.trained_at(each.image_size) else ()
+        features = feature_cosine_in(each.learned)
+        cosines = features.figures if features is not None and features.image_size == each.image_size else {}
         trained = {each.scaled(depth) if auxiliary.scaled else depth for depth in known}
         for depth in chosen:
             cost = each.cost_at(depth, batch)
@@ -139,6 +144,7 @@ def preview(
                     depth in trained,
                     budget.exceeded_by(cost, latency),
                     latency,
+                    cosines.get(depth),
                 )
             )
     return Preview(tuple(rows), budget, batch)

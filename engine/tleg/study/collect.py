@@ -6,6 +6,8 @@ from typing import Any
 
 from tleg.errors import InputError
 from tleg.learngene.container import read_file
+from tleg.learngene.feature_cosine import FeatureCosine, feature_cosine_in
+from tleg.learngene.header import LearngeneHeader
 from tleg.recipes.finetuning import FinetuneRecipe
 from tleg.recipes.io import from_values
 from tleg.recipes.learning import LearnRecipe
@@ -32,6 +34,7 @@ def collect(task: Task, folder: RunFolder) -> Trained:
     forward_until: Callable[[float], float] | None
     parameters: int | None
     size: int | None
+    cosine: dict[int, float] | None = None
     if isinstance(recipe, LearnRecipe):
         file = read_file(folder.exports / LEARNGENE)
         header, parameters, size = file.header, file.parameters, file.size
@@ -39,6 +42,8 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         if header.auxiliary.scaled and header.reached is not None:
             by_depth = header.reached.by_depth
             top1 = {depth: by_depth[profile] for depth in recipe.evaluated if (profile := header.scaled(depth)) in by_depth}
+        if (features := feature_cosine_in(header.learned)) is not None:
+            cosine = {depth: value for depth in recipe.evaluated if (value := _figure(header, features, depth)) is not None}
         images = _images(header.learned, recipe.recipe.epochs)
         forward_until = partial(forward_at_depths, header.training_macs_at, recipe.depths)
     else:
@@ -71,7 +76,13 @@ def collect(task: Task, folder: RunFolder) -> Trained:
         bytes=size,
         top1={depth: round(value, 2) for depth, value in sorted(top1.items())},
         curve=_curve(snapshot, task, steps, macs_until, recipe.recipe.epochs),
+        cosine=cosine,
     )
+
+
+def _figure(header: LearngeneHeader, features: FeatureCosine, depth: int) -> float | None:
+    """The cosine of a depth, at which all stages may be scaled."""
+    return features.figures.get(header.scaled(depth) if header.auxiliary.scaled else depth)
 
 
 def _always(macs: int, _part: float) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from tleg.errors import InputError, TlegError
 from tleg.learngene.container import count_values, read_file
@@ -81,9 +81,12 @@ class ComparedRun:
 class ComparedArms:
     """The accuracy of runs minus that of others which differ from them in more than the seed, paired by seed.
 
+    Where features are learned it is the cosine with the teacher's.
+
     first, second  ids of the runs
-    depths         over which accuracies are means: those of all these runs
-    result         in points
+    depths         over which figures are means: those of all these runs
+    result         in points, of cosines as they are
+    of             'top1' or 'cosine'
     corrected      its p after Holm's correction over all arms that are compared here
     """
 
@@ -92,6 +95,7 @@ class ComparedArms:
     depths: tuple[int | None, ...]
     result: Paired
     corrected: float | None
+    of: Literal["top1", "cosine"] = "top1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,17 +323,21 @@ def _compare_arms(read: Sequence[_Read], runs: Sequence[ComparedRun]) -> tuple[C
     second, *others = arms.values()
     found = []
     for first in others:
-        common = set.intersection(*(set(run.top1) for run in (*first, *second)))
-        if not common:
-            continue
-        depths = tuple(sorted(common, key=_by_depth))
-        means = [
-            {run.seed: sum(run.top1[depth] for depth in depths) / len(depths) for run in arm} for arm in (first, second)
-        ]
-        result = paired(means[0], means[1])
-        if result is not None:
-            found.append((first, depths, result))
-    corrected = holm([result.p for _, _, result in found])
+        of: Literal["top1", "cosine"]
+        for of in ("top1", "cosine"):
+            sides = [[(run.seed, run.top1 if of == "top1" else run.cosine) for run in arm] for arm in (first, second)]
+            common = set.intersection(*(set(figures) for side in sides for _, figures in side))
+            if not common:
+                continue
+            depths = tuple(sorted(common, key=_by_depth))
+            means = [
+                {seed: sum(figures[depth] for depth in depths) / len(depths) for seed, figures in side} for side in sides
+            ]
+            result = paired(means[0], means[1])
+            if result is not None:
+                found.append((first, depths, result, of))
+            break
+    corrected = holm([result.p for _, _, result, _ in found])
     return tuple(
         ComparedArms(
             first=tuple(run.id for run in first),
@@ -337,6 +345,7 @@ def _compare_arms(read: Sequence[_Read], runs: Sequence[ComparedRun]) -> tuple[C
             depths=depths,
             result=result,
             corrected=p,
+            of=of,
         )
-        for (first, depths, result), p in zip(found, corrected, strict=True)
+        for (first, depths, result, of), p in zip(found, corrected, strict=True)
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tleg.files import check_folder, new_folder
+from tleg.study.cosines import cosine_tests
 from tleg.study.markup import Block, Heading, Listing, Table, Text, html_page, markdown_page
 from tleg.study.measured import Measured
 from tleg.study.plots import make_plots
@@ -62,6 +63,9 @@ def _blocks(measured: Measured) -> Iterator[Block]:
         if f"compute/{data}" in plots:
             yield Heading("Compute", 3)
             yield plots[f"compute/{data}"]
+        if (cosines := cosine_tests(measured, data)) is not None:
+            yield Heading("Cosines with the teacher", 3)
+            yield cosines
         yield from _found(tables, f"family/{data}", "What the family costs")
         yield from _found(tables, f"reach/{data}", f"As good as {measured.reference}")
         yield from _found(tables, f"tests/{data}", "Is the difference more than chance?")

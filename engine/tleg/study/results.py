@@ -5,13 +5,13 @@ Standard library only.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tleg.errors import FileFormatError
 from tleg.files import new_file
-from tleg.serialize import decode, encode
+from tleg.serialize import LEFT_OUT_WHEN_NONE, decode, encode
 
 RESULTS_FORMAT: Final = "tleg-study"
 RESULTS_VERSION: Final = 1
@@ -52,6 +52,7 @@ class Trained:
     bytes       of its file in float32
     top1        percent, by depth, when training ended
     curve       the evaluations on the way
+    cosine      with the teacher's features by depth, where those are what is learned
     """
 
     task: str
@@ -70,6 +71,7 @@ class Trained:
     bytes: int | None
     top1: Mapping[int, float]
     curve: tuple[CurvePoint, ...] = ()
+    cosine: Mapping[int, float] | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

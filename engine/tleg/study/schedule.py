@@ -304,7 +304,9 @@ class Scheduler:
                 return
             write_results(self.folder.results_file, self.results())
             top1 = ", ".join(f"{depth}: {value:.2f}" for depth, value in found.top1.items())
-            self._say("finished", task.name, f"top-1 % at depth {top1}" if top1 else "no accuracy")
+            cosine = ", ".join(f"{depth}: {value:.3f}" for depth, value in (found.cosine or {}).items())
+            known = f"cosine at depth {cosine}" if cosine else "no accuracy"
+            self._say("finished", task.name, f"top-1 % at depth {top1}" if top1 else known)
             return
         self._tries[task.name] = self._tries.get(task.name, 0) + 1
         reason = state.message or f"the run is {state.state}"

@@ -152,7 +152,7 @@ def tests(measured: Measured, data: tuple[str, ...]) -> Table | None:
     )
     pairs = "seed" if len(data) == 1 else "data set and seed"
     over = f" Mean over depths {join_words([str(depth) for depth in depths[0]])}." if same else ""
-    note = f"Accuracy minus that of {reference}, in points, paired by {pairs}.{over} {_TEST}"
+    note = f"Accuracy minus that of {reference}, in points, paired by {pairs}.{over} {TEST}"
     return Table(("arm", *(() if same else ("depths",)), *_TEST_HEADER), rows, note, left=1 if same else 2)
 
 
@@ -171,7 +171,7 @@ def tests_by_depth(measured: Measured, data: str) -> Table | None:
         ]
         corrected = holm([result.p for _, result in results])
         rows += [(str(depth), arm, *_test_cells(result, p)) for (arm, result), p in zip(results, corrected, strict=True)]
-    note = f"Accuracy minus that of {reference}, in points, paired by seed. {_TEST}"
+    note = f"Accuracy minus that of {reference}, in points, paired by seed. {TEST}"
     return Table(("depth", "arm", *_TEST_HEADER), tuple(rows), note, left=2) if rows else None
 
 
@@ -220,7 +220,7 @@ def format_value(value: object) -> str:
 
 
 _TEST_HEADER: Final = ("n", "difference", "95 % interval", "p", "p (Holm)")
-_TEST: Final = (
+TEST: Final = (
     "Two-sided paired t-test with n - 1 degrees of freedom; Holm's correction over the arms. One pair is not tested."
 )
 

@@ -302,6 +302,12 @@ def result_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return {name.removeprefix("model."): value for name, value in own if name.startswith("model.")}
 
 
+def projection_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The state of the projection to a teacher's features; empty where none was trained."""
+    own = checkpoint.tensors["model"].items()
+    return {name.removeprefix("projection."): value for name, value in own if name.startswith("projection.")}
+
+
 def _load_auxiliary(model: AuxiliaryModel, checkpoint: Checkpoint) -> None:
     try:
         model.load_state_dict(result_state(checkpoint), strict=True)

@@ -1,14 +1,17 @@
 """Learning a learngene: an auxiliary model is trained, and its terms are the learngene (TLEG section 3.2)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from torch import nn
 
 from tleg.data.datasets import Data
 from tleg.data.sampler import seed_everything
 from tleg.data.transforms import PixelTransform
 from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.files import check_file
+from tleg.learngene.feature_cosine import with_feature_cosine
 from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Reached, SampledSize
 from tleg.learngene.profile import Depth
 from tleg.models.architecture import build, describe, timm_family_of
@@ -25,6 +28,7 @@ from tleg.training.checkpoint import ABOUT_LEARNGENE, Checkpoints
 from tleg.training.device import Placement
 from tleg.training.distributed import SINGLE, World
 from tleg.training.evaluate import evaluate_subject
+from tleg.training.feature_cosine import measure_cosines
 from tleg.training.init import as_read, check_channels, learn_arguments, preprocessing_for
 from tleg.training.job import LearnJob
 from tleg.training.observer import QUIET, Observer, evaluation_progress, require_folder
@@ -147,6 +151,22 @@ def learn(
     Sampled depths follow from the seed and the step alone. Raises TrainingStoppedError when the observer asked for it, and
     what `prepare` and `train` raise.
     """
+    return _learn(job, placement, observer, checkpoints, world).learngene
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned:
+    """A learngene with what its features are compared by."""
+
+    learngene: Learngene
+    model: AuxiliaryModel
+    projection: nn.Module | None
+    teacher: Teacher | None
+
+
+def _learn(
+    job: LearnJob, placement: Placement, observer: Observer, checkpoints: Checkpoints | None, world: World
+) -> _Learned:
     prepared, recipe = prepare(job, placement, observer), job.recipe.recipe
     header, teacher = prepared.header, prepared.teacher
     seed_everything(recipe.seed, "initial weights")
@@ -174,7 +194,7 @@ def learn(
     )
     model = train(plan, observer, checkpoints)
     assert isinstance(model, AuxiliaryModel)
-    return Learngene(header, model.tensors())
+    return _Learned(Learngene(header, model.tensors()), model, student.projection, teacher)
 
 
 def learn_to_file(
@@ -194,23 +214,27 @@ def learn_to_file(
     Raises InputError before training when `output` cannot be written, and what `learn` raises.
     """
     check_file(output, overwrite=overwrite)
-    learngene = learn(job, placement, observer=observer, checkpoints=checkpoints, world=world)
+    learned = _learn(job, placement, observer, checkpoints, world)
+    learngene = learned.learngene
     if world.is_main:
         require_folder(observer)
         learngene.save(output, overwrite=overwrite)
     depths = job.recipe.evaluated
-    # Without a head there is no accuracy.
-    if not depths or not learngene.header.architecture.num_classes:
+    if not depths:
         return learngene
-    learngene = evaluate_learngene(
-        learngene,
-        job.data,
-        placement,
-        depths,
-        workers=job.recipe.recipe.workers,
-        world=world,
-        progress=evaluation_progress(observer, "evaluating all depths", world),
-    )
+    workers, progress = job.recipe.recipe.workers, evaluation_progress(observer, "evaluating all depths", world)
+    header, teacher = learngene.header, learned.teacher
+    if header.architecture.num_classes:
+        learngene = evaluate_learngene(
+            learngene, job.data, placement, depths, workers=workers, world=world, progress=progress
+        )
+    elif teacher is not None:
+        # Without a head there is no accuracy.
+        model, projection = learned.model, learned.projection
+        found = measure_cosines(
+            model, projection, teacher, header, job.data, placement, depths, workers=workers, world=world, progress=progress
+        )
+        learngene = Learngene(replace(header, learned=with_feature_cosine(header.learned, found)), learngene.tensors)
     if world.is_main:
         require_folder(observer)
         learngene.save(output, overwrite=True)

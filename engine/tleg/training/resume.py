@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tleg.errors import FileFormatError, TlegError, last_words
-from tleg.training.checkpoint import Checkpoint, Checkpoints, Progress, read_checkpoint, result_state
+from tleg.training.checkpoint import Checkpoint, Checkpoints, Progress, projection_state, read_checkpoint, result_state
 from tleg.training.distributed import World, in_eval_mode
 from tleg.training.observer import QUIET, Observer
 from tleg.training.optim import TrainingState
@@ -103,8 +103,16 @@ def _check_same(model: nn.Module, world: World) -> None:
         )
 
 
-def finished_model(model: nn.Module, checkpoints: Checkpoints | None, world: World, observer: Observer = QUIET) -> nn.Module:
+def finished_model(
+    model: nn.Module,
+    checkpoints: Checkpoints | None,
+    world: World,
+    observer: Observer = QUIET,
+    projection: nn.Module | None = None,
+) -> nn.Module:
     """Return the model of a training that is complete, in eval mode: as it is, or the best when the run keeps the best.
+
+    projection  to a teacher's features, which is trained beside the model and becomes that of the same checkpoint
 
     Where no checkpoint has an accuracy the observer is told that the result is the last. It is the same in every process.
     Raises TlegError when the best checkpoint is damaged.
@@ -116,6 +124,8 @@ def finished_model(model: nn.Module, checkpoints: Checkpoints | None, world: Wor
             observer.warn("result", "no checkpoint has an accuracy, so that the last weights are the result, not the best")
         else:
             model.load_state_dict(result_state(best), strict=True)
+            if projection is not None:
+                projection.load_state_dict(projection_state(best), strict=True)
     return in_eval_mode(model, world)
 
 

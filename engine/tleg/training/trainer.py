@@ -174,7 +174,7 @@ class Trainer:
         self.student.eval()
         if self.step < self.steps or self._evaluation_is_due():
             raise self._stopped()
-        return finished_model(state.result, self.checkpoints, world, self.observer)
+        return finished_model(state.result, self.checkpoints, world, self.observer, self.student.projection)
 
     # Resume and stop
 

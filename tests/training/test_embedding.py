@@ -19,7 +19,7 @@ from tleg.models.learngene import Learngene
 from tleg.recipes.distillation import Depths, Distillation
 from tleg.recipes.training import Keeping
 from tleg.runs.reports import DepthScore, EvaluationReport
-from tleg.runs.text import format_evaluation, format_reached
+from tleg.runs.text import format_evaluation, format_reached, format_top1
 from tleg.training.checkpoint import Checkpoints, read_checkpoint
 from tleg.training.device import Placement
 from tleg.training.finetune import finetune
@@ -281,6 +281,12 @@ def test_an_evaluation_reads_as_a_cosine() -> None:
     assert (report.top1, report.averaged, format_reached(report)) == (None, 2, "cosine 0.931")
     accuracy = EvaluationReport(scores=(DepthScore(depth=4, top1=81.2),))
     assert (accuracy.cosine, accuracy.monitored, format_reached(accuracy)) == (None, 81.2, "81.20 %")
+    # In a column of tables, where the title says top-1.
+    assert [format_top1(each) for each in (report, accuracy, None)] == ["cos .93", "81.20", ""]
+    assert [format_top1(EvaluationReport(scores=(DepthScore(cosine=each),))) for each in (-0.5, 0.999)] == [
+        "cos -.5",
+        "cos 1.0",
+    ]
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "swin_tiny_patch4_window7_224", "resnet18"])

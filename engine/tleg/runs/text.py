@@ -38,9 +38,15 @@ def format_evaluation(report: EvaluationReport) -> str:
 
 
 def format_top1(report: EvaluationReport | None) -> str:
-    """Write the top-1 accuracy of an evaluation in percent: '81.20', '⌀82.15' for a mean over depths, '' without one."""
-    if report is None or report.top1 is None:
+    """Write the top-1 accuracy of an evaluation in percent: '81.20', '⌀82.15' for a mean over depths, '' without one.
+
+    Where features are learned the cosine stands in its place, in 7 characters: 'cos .93'.
+    """
+    if report is None or report.monitored is None:
         return ""
+    if report.cosine is not None:
+        return "cos " + f"{report.cosine:.2f}".replace("0.", ".")[:3]
+    assert report.top1 is not None
     return f"{MEAN if report.averaged > 1 else ''}{report.top1:.2f}"
 
 

@@ -118,8 +118,8 @@ def family(measured: Measured, data: str) -> Table | None:
         rows.append((arm, ", ".join(map(str, depths[arm])), str(families), *trained, *stored, *parts))
     header: tuple[str, ...] = ("arm", "depths", "n", "training MACs", "time", "parameters", "stored")
     note = (
-        "For all depths together, means over the n seeds with every depth. Training counts what a fine-tuned model started "
-        "from, and a teacher's forward pass; a learngene is stored once, models a depth each."
+        "For all depths together, means over the n seeds with every depth. Training counts the arm that a fine-tuned model "
+        "started from, and a teacher's forward pass; a learngene is stored once, models a depth each."
     )
     if reference is not None:
         header += (f"MACs / {reference}", f"stored / {reference}")

@@ -313,20 +313,28 @@ class Volo(Staged):
     attention_modules = frozenset({"attn"})
 
 
-STAGED: Final[tuple[Family, ...]] = (
-    *(Swin(), ConvNext(), PyramidVit(), DaVit(), MambaOut(), PoolingVit()),
-    *(
-        SwinCr(),
-        Twins(),
-        TwinsSvt(),
-        TwinsSvtSmall(),
-        MultiScaleVit(),
-        BigTransfer(),
-        MetaFormer(),
-        PoolFormer(),
-        FocalNet(),
-        Nest(),
-        Volo(),
-    ),
-    *(GlobalContextVit(), GlobalContextVitXTiny(), GlobalContextVitXXTiny()),
+STAGED: Final[tuple[Family, ...]] = tuple(
+    family()
+    for family in (
+        Swin,
+        ConvNext,
+        PyramidVit,
+        DaVit,
+        MambaOut,
+        PoolingVit,
+        SwinCr,
+        Twins,
+        TwinsSvt,
+        TwinsSvtSmall,
+        MultiScaleVit,
+        BigTransfer,
+        MetaFormer,
+        PoolFormer,
+        FocalNet,
+        Nest,
+        Volo,
+        GlobalContextVit,
+        GlobalContextVitXTiny,
+        GlobalContextVitXXTiny,
+    )
 )

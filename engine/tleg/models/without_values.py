@@ -9,25 +9,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 # What initialisation does in place. On 'meta' it changes nothing, and takes most of the time that making a module does.
-_IN_PLACE: Final = frozenset(
-    (
-        *(
-            "add_",
-            "bernoulli_",
-            "clamp_",
-            "copy_",
-            "div_",
-            "erfinv_",
-            "fill_",
-            "mul_",
-            "normal_",
-            "sub_",
-            "uniform_",
-            "zero_",
-        ),
-        *("kaiming_normal_", "kaiming_uniform_", "trunc_normal_", "xavier_normal_", "xavier_uniform_"),
-    )
-)
+_ARITHMETIC: Final = ("add_", "bernoulli_", "clamp_", "copy_", "div_", "erfinv_", "fill_", "mul_", "normal_", "sub_")
+_FILLING: Final = ("kaiming_normal_", "kaiming_uniform_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_")
+_IN_PLACE: Final = frozenset((*_ARITHMETIC, *_FILLING, "zero_"))
 
 
 class _WithoutInitialisation(TorchFunctionMode):

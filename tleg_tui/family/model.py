@@ -1,13 +1,13 @@
 """The form of a family without its widgets: the document that it holds, as texts, and what is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
 from tleg.errors import InputError
-from tleg.family.file import DeviceOptions, make_family
+from tleg.family.file import DeviceOptions, make_family, read_device
 from tleg.recipes.fields import Option, options_of
 from tleg_tui.common.form_fields import FieldSpec
 
@@ -145,15 +145,16 @@ class FamilyForm:
         devices: dict[int, str] = {}
         names = [name for name, _ in self.devices]
         for place, (name, table) in enumerate(self.devices):
-            error = _refusal({**_STANDS_IN, "devices": {name: table}})
+            error = _refusal_of(read_device, name, table, named=False)
+            error = error or _refusal_of(make_family, {**_STANDS_IN, "devices": {name: table}})
             if names.index(name) != place:
                 devices[place] = f"there are two devices called {name}"
             elif error is not None:
-                devices[place] = str(error).removeprefix(f"[devices.{name}]: ")
+                devices[place] = str(error)
         general: dict[str, str] = {}
         values = {**self.values, "devices": {"device": {}}}
         # One is refused at a time: something stands in for it, and the rest is asked about.
-        while (error := _refusal(values)) is not None and (name := error.field or FILE) not in general:
+        while (error := _refusal_of(make_family, values)) is not None and (name := error.field or FILE) not in general:
             general[name] = str(error)
             values = {key: value for key, value in values.items() if key != name}
             values |= {name: _STANDS_IN[name]} if name in _STANDS_IN else {}
@@ -174,9 +175,9 @@ class FamilyForm:
 _STANDS_IN: Final[Mapping[str, str]] = MappingProxyType({"learngene": "learngene", "data": "data", "license": "license"})
 
 
-def _refusal(document: Mapping[str, Any]) -> InputError | None:
+def _refusal_of(read: Callable[..., object], *given: Any, **options: Any) -> InputError | None:
     try:
-        make_family(document)
+        read(*given, **options)
     except InputError as error:
         return error
     return None

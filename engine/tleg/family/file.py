@@ -204,7 +204,7 @@ def make_family(document: Mapping[str, Any], text: str = "") -> Family:
         learn=learn,
         finetune=finetune,
         depths=depths,
-        devices=tuple(_device(name, _table(tables, name)) for name in tables),
+        devices=tuple(read_device(name, _table(tables, name)) for name in tables),
     )
     _check_recipes(family)
     return family
@@ -214,7 +214,8 @@ def _decided(name: str) -> tuple[str, ...]:
     return tuple(each for each in _DECIDED if each != "epochs" or name == "finetune")
 
 
-def _device(name: str, table: Mapping[str, Any]) -> WantedDevice:
+def read_device(name: str, table: Mapping[str, Any], *, named: bool = True) -> WantedDevice:
+    """Return the device of a table. Raises InputError, which says whose table is wrong where it is `named`."""
     where = f"[devices.{name}]"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name, re.ASCII):
         raise _wrong("devices", f"a device is called by letters, digits, '-', '_' and '.', not '{name[:64]}'")
@@ -252,7 +253,7 @@ def _device(name: str, table: Mapping[str, Any]) -> WantedDevice:
         if fixed and len(sizes) > 1:
             raise _wrong("devices", "a depth is built for one image-size; several are for a budget", "conflict")
     except InputError as error:
-        raise InputError(f"{where}: {error}", field="devices", code=error.code) from error
+        raise InputError(f"{where}: {error}" if named else str(error), field="devices", code=error.code) from error
     return WantedDevice(
         name=name,
         about=options.about,

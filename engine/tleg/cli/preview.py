@@ -238,6 +238,8 @@ def _print_notes(headers: "Sequence[LearngeneHeader]", result: "Preview", device
         say(_chosen(result))
     if device is not None:
         say(printable(f"latency: median of a batch on {device}"))
+        if device.dtype != "float32":
+            say(f"latency is that of {device.export} in {device.dtype}; all else is of float32")
 
 
 def _chosen(result: "Preview") -> str:

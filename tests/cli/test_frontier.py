@@ -104,6 +104,8 @@ def test_what_runs_reached_by_fine_tuning_is_drawn_where_it_is_asked_for(
     monkeypatch.setenv("TLEG_RUNS", str(runs_dir))
     assert run_cli("preview", learngene_file, "--plot", "--tuned").stdout == done.stdout
     assert "▲" not in run_cli("preview", learngene_file, "--plot").stdout
+    few = run_cli("preview", learngene_file, "--plot", "--tuned", "--depths", "3-7")
+    assert "fine-tuned at depths or sizes that are not shown: depth 8 at 32, 2 at 32" in few.stderr.splitlines()
     # Where no accuracy is known but theirs, they are drawn alone.
     alone = run_cli("preview", learngene_file, "--plot", "--tuned", "--depths", "2-3")
     assert (alone.code, sum(line.count("▲") for line in alone.stdout.splitlines()[1:13])) == (0, 2)

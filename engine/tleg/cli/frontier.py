@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tleg.cli.options import RUNS_DIR_HELP, runs_folder_of
+from tleg.learngene.profile import format_depth
 from tleg.recipes.fields import option
 from tleg.terminal import BOLD, DIM, say, styled, write
-from tleg.text import printable
+from tleg.text import format_image_size, printable
 
 if TYPE_CHECKING:
     from tleg.learngene.container import LearngeneFile
@@ -96,7 +97,7 @@ def frontier_of(options: PlotOptions, result: "Preview", file: "LearngeneFile") 
     from tleg.errors import InputError
     from tleg.learngene.frontier import make_frontier
 
-    tuned = _tuned_of(options, file) if options.tuned else []
+    tuned = _tuned_of(options, result, file) if options.tuned else []
     frontier = make_frontier(result, options.axis or "params", tuned=tuned)
     if not frontier.points:
         why = (
@@ -108,8 +109,8 @@ def frontier_of(options: PlotOptions, result: "Preview", file: "LearngeneFile") 
     return frontier
 
 
-def _tuned_of(options: PlotOptions, file: "LearngeneFile") -> "list[TunedPoint]":
-    """What runs reached by fine-tuning; says so where there is none. Raises InputError."""
+def _tuned_of(options: PlotOptions, result: "Preview", file: "LearngeneFile") -> "list[TunedPoint]":
+    """What runs reached by fine-tuning; says where there is none, and what the picture leaves out. Raises InputError."""
     from tleg.errors import concerning
     from tleg.tuned import runs_that_tuned, tuned_by_data, tuned_points
 
@@ -118,6 +119,11 @@ def _tuned_of(options: PlotOptions, file: "LearngeneFile") -> "list[TunedPoint]"
         found = tuned_points(tuned_by_data(file, runs_that_tuned(file, place)))
     if not found:
         say(printable(f"no run in {place} has fine-tuned a descendant of {file.path.name} and measured it"))
+    rows = {(row.image_size, row.depth) for row in result.rows}
+    others = [each for each in found if (each.image_size, each.depth) not in rows]
+    named = (f"{format_depth(each.depth)} at {format_image_size(each.image_size)}" for each in others)
+    if others:
+        say(f"fine-tuned at depths or sizes that are not shown: depth {', '.join(dict.fromkeys(named))}")
     return found
 
 

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.latency.test_device import ABOUT, RUNTIME, point
+from tests.test_tuned import add_run
 from tleg.cli.frontier import PlotOptions
 from tleg.latency.measuring import profile_of
 from tleg.learngene.container import read_file
@@ -86,6 +87,37 @@ def test_the_picture_is_written_beside_what_is_printed(run_cli: Any, learngene_f
     assert run_cli(*arguments, "--force").code == 0
 
 
+def test_what_runs_reached_by_fine_tuning_is_drawn_where_it_is_asked_for(
+    run_cli: Any, learngene_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs_dir = tmp_path / "runs"
+    for depth, top1 in ((2, 83.0), (3, 84.0), (8, 86.0)):
+        add_run(runs_dir, learngene_file, depth, top1)
+    path = tmp_path / "it.svg"
+    done = run_cli("preview", learngene_file, "--plot", "--svg", path, "--tuned", "--runs-dir", runs_dir)
+    assert done.code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert sum(line.count("▲") for line in lines[1:13]) == 3
+    assert "▲ fine-tuned on digits" in lines[-1]
+    words = [each.text for each in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+    assert "fine-tuned on digits" in words
+    monkeypatch.setenv("TLEG_RUNS", str(runs_dir))
+    assert run_cli("preview", learngene_file, "--plot", "--tuned").stdout == done.stdout
+    assert "▲" not in run_cli("preview", learngene_file, "--plot").stdout
+    few = run_cli("preview", learngene_file, "--plot", "--tuned", "--depths", "3-7")
+    assert "fine-tuned at depths or sizes that are not shown: depth 8 at 32, 2 at 32" in few.stderr.splitlines()
+    # Where no accuracy is known but theirs, they are drawn alone.
+    alone = run_cli("preview", learngene_file, "--plot", "--tuned", "--depths", "2-3")
+    assert (alone.code, sum(line.count("▲") for line in alone.stdout.splitlines()[1:13])) == (0, 2)
+
+
+def test_no_run_that_tuned_it_is_said(run_cli: Any, learngene_file: Path, tmp_path: Path) -> None:
+    done = run_cli("preview", learngene_file, "--plot", "--tuned", "--runs-dir", tmp_path / "runs")
+    said = f"no run in {tmp_path / 'runs'} has fine-tuned a descendant of {learngene_file.name} and measured it"
+    assert (done.code, said in done.stderr.splitlines()) == (0, True)
+    assert done.stdout == run_cli("preview", learngene_file, "--plot").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -93,6 +125,8 @@ def test_the_picture_is_written_beside_what_is_printed(run_cli: Any, learngene_f
         (("--plot", "--pick", "--max-params", "1M"), "--plot draws a picture in place of what --pick prints"),
         (("--axis", "size"), "--axis belongs to --plot or --svg"),
         (("--force",), "--force belongs to --svg"),
+        (("--tuned",), "--tuned belongs to --plot or --svg"),
+        (("--plot", "--runs-dir", "."), "--runs-dir belongs to --tuned"),
         (("--plot", "--axis", "latency"), "--axis latency needs a device: --profile FILE"),
         (("--plot", "--axis", "speed"), "speed"),
         (("--svg", "it.png"), "it.png does not end in .svg, which is what is written"),

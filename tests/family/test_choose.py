@@ -95,3 +95,19 @@ def test_latency_on_a_device(file: LearngeneFile, tmp_path: Path) -> None:
     family = make_family(document(devices={"pi": {"profile": str(tmp_path / "other.json")}}))
     with pytest.raises(InputError, match=r"\[devices.pi\]: the device profile is of another learngene"):
         choose(family, file, family.devices[0], KNOWN)
+
+
+def test_latency_is_that_of_the_number_type_of_the_device(file: LearngeneFile, tmp_path: Path) -> None:
+    measured = replace(profile(d1=0.002, d6=0.007), learngene=file.header.sha256, image_size=SIZE, dtype="int8-dynamic")
+    (tmp_path / "pi.json").write_text(to_json(encode(measured)))
+    wanted = {"profile": str(tmp_path / "pi.json"), "max-latency": "4.5ms"}
+    family = make_family(document(devices={"pi": {**wanted, "dtype": "int8-dynamic"}, "board": wanted}))
+    found = choose(family, file, family.devices[0], KNOWN)
+    assert (found.row.depth, found.on) == (3, str(measured))
+    assert str(measured).endswith(", int8-dynamic")
+    says = (
+        r"\[devices.board\]: the device profile is of exports in int8-dynamic and not in float32; measure these: tleg bench"
+    )
+    with pytest.raises(InputError, match=says) as caught:
+        choose(family, file, family.devices[1], KNOWN)
+    assert caught.value.code == "mismatch"

@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import tleg
 from tests.conftest import clean_environment
 from tleg.errors import InputError
+from tleg.export.formats import PRECISIONS
+from tleg.latency import measuring
 from tleg.latency.benchmark import measure_latency
 from tleg.latency.measuring import WARM_UP_RUNS, interleave, percentile, summarise
 from tleg.learngene.device import read_profile
-from tleg.recipes.benchmark import Benchmark
+from tleg.recipes.benchmark import DTYPES, Benchmark
 
 Cli = Callable[..., Any]
 QUICK: dict[str, Any] = {"seconds": 0.1, "threads": "1"}
@@ -143,3 +147,101 @@ def test_what_is_built_in_is_not_asked_for(learngene_file: Path, tmp_path: Path)
             measure_latency(built.path, Benchmark(**{**QUICK, **options}))
     with pytest.raises(InputError, match="--depths is for learngenes and elastic ONNX files"):
         measure_latency(built.path, Benchmark(depths="3", **QUICK))
+
+
+def _images(folder: Path) -> Path:
+    """Twelve pictures without labels."""
+    folder.mkdir()
+    values = np.random.default_rng(0).integers(0, 256, (12, 32, 32), dtype=np.uint8)
+    for index, value in enumerate(values):
+        Image.fromarray(value).save(folder / f"{index}.png")
+    return folder
+
+
+def _types_of_weights(path: Path) -> set[str]:
+    """The number types of the tensors in an ONNX file that have at least 500 numbers."""
+    large = (each for each in onnx.load(path).graph.initializer if int(np.prod(each.dims)) >= 500)
+    return {onnx.TensorProto.DataType.Name(each.data_type) for each in large}
+
+
+def test_number_types_are_those_of_exports() -> None:
+    assert DTYPES == PRECISIONS
+
+
+@pytest.mark.parametrize(
+    ("dtype", "export", "stored"),
+    [
+        ("float16", "onnx", "FLOAT16"),
+        ("int8", "onnx", "INT8"),
+        ("int8-dynamic", "onnx", "INT8"),
+        ("int8-terms", "onnx-elastic", "INT8"),
+    ],
+)
+def test_exports_of_a_number_type_are_measured(
+    dtype: str,
+    export: str,
+    stored: str,
+    learngene_file: Path,
+    tmp_path: Path,
+    run_cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed = list[tuple[set[str], int]]()
+    measure = measuring.measure_files
+
+    def watched(entries: list[dict[str, Any]], *arguments: Any) -> list[dict[str, Any]]:
+        timed.extend((_types_of_weights(Path(each["path"])), Path(each["path"]).stat().st_size) for each in entries)
+        return measure(entries, *arguments)
+
+    monkeypatch.setattr(measuring, "measure_files", watched)
+    images = f"unlabelled:{_images(tmp_path / 'images')}"
+    more: dict[str, Any] = {"calibration": images, "calibration_images": 5} if dtype == "int8" else {}
+    saved = tmp_path / "profile.json"
+    known = tleg.benchmark(
+        learngene_file, depths=[8], export=export, dtype=dtype, seconds=0.1, threads=1, save_profile=saved, **more
+    )
+    assert (known.dtype, known.export, [each.depth for each in known.points]) == (dtype, export, [8])
+    assert read_profile(saved) == known
+    ((weights, size),) = timed
+    assert stored in weights
+    plain = tleg.build(learngene_file, [8], [export], tmp_path / "plain", verify=False)[0]
+    # The weights of so narrow a model are a part of its file alone; the graph takes the rest.
+    assert size < 0.9 * plain.path.stat().st_size
+    assert str(known).endswith(f", 1 thread, {dtype}")
+    shown = run_cli("preview", learngene_file, "--profile", saved, "--depths", "8", "--max-latency", "1s")
+    assert f"latency is that of {export} in {dtype}; all else is of float32" in shown.stderr.splitlines()
+
+
+def test_a_bundle_of_whole_numbers(learngene_file: Path, tmp_path: Path, run_cli: Cli) -> None:
+    images = _images(tmp_path / "images")
+    words = ("--dtype", "int8", "--calibration", f"unlabelled:{images}", "--calibration-images", 4, "--depths", "2,3")
+    done = run_cli("benchmark", learngene_file, "--bundle", tmp_path / "bundle", *words)
+    assert done.code == 0, done.stderr
+    assert json.loads((tmp_path / "bundle" / "files.json").read_text())["about"]["dtype"] == "int8"
+    found = sorted((tmp_path / "bundle").glob("*.onnx"))
+    assert [path.name for path in found] == ["tiny-depth2-int8.onnx", "tiny-depth3-int8.onnx"]
+    assert all("INT8" in _types_of_weights(path) for path in found)
+
+
+def test_folders_are_measured_in_whole_numbers_by_onnx_runtime_alone(learngene_file: Path, tmp_path: Path) -> None:
+    (folder,) = tleg.build(learngene_file, [2], ["pytorch"], tmp_path / "exports", verify=False)
+    known = measure_latency(folder.path, Benchmark(runtime="onnxruntime", dtype="int8-dynamic", **QUICK))
+    assert (known.dtype, known.runtime.name) == ("int8-dynamic", "onnxruntime")
+    with pytest.raises(InputError, match="add --runtime onnxruntime for --dtype int8-dynamic"):
+        measure_latency(folder.path, Benchmark(dtype="int8-dynamic", **QUICK))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "field"),
+    [
+        ({"dtype": "int8"}, "missing", "calibration"),
+        ({"dtype": "int8-dynamic", "calibration": "fashion-mnist"}, "conflict", "calibration"),
+        ({"calibration_images": 9}, "missing", "calibration-images"),
+        ({"dtype": "int8-terms"}, "unsupported", "dtype"),
+        ({"dtype": "int8-dynamic", "runtime": "torch"}, "conflict", "dtype"),
+    ],
+)
+def test_number_types_that_cannot_be_measured(options: dict[str, Any], code: str, field: str, learngene_file: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        measure_latency(learngene_file, Benchmark(**{**QUICK, **options}))
+    assert (caught.value.code, caught.value.field) == (code, field)

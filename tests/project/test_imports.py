@@ -24,6 +24,7 @@ LIGHT = {
     "mistake": "from tleg.cli.app import run; run(['prevew'])",
     "preview": "from tleg.cli.app import run; assert run(['preview', path]) == 0",
     "plot": "from tleg.cli.app import run; assert run(['preview', path, '--plot', '--svg', path + '.svg']) == 0",
+    "tuned": "from tleg.cli.app import run; assert run(['preview', path, '--plot', '--tuned']) == 0",
     "pick": "from tleg.cli.app import run; assert run(['preview', path, '--max-params', '1M', '--pick']) == 0",
     "inspect": "from tleg.cli.app import run; assert run(['inspect', path]) == 0",
 }

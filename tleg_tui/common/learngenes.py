@@ -3,17 +3,16 @@
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from tleg import tuned
 from tleg.errors import InputError, TlegError
 from tleg.learngene.container import LearngeneFile, read_file
-from tleg.learngene.header import LearngeneHeader
-from tleg.learngene.profile import Depth, parse_depth
 from tleg.references import DEFAULT_LEARNGENE, SUFFIX, shipped
-from tleg.text import parse_image_size, printable
-from tleg_tui.run_list import RunList, RunRow
+from tleg.tuned import EvaluatedRun, Place, Tuned
+from tleg_tui.run_list import RunList
 
 Origin = Literal["shipped", "opened", "folder", "run"]
 _MOST_IN_FOLDER: Final = 64
@@ -43,16 +42,6 @@ class Entry:
         except (ValueError, OSError):
             return str(self.path)
         return f"./{text}" if text.startswith("-") else text
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """What fine-tuning a descendant reached: the best top-1 in percent, after how many epochs, in which run, on what."""
-
-    top1: float
-    epoch: int | None
-    run: str
-    data: str = ""
 
 
 def open_entry(path: Path, origin: Origin = "opened", name: str | None = None) -> Entry:
@@ -105,84 +94,11 @@ class Learngenes:
         return known[1]
 
 
-class Place(NamedTuple):
-    """Which descendant of a learngene: height and width of the inputs, and the depth."""
-
-    image_size: tuple[int, int]
-    depth: Depth
-
-
 def tuned_by_data(entry: Entry, runs: RunList) -> dict[str, dict[Place, Tuned]]:
-    """Return what runs reached that fine-tuned a descendant of this learngene, by data set and place: the best of each.
-
-    Accuracies on different images are not to be compared, so each data set has its own. That on which the learngene itself
-    was measured comes first, then the one of the newest run. Of a set that is split, every split is another one.
-    """
+    """Return what runs reached that fine-tuned a descendant of this learngene; see `tleg.tuned.tuned_by_data`."""
     if entry.file is None:
         return {}
-    header = entry.file.header
-    found: dict[tuple[str, object, object], dict[Place, Tuned]] = {}
-    here = entry.path.resolve()
-    for row in runs.rows:
-        if row.spec.kind != "finetune" or row.top1 is None or row.recipe_value("init") is not None:
-            continue
-        if _source(row.recipe_value("learngene"), row.spec.folder) != here:
-            continue
-        place = _place_of(row, header)
-        if place is None:
-            continue
-        places = found.setdefault(_data_of(row), {})
-        if place not in places or row.top1 > places[place].top1:
-            best = row.look.snapshot.best
-            places[place] = Tuned(row.top1, None if best is None else best.epoch, row.id)
-    names = _names_of(found)
-    own = "" if header.reached is None else header.reached.data
-    ordered = sorted(found, key=lambda data: not own.startswith(names[data]))
-    return {
-        names[data]: {place: replace(tuned, data=names[data]) for place, tuned in found[data].items()} for data in ordered
-    }
-
-
-def _place_of(row: RunRow, header: LearngeneHeader) -> Place | None:
-    """Which descendant a run fine-tuned; None for one that the learngene does not have."""
-    size = row.recipe_value("image-size")
-    try:
-        depth = header.architecture.simplest(parse_depth(str(row.recipe_value("depth"))))
-        return Place(header.image_size if size is None else parse_image_size(str(size)), depth)
-    except InputError:
-        return None
-
-
-def _data_of(row: RunRow) -> tuple[str, object, object]:
-    """What tells the images that a run was evaluated on: the data set, and of one that is split the share and the seed."""
-    text, split = str(row.recipe_value("data") or ""), row.recipe_value("validation-split")
-    if (folder := Path(row.spec.folder) / text).is_dir():
-        text = str(folder.resolve())
-    return text, split, None if split is None else row.recipe_value("seed")
-
-
-def _names_of(found: Iterable[tuple[str, object, object]]) -> dict[tuple[str, object, object], str]:
-    """Short names of data sets, which are longer where two would read alike."""
-    short, long = {}, {}
-    for data in found:
-        text, split, seed = data
-        part = "" if split is None else f" split {split}"
-        short[data] = printable((text.rstrip("/").rpartition("/")[2] or text) + part)
-        long[data] = printable(text + part + (f" seed {seed}" if part and seed is not None else ""))
-    return {data: name if list(short.values()).count(name) == 1 else long[data] for data, name in short.items()}
-
-
-def _source(text: object, folder: str) -> Path | None:
-    """The learngene file that a recipe names, from the folder in which its run works."""
-    if not isinstance(text, str):
-        return None
-    path = Path(folder) / text
-    if path.is_file():
-        return path.resolve()
-    if path.is_dir():  # A run, whose result it is.
-        return next((each.resolve() for each in sorted((path / "exports").glob(f"*{SUFFIX}"))), None)
-    known = shipped().get(text)
-    return None if known is None else known.resolve()
+    return tuned.tuned_by_data(entry.file, (EvaluatedRun(row.id, row.spec, row.look.snapshot.best) for row in runs.rows))
 
 
 def _files(folder: Path) -> list[Path]:

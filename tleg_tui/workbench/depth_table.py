@@ -17,9 +17,9 @@ from textual.widget import Widget
 from tleg.learngene.preview import Preview, PreviewRow
 from tleg.learngene.profile import format_depth
 from tleg.text import format_bytes, format_count, format_image_size, format_latency
+from tleg.tuned import Place, Tuned
 from tleg_tui.actions import bindings
 from tleg_tui.common.cells import bar_text, with_cursor
-from tleg_tui.common.learngenes import Place, Tuned
 from tleg_tui.workbench.rows import place_of
 
 _LATENCY: Final = "Latency"  # Shown where a device was measured; then all the others need as much more room.

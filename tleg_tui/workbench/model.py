@@ -8,12 +8,13 @@ from typing import NamedTuple
 from textual.content import Content
 
 from tleg.errors import InputError
-from tleg.learngene.frontier import Frontier, TunedPoint, make_frontier
+from tleg.learngene.frontier import Frontier, make_frontier
 from tleg.learngene.header import LearngeneHeader, Reached
 from tleg.learngene.preview import Preview, PreviewRow, measured_for, preview
 from tleg.learngene.profile import format_depth
 from tleg.text import format_image_size, join_words, printable
-from tleg_tui.common.learngenes import Entry, Learngenes, Place, Tuned, tuned_by_data
+from tleg.tuned import Place, Tuned, tuned_points
+from tleg_tui.common.learngenes import Entry, Learngenes, tuned_by_data
 from tleg_tui.run_list import RunList
 from tleg_tui.workbench.budget import Wanted
 from tleg_tui.workbench.rows import Rows, format_place, place_of
@@ -172,12 +173,7 @@ class WorkbenchModel:
         """Return what the depths reach over a cost, with a row marked; None while no learngene can be used."""
         if self.preview is None:
             return None
-        tuned = (
-            TunedPoint(data, place.image_size, place.depth, each.top1)
-            for data, places in self.tuned.items()
-            for place, each in places.items()
-        )
-        return make_frontier(self.preview, axis, row, tuned)
+        return make_frontier(self.preview, axis, row, tuned_points(self.tuned))
 
     def take_measured(self, found: Reached) -> None:
         """Remember accuracies of the chosen learngene that were just measured."""

@@ -11,7 +11,7 @@ from tleg.learngene.preview import PreviewRow
 from tleg.learngene.profile import Depth, format_depth, parse_profiles
 from tleg.serialize import decode
 from tleg.text import format_image_size, parse_image_size
-from tleg_tui.common.learngenes import Place
+from tleg.tuned import Place
 
 # Key, label, what stands in an empty field.
 FIELDS: Final = (("depths", "depths", "1-24"), ("pixels", "pixels", "as learned"))

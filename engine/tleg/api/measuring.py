@@ -199,6 +199,8 @@ def benchmark(
     runtime: Literal["onnxruntime", "torch"] | None = None,
     export: str = "onnx",
     dtype: str = "float32",
+    calibration: Name | None = None,
+    calibration_images: int | None = None,
     provider: str = "cpu",
     threads: int | None = None,
     batch: int = 1,
@@ -213,7 +215,9 @@ def benchmark(
 
     depths           of a learngene or an elastic export; None: the shallowest and the auxiliary's, and one between to check
     runtime          None: ONNX Runtime, and PyTorch for a folder or weights
-    export           of a learngene: the format to measure, and `dtype`, float32 or float16, the number type
+    export           of a learngene: the format to measure
+    dtype            the number type of the exports that are measured, as of `build`; 'int8' needs images, `calibration`, and
+                     takes so many of them (`calibration_images`, 512)
     provider         of ONNX Runtime, or PyTorch's device
     threads          of one run; None: as `tleg.threads` chooses them
     batch            images at once
@@ -236,6 +240,8 @@ def benchmark(
         runtime=runtime,
         export=export,
         dtype=dtype,
+        calibration=None if calibration is None else os.fspath(calibration),
+        calibration_images=calibration_images,
         provider=provider,
         threads="auto" if threads is None else str(threads),
         batch=batch,

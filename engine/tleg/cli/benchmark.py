@@ -45,6 +45,8 @@ def benchmark(
 ) -> None:
     """Measure latency: median and tails of single runs, all depths in turn, after a warm-up that does not count.
 
+    --dtype is the number type of the exports that are measured; int8 needs images, --calibration DATA, as for tleg build.
+
     Of a learngene three depths are measured. The others follow from a line through the shallowest and the deepest; the one
     between says how well, and where it is off by more than a tenth two more are measured. Close what else is running.
     """
@@ -93,7 +95,7 @@ def benchmark(
 
 def _write_table(profile: "DeviceProfile") -> None:
     height, width = profile.image_size
-    say(printable(f"{profile}: {profile.export} in {profile.dtype}, {height} x {width} pixels"))
+    say(printable(f"{profile}: {profile.export}, {height} x {width} pixels"))
     rows: list[tuple[str, ...]] = [("depth", "median ms", "p90", "p95", "jitter", "open ms", "memory", "runs")]
     for each in profile.points:
         milliseconds = (f"{1000 * value:.3f}" for value in (each.median, each.p90, each.p95, each.jitter))

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tleg.cli.options import RUNS_DIR_HELP, runs_folder_of
+from tleg.learngene.profile import format_depth
 from tleg.recipes.fields import option
 from tleg.terminal import BOLD, DIM, say, styled, write
-from tleg.text import printable
+from tleg.text import format_image_size, printable
 
 if TYPE_CHECKING:
-    from tleg.learngene.frontier import Frontier
+    from tleg.learngene.container import LearngeneFile
+    from tleg.learngene.frontier import Frontier, TunedPoint
     from tleg.learngene.frontier_cells import Cell
     from tleg.learngene.preview import Preview
 
@@ -44,6 +47,8 @@ class PlotOptions:
         help="The cost of --plot and --svg; latency needs --profile. Default: params.",
         choices=("params", "macs", "size", "memory", "latency"),
     )
+    tuned: bool = option(False, help="Draw what runs reached that fine-tuned descendants of it, too.")
+    runs_dir: str | None = option(None, help=RUNS_DIR_HELP, metavar="DIR")
     force: bool = option(False, help="Replace the picture if it exists.")
 
 
@@ -63,6 +68,10 @@ def check_options(options: PlotOptions, *, profile: str | None, in_place_of: str
         )
     if options.axis is not None and not options.plot and options.svg is None:
         raise InputError("--axis belongs to --plot or --svg", field="axis", code="conflict")
+    if options.tuned and not options.plot and options.svg is None:
+        raise InputError("--tuned belongs to --plot or --svg", field="tuned", code="conflict")
+    if options.runs_dir is not None and not options.tuned:
+        raise InputError("--runs-dir belongs to --tuned", field="runs-dir", code="conflict")
     if options.axis == "latency" and profile is None:
         raise InputError(
             "--axis latency needs a device: --profile FILE, as tleg benchmark --save-profile writes it",
@@ -78,14 +87,18 @@ def check_options(options: PlotOptions, *, profile: str | None, in_place_of: str
             check_file(Path(options.svg), overwrite=options.force)
 
 
-def frontier_of(options: PlotOptions, result: "Preview") -> "Frontier | None":
-    """Return what is to be drawn; None where nothing was asked for. Raises InputError where no accuracy is known."""
+def frontier_of(options: PlotOptions, result: "Preview", file: "LearngeneFile") -> "Frontier | None":
+    """Return what is to be drawn; None where nothing was asked for.
+
+    Raises InputError where no accuracy is known, and for a folder of runs that cannot be read.
+    """
     if not options.plot and options.svg is None:
         return None
     from tleg.errors import InputError
     from tleg.learngene.frontier import make_frontier
 
-    frontier = make_frontier(result, options.axis or "params")
+    tuned = _tuned_of(options, result, file) if options.tuned else []
+    frontier = make_frontier(result, options.axis or "params", tuned=tuned)
     if not frontier.points:
         why = (
             f"no accuracy of depth {frontier.unmeasured} is known: tleg evaluate LEARNGENE --data DATA --record measures it"
@@ -94,6 +107,24 @@ def frontier_of(options: PlotOptions, result: "Preview") -> "Frontier | None":
         )
         raise InputError(f"there is nothing to draw: {why}", field="plot" if options.plot else "svg", code="missing")
     return frontier
+
+
+def _tuned_of(options: PlotOptions, result: "Preview", file: "LearngeneFile") -> "list[TunedPoint]":
+    """What runs reached by fine-tuning; says where there is none, and what the picture leaves out. Raises InputError."""
+    from tleg.errors import concerning
+    from tleg.tuned import runs_that_tuned, tuned_by_data, tuned_points
+
+    place = runs_folder_of(options.runs_dir)
+    with concerning("runs-dir"):
+        found = tuned_points(tuned_by_data(file, runs_that_tuned(file, place)))
+    if not found:
+        say(printable(f"no run in {place} has fine-tuned a descendant of {file.path.name} and measured it"))
+    rows = {(row.image_size, row.depth) for row in result.rows}
+    others = [each for each in found if (each.image_size, each.depth) not in rows]
+    named = (f"{format_depth(each.depth)} at {format_image_size(each.image_size)}" for each in others)
+    if others:
+        say(f"fine-tuned at depths or sizes that are not shown: depth {', '.join(dict.fromkeys(named))}")
+    return found
 
 
 def save_picture(path: str, frontier: "Frontier", *, title: str, note: str, limit: str, overwrite: bool) -> None:

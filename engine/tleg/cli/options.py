@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from tleg.runs.slurm import SlurmOptions
 
 
-_RUNS_DIR_HELP: Final = "Folder of the runs. Default: TLEG_RUNS, else tleg's data folder."
+RUNS_DIR_HELP: Final = "Folder of the runs. Default: TLEG_RUNS, else tleg's data folder."
 RunsDirOption = Annotated[
     str | None,
-    typer.Option(help=_RUNS_DIR_HELP, metavar="DIR"),
+    typer.Option(help=RUNS_DIR_HELP, metavar="DIR"),
 ]
 RunArgument = Annotated[str, typer.Argument(help="An id, the beginning of one, 'last', or a path.", metavar="RUN")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
@@ -69,7 +69,7 @@ class LaunchOptions:
     detach: bool = option(False, help="Start, print the run's id and return.", letter="d")
     print_recipe: bool = option(False, help="Print the complete recipe as TOML; start nothing.")
     dry_run: bool = option(False, help="Open data and models, check the teacher, estimate memory and disk; train nothing.")
-    runs_dir: str | None = option(None, help=_RUNS_DIR_HELP, metavar="DIR")
+    runs_dir: str | None = option(None, help=RUNS_DIR_HELP, metavar="DIR")
     slurm: bool = option(False, help="Submit as a batch job.", group=_SLURM)
     batch: BatchOptions = field(default_factory=BatchOptions)
     print_only: bool = option(False, help="Print the batch script; submit nothing.", group=_SLURM, name="print")

@@ -81,6 +81,7 @@ def preview(
     size that was measured (tleg evaluate --image-size N --record), and the largest where none was.
 
     --plot draws the measured depths: filled where the learngene was trained at a depth, and dim where it is over the budget.
+    --tuned also draws the best accuracies that runs reached by fine-tuning descendants of this file, on each data set.
     """
     from tleg.api import path_of
     from tleg.errors import InputError, TlegError, concerning
@@ -118,7 +119,7 @@ def preview(
         if options.profiles == "all":
             chosen = tuple(map(file.header.scaled, chosen))
     result = make_preview(headers, chosen, budget, options.batch, device)
-    frontier = frontier_of(picture, result)
+    frontier = frontier_of(picture, result, file)
     if options.pick:
         if result.choice is None:
             over = (LIMITS[name].name for name in result.rows[0].exceeds)
@@ -238,6 +239,8 @@ def _print_notes(headers: "Sequence[LearngeneHeader]", result: "Preview", device
         say(_chosen(result))
     if device is not None:
         say(printable(f"latency: median of a batch on {device}"))
+        if device.dtype != "float32":
+            say(f"latency is that of {device.export} in {device.dtype}; all else is of float32")
 
 
 def _chosen(result: "Preview") -> str:

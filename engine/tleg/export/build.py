@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from tleg.errors import FileFormatError, InputError, TlegError, VerificationError
-from tleg.export.backend import Backend, backend_of
+from tleg.errors import FileFormatError, TlegError, VerificationError
+from tleg.export.backend import Backend, Source, backend_of
 from tleg.export.comparison import verify_export
 from tleg.export.exporting import quietly
 from tleg.export.manifest import FOLDER_MANIFEST, Manifest, describe_file, write_manifest, written_files
@@ -21,6 +21,7 @@ from tleg.export.precision_cost import Calibration, Judge, PrecisionCost
 from tleg.export.sources import FolderSource, LearngeneSource
 from tleg.files import FOLDER_FILES, new_file, new_folder
 from tleg.learngene.profile import Depth
+from tleg.recipes.precision import require_calibration
 from tleg.references import find
 from tleg.versions import versions
 
@@ -69,13 +70,16 @@ Planned = tuple[tuple[PlannedExport, ...], Callable[[], AnySource]]
 
 
 def build_exports(
-    request: BuildRequest, progress: Progress | None = None, judge: Judge | None = None
+    request: BuildRequest,
+    progress: Progress | None = None,
+    judge: Judge | None = None,
+    calibrate: Callable[[Source], Calibration | None] | None = None,
 ) -> tuple[BuiltExport, ...]:
     """Build what is asked for and return the exports in order.
 
     Everything is checked before the first byte is written. Each export appears whole, verified and with its manifest, or not
     at all; when one fails, those before it stay. `progress` is called at every stage. `judge` has the images that calibrate
-    exports and measures them beside float32.
+    exports and measures them beside float32; without one, `calibrate` gives the images.
 
     Raises InputError for a request that cannot be built, VerificationError when an export does not compute what it should
     or loses too much accuracy, ExportError when it cannot be written.
@@ -87,14 +91,9 @@ def build_exports(
     tell(BuildStep("loading", None, 0, count))
     _import_libraries(request, exports)
     source = load()
-    calibration = None if judge is None else judge.prepare(source)
-    if request.precision == "int8" and calibration is None:
-        raise InputError(
-            "--dtype int8 needs images, from which it takes the ranges of activations: add --calibration DATA; "
-            "--dtype int8-dynamic needs none",
-            field=("calibration", "dtype"),
-            code="missing",
-        )
+    prepare = calibrate if judge is None else judge.prepare
+    calibration = None if prepare is None else prepare(source)
+    require_calibration(calibration, request.precision)
     results = []
     for index, export in enumerate(exports):
 

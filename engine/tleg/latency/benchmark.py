@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 
 from tleg.errors import InputError
 from tleg.export.backend import OpenExport, backend_of
-from tleg.export.build import build_exports
-from tleg.export.formats import format_of_path
+from tleg.export.build import BuiltExport, build_exports
+from tleg.export.formats import format_of_path, parse_precision
 from tleg.export.plan import BuildRequest
 from tleg.files import new_folder
 from tleg.latency import measuring
@@ -191,7 +191,8 @@ def _learngene(path: Path, options: Benchmark, threads: int, folder: Path) -> _S
 
         def run_at(depths: Sequence[int] | None) -> list[_Timed]:
             chosen = depths or default
-            models = (learngene.expand(depth, dtype=_precision(options)) for depth in chosen)
+            dtype: Literal["float32", "float16"] = "float16" if options.dtype == "float16" else "float32"
+            models = (learngene.expand(depth, dtype=dtype) for depth in chosen)
             return [
                 _Timed(depth, run=_torch_run(model, size, options, threads))
                 for depth, model in zip(chosen, models, strict=True)
@@ -206,11 +207,11 @@ def _learngene(path: Path, options: Benchmark, threads: int, folder: Path) -> _S
             (options.export,),
             chosen,
             Path(tempfile.mkdtemp(dir=folder)),
-            precision=_precision(options),
+            precision=parse_precision(options.dtype),
             image_size=options.pixels,
             verify=False,
         )
-        built = build_exports(request)
+        built = _build(request, options)
         if len(built) == 1:  # One file that holds every depth, or one depth.
             return [_Timed(depth, built[0].path) for depth in chosen]
         return [_Timed(depth, each.path) for depth, each in zip(chosen, built, strict=True)]
@@ -275,11 +276,12 @@ def _model(reference: Reference, options: Benchmark, threads: int, folder: Path)
             ("onnx",),
             (),
             folder / "exports",
-            precision=_precision(options),
+            precision=parse_precision(options.dtype),
             image_size=options.pixels,
             verify=False,
         )
-        return _Subject(about, lambda depths: [_Timed(opened.depth, build_exports(request)[0].path)])
+        return _Subject(about, lambda depths: [_Timed(opened.depth, _build(request, options)[0].path)])
+    options.require_floating()
     model = opened.model.half() if options.dtype == "float16" else opened.model
     return _Subject(about, lambda depths: [_Timed(opened.depth, run=_torch_run(model, opened.input_size, options, threads))])
 
@@ -310,8 +312,14 @@ def _refuse_what_is_built_in(options: Benchmark, *, onnx: bool) -> None:
         raise InputError(f"--{name} is not for an export: it is as it was built", field=name, code="conflict")
 
 
-def _precision(options: Benchmark) -> Literal["float32", "float16"]:
-    return "float16" if options.dtype == "float16" else "float32"
+def _build(request: BuildRequest, options: Benchmark) -> tuple[BuiltExport, ...]:
+    """Build what is measured, calibrated where that was asked for."""
+    text = options.calibration
+    if text is None:
+        return build_exports(request)
+    from tleg.latency.precision import open_calibration
+
+    return build_exports(request, calibrate=lambda source: open_calibration(text, options.calibrating, source))
 
 
 def _torch_run(model: Any, input_size: tuple[int, int, int], options: Benchmark, threads: int) -> Callable[[], None]:

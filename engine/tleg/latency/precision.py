@@ -56,10 +56,8 @@ class PrecisionJudge:
             )
         calibration = None
         if options.calibration is not None:
-            images = calibration_images(options.calibration, source, lineage)
-            count = min(options.calibrating, len(images.images))
-            self._calibration = CalibrationRecord(images.name, count)
-            calibration = Calibration(images.name, count, lambda: _normalised(images.images, count, source))
+            calibration = open_calibration(options.calibration, options.calibrating, source)
+            self._calibration = CalibrationRecord(calibration.data, calibration.images)
         if options.labelled is not None and source.output.of_classes:
             self._data = open_evaluation_data(
                 options.labelled,
@@ -89,6 +87,13 @@ class PrecisionJudge:
             max_drop=None if data is None else gate.allowed,
             calibration=self._calibration,
         )
+
+
+def open_calibration(text: str, most: int, source: Source) -> Calibration:
+    """At most so many of the training images of some data, spread over all, for a source's exports. Raises DataError."""
+    images = calibration_images(text, source, source.lineage(None).training)
+    count = min(most, len(images.images))
+    return Calibration(images.name, count, lambda: _normalised(images.images, count, source))
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,10 +149,22 @@ class DeviceProfile:
             sizes = " and not ".join(f"{height} x {width}" for height, width in (self.image_size, image_size))
             raise InputError(f"the device profile is of inputs of {sizes} pixels", field="profile", code="mismatch")
 
+    def require_dtype(self, dtype: str) -> None:
+        """Refuse exports of another number type than was measured. Raises InputError."""
+        if self.dtype != dtype:
+            raise InputError(
+                f"the device profile is of exports in {self.dtype} and not in {dtype}; measure these: "
+                f"tleg benchmark LEARNGENE --dtype {dtype} --save-profile FILE",
+                field=("profile", "dtype"),
+                code="mismatch",
+            )
+
     def __str__(self) -> str:
+        """'AMD EPYC, onnxruntime cpu, 1 thread, int8-dynamic': float32 goes without saying."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         batch = "" if self.batch == 1 else f", batch {self.batch}"
-        return f"{self.device.name}, {self.runtime.name} {self.runtime.provider}, {threads}{batch}"
+        dtype = "" if self.dtype == "float32" else f", {self.dtype}"
+        return f"{self.device.name}, {self.runtime.name} {self.runtime.provider}, {threads}{batch}{dtype}"
 
 
 def write_profile(profile: DeviceProfile, path: Path, *, overwrite: bool = False) -> None:

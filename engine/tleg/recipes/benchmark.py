@@ -8,6 +8,7 @@ from tleg.errors import InputError, concerning
 from tleg.learngene.basis import parse_depths
 from tleg.recipes.evaluation import Evaluation
 from tleg.recipes.fields import check_fields, option, same_option
+from tleg.recipes.precision import CALIBRATION_IMAGES, PrecisionOptions, check_calibration, require_calibration
 from tleg.recipes.training import THREADS_HELP
 from tleg.text import read_image_size
 from tleg.threads import parse_threads
@@ -15,6 +16,8 @@ from tleg.threads import parse_threads
 RUNTIMES: Final = ("onnxruntime", "torch")
 # Formats of learngenes that ONNX Runtime can be timed with.
 FORMATS: Final = ("onnx", "onnx-compact", "onnx-elastic")
+# Number types of exports; PyTorch runs descendants in the first two.
+DTYPES: Final = ("float32", "float16", "int8", "int8-dynamic", "int8-terms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,8 @@ class Benchmark:
     threads          of one run, see `tleg.threads`
     batch            images at once
     seconds          of the measurement, all depths together; about a sixth of it is warm-up
-    dtype            of a learngene's exports
+    dtype            of the exports that are made of a learngene or a folder
+    calibration      images from which 'int8' takes the ranges of activations, and `calibration_images` how many of them
     model_arguments,
     image_size       as in evaluation
 
@@ -40,7 +44,14 @@ class Benchmark:
         None, help="What computes. Default: onnxruntime, and torch for a folder or weights.", choices=RUNTIMES
     )
     export: str = option("onnx", help="Of a learngene: the format to measure.", choices=FORMATS)
-    dtype: str = option("float32", help="Of a learngene's exports.", choices=("float32", "float16"))
+    dtype: str = option("float32", help="Of a learngene's exports, or a folder's.", choices=DTYPES)
+    calibration: str | None = same_option(PrecisionOptions, "calibration", None, help="Images for --dtype int8.")
+    calibration_images: int | None = same_option(
+        PrecisionOptions,
+        "calibration-images",
+        None,
+        help=f"How many of them, spread over all. Default: {CALIBRATION_IMAGES}.",
+    )
     provider: str = option("cpu", help="Of onnxruntime: cpu, cuda, openvino, coreml; of torch: cpu, cuda.", metavar="NAME")
     threads: str = same_option(Evaluation, "threads", "auto", help=THREADS_HELP)
     batch: int = option(1, help="Images at once.", least=1, most=65_536)
@@ -62,6 +73,24 @@ class Benchmark:
                 field=("export", "runtime"),
                 code="conflict",
             )
+        check_calibration(self.calibration, self.calibration_images, self.dtype)
+        require_calibration(self.calibration, self.dtype)
+        if self.runtime == "torch":
+            self.require_floating()
+
+    def require_floating(self) -> None:
+        """Refuse whole numbers where PyTorch computes. Raises InputError."""
+        if self.dtype not in ("float32", "float16"):
+            raise InputError(
+                f"torch runs models in float32 and float16; add --runtime onnxruntime for --dtype {self.dtype}",
+                field=("dtype", "runtime"),
+                code="conflict",
+            )
+
+    @property
+    def calibrating(self) -> int:
+        """How many images calibrate."""
+        return PrecisionOptions(calibration_images=self.calibration_images).calibrating
 
     @property
     def pixels(self) -> tuple[int, int] | None:

@@ -113,14 +113,28 @@ class PrecisionOptions:
                         field=(name, "dtype"),
                         code="conflict",
                     )
-        if self.calibration is not None and dtype != "int8":
-            raise InputError(
-                f"--calibration is for --dtype int8; --dtype {dtype} needs none, and --data measures its accuracy",
-                field=("calibration", "dtype"),
-                code="conflict",
-            )
-        if self.calibration_images is not None and self.calibration is None:
-            raise InputError(
-                "--calibration-images belongs to --calibration", field=("calibration-images", "calibration"), code="missing"
-            )
+        check_calibration(self.calibration, self.calibration_images, dtype)
         self.gate.require_data(self.labelled)
+
+
+def check_calibration(calibration: str | None, images: int | None, dtype: str) -> None:
+    """Refuse images for calibration, or how many, that mean nothing for a number type. Raises InputError."""
+    if calibration is not None and dtype != "int8":
+        raise InputError(
+            f"--calibration is for --dtype int8; --dtype {dtype} needs none", field=("calibration", "dtype"), code="conflict"
+        )
+    if images is not None and calibration is None:
+        raise InputError(
+            "--calibration-images belongs to --calibration", field=("calibration-images", "calibration"), code="missing"
+        )
+
+
+def require_calibration(calibration: object, dtype: str) -> None:
+    """Refuse a number type whose images for calibration are missing. Raises InputError."""
+    if dtype == "int8" and calibration is None:
+        raise InputError(
+            "--dtype int8 needs images, from which it takes the ranges of activations: add --calibration DATA; "
+            "--dtype int8-dynamic needs none",
+            field=("calibration", "dtype"),
+            code="missing",
+        )

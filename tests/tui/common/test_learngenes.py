@@ -10,8 +10,9 @@ import pytest
 from tests.conftest import make_learngene
 from tleg.errors import InputError
 from tleg.learngene.container import LearngeneFile, read_file
+from tleg.tuned import Place
 from tleg_tui.common import learngenes
-from tleg_tui.common.learngenes import Learngenes, Place, first_choice, open_entry, resolve_path, tuned_by_data
+from tleg_tui.common.learngenes import Learngenes, first_choice, open_entry, resolve_path, tuned_by_data
 from tleg_tui.run_list import RunList
 from tleg_tui.runs.watching import RunsWatch
 

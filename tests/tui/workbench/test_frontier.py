@@ -12,7 +12,8 @@ from tleg.latency.measuring import profile_of
 from tleg.learngene.container import read_file
 from tleg.references import shipped
 from tleg.serialize import to_json
-from tleg_tui.common.learngenes import Place, Tuned, open_entry
+from tleg.tuned import Place, Tuned
+from tleg_tui.common.learngenes import open_entry
 from tleg_tui.workbench.depth_table import DepthTable
 from tleg_tui.workbench.frontier import FrontierPanel
 from tleg_tui.workbench.model import WorkbenchModel

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from tleg.export.interface import AXES, DYNAMIC, LEAST_OPSET, OPSET, PIXELS
+from tleg.export.interface import AXES, DYNAMIC, LEAST_OPSET, OPSET, PIXELS, RESIZES
 from tleg_tui.common.inputs import Field
 from tleg_tui.export.choices import Choices
 from tleg_tui.export.offers import GraphAnswers, Offer
@@ -34,6 +34,7 @@ class GraphQuestions(Vertical):
         yield Row("opset", number("opset", str(OPSET)), aside(f"from {LEAST_OPSET} on, for older runtimes"))
         yield Row("input", Choices(PIXELS, PIXELS[:1], single=True, id="input"), aside("uint8: pixels, 0 to 255"))
         yield Row("input-layout", Choices(AXES, AXES[:1], single=True, id="input-layout"), aside("nhwc: channels last"))
+        yield Row("resize", Choices(RESIZES, RESIZES[:1], single=True, id="resize"), aside("inside: any picture, uint8"))
         yield Row("softmax", Choices((SOFTMAX,), (), id="softmax"), aside("instead of logits"), id="softmax-row")
         yield Row("top", number("top", "all"), aside("the best so many classes alone"), id="top-row")
 
@@ -58,6 +59,7 @@ class GraphQuestions(Vertical):
             opset=typed("opset"),
             pixels=chosen("input")[0],
             axes=chosen("input-layout")[0],
+            resize=chosen("resize")[0],
             softmax=bool(chosen("softmax")),
             top=typed("top"),
         )

@@ -18,8 +18,9 @@ from tleg.export.formats import (
     find_format,
     parse_axes,
     parse_pixels,
+    parse_resize,
 )
-from tleg.export.interface import AXES, DYNAMIC, OPSET, PIXELS, Interface, parse_batch
+from tleg.export.interface import AXES, DYNAMIC, OPSET, PIXELS, RESIZES, Interface, parse_batch
 from tleg.recipes.building import build_options
 from tleg.recipes.fields import options_of
 from tleg.recipes.io import read_value
@@ -47,6 +48,7 @@ class GraphAnswers:
     opset: str = ""
     pixels: str = PIXELS[0]
     axes: str = AXES[0]
+    resize: str = RESIZES[0]
     softmax: bool = False
     top: str = ""
 
@@ -132,6 +134,7 @@ def read_graph(answers: GraphAnswers, offer: Offer) -> Interface:
         opset=OPSET if opset is None else opset,
         input=parse_pixels(answers.pixels),
         layout=parse_axes(answers.axes),
+        resize=parse_resize(answers.resize),
         softmax=offer.classes and answers.softmax,
         top=_whole("top", answers.top) if offer.classes else None,
     )
@@ -149,6 +152,8 @@ def graph_words(interface: Interface) -> Iterator[str]:
         yield from ("--input", interface.input)
     if interface.layout != AXES[0]:
         yield from ("--input-layout", interface.layout)
+    if interface.resize != RESIZES[0]:
+        yield from ("--resize", interface.resize)
     if interface.softmax:
         yield "--softmax"
     if interface.top is not None:

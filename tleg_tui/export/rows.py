@@ -30,6 +30,7 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "force": REPLACE,
         "input": "input",
         "input-layout": "axes",
+        "resize": "resize",
         "batch": "batch",
         "opset": "opset",
         "softmax": "softmax",

@@ -34,6 +34,7 @@ def build(
     opset: int | None = None,
     input_type: str = "float",
     input_layout: str = "nchw",
+    resize: str = "outside",
     softmax: bool = False,
     top: int | None = None,
     input_name: str = "images",
@@ -67,6 +68,7 @@ def build(
     opset        of ONNX files, from 17 on; None is the usual one
     input_type   of ONNX and OpenVINO: 'float', normalised images, or 'uint8', pixels of 0 to 255, normalised inside
     input_layout of ONNX and OpenVINO: 'nchw' or 'nhwc'
+    resize       of ONNX, with 'uint8': 'inside' takes pictures of any one size, which the graph resizes and crops
     softmax, top  of ONNX and OpenVINO: probabilities instead of logits; the best so many classes, by value and number
     input_name, output_names  of ONNX and OpenVINO
     progress     called at every stage
@@ -88,6 +90,7 @@ def build(
         parse_layout,
         parse_pixels,
         parse_precision,
+        parse_resize,
         parse_temperature_place,
     )
     from tleg.export.interface import OPSET, Interface
@@ -114,6 +117,7 @@ def build(
             opset=OPSET if opset is None else opset,
             input=parse_pixels(input_type),
             layout=parse_axes(input_layout),
+            resize=parse_resize(resize),
             softmax=softmax,
             top=top,
             input_name=input_name,

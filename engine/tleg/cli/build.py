@@ -22,6 +22,7 @@ from tleg.export.interface import (
     OPSET,
     OPSET_RULE,
     PIXELS,
+    RESIZES,
     parse_batch,
 )
 from tleg.learngene.families import families
@@ -93,6 +94,7 @@ class BuildOptions:
         PIXELS[0], help="Of ONNX, OpenVINO: float (normalised) or uint8 (pixels).", name="input", choices=PIXELS
     )
     input_layout: str = option(AXES[0], help="Of ONNX, OpenVINO: nchw or nhwc.", choices=AXES)
+    resize: str = option(RESIZES[0], help="Of ONNX with --input uint8: resize inside, or outside.", choices=RESIZES)
     softmax: bool = option(False, help="Of ONNX, OpenVINO: probabilities instead of logits.")
     top: int | None = option(
         None, help="Of ONNX, OpenVINO: the best N classes alone.", metavar="N", least=1, most=MAX_CLASSES
@@ -124,7 +126,7 @@ class BuildOptions:
 
     --batch, --opset, --input, --input-layout, --softmax, --top and the names of inputs and outputs make the graph of ONNX
     and OpenVINO that a runtime wants: a batch of one size, pixels that the graph normalises, probabilities, the best
-    classes alone.
+    classes alone. With --input uint8 --resize inside an ONNX file takes pictures of any size, as they were opened.
 
     With --image-size, position embeddings and tables of relative positions are resampled as timm does it; --dtype, --layout
     and the size stand in the names of files where they are not the default.
@@ -178,6 +180,7 @@ def build(
             opset=options.opset,
             input_type=options.input_type,
             input_layout=options.input_layout,
+            resize=options.resize,
             softmax=options.softmax,
             top=options.top,
             input_name=options.input_name,

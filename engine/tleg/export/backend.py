@@ -19,7 +19,7 @@ from tleg.export.formats import Arithmetic, Format, Precision
 from tleg.export.interface import Interface
 from tleg.export.manifest import Lineage, manifest_path, read_manifest
 from tleg.export.precision_cost import Calibration
-from tleg.export.runners import ModelSource, Runner, Watch, one_by_one, torch_runner
+from tleg.export.runners import ModelSource, PictureRunner, Runner, Watch, one_by_one, torch_runner
 from tleg.learngene.basis import Basis
 from tleg.learngene.header import Architecture, Layout, LearngeneHeader, Preprocessing, Structure
 from tleg.learngene.profile import Depth
@@ -117,6 +117,7 @@ class OpenExport:
     lineage        where its weights come from, as the file itself says; None when its manifest alone does
     output         what its runner gives
     interface      how its graph is entered and left; the runner sees to it
+    pictures       runs the whole of a graph that resizes pictures; None of others
     """
 
     path: Path
@@ -131,6 +132,7 @@ class OpenExport:
     lineage: Lineage | None = None
     output: Output = field(default_factory=Output)
     interface: Interface = field(default_factory=Interface)
+    pictures: PictureRunner | None = None
 
     def run(self, images: Array, depth: Depth | None = None) -> NDArray[np.float32]:
         """Return the logits of normalised images: (batch, C, H, W) -> (batch, classes), float32.

@@ -24,6 +24,7 @@ from tleg.errors import VerificationError
 from tleg.export.backend import backend_of
 from tleg.export.formats import INT8_TERMS, Format, Precision
 from tleg.export.manifest import Comparison, DescendantRecord, FolderRecord, Range, Verification, output_recorded
+from tleg.export.pictures import compare_pictures
 from tleg.export.pixels import representable
 from tleg.export.runners import Arrays, ModelSource, Runner, Watch, model_runner
 from tleg.learngene.profile import Depth, format_depth
@@ -116,6 +117,7 @@ def verify_export(path: Path, entry: Format, reference: Reference) -> Verificati
         seed=SEED,
         comparisons=comparisons,
         range=Range(watch.largest, watch.where) if watch.where else None,
+        pictures=compare_pictures(export, reference.depths[0], TOLERANCES[reference.precision]),
     )
     require_agreement(verification, reference.precision)
     return verification

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
 from tleg.errors import FileFormatError, InputError, did_you_mean
-from tleg.export.interface import AXES, PIXELS, Axes, Interface, Pixels
+from tleg.export.interface import AXES, PIXELS, RESIZES, Axes, Interface, Pixels, Place
 from tleg.learngene.header import LAYOUTS, Layout
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.output import FIELD, OUTPUT_KINDS, Output, OutputKind
@@ -381,6 +381,11 @@ def parse_pixels(text: str) -> Pixels:
 def parse_axes(text: str) -> Axes:
     """Read the order of an input's axes. Raises InputError, with the nearest known name."""
     return _parse(text, AXES, "input-layout")
+
+
+def parse_resize(text: str) -> Place:
+    """Read where pictures are resized. Raises InputError, with the nearest known name."""
+    return _parse(text, RESIZES, "resize")
 
 
 def _parse(text: str, known: Iterable[Name], what: str) -> Name:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Final, Literal
 
 from tleg.errors import FileFormatError, InputError
-from tleg.learngene.header import MAX_CLASSES
+from tleg.learngene.header import MAX_CLASSES, Preprocessing
 from tleg.models.output import FIELD, Output
 
 OPSET: Final = 20  # The first with Gelu; in ONNX Runtime since 1.17.
@@ -27,11 +27,15 @@ DEPTH: Final = "depth"
 INSIDE: Final = "interface."
 IMAGES_INSIDE: Final = f"{INSIDE}images"
 LOGITS_INSIDE: Final = f"{INSIDE}logits"
+PIXELS_INSIDE: Final = f"{INSIDE}pixels"  # Those that a picture was resized to.
 
 Pixels = Literal["float", "uint8"]
 Axes = Literal["nchw", "nhwc"]
+Place = Literal["outside", "inside"]
 PIXELS: Final[tuple[Pixels, ...]] = ("float", "uint8")
 AXES: Final[tuple[Axes, ...]] = ("nchw", "nhwc")
+RESIZES: Final[tuple[Place, ...]] = ("outside", "inside")
+_FILTERS: Final = ("bicubic", "bilinear")  # What a graph resizes with.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,99}")
 # What an option is called, where it is not called as its field.
 _OPTIONS: Final = {"layout": "input-layout", "output_names": "output-name"}
@@ -50,6 +54,7 @@ class Interface:
     top           the best so many classes: their values, and their numbers (int64), both (batch, top); None for all classes
     input_name    of the images
     output_names  in the order of the outputs; empty for the usual ones, see `names_of`
+    resize        whether pixels are resized and cropped 'outside', before they come, or 'inside': pictures of any one size
     """
 
     batch: int | None = None
@@ -60,6 +65,7 @@ class Interface:
     top: int | None = None
     input_name: str = IMAGES
     output_names: tuple[str, ...] = ()
+    resize: Place = "outside"
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -85,7 +91,7 @@ class Interface:
 
     @property
     def in_file_names(self) -> str:
-        """What it adds to the name of a file: 'batch1-opset17-uint8-nhwc-softmax-top5'. Names of inputs are not told."""
+        """What it adds to the name of a file: 'batch1-opset17-uint8-resize-nhwc-softmax-top5', without names."""
         return "-".join(self._parts())
 
     def _parts(self) -> Iterator[str]:
@@ -95,6 +101,8 @@ class Interface:
             yield f"opset{self.opset}"
         if self.input != PIXELS[0]:
             yield self.input
+        if self.resize != RESIZES[0]:
+            yield "resize"
         if self.layout != AXES[0]:
             yield self.layout
         if self.softmax:
@@ -119,6 +127,12 @@ class Interface:
             raise InputError(f"opset: {OPSET_RULE}, not {self.opset}", field="opset", code="out-of-range")
         if self.top is not None and not 1 <= self.top <= MAX_CLASSES:
             raise InputError(f"top must be from 1 to {MAX_CLASSES}, not {self.top}", field="top", code="out-of-range")
+        if self.resize == "inside" and self.input != "uint8":
+            raise InputError(
+                "--resize inside is for pictures, whose pixels are whole numbers: add --input uint8",
+                field=("resize", "input"),
+                code="conflict",
+            )
         for option, name in (("input-name", self.input_name), *(("output-name", each) for each in self.output_names)):
             if not _NAME.fullmatch(name) or name.startswith(INSIDE):
                 raise InputError(
@@ -180,6 +194,21 @@ class Interface:
                 field=("input-name", "output-name"),
                 code="conflict",
             )
+
+    def check_preprocessing(self, preprocessing: Preprocessing, input_size: tuple[int, int, int]) -> None:
+        """Refuse to resize inside of a graph what is not written for one. Raises InputError."""
+        if self.resize == "outside":
+            return
+        _, height, width = input_size
+        found = None
+        if preprocessing.crop_mode != "center":
+            found = f"crops from the centre, and this model is evaluated with '{preprocessing.crop_mode}'"
+        elif preprocessing.interpolation not in _FILTERS:
+            found = f"interpolates {' or '.join(_FILTERS)}, and this model is evaluated with {preprocessing.interpolation}"
+        elif height != width:
+            found = f"makes squares, and this model takes {height} x {width} pixels"
+        if found is not None:
+            raise InputError(f"--resize inside {found}; leave it out", field="resize", code="unsupported")
 
 
 def check_batch_alone(interface: Interface, name: str) -> None:

@@ -223,6 +223,33 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureComparison:
+    """How far the resizing inside of a graph is from evaluation's, and what that changes.
+
+    sizes             (height, width) of the pictures
+    max_pixel_error   the largest difference of two pixels, of 255
+    differing         the share of pixels that differ, 0 to 1
+    relative_error    the largest difference of two outputs, divided by the largest value
+    argmax_agreement  the share of pictures of which both prefer the same class, 0 to 1; None of what is no logits
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    max_pixel_error: int
+    differing: float
+    relative_error: float
+    argmax_agreement: float | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
+
+    def __str__(self) -> str:
+        """The figures in one line."""
+        if not self.max_pixel_error:
+            return f"resizes pictures of {len(self.sizes)} sizes as evaluation does, to the bit"
+        return (
+            f"resizes pictures of {len(self.sizes)} sizes with {self.differing:.2%} of pixels off, by at most "
+            f"{self.max_pixel_error} of 255"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """What an export was checked against, and how far it was off.
 
@@ -231,6 +258,7 @@ class Verification:
     tolerance  the largest relative error allowed
     seed       of the images, which are drawn from a normal distribution
     range      of a float16 export
+    pictures   of an export that resizes
     """
 
     reference: str
@@ -239,13 +267,15 @@ class Verification:
     seed: int
     comparisons: tuple[Comparison, ...]
     range: Range | None = None
+    pictures: PictureComparison | None = field(default=None, metadata=LEFT_OUT_WHEN_NONE)
 
     def __str__(self) -> str:
         """The figures in one line."""
         parts = [f"largest error {self.max_abs_error:.1e} (relative {self.relative_error:.1e})"]
         if self.argmax_agreement is not None:
             parts.append(f"same class for {self.argmax_agreement:.0%} of images")
-        return ", ".join(parts if self.range is None else [*parts, str(self.range)])
+        parts += [str(each) for each in (self.range, self.pictures) if each is not None]
+        return ", ".join(parts)
 
     @property
     def max_abs_error(self) -> float:

@@ -318,6 +318,7 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
         plan.head.num_classes,
         traced=plan.architecture.structure is None,
     )
+    plan.request.interface.check_preprocessing(plan.header.preprocessing, plan.header.architecture.input_size)
 
 
 def _check_terms(plan: BuildPlan) -> None:

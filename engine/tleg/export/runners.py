@@ -22,6 +22,8 @@ Arrays = tuple[NDArray[np.float32], ...]
 # (depth, normalised images (batch, C, H, W)) -> its outputs, float32: logits (batch, classes) alone, or features. The depth
 # is None where there is none.
 Runner = Callable[[Depth | None, NDArray[np.float32]], Arrays]
+# (depth, pictures (batch, H, W, C) of one size, uint8) -> pixels (batch, C, H, W) that these were resized to, and outputs.
+PictureRunner = Callable[[Depth | None, NDArray[np.uint8]], tuple[NDArray[np.float32], Arrays]]
 # depth -> a model of timm in eval mode and float32, which gives a tensor or several.
 ModelSource = Callable[[Depth | None], Any]
 

@@ -179,6 +179,7 @@ class FolderSource(Source):
             )
             divide_model(model, temperature, size)
         classes = model.num_classes if output.of_classes else 0
+        plan.request.interface.check_preprocessing(opened.preprocessing, size)
         for export in plan.exports:
             backend_of(export.format).check_interface(plan.request.interface, output, classes, traced=plain is None)
         return cls(

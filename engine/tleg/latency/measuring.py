@@ -153,7 +153,12 @@ def open_run(path: str, provider: str, threads: int, batch: int, depth: int | No
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     images, *more = session.get_inputs()
-    shape = [batch if index == 0 else size for index, size in enumerate(images.shape)]
+    shape = [batch, *images.shape[1:]]
+    if not all(isinstance(size, int) for size in shape):
+        # A file that resizes takes any; it is given pictures of the size that it resizes to.
+        _, *sides = json.loads(session.get_modelmeta().custom_metadata_map["preprocessing"])["input_size"]
+        named = dict(zip(("height", "width"), sides, strict=True))
+        shape = [named.get(size, size) for size in shape]
     types = {"tensor(float16)": "float16", "tensor(uint8)": "uint8"}
     feed = {images.name: numpy.zeros(shape, types.get(images.type, "float32"))}
     if more:

@@ -49,6 +49,19 @@ def test_files_with_another_interface_are_called_what_the_engine_calls_them(kind
     assert order.words[-len(usual) :] == usual
 
 
+def test_files_that_resize_are_called_what_the_engine_calls_them() -> None:
+    graph = GraphAnswers(pixels="uint8", resize="inside")
+    order = read_answers(open_source(NAME), Answers(("onnx",), "8", "float32", output="out", graph=graph))
+    interface = Interface(input="uint8", resize="inside")
+    request = BuildRequest(NAME, ("onnx",), (8,), Path("out"), interface=interface)
+    assert order.targets == tuple(export.target for export in plan_build(request).exports)
+    assert order.words[-4:] == ("--input", "uint8", "--resize", "inside")
+    with pytest.raises(InputError, match="add --input uint8"):
+        read_answers(
+            open_source(NAME), Answers(("onnx",), "8", "float32", output="out", graph=GraphAnswers(resize="inside"))
+        )
+
+
 def test_numbers_are_offered_that_all_chosen_formats_have(tiny_learngene: Any, tmp_path: Path) -> None:
     source = open_source(NAME)
     assert source.numbers(("onnx",)) == ("float32", "float16", "int8", "int8-dynamic")

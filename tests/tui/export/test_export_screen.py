@@ -404,7 +404,7 @@ def test_the_interface_of_onnx_files_is_unfolded(start: Start) -> None:
             assert not shown(screen, "batch")
             await pilot.press("f7")
             await eventually(pilot, lambda: at(screen, "batch"))
-            await pilot.press("1", "down", *"17", "down", "right", "down", "right", "down", "space", "down", *"11")
+            await pilot.press("1", "down", *"17", *("down", "right") * 3, "down", "space", "down", *"11")
             await eventually(pilot, lambda: told(pilot) == "top 11: the model has 10 classes")
             assert [row.id for row in screen.query(Row) if row.has_class("-wrong")] == ["top-row"]
             await pilot.press("f7")  # What was answered counts when it is folded, and Enter leads to what is wrong.
@@ -417,7 +417,7 @@ def test_the_interface_of_onnx_files_is_unfolded(start: Start) -> None:
             await pilot.press("f6")
             usual = f"tleg build {NAME} --depth 8 --export onnx"
             assert pilot.app.clipboard == (
-                f"{usual} --batch 1 --opset 17 --input uint8 --input-layout nhwc --softmax --top 1"
+                f"{usual} --batch 1 --opset 17 --input uint8 --input-layout nhwc --resize inside --softmax --top 1"
             )
             # Features have no classes, a folder no graph: neither is asked, and the command has none of it.
             write(pilot, "gives", "pooled")
@@ -462,7 +462,7 @@ def test_the_question_that_one_is_at_stays_in_sight(start: Start) -> None:
             screen = await open_dialog(pilot)
             await pilot.press("f7")
             await eventually(pilot, lambda: at(screen, "batch"))
-            await pilot.press("up", *["down"] * 6)
+            await pilot.press("up", *["down"] * 7)
             assert at(screen, "top")
             for size in ((60, 16), SMALL, (120, 34)):
                 await pilot.resize_terminal(*size)

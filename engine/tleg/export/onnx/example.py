@@ -81,7 +81,9 @@ def example(
             "",
             *(line.format(name=json.dumps(name, ensure_ascii=False)) for line in runtime.open),
             f"image = {_opened(preprocessing)}",
-            *_prepare(preprocessing, input_size),
+            *_in_eight_bits(preprocessing),
+            *([] if interface.resize == "inside" else _prepare(preprocessing, input_size)),
+            *(['image = image.convert("L")'] if input_size[0] == 1 else []),
             *_as_input(preprocessing, interface, input_size[0], precision),
             *_run(interface, output, depth, runtime),
         ]
@@ -93,14 +95,18 @@ def _opened(preprocessing: Preprocessing) -> str:
     return f"ImageOps.exif_transpose({opened})" if preprocessing.exif else opened
 
 
-def _prepare(preprocessing: Preprocessing, input_size: tuple[int, int, int]) -> Iterator[str]:
-    """From an open picture to one of the size of the input."""
-    channels, height, width = input_size
+def _in_eight_bits(preprocessing: Preprocessing) -> Iterator[str]:
+    """From an open picture to one of colours of 8 bits."""
     if preprocessing.pixel_range is not None:
         yield 'if image.mode[0] in "IF":  # More than 8 bits.'
         yield f"    values = {_eight_bits(*preprocessing.pixel_range)}"
         yield "    image = Image.fromarray(values.clip(0, 255).astype(numpy.uint8))"
     yield 'image = image.convert("RGB")'
+
+
+def _prepare(preprocessing: Preprocessing, input_size: tuple[int, int, int]) -> Iterator[str]:
+    """From a picture to one of the size of the input."""
+    _, height, width = input_size
     # As timm's transforms_imagenet_eval rounds.
     rows, columns = (math.floor(side / preprocessing.crop_pct) for side in (height, width))
     resample = f"Image.Resampling.{preprocessing.interpolation.upper()}"
@@ -122,8 +128,6 @@ def _prepare(preprocessing: Preprocessing, input_size: tuple[int, int, int]) -> 
     else:
         yield f"left, top = round((image.width - {width}) / 2), round((image.height - {height}) / 2)"
         yield f"image = image.crop((left, top, left + {width}, top + {height}))"
-    if channels == 1:
-        yield 'image = image.convert("L")'
 
 
 def _eight_bits(low: float, high: float) -> str:

@@ -6,9 +6,9 @@ in the order and precision of `tleg.data.transforms`, so that the same picture g
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import onnx
@@ -17,8 +17,10 @@ from onnx import GraphProto, NodeProto, TensorProto, helper
 from tleg.export.backend import Source
 from tleg.export.formats import Precision
 from tleg.export.interface import IMAGES_INSIDE, INSIDE, LOGITS_INSIDE, Interface
+from tleg.export.onnx.added import AddedNodes
 from tleg.export.onnx.file import Values
 from tleg.export.onnx.graph import ONNX_TYPES
+from tleg.export.onnx.resize import add_resize
 from tleg.learngene.header import Preprocessing
 from tleg.models.output import Output
 
@@ -75,14 +77,14 @@ class GraphInterface:
         _lower(graph, interface.opset, values, self.precision)
         after: list[NodeProto] = []
         if interface.changes_input:
-            before = _Nodes(values)
+            before = AddedNodes(values)
             self._enter(graph, before)
             # Nodes are in the order in which they are computed.
             kept = [*before.nodes, *graph.node]
             del graph.node[:]
             graph.node.extend(kept)
         if interface.changes_output:
-            leaving = _Nodes(values)
+            leaving = AddedNodes(values)
             self._leave(graph, leaving)
             after = leaving.nodes
         graph.node.extend(after)
@@ -90,19 +92,22 @@ class GraphInterface:
             _fix_batch(graph, interface.batch)
         return values
 
-    def _enter(self, graph: GraphProto, nodes: "_Nodes") -> None:
+    def _enter(self, graph: GraphProto, nodes: AddedNodes) -> None:
         """Add what makes normalised images from the input, and declare that."""
         channels, height, width = self.input_size
-        last = self.interface.layout == "nhwc"
-        shape: list[str | int | None] = [_BATCH, *((height, width, channels) if last else (channels, height, width))]
+        last, resized = self.interface.layout == "nhwc", self.interface.resize == "inside"
+        sides: tuple[str | int, ...] = ("height", "width") if resized else (height, width)
+        shape: list[str | int | None] = [_BATCH, *((*sides, channels) if last else (channels, *sides))]
         pixels = self.interface.input == "uint8"
         kind = TensorProto.UINT8 if pixels else ONNX_TYPES[self.precision]
         graph.input[0].CopyFrom(helper.make_tensor_value_info(self.interface.input_name, kind, shape))
         x = self.interface.input_name
-        if pixels:
+        if pixels and not resized:
             x = nodes.add("Cast", [x], "cast", to=TensorProto.FLOAT)
         if last:
             x = nodes.add("Transpose", [x], "transposed", perm=[0, 3, 1, 2])
+        if resized:
+            x = add_resize(nodes, x, self.preprocessing, height)
         if pixels:
             x = nodes.add("Div", [x, nodes.constant("white", np.array(255, np.float32))], "unit")
             for operator, name, numbers in (
@@ -114,7 +119,7 @@ class GraphInterface:
                 x = nodes.add("Cast", [x], "rounded", to=TensorProto.FLOAT16)
         nodes.nodes[-1].output[0] = IMAGES_INSIDE
 
-    def _leave(self, graph: GraphProto, nodes: "_Nodes") -> None:
+    def _leave(self, graph: GraphProto, nodes: AddedNodes) -> None:
         """Add what makes the outputs from logits, and declare those. They are float32 and int64, whatever the graph is."""
         x, interface = LOGITS_INSIDE, self.interface
         classes = graph.output[0].type.tensor_type.shape.dim[1].dim_value
@@ -133,23 +138,6 @@ class GraphInterface:
         del graph.output[:]
         for name, kind in zip(names, (TensorProto.FLOAT, TensorProto.INT64), strict=False):
             graph.output.append(helper.make_tensor_value_info(name, kind, [_BATCH, interface.top or classes]))
-
-
-@dataclass(slots=True)
-class _Nodes:
-    """Nodes that enter or leave a graph; their names and those of their values begin with `INSIDE`."""
-
-    values: dict[str, Values]
-    nodes: list[NodeProto] = field(default_factory=list)
-
-    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        name = f"{INSIDE}{output}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
-
-    def constant(self, name: str, values: Values) -> str:
-        self.values[f"{INSIDE}constant.{name}"] = values
-        return f"{INSIDE}constant.{name}"
 
 
 def without_interface(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -171,6 +159,20 @@ def without_interface(model: onnx.ModelProto) -> onnx.ModelProto:
         graph.output.append(helper.make_tensor_value_info(LOGITS_INSIDE, kind, None))
     del graph.node[:]
     graph.node.extend(own)
+    return inner
+
+
+def after_entrance(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a file that takes the normalised images inside of another, and leaves its graph as that does."""
+    inner = onnx.ModelProto()
+    inner.CopyFrom(model)
+    nodes = list(inner.graph.node)
+    entered = next((index for index, node in enumerate(nodes, 1) if IMAGES_INSIDE in node.output), 0)
+    if entered:
+        kind = ONNX_TYPES[next(each.value for each in model.metadata_props if each.key == "dtype")]
+        inner.graph.input[0].CopyFrom(helper.make_tensor_value_info(IMAGES_INSIDE, kind, None))
+        del inner.graph.node[:]
+        inner.graph.node.extend(nodes[entered:])
     return inner
 
 

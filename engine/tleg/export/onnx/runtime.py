@@ -3,6 +3,8 @@
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +14,10 @@ from numpy.typing import NDArray
 from tleg.errors import FileFormatError, VerificationError
 from tleg.export.backend import OpenExport
 from tleg.export.formats import Precision
-from tleg.export.interface import DEPTH, LOGITS_INSIDE, Interface
+from tleg.export.interface import AXES, DEPTH, IMAGES_INSIDE, LOGITS_INSIDE, PIXELS, PIXELS_INSIDE, RESIZES, Interface
 from tleg.export.metadata import ExportMetadata, decode_metadata, opened_as
 from tleg.export.pixels import as_input
-from tleg.export.runners import Arrays, Runner, in_batches
+from tleg.export.runners import Arrays, PictureRunner, Runner, in_batches
 from tleg.files import require_utf8
 from tleg.learngene.basis import check_depth
 from tleg.learngene.container import open_binary
@@ -50,8 +52,53 @@ def _described(path: Path, session: Any) -> OpenExport:
     interface = metadata.interface or Interface()
     outputs: tuple[str, ...] = interface.names_of(metadata.output)
     if interface.changes_output:
-        session, outputs = _with_logits(path, session), (LOGITS_INSIDE, *outputs)
+        session, outputs = _with_logits(path), (LOGITS_INSIDE, *outputs)
+    if interface.resize == "inside":
+        # Images that are resized already, and normalised, are what the rest of the graph takes.
+        entered = replace(interface, input=PIXELS[0], layout=AXES[0], resize=RESIZES[0], input_name=IMAGES_INSIDE)
+        inner = _open_inside(path, changes_output=interface.changes_output)
+        runner = graph_runner(inner.run, path.name, metadata, outputs, "ONNX Runtime", entered)
+        return replace(opened_as(path, metadata, runner), pictures=_picture_runner(path, metadata, interface))
     return opened_as(path, metadata, graph_runner(session.run, path.name, metadata, outputs, "ONNX Runtime"))
+
+
+def _open_inside(path: Path, *, changes_output: bool) -> Any:
+    """Return a session of what a file computes from its normalised images on. Raises FileFormatError."""
+    import onnx
+
+    from tleg.export.onnx.interface import after_entrance
+
+    model = after_entrance(onnx.load(path))
+    return _open_session(path, (_giving(model, LOGITS_INSIDE) if changes_output else model).SerializeToString())
+
+
+def _picture_runner(path: Path, metadata: ExportMetadata, interface: Interface) -> PictureRunner:
+    """Return what runs the whole of a file that resizes; it is opened when it is first needed, as only checks do."""
+    outputs = [LOGITS_INSIDE] if interface.changes_output else list(interface.names_of(metadata.output))
+
+    @cache
+    def opened() -> Any:
+        import onnx
+
+        model = _giving(onnx.load(path), PIXELS_INSIDE, *([LOGITS_INSIDE] if interface.changes_output else []))
+        return _open_session(path, model.SerializeToString())
+
+    def run(depth: Depth | None, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Arrays]:
+        feed = feed_of_pictures(pictures, check_depth(depth) if metadata.format.every_depth else None, interface)
+        try:
+            pixels, *found = opened().run([PIXELS_INSIDE, *outputs], feed)
+        except Exception as error:  # ONNX Runtime has an exception for each of its states.
+            raise VerificationError(f"ONNX Runtime cannot run {path.name}: {_one_line(error)}") from error
+        return pixels, tuple(np.asarray(each, np.float32) for each in found)
+
+    return run
+
+
+def feed_of_pictures(pictures: NDArray[np.uint8], depth: int | None, interface: Interface) -> dict[str, Any]:
+    """Return what a file that resizes takes, by name, for pictures (batch, H, W, C) of one size. See `feed_of`."""
+    if interface.layout == "nchw":
+        pictures = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+    return {interface.input_name: pictures} | ({} if depth is None else {DEPTH: np.array(depth, np.int64)})
 
 
 def graph_runner(
@@ -60,14 +107,16 @@ def graph_runner(
     metadata: ExportMetadata,
     outputs: Sequence[str],
     runtime: str,
+    interface: Interface | None = None,
 ) -> Runner:
     """Return what runs a file. Where it gives no logits, those inside of it are returned, and what it gives is compared
     with them.
 
     compute  (names of outputs, inputs by name) -> arrays, in a runtime of this name
     outputs  names, those of the logits inside first where it gives none
+    interface  how what is run is entered and left; None is as the metadata says
     """
-    interface = metadata.interface or Interface()
+    interface = interface or metadata.interface or Interface()
     preprocessing, precision = metadata.input.preprocessing, metadata.model.dtype
     rounding = _ROUNDING["float16" if precision == "float16" else "float32"]
 
@@ -131,15 +180,23 @@ def deviation(logits: NDArray[np.float32], given: Sequence[Any], interface: Inte
     return max(float(np.abs(each - best).max()) for each in (values, named)) / scale
 
 
-def _with_logits(path: Path, session: Any) -> Any:
+def _with_logits(path: Path) -> Any:
     """Return a session of a file that gives the logits inside of it as well. Raises FileFormatError."""
     import onnx
 
-    model = onnx.load(path)
-    kind = session.get_modelmeta().custom_metadata_map["dtype"]
-    number = onnx.TensorProto.FLOAT16 if kind == "float16" else onnx.TensorProto.FLOAT
-    model.graph.output.append(onnx.helper.make_tensor_value_info(LOGITS_INSIDE, number, None))
-    return _open_session(path, model.SerializeToString())
+    return _open_session(path, _giving(onnx.load(path), LOGITS_INSIDE).SerializeToString())
+
+
+def _giving(model: Any, *names: str) -> Any:
+    """Add values inside of a file to its outputs, and return it."""
+    import onnx
+
+    kind = next(each.value for each in model.metadata_props if each.key == "dtype")
+    for name in names:
+        # Pixels are computed in float32, whatever the graph is.
+        number = onnx.TensorProto.FLOAT16 if kind == "float16" and name != PIXELS_INSIDE else onnx.TensorProto.FLOAT
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, number, None))
+    return model
 
 
 def _open_session(path: Path, content: bytes | None = None) -> Any:

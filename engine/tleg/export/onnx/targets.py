@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from tleg.errors import InputError, VerificationError, did_you_mean
 from tleg.export.backend import OpenExport
-from tleg.export.comparison import BATCHES, TOLERANCES, noise
-from tleg.export.onnx.runtime import deviation, feed_of
+from tleg.export.comparison import BATCHES, SEED, TOLERANCES, noise
+from tleg.export.interface import Interface
+from tleg.export.onnx.runtime import deviation, feed_of, feed_of_pictures
+from tleg.export.pictures import SIZES, draw_pictures
 from tleg.export.pixels import representable
+from tleg.export.runners import Arrays
 from tleg.versions import versions
 
 TargetOutcome = Literal["runs", "refused", "not tried"]
@@ -126,10 +129,24 @@ def _requests(export: OpenExport) -> Iterator[tuple[int | None, int]]:
 def _compare_batch(export: OpenExport, model: Any, depth: int | None, batch: int) -> float:
     """The largest difference of what both runtimes give, as a part of the largest value. Raises VerificationError."""
     interface = export.interface
+    if export.pictures is not None:
+        return _compare_pictures(export, model, depth, batch)
     images = representable(noise(export.input_size, batch), interface, export.preprocessing)
     feed = feed_of(images, depth, interface, export.preprocessing, export.precision)
-    given = list(model(feed).values())
     expected = export.runner(export.depth if depth is None else depth, images)
+    return _difference(list(model(feed).values()), expected, interface)
+
+
+def _compare_pictures(export: OpenExport, model: Any, depth: int | None, batch: int) -> float:
+    """The same of a file that resizes, on pictures of another size than the input's."""
+    assert export.pictures is not None
+    pictures = draw_pictures(SIZES[0], export.input_size[0], batch, SEED)
+    _, expected = export.pictures(export.depth if depth is None else depth, pictures)
+    given = list(model(feed_of_pictures(pictures, depth, export.interface)).values())
+    return _difference(given, expected, export.interface)
+
+
+def _difference(given: Sequence[Any], expected: Arrays, interface: Interface) -> float:
     if interface.changes_output:
         return deviation(expected[0], given, interface)
     return max(map(_relative, given, expected))

@@ -74,6 +74,12 @@ class OpenvinoBackend(Backend):
                 field=("opset", "export"),
                 code="unsupported",
             )
+        if interface.resize == "inside":
+            raise InputError(
+                f"--resize inside is for ONNX files, and --export {self.format.name} writes none; leave it out",
+                field=("resize", "export"),
+                code="unsupported",
+            )
         interface.check_model(output, num_classes, every_depth=False, traced=traced)
 
     def libraries(self, source: Source) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from tleg.runs.run import RunFolder
 from tleg.runs.text import format_reached
 from tleg.text import GLYPHS, printable
 from tleg_tui.common.inputs import Field, OptionList
-from tleg_tui.common.screens import Dialog, Leaving
+from tleg_tui.common.screens import Dialog, Leaving, WorkScreen
 from tleg_tui.run_list import RunRow
 
 
@@ -183,3 +183,16 @@ class TooSmallScreen(Leaving, ModalScreen[None]):
             f"The terminal is too small: {self.app.size.width} x {self.app.size.height}, and tleg needs {width} x {height}. "
             "Make it larger, or press q to leave."
         )
+
+
+def leave_or_ask(screen: WorkScreen) -> None:
+    """Leave a screen; ask first where something would be lost."""
+    if screen.unsaved is None:
+        screen.dismiss()
+        return
+
+    def then(leave: bool | None) -> None:
+        if leave:
+            screen.dismiss()
+
+    screen.app.push_screen(ConfirmScreen(screen.unsaved, "leave"), then)

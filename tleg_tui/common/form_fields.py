@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import events
 from textual.app import ComposeResult, RenderResult
@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -223,3 +224,11 @@ class FormField(Widget):
 
 class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
     """All fields. It scrolls with the wheel and with the focus alone: the arrows move between fields."""
+
+
+def focused_spec(screen: Screen[Any]) -> FieldSpec | None:
+    """Return the field of a screen in which the focus is; None where it is elsewhere."""
+    node: Widget | None = screen.focused
+    while node is not None and not isinstance(node, FormField):
+        node = node.parent if isinstance(node.parent, Widget) else None
+    return None if node is None else node.spec

@@ -9,14 +9,13 @@ from textual import work
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Static
 
 from tleg.errors import TlegError
 from tleg.family.document import format_document
 from tleg.family.progress import PROGRESS
 from tleg_tui.child import ChildResult, run_tleg
-from tleg_tui.common.form_fields import FieldSpec, Form, FormField
+from tleg_tui.common.form_fields import Form, FormField, focused_spec
 from tleg_tui.common.inputs import OptionList
 from tleg_tui.common.learngenes import resolve_path
 from tleg_tui.common.screens import WorkScreen
@@ -216,16 +215,10 @@ class FamilyFormScreen(WorkScreen):
         self._show_status()
 
     def _show_help(self) -> None:
-        spec = self._focused_spec()
+        spec = focused_spec(self)
         text = "a adds a device, del takes one away, enter changes it" if spec is None else spec.help
         self.query_one("#about", Static).update(text)
         self.refresh_bindings()
-
-    def _focused_spec(self) -> FieldSpec | None:
-        node: Widget | None = self.focused
-        while node is not None and not isinstance(node, FormField):
-            node = node.parent if isinstance(node.parent, Widget) else None
-        return None if node is None else node.spec
 
     @property
     def _begun(self) -> bool:

@@ -13,7 +13,7 @@ from tleg.errors import TlegError, describe_os_error
 from tleg.family.document import read_devices, write_document
 from tleg.family.launch import family_command, launch_family
 from tleg_tui.actions import bindings
-from tleg_tui.common.dialogs import ConfirmScreen
+from tleg_tui.common.dialogs import ConfirmScreen, leave_or_ask
 from tleg_tui.common.learngenes import resolve_path
 from tleg_tui.common.wording import explained
 from tleg_tui.family.form import FamilyFormScreen
@@ -156,13 +156,4 @@ class FamilyScreen(FamilyFormScreen):
         if self.focused is not self._list:
             self.set_focus(self._list)
             return
-        question = self.unsaved
-        if question is None:
-            self.dismiss()
-            return
-
-        def then(leave: bool | None) -> None:
-            if leave:
-                self.dismiss()
-
-        self.app.push_screen(ConfirmScreen(question, "leave"), then)
+        leave_or_ask(self)

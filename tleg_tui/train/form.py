@@ -9,7 +9,6 @@ from textual import work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Static
 
 from tleg.errors import InputError
@@ -19,7 +18,7 @@ from tleg.recipes.io import NONE
 from tleg.recipes.presets import preset_values
 from tleg.runs.run import RunFolder
 from tleg_tui.common.bars import TitleBar
-from tleg_tui.common.form_fields import FieldSpec, Form, FormField
+from tleg_tui.common.form_fields import FieldSpec, Form, FormField, focused_spec
 from tleg_tui.common.screens import WorkScreen
 from tleg_tui.train.checks import TIMM, Places, check_places
 from tleg_tui.train.field_specs import HINTS, PRESET, TITLES, folded_fields, main_fields, preset_help
@@ -196,7 +195,7 @@ class RecipeScreen(WorkScreen):
             each.show_text(self._preset if each.spec.name == PRESET else self._texts.get(each.spec.name, ""))
 
     def _show_help(self) -> None:
-        spec = self._focused_spec()
+        spec = focused_spec(self)
         if spec is not None:
             text = preset_help(self._kind, self._preset) if spec.name == PRESET else spec.help
             self.query_one(RecipeSide).show_help(
@@ -205,12 +204,6 @@ class RecipeScreen(WorkScreen):
         elif isinstance(self.focused, GroupTitle):
             self.query_one(RecipeSide).show_help("Enter unfolds; F7 unfolds all.")
         self.refresh_bindings()
-
-    def _focused_spec(self) -> FieldSpec | None:
-        node: Widget | None = self.focused
-        while node is not None and not isinstance(node, FormField):
-            node = node.parent if isinstance(node.parent, Widget) else None
-        return None if node is None else node.spec
 
     def _tell(self, text: str, *, wrong: bool) -> None:
         self._told, self._wrong = text, wrong
@@ -243,7 +236,7 @@ class RecipeScreen(WorkScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Picking is offered where there is something to pick, and so on."""
         if action == "pick":
-            spec = self._focused_spec()
+            spec = focused_spec(self)
             return spec is not None and is_picked(spec.name, self._kind)
         if action == "from_run":
             return any(row.spec.kind == self._kind for row in self.host.runs.rows)
@@ -279,7 +272,7 @@ class RecipeScreen(WorkScreen):
 
     def action_pick(self) -> None:
         """Offer what there is for the focused field."""
-        if (spec := self._focused_spec()) is not None and is_picked(spec.name, self._kind):
+        if (spec := focused_spec(self)) is not None and is_picked(spec.name, self._kind):
             self._find_offers(spec.name)
 
     @work(exclusive=True, group="offers")

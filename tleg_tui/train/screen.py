@@ -18,7 +18,7 @@ from tleg.runs.launch import launch, node_command
 from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg_tui.actions import bindings
-from tleg_tui.common.dialogs import ConfirmScreen
+from tleg_tui.common.dialogs import leave_or_ask
 from tleg_tui.common.form_fields import FormField
 from tleg_tui.common.wording import explained
 from tleg_tui.train.checks import REPLACE
@@ -181,13 +181,4 @@ class TrainScreen(RecipeScreen):
 
     def action_back(self) -> None:
         """Leave; ask when something was filled in."""
-        question = self.unsaved
-        if question is None:
-            self.dismiss()
-            return
-
-        def then(leave: bool | None) -> None:
-            if leave:
-                self.dismiss()
-
-        self.app.push_screen(ConfirmScreen(question, "leave"), then)
+        leave_or_ask(self)

@@ -1,8 +1,9 @@
 """`tleg import`: what others wrote becomes a learngene file, or a folder that timm loads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tleg.export.onnx.imported import OnnxImport
     from tleg.models.efficientnet_lite import EfficientNetImport
 
+Imported = TypeVar("Imported", "OnnxImport", "EfficientNetImport")
 _ONNX = ".onnx"
 _FILE_HELP = (
     "A .pth of the official auxiliary model, an ONNX file of a plain ViT, or an EfficientNet-Lite of EfficientNet-PyTorch."
@@ -109,31 +111,53 @@ def import_(
 
 
 def _check_options(options: ImportOptions, why: str) -> None:
-    """Refuse what only checkpoints of the official code leave open. Raises InputError."""
+    """Refuse what only official checkpoints leave open, and a folder that may not be written. Raises InputError."""
+    from tleg.errors import concerning
+    from tleg.files import check_folder
+
     for name in ("heads", "auxiliary_depth"):
         if getattr(options, name) is not None:
             option_name = name.replace("_", "-")
             raise InputError(
                 f"--{option_name} is for checkpoints of the official code; {why}", field=option_name, code="conflict"
             )
+    with concerning("output"):
+        check_folder(Path(options.output), overwrite=options.force)
 
 
 def _import_efficientnet(file: Path, options: ImportOptions, *, as_json: bool) -> None:
-    from tleg.errors import concerning
-    from tleg.files import check_folder
+    _check_options(options, "an EfficientNet has none")
     from tleg.models.efficientnet_lite import import_efficientnet
+
+    _into_folder(import_efficientnet, _say_efficientnet, file, options, as_json=as_json)
+
+
+def _import_onnx(file: Path, options: ImportOptions, *, as_json: bool) -> None:
+    _check_options(options, "an ONNX file says it")
+    from tleg.export.onnx.imported import import_onnx
+
+    _into_folder(import_onnx, _say_onnx, file, options, as_json=as_json)
+
+
+def _into_folder(
+    importing: Callable[..., Imported],
+    say_what: Callable[[Imported], None],
+    file: Path,
+    options: ImportOptions,
+    *,
+    as_json: bool,
+) -> None:
+    """Make a folder of somebody's model, and tell what became of it."""
+    from tleg.errors import concerning
     from tleg.serialize import encode
 
-    _check_options(options, "an EfficientNet has none")
-    with concerning("output"):
-        check_folder(Path(options.output), overwrite=options.force)
     with concerning("checkpoint"):
-        found = import_efficientnet(file, options.output, architecture=options.architecture, overwrite=options.force)
+        found = importing(file, options.output, architecture=options.architecture, overwrite=options.force)
     if as_json:
         write_json(encode(found))
         return
     write(found.output)
-    _say_efficientnet(found)
+    say_what(found)
 
 
 def _say_efficientnet(found: "EfficientNetImport") -> None:
@@ -141,25 +165,6 @@ def _say_efficientnet(found: "EfficientNetImport") -> None:
         f"{found.architecture}: images of {format_image_size(found.image_size)} pixels, {found.num_classes} classes; all of "
         f"the file's {found.tensors} tensors are in timm's model, by their names"
     )
-
-
-def _import_onnx(file: Path, options: ImportOptions, *, as_json: bool) -> None:
-    from tleg.errors import concerning
-    from tleg.files import check_folder
-    from tleg.serialize import encode
-
-    _check_options(options, "an ONNX file says it")
-    with concerning("output"):
-        check_folder(Path(options.output), overwrite=options.force)
-    from tleg.export.onnx.imported import import_onnx
-
-    with concerning("checkpoint"):
-        found = import_onnx(file, options.output, architecture=options.architecture, overwrite=options.force)
-    if as_json:
-        write_json(encode(found))
-        return
-    write(found.output)
-    _say_onnx(found)
 
 
 def _say_onnx(found: "OnnxImport") -> None:

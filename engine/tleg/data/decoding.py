@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
@@ -99,6 +99,7 @@ def _is_empty(source: Any) -> bool:
 
 
 _LOOKED_AT: Final = 64
+Seen = TypeVar("Seen")
 
 
 def count_turned(images: ImageSet) -> tuple[int, int]:
@@ -106,9 +107,8 @@ def count_turned(images: ImageSet) -> tuple[int, int]:
 
     Nothing is decoded where that can be had.
     """
-    some = min(len(images), _LOOKED_AT)
-    open_image: Callable[[int], Image.Image] = getattr(images, "open", images.image)
-    return sum(_is_turned(open_image, place * len(images) // some) for place in range(some)), some
+    turned = _of_some(images, lambda image: image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9))
+    return turned.count(True), len(turned)
 
 
 def typical_side(images: ImageSet) -> int | None:
@@ -116,24 +116,19 @@ def typical_side(images: ImageSet) -> int | None:
 
     Nothing is decoded where that can be had.
     """
-    some = min(len(images), _LOOKED_AT)
-    open_image: Callable[[int], Image.Image] = getattr(images, "open", images.image)
-    sides = [_shorter_side(open_image, place * len(images) // some) for place in range(some)]
-    known = sorted(side for side in sides if side is not None)
+    known = sorted(side for side in _of_some(images, lambda image: min(image.size)) if side is not None)
     return known[len(known) // 2] if known else None
 
 
-def _shorter_side(open_image: Callable[[int], Image.Image], index: int) -> int | None:
-    try:
-        with open_image(index) as image:
-            return min(image.size)
-    except Exception:  # Who needs the image says why it cannot be read.
-        return None
-
-
-def _is_turned(open_image: Callable[[int], Image.Image], index: int) -> bool:
-    try:
-        with open_image(index) as image:
-            return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
-    except Exception:  # Who needs the image says why it cannot be read.
-        return False
+def _of_some(images: ImageSet, look: Callable[[Image.Image], Seen]) -> list[Seen | None]:
+    """What is seen of some images, spread over the set; None of one that cannot be read: who needs it says why."""
+    some = min(len(images), _LOOKED_AT)
+    open_image: Callable[[int], Image.Image] = getattr(images, "open", images.image)
+    found: list[Seen | None] = []
+    for place in range(some):
+        try:
+            with open_image(place * len(images) // some) as image:
+                found.append(look(image))
+        except Exception:
+            found.append(None)
+    return found

@@ -360,9 +360,13 @@ class LearngeneHeader:
         """
         return self.architecture.scaled(depth, self.auxiliary.depth)
 
+    def as_trained(self, depth: Depth) -> Depth:
+        """The profile that a depth had in training: `scaled` where all stages were, else the depth."""
+        return self.scaled(depth) if self.auxiliary.scaled else depth
+
     def training_macs_at(self, depth: int) -> float:
         """Multiply-accumulates for one image at a depth while it was trained: the mean over the sizes that were drawn."""
-        trained = self.scaled(depth) if self.auxiliary.scaled else depth
+        trained = self.as_trained(depth)
         sizes = self.auxiliary.sampled_sizes
         if sizes is None:
             return self.cost_at(trained).macs

@@ -130,7 +130,7 @@ def preview(
         known = (auxiliary.depth, *auxiliary.sampled_depths) if auxiliary.trained_at(each.image_size) else ()
         features = feature_cosine_in(each.learned)
         cosines = features.figures if features is not None and features.image_size == each.image_size else {}
-        trained = {each.scaled(depth) if auxiliary.scaled else depth for depth in known}
+        trained = set(map(each.as_trained, known))
         for depth in chosen:
             cost = each.cost_at(depth, batch)
             latency = device.latency(depth) if device is not None and device.image_size == each.image_size else None

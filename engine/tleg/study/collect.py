@@ -82,7 +82,7 @@ def collect(task: Task, folder: RunFolder) -> Trained:
 
 def _figure(header: LearngeneHeader, features: FeatureCosine, depth: int) -> float | None:
     """The cosine of a depth, at which all stages may be scaled."""
-    return features.figures.get(header.scaled(depth) if header.auxiliary.scaled else depth)
+    return features.figures.get(header.as_trained(depth))
 
 
 def _always(macs: int, _part: float) -> float:

@@ -48,10 +48,8 @@ def measure_cosines(
 
         return cosine
 
-    if header.auxiliary.scaled:
-        depths = list(dict.fromkeys(map(header.scaled, depths)))
     scores = evaluate(
-        {depth: at(depth) for depth in depths},
+        {depth: at(depth) for depth in dict.fromkeys(map(header.as_trained, depths))},
         data.validation,
         placement.in_float32(),
         input_size=header.architecture.input_size,

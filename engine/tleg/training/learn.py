@@ -256,8 +256,7 @@ def evaluate_learngene(
     At each of the sizes that it was trained with, where sizes were drawn, and in the profiles that it was trained in.
     """
     header = learngene.header
-    if header.auxiliary.scaled:
-        depths = list(dict.fromkeys(map(header.scaled, depths)))
+    depths = list(dict.fromkeys(map(header.as_trained, depths)))
     drawn = [each.image_size for each in header.auxiliary.sampled_sizes or ()]
     for size in dict.fromkeys((header.image_size, *drawn)):
         subject = learngene_subject(learngene.at_image_size(size), placement, depths)

@@ -285,10 +285,14 @@ class Trainer:
             self.observer.evaluated(step, step // self.steps_per_epoch, name, some)
             if text := describe_nonfinite(some, "the average of the weights" if name == "ema" else "the model"):
                 self.observer.warn("nonfinite", f"{text}; this evaluation does not count", step)
-        shown = self.evaluated.get("ema") or self.evaluated["model"]
-        for code, text in self.watch.scored(step, self.steps, shown, plan.job.data.classes):
+        for code, text in self.watch.scored(step, self.steps, self._shown, plan.job.data.classes):
             self.observer.warn(code, text, step)
         self.reported_at += time.monotonic() - began  # It is no part of the speed of steps.
+
+    @property
+    def _shown(self) -> Mapping[int | None, Score]:
+        """The scores of the step by depth: those of the average, where there is one."""
+        return self.evaluated.get("ema") or self.evaluated.get("model") or {}
 
     def _count(self, done: int, total: int) -> None:
         self.observer.stage("evaluation", "evaluating", done, total)
@@ -323,14 +327,13 @@ class Trainer:
         if self.checkpoints is None or not self.world.is_main or not self.observer.may_write():
             return
         groups, numbers = self.state.contents()
-        shown = self.evaluated.get("ema") or self.evaluated.get("model") or {}
         try:
             saved = self.checkpoints.save(
                 step,
                 step // self.steps_per_epoch,
                 groups,
                 milestone=self.intervals.keeps(step),
-                score=monitored(shown.values()),
+                score=monitored(self._shown.values()),
                 optimizer=numbers,
                 scaler=self.state.scaler_state,
                 about=self.plan.about,

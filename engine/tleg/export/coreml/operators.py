@@ -11,6 +11,8 @@ from typing import Any, Final
 import torch
 from torch.nn import functional as F
 
+from tleg.errors import VerificationError
+
 _TYPES: Final = {
     "fp16": torch.float16,
     "fp32": torch.float32,
@@ -28,7 +30,7 @@ def _numbers(value: Any) -> list[int]:
 
 def _conv(given: Inputs) -> Outputs:
     if given.get("pad_type", "valid") not in ("valid", "custom"):
-        raise NotImplementedError(f"pad_type {given['pad_type']}")
+        raise VerificationError(f"pad_type {given['pad_type']}")
     x, pad = given["x"], _numbers(given.get("pad", ()))
     if given.get("pad_type") == "custom" and any(pad):
         # (before, after) of each axis, the last axis first in PyTorch.
@@ -41,7 +43,7 @@ def _conv(given: Inputs) -> Outputs:
 def _layer_norm(given: Inputs) -> Outputs:
     x, axes = given["x"], [axis % given["x"].ndim for axis in _numbers(given["axes"])]
     if axes != list(range(x.ndim - len(axes), x.ndim)):
-        raise NotImplementedError(f"a norm over the axes {axes}")
+        raise VerificationError(f"a norm over the axes {axes}")
     return (F.layer_norm(x, x.shape[axes[0] :], given.get("gamma"), given.get("beta"), float(given["epsilon"])),)
 
 
@@ -49,7 +51,7 @@ def _gelu(given: Inputs) -> Outputs:
     known = {"EXACT": "none", "TANH_APPROXIMATION": "tanh"}
     mode = str(given.get("mode", "EXACT"))
     if mode not in known:
-        raise NotImplementedError(f"mode {mode}")
+        raise VerificationError(f"mode {mode}")
     return (F.gelu(given["x"], approximate=known[mode]),)
 
 
@@ -63,7 +65,7 @@ def _matmul(given: Inputs) -> Outputs:
 def _gather(given: Inputs) -> Outputs:
     x, indices, axis = given["x"], torch.as_tensor(given["indices"]), int(given.get("axis", 0))
     if indices.ndim > 1:
-        raise NotImplementedError(f"indices of {indices.ndim} axes")
+        raise VerificationError(f"indices of {indices.ndim} axes")
     return (x.index_select(axis, indices) if indices.ndim else x.select(axis, int(indices)),)
 
 
@@ -88,7 +90,7 @@ def _slice_by_index(given: Inputs) -> Outputs:
     places: list[Any] = []
     for axis, (begin, end) in enumerate(zip(_numbers(given["begin"]), _numbers(given["end"]), strict=True)):
         if steps[axis] < 1:
-            raise NotImplementedError("a step backwards")
+            raise VerificationError("a step backwards")
         places.append(
             begin if single[axis] else slice(None if begins[axis] else begin, None if ends[axis] else end, steps[axis])
         )

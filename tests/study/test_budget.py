@@ -168,6 +168,23 @@ def test_descendants_cost_what_their_learngene_says_and_a_teacher_computes_as_we
     assert each["taught/depth-2"] == each["further/depth-2"] + teacher
 
 
+def test_a_learning_computes_the_same_whatever_arm_it_begins_with(digits: Path) -> None:
+    arms = {
+        "gene": {"kind": "learn"},
+        "big": {"kind": "train"},
+        "grown": {"kind": "learn", "start": "arm:gene", "basis": "chebyshev:3", "model-arg": {}},
+        "fitted": {"kind": "learn", "start": "arm:big", "start-depth": 3, "model-arg": {"patch_size": 2}},
+        "further": {"kind": "finetune", "start": "grown"},
+        "again": {"kind": "finetune", "start": "gene"},
+    }
+    study = budgeted(digits, arms=arms, macs=1e12)
+    plan, tasks = Plan(study), {task.name.replace("/digits/seed-0", ""): task for task in list_tasks(study)}
+    each = {name: plan.image_macs(task) for name, task in tasks.items()}
+    # What nobody says is as in the arm that it starts from.
+    assert each["grown"] == each["fitted"] == each["gene"]
+    assert each["further/depth-2"] == each["again/depth-2"]
+
+
 def test_descendants_of_a_file_cost_what_they_compute(digits: Path) -> None:
     study = budgeted(digits, arms={"other": {"kind": "finetune", "learngene": "characters"}}, macs=1e12)
     plan, tasks = Plan(study), list_tasks(study)

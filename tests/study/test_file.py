@@ -58,6 +58,22 @@ def test_what_a_learning_begins_with_is_an_option_and_no_arm() -> None:
     assert dict(task.needs) == {}
 
 
+def test_a_learning_may_begin_with_the_result_of_an_arm() -> None:
+    arms = {
+        "shared": {"kind": "learn", "expand": "norm"},
+        "grown": {"kind": "learn", "start": "arm:shared", "epochs": 1},
+        "big": {"kind": "train"},
+        "fitted": {"kind": "learn", "start": "arm:big", "start-depth": 3},
+    }
+    study = make_study(document(arms=arms, seeds=[0, 5]))
+    tasks = {task.name: task for task in list_tasks(study)}
+    assert dict(tasks["grown/digits/seed-5"].needs) == {"start": "shared/digits/seed-5"}
+    assert dict(tasks["fitted/digits/seed-0"].needs) == {"start": "big/digits/seed-0/depth-3"}
+    recipe = tasks["grown/digits/seed-5"].recipe(study, {"shared/digits/seed-5": Path("runs/one")})
+    assert isinstance(recipe, LearnRecipe)
+    assert (recipe.start, recipe.expand, recipe.recipe.epochs) == ("runs/one", "attention,mlp,norm", 1)
+
+
 def test_a_training_names_the_results_that_it_needs() -> None:
     arms = {
         "gene": {"kind": "learn", "teacher": "arm:big", "teacher-depth": 3},
@@ -117,6 +133,10 @@ def arms(**gene: Any) -> dict[str, Any]:
         (arms(tune={"rate": [1]}), "unknown key 'rate'"),
         (document(arms={"g": {"kind": "learn"}, "t": {"kind": "train", "start": "g"}}), "starts from a 'learn' arm"),
         (document(arms={"f": {"kind": "finetune", "start": "gone"}}), "the arm 'gone', which is not there"),
+        (document(arms={"f": {"kind": "finetune", "start": "t"}, "t": {"kind": "train"}}), "starts from a 'learn' arm"),
+        (arms(start="arm:gone"), "the arm 'gone', which is not there"),
+        (arms(start="arm:gene"), "is made from itself"),
+        (document(arms={"g": {"kind": "learn", "start": "arm:t"}, "t": {"kind": "train"}}), "needs start-depth"),
         (arms(teacher="arm:gene"), "is made from itself"),
         (document(arms={"g": {"kind": "learn", "teacher": "arm:t"}, "t": {"kind": "train"}}), "needs teacher-depth"),
         (document(common={"epoch": 3}), "unknown key 'epoch'"),

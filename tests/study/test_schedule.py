@@ -20,6 +20,7 @@ from tleg.runs.work import WorkFolder
 from tleg.study.collect import epoch_seconds
 from tleg.study.compute import count_model
 from tleg.study.file import make_study
+from tleg.study.measured import Measured
 from tleg.study.plan import Plan, check_grid
 from tleg.study.results import StudyResults, read_results
 from tleg.study.schedule import Progress, Scheduler
@@ -260,3 +261,31 @@ def test_a_study_that_was_ended_goes_on(digits: Path, tmp_path: Path, child_envi
     assert runs <= {run.id for run in list_runs(folder / "runs")}
     resumed = [each for each in said if each.what == "resumed"]
     assert len(resumed) == (2 if number == signal.SIGINT else 0)
+
+
+def test_a_learngene_grows_out_of_another_one(digits: Path, tmp_path: Path) -> None:
+    arms = {
+        "shared": {"kind": "learn", "expand": "norm", "lr": 3e-3, "epochs": 6},
+        "grown": {"kind": "learn", "start": "arm:shared", "lr": 1e-12, "epochs": 1},
+        "big": {
+            "kind": "train",
+            "lr": 3e-3,
+            "epochs": 6,
+            "model-arg": {**MODEL, "class_token": False, "global_pool": "avg", "fc_norm": False},
+        },
+        "fitted": {"kind": "learn", "start": "arm:big", "start-depth": 2, "lr": 1e-12, "epochs": 1},
+    }
+    results, _ = study_of(document(digits, arms=arms, epochs=1), tmp_path / "study")
+    assert results.complete, results.failed
+    top1 = {each.arm: each.top1 for each in results.trained if each.depth in (None, 2)}
+    # At a rate that moves nothing it is what it began with; two layers are met by two terms.
+    assert top1["grown"] == pytest.approx(top1["shared"], abs=0.5)
+    assert top1["fitted"][2] == pytest.approx(top1["big"][2], abs=0.5)
+    assert min(top1["grown"][2], top1["fitted"][2]) > 20
+    measured = Measured(results)
+    assert (measured.start("grown"), measured.start("fitted")) == ("shared", "big")
+    macs = {each.task: each.macs or 0 for each in results.trained}
+    assert measured.family("grown", "digits", "macs", with_start=True) == (
+        macs["grown/digits/seed-0"] + macs["shared/digits/seed-0"]
+    )
+    assert measured.before("fitted", "digits", "macs") == macs["big/digits/seed-0/depth-2"]

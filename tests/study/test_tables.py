@@ -171,7 +171,7 @@ def test_a_file_that_is_no_toml_and_a_start_in_a_circle_do_no_harm() -> None:
     circle = '[arms.fine]\nstart = "fine"\n[arms.linear]\nstart = 3\n'
     measured = Measured(replace(made(), study=circle))
     assert (measured.start("fine"), measured.start("linear")) == (None, None)
-    two = '[arms.linear]\nstart = "fine"\n[arms.fine]\nstart = "linear"\n'
+    two = '[arms.linear]\nstart = "arm:fine"\n[arms.fine]\nstart = "linear"\n'
     assert Measured(replace(made(), study=two)).family("fine", "glyphs", "macs", with_start=True) == 21e12
 
 

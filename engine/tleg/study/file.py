@@ -20,7 +20,7 @@ from tleg.study.budget import Budget, read_budget
 # What an option names to mean the result of another arm.
 ARM: Final = "arm:"
 _KEYS: Final = ("title", "seeds", "depths", "epochs", "budget", "data", "common", "arms", "tuning-seeds")
-_ARM_KEYS: Final = ("kind", "about", "start", "teacher-depth", "tune")
+_ARM_KEYS: Final = ("kind", "about", "start", "start-depth", "teacher-depth", "tune")
 # What the study decides for every training.
 _DECIDED: Final = ("seed", "depth", "evaluate-depths")
 
@@ -33,7 +33,9 @@ class Arm:
     about          what it is, in words
     values         option name -> value, those of [common] included
     own            the options that the arm itself gives
-    start          for 'finetune': the arm whose learngene its descendants are of; that of a file is an option
+    start          the arm whose result it begins with, or None: for 'finetune' a learngene whose descendants are trained,
+                   for 'learn' a learngene or a model; a file is an option like others
+    start_depth    which of its models, where every depth of it is one
     teacher        the arm whose model teaches, or None; a teacher of another kind is an option like others
     teacher_depth  which of its models; None where a learngene's arm is trained at every depth alike
     tune           option name -> the values to choose among
@@ -45,6 +47,7 @@ class Arm:
     values: Mapping[str, Any]
     own: Mapping[str, Any]
     start: str | None = None
+    start_depth: int | None = None
     teacher: str | None = None
     teacher_depth: int | None = None
     tune: Mapping[str, tuple[Any, ...]]
@@ -169,8 +172,12 @@ def _arm(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], of_kinds:
     if left := {*_table(own, "tune")} - {*tune}:
         raise _wrong("arms", f"{where} tunes {min(left)}: give a list of values")
     _known(tune, options, f"{where} tune")
-    # What a learning begins with is an option of it, and no arm.
-    arm_keys = set(_ARM_KEYS) - ({"start"} & options)
+    # What a learning begins with is an option of it, unless it says that it is an arm.
+    start = own.get("start")
+    arm_keys = set(_ARM_KEYS)
+    if "start" in options and not str(start).startswith(ARM):
+        arm_keys -= {"start"}
+        start = None
     given = {key: value for key, value in own.items() if key not in arm_keys}
     values = {key: value for key, value in shared.items() if key in options}
     for more in (of_kinds.get(kind, {}), given):
@@ -183,7 +190,8 @@ def _arm(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], of_kinds:
         about=about if isinstance(about, str) else "",
         values=values,
         own=given,
-        start=own.get("start") if "start" in arm_keys else None,
+        start=start.removeprefix(ARM) if isinstance(start, str) else None,
+        start_depth=own.get("start-depth"),
         teacher=teacher.removeprefix(ARM) if teacher.startswith(ARM) else None,
         teacher_depth=own.get("teacher-depth"),
         tune=tune,
@@ -199,8 +207,14 @@ def _check_needs(study: Study) -> None:
                 raise _wrong(
                     "arms", f"{where} names the arm '{other}', which is not there.{did_you_mean(other, study.arms)}"
                 )
-        if arm.start is not None and (arm.kind != "finetune" or study.arms[arm.start].kind != "learn"):
-            raise _wrong("arms", f"{where} has a start: a 'finetune' arm starts from a 'learn' arm, and no other does")
+        if arm.start is not None:
+            by_depth = study.arms[arm.start].by_depth
+            if arm.kind == "train" or (arm.kind == "finetune" and by_depth):
+                raise _wrong(
+                    "arms", f"{where} has a start: a 'finetune' arm starts from a 'learn' arm, a 'train' arm from none"
+                )
+            if by_depth and arm.start_depth not in study.depths:
+                raise _wrong("arms", f"{where} needs start-depth, one of the study's depths: which model of '{arm.start}'")
         if arm.teacher is not None and study.arms[arm.teacher].by_depth and arm.teacher_depth not in study.depths:
             raise _wrong("arms", f"{where} needs teacher-depth, one of the study's depths: which model of '{arm.teacher}'")
         seen, left = set[str](), list(arm.needs)

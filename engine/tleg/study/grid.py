@@ -105,10 +105,10 @@ def _tasks(study: Study, arm: Arm, data: str, seed: int, choice: Mapping[str, An
         other = f"seed-{seed if purpose == 'reported' else study.seeds[0]}"
         needs = {}
         if arm.start is not None:
-            needs["learngene"] = f"{arm.start}/{data}/{other}"
+            option = "start" if arm.kind == "learn" else "learngene"
+            needs[option] = f"{arm.start}/{data}/{other}" + _which(study.arms[arm.start], arm.start_depth)
         if arm.teacher is not None:
-            ending = f"/depth-{arm.teacher_depth}" if study.arms[arm.teacher].by_depth else ""
-            needs["teacher"] = f"{arm.teacher}/{data}/{other}{ending}"
+            needs["teacher"] = f"{arm.teacher}/{data}/{other}" + _which(study.arms[arm.teacher], arm.teacher_depth)
         task = Task(
             name=f"{arm.name}/{data}/{place}" + ("" if depth is None else f"/depth-{depth}"),
             arm=arm,
@@ -121,6 +121,11 @@ def _tasks(study: Study, arm: Arm, data: str, seed: int, choice: Mapping[str, An
         )
         together = depths if study.budget is not None and study.budget.of == "family" else (depth,)
         yield replace(task, waits=tuple(replace(task, depth=each).speed for each in together)) if timed else task
+
+
+def _which(arm: Arm, depth: int | None) -> str:
+    """The end of the name of one of an arm's trainings."""
+    return f"/depth-{depth}" if arm.by_depth else ""
 
 
 def list_tasks(study: Study) -> list[Task]:

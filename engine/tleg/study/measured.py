@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tleg.errors import InputError
+from tleg.study.file import ARM
 from tleg.study.results import CurvePoint, StudyResults, Trained
 from tleg.study.statistics import Summary, summarise
 
@@ -70,9 +71,15 @@ class Measured:
         return start
 
     def _named_start(self, arm: str) -> str | None:
+        start = self._setting(arm, "start")
+        if not isinstance(start, str) or (self.kind(arm) == "learn" and not start.startswith(ARM)):
+            return None
+        named = start.removeprefix(ARM)
+        return named if named in self.arms else None
+
+    def _setting(self, arm: str, name: str) -> Any:
         settings = self._settings.get(arm)
-        start = settings.get("start") if isinstance(settings, dict) else None
-        return start if isinstance(start, str) and start in self.arms else None
+        return settings.get(name) if isinstance(settings, dict) else None
 
     def trainings(self, arm: str, data: str, seed: int | None = None) -> list[Trained]:
         """The trainings of an arm on some data, with one seed or all."""
@@ -133,12 +140,25 @@ class Measured:
             sums.append(sum(values))
         if not sums:
             return None
-        own: float = sum(sums) / len(sums)
-        start = self.start(arm) if with_start else None
+        before = self.before(arm, data, cost) if with_start else 0.0
+        return None if before is None else before + sum(sums) / len(sums)
+
+    def before(self, arm: str, data: str, cost: Cost) -> float | None:
+        """What it cost, the mean over seeds, to make what an arm starts from; 0 for what starts from nothing that is known.
+
+        Of models of a depth each it is the one that the study's file names.
+        """
+        start = self.start(arm)
         if start is None:
-            return own
-        before = self.family(start, data, cost, with_start=True)
-        return None if before is None else own + before
+            return 0.0
+        if self.kind(start) == "learn":
+            return self.family(start, data, cost, with_start=True)
+        depth = self._setting(arm, "start-depth")
+        values = [getattr(each, cost) for each in self.trainings(start, data) if each.depth == depth]
+        further = self.before(start, data, cost)
+        if not values or further is None or any(value is None for value in values):
+            return None
+        return further + float(sum(values)) / len(values)
 
     def _default_reference(self) -> str | None:
         separate = next((arm for arm in self.arms if self.kind(arm) == "train"), None)

@@ -132,16 +132,38 @@ class Plan:
         """The recipe with other epochs, and without results."""
         return task.recipe(self._study, dict.fromkeys(task.needs.values(), _LATER), 1)
 
+    def _sketch_without_start(self, task: Task) -> LearnRecipe:
+        """The sketch of a learning that says itself what it would have of the arm that it starts from."""
+        recipe = self._sketch(task)
+        assert isinstance(recipe, LearnRecipe)
+        if task.arm.start is None:
+            return recipe
+        before = self._one(task.arm.start, task.data, task.arm.start_depth)
+        while before.arm.kind == "finetune" and before.arm.start is not None:
+            before = self._one(before.arm.start, task.data, None)
+        known: dict[str, Any] = {}
+        if before.arm.kind == "learn":
+            other = self._sketch_without_start(before)
+            name, known = other.architecture, dict(other.model_arguments)
+        else:
+            model = self._sketch(before)
+            assert isinstance(model, FinetuneRecipe)
+            name, known = model.model or "", dict(model.model_arguments)
+            known.pop("depth", None)
+        if name.partition(".")[0] != recipe.architecture.partition(".")[0]:
+            known = {}
+        return replace(recipe, start=None, start_layers="start", model_arguments={**known, **recipe.model_arguments})
+
     def _forward(self, task: Task) -> float:
         """All forward passes of a step, for one image."""
         recipe = self._sketch(task)
         if isinstance(recipe, LearnRecipe):
+            recipe = self._sketch_without_start(task)
             found = self._macs_of(recipe, recipe.sizes)
             return sum(forward_at_depths(macs_at, recipe.depths) for macs_at in found) / len(found)
         assert isinstance(recipe, FinetuneRecipe)
-        if task.arm.start is not None and task.depth is not None:
-            start = self._sketch(self._one(task.arm.start, task.data, None))
-            assert isinstance(start, LearnRecipe)
+        if task.arm.start is not None and task.depth is not None:  # A descendant.
+            start = self._sketch_without_start(self._one(task.arm.start, task.data, None))
             sizes = () if recipe.pixels is None else (recipe.pixels,)
             # A descendant has a depth in its elastic stage alone.
             return self._macs_of(replace(start, profiles="elastic"), sizes)[0](task.depth)

@@ -114,8 +114,7 @@ def _course(measured: Measured, arm: str, data: str) -> tuple[Point, ...]:
     Empty where compute is not known. The end is among the points also where trainings of the arm have different epochs.
     """
     families = list(measured.families(arm, data))
-    start = measured.start(arm)
-    before = 0.0 if start is None else measured.family(start, data, "macs", with_start=True)
+    before = measured.before(arm, data, "macs")
     if before is None or not families or any(each.macs is None for family in families for each in family):
         return ()
     courses = [[points(each) for each in family] for family in families]

@@ -337,7 +337,8 @@ class Scheduler:
         places = {}
         for option, name in task.needs.items():
             run = RunFolder((self.folder.runs_dir / self.folder.runs.get(name, "later")).absolute())
-            result = run.exports / (LEARNGENE if option == "learngene" else MODEL)
+            learned = option != "teacher" and not self.study.arms[name.partition("/")[0]].by_depth
+            result = run.exports / (LEARNGENE if learned else MODEL)
             places[name] = result if self._place.chains else run.path
         return places
 

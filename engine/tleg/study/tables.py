@@ -89,7 +89,7 @@ def reach(measured: Measured, data: str) -> Table | None:
         "Accuracies are those of evaluations on the way, so epochs are rounded up to the next evaluation."
     )
     if any(measured.start(arm) for arm in measured.arms_on(data)):
-        note += " What a fine-tuned model started from is not counted here."
+        note += " What a training started from is not counted here."
     return Table(("arm", *header), tuple(rows), note)
 
 
@@ -118,7 +118,7 @@ def family(measured: Measured, data: str) -> Table | None:
         rows.append((arm, ", ".join(map(str, depths[arm])), str(families), *trained, *stored, *parts))
     header: tuple[str, ...] = ("arm", "depths", "n", "training MACs", "time", "parameters", "stored")
     note = (
-        "For all depths together, means over the n seeds with every depth. Training counts the arm that a fine-tuned model "
+        "For all depths together, means over the n seeds with every depth. Training counts the arm that another "
         "started from, and a teacher's forward pass; a learngene is stored once, models a depth each."
     )
     if reference is not None:

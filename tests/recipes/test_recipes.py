@@ -18,6 +18,7 @@ from tleg.recipes.io import command_words, format_recipe, from_values, parse_arg
 from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.presets import PRESETS, preset_values, presets_of
 from tleg.recipes.recipes import RECIPES
+from tleg.recipes.training import Recipe
 
 LEARN = {"architecture": "vit_tiny_patch16_224", "data": "fashion-mnist"}
 TUNE = {"data": "fashion-mnist", "model": "resnet18"}
@@ -176,6 +177,13 @@ def test_the_example_is_complete() -> None:
     assert (recipe.data, recipe.architecture, recipe.depths.auxiliary) == ("fashion-mnist", "vit_tiny_patch16_224", 8)
     assert presets_of("learn")[0].name == "example"
     assert "example" not in [preset.name for preset in presets_of("finetune")]
+
+
+def test_a_rate_that_nobody_gives_follows_from_the_width() -> None:
+    recipe = Recipe()
+    assert [recipe.at_width(width).peak_rate for width in (32, 64, 192, 384)] == [6e-3, 6e-3, 2e-3, 1e-3]
+    given = Recipe(learning_rate=3e-4)
+    assert given.at_width(384) == given
 
 
 def test_the_papers_recipes_are_its_commands() -> None:

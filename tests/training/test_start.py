@@ -167,6 +167,18 @@ def test_initial_layers_need_a_start() -> None:
     assert caught.value.fields == ("start-layers", "start")
 
 
+def test_a_rate_that_nobody_gives_is_lower_for_layers_that_were_trained(
+    few: Data, placement: Placement, recipe: MakeRecipe, gene: Path
+) -> None:
+    unsaid = recipe(learning_rate=None, batch_size=32)
+    began = prepare(learn_job(few, VIT, SIZES, depths=Depths(3), recipe=unsaid), placement)
+    assert began.job.recipe.recipe.peak_rate == began.header.learned["recipe"]["learning_rate"] == 6e-3
+    further = learn_job(few, VIT, SIZES, depths=Depths(3), recipe=unsaid, start=str(gene))
+    assert prepare(further, placement).header.learned["recipe"]["learning_rate"] == 5e-4 * 32 / 512
+    anew = learn_job(few, VIT, SIZES, depths=Depths(3), recipe=unsaid, start=str(gene), start_layers="initial")
+    assert prepare(anew, placement).header.learned["recipe"]["learning_rate"] == 6e-3
+
+
 def test_resuming_does_not_load_the_start_again(
     few: Data, placement: Placement, recipe: MakeRecipe, gene: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ class Preset:
 _PAPER: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "batch-size": 512,
+        "lr": 5e-4,
         "optimizer": "adamw",
         "minimum-rate": 0.02,
         "weight-decay": 0.05,

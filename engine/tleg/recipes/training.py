@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tleg.errors import InputError
@@ -12,6 +12,9 @@ from tleg.threads import parse_threads
 # The paper's: 5e-4 for 512 images a step (facebookresearch/deit).
 BASE_LEARNING_RATE: Final = 5e-4
 BASE_BATCH: Final = 512
+# Of learngenes that begin with random weights: 6e-3 up to 64 channels, and as much less as there are more (docs/study.md).
+NARROW_RATE: Final = 6e-3
+NARROW: Final = 64
 # Those of timm's that keep a state of tensors and numbers, take a gradient as it is, and give a stack of terms no other
 # meaning than its parts have.
 OPTIMIZERS: Final = ("adamw", "adam", "nadamw", "adopt", "lamb", "lion", "sgd", "momentum")
@@ -56,7 +59,8 @@ class Recipe:
     accumulate              parts in which each device computes its images of a step, one after the other. Another number
                             changes sums in their last bits, and what batch norm, dropout and drop-path make of them
     optimizer               timm's name, one of OPTIMIZERS ('sgd' has Nesterov's momentum)
-    learning_rate           the peak; None is the paper's rule, 5e-4 * batch_size / 512
+    learning_rate           the peak; None is the paper's rule, 5e-4 * batch_size / 512, and for a learngene that begins
+                            with random weights that of `at_width`
     schedule                what follows the warm-up: 'cosine', 'linear' or 'constant'
     minimum_rate            where the schedule ends, as a part of the peak
     warmup_epochs           epochs of linear warm-up from a thousandth of the peak; may be a fraction; None is one epoch,
@@ -86,7 +90,7 @@ class Recipe:
     optimizer: str = option("adamw", help="timm's name of an optimiser.", group=_OPTIMISATION, choices=OPTIMIZERS)
     learning_rate: float | None = option(
         None,
-        help="Peak learning rate. Default: 5e-4 * batch size / 512, the paper's rule.",
+        help="Peak. Default: to learn anew 0.384 / width, else 5e-4 * batch / 512.",
         group=_OPTIMISATION,
         name="lr",
         least=1e-12,
@@ -173,8 +177,17 @@ class Recipe:
 
     @property
     def peak_rate(self) -> float:
-        """The learning rate in force."""
+        """The learning rate that is given, or the paper's rule."""
         return BASE_LEARNING_RATE * self.batch_size / BASE_BATCH if self.learning_rate is None else self.learning_rate
+
+    def at_width(self, width: int) -> "Recipe":
+        """Return the recipe with the rate that a learngene with random weights has when none is given.
+
+        width  channels of the features
+        """
+        if self.learning_rate is not None:
+            return self
+        return replace(self, learning_rate=NARROW_RATE * min(1.0, NARROW / width))
 
 
 THREADS_HELP: Final = "Threads of each process on the processor; auto: its cores, less the workers."

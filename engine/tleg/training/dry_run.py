@@ -191,7 +191,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
     notes = _Notes()
     placement = choose_placement(recipe.compute.device, recipe.compute.precision, local_size=recipe.compute.devices or 1)
     job = open_job(recipe, observer=notes)
-    data = job.data
+    data, peak_rate = job.data, recipe.recipe.peak_rate
     depth: int | None
     if isinstance(job, FinetuneJob):
         tuning = prepare_finetune(job, placement, notes)
@@ -200,6 +200,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         name, expanded = tuning.start.architecture.name, 0
     else:
         learning = prepare_learn(job, placement, notes)
+        peak_rate = learning.job.recipe.recipe.peak_rate
         cost, teacher, structure = learning.header.cost, learning.teacher, learning.header.architecture.structure
         deepest = depth = max(job.recipe.depths.choices)
         block = cost.at(2).parameters - cost.at(1).parameters
@@ -239,7 +240,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         threads_reason=threads.reason,
         steps=job.steps,
         epochs=recipe.recipe.epochs,
-        peak_rate=recipe.recipe.peak_rate,
+        peak_rate=peak_rate,
         memory=memory,
         memory_available=available,
         disk_needed=disk,

@@ -44,11 +44,13 @@ from tleg.versions import versions
 class Prepared:
     """What is known before the first step: all that can be wrong with a job was checked.
 
+    job        with the learning rate in force
     header     of the learngene that will be learned, without its accuracy
     transform  of training images
     start      what the auxiliary model begins with; None where it begins anew
     """
 
+    job: LearnJob
     header: LearngeneHeader
     transform: PixelTransform
     teacher: Teacher | None
@@ -67,6 +69,8 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     classes = () if recipe.distillation.embeds else data.classes
     architecture = describe(recipe.architecture, learn_arguments(recipe, data, start), len(classes))
     check_channels(architecture.input_size[0])
+    if (start is None or not start.layers) and recipe.recipe.learning_rate is None:
+        job = replace(job, recipe=replace(recipe, recipe=recipe.recipe.at_width(_feature_width(architecture))))
     preprocessing = preprocessing_for(data, architecture.input_size[0])
     begun = None
     if start is not None:
@@ -115,13 +119,18 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         classes=classes,
         learned=learned,
     )
-    return Prepared(header, transform, teacher, begun)
+    return Prepared(job, header, transform, teacher, begun)
+
+
+def _feature_width(architecture: Architecture) -> int:
+    """The channels of what goes into a head, which are those of the last stage."""
+    one_block_each = (1,) * max(1, len(architecture.stages))
+    return int(build(architecture, one_block_each, device="meta").num_features)
 
 
 def check_widths(architecture: Architecture, teacher: Teacher) -> None:
     """Refuse a teacher whose features are of another size than the student's. Raises InputError that names both."""
-    one_block_each = (1,) * max(1, len(architecture.stages))
-    width = int(build(architecture, one_block_each, device="meta").num_features)
+    width = _feature_width(architecture)
     if width != teacher.feature_size:
         raise InputError(
             f"the teacher {teacher.report.name} has embeddings of {teacher.feature_size} values and the student of {width}; "
@@ -167,8 +176,9 @@ class _Learned:
 def _learn(
     job: LearnJob, placement: Placement, observer: Observer, checkpoints: Checkpoints | None, world: World
 ) -> _Learned:
-    prepared, recipe = prepare(job, placement, observer), job.recipe.recipe
-    header, teacher = prepared.header, prepared.teacher
+    prepared = prepare(job, placement, observer)
+    job, header, teacher = prepared.job, prepared.header, prepared.teacher
+    recipe = job.recipe.recipe
     seed_everything(recipe.seed, "initial weights")
     auxiliary = AuxiliaryModel(header.architecture, header.basis, job.recipe.term_scale, job.recipe.initial_matrices)
     auxiliary.take_sizes(job.recipe.sizes)

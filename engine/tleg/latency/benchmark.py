@@ -242,7 +242,7 @@ def _export(path: Path, options: Benchmark, threads: int) -> _Subject:
     }
     own = opened.depth if isinstance(opened.depth, int) else None
     if not onnx:
-        run = _export_run(opened, options)
+        run = export_run(opened, options.batch)
         refuse_depths(options.chosen_depths, "depths", f"{path} holds one model")
         return _Subject(about, lambda depths: [_Timed(own, run=run)], runtime=entry.runtime[-1])
     if opened.format.every_depth:
@@ -286,11 +286,11 @@ def _model(reference: Reference, options: Benchmark, threads: int, folder: Path)
     return _Subject(about, lambda depths: [_Timed(opened.depth, run=_torch_run(model, opened.input_size, options, threads))])
 
 
-def _export_run(opened: OpenExport, options: Benchmark) -> Callable[[], None]:
-    """A function that computes one batch of zeros in an export's own runtime, on the processor."""
+def export_run(opened: OpenExport, batch: int) -> Callable[[], None]:
+    """Return a function that computes so many images of zeros in an export's own runtime, on the processor."""
     import numpy as np
 
-    images = np.zeros((options.batch, *opened.input_size), np.float32)
+    images = np.zeros((batch, *opened.input_size), np.float32)
 
     def run() -> None:
         opened.runner(opened.depth, images)

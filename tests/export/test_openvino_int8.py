@@ -69,7 +69,8 @@ def test_every_matrix_is_of_seven_bits_and_right(built: BuiltExport, file: Path)
     ]
     expanded = tleg.load(file).expand_tensors(DEPTH)
     matrices = [values.shape for name, values in expanded.items() if name.endswith("weight") and values.ndim > 1]
-    assert sorted(values.size for values in whole) == sorted(int(np.prod(shape)) for shape in matrices)
+    # The mean of the tokens is a product as well, with a matrix of equal parts.
+    assert Counter(values.size for values in whole) == Counter([*(int(np.prod(shape)) for shape in matrices), 16])
     assert max(np.abs(values.astype(int)).max() for values in whole) <= 64
     # The images, and what enters each product, of which two in attention have two activations.
     assert kinds["FakeQuantize"] >= len(matrices)
@@ -87,7 +88,7 @@ def test_it_is_verified_opened_and_named(built: BuiltExport, exact: BuiltExport,
     assert manifest.beside_float32 is not None
     report = check_path(built.path, file)
     assert report.passed, report.checks
-    images = noise(SIZE, 4)
+    (images, *_) = Images().batches(SIZE)
     found, expected = (open_folder(each.path, 1).run(images) for each in (built, exact))
     assert 1e-4 < relative_error(found, expected) < 0.1
 
@@ -119,6 +120,17 @@ def test_latency_is_measured_beside_float32_and_by_itself(built: BuiltExport, ex
     assert min(times) > 0
     profile = measure_latency(built.path, Benchmark(seconds=0.2, threads="1"))
     assert (profile.export, profile.dtype, profile.runtime.name) == ("openvino", "int8", "openvino")
+
+
+def test_a_learngene_is_timed_in_openvino_at_several_depths(file: Path) -> None:
+    profile = measure_latency(file, Benchmark(export="openvino", depths="1,2,3", seconds=0.3, threads="1"))
+    assert (profile.export, profile.runtime.name, profile.dtype) == ("openvino", "openvino", "float32")
+    assert [each.depth for each in profile.points] == [1, 2, 3]
+    assert profile.latency(5) is not None
+    for options, field in (({"runtime": "onnxruntime"}, "runtime"), ({"provider": "cuda"}, "provider")):
+        with pytest.raises(InputError, match="--export openvino is run by OpenVINO") as caught:
+            Benchmark(export="openvino", **options)  # type: ignore[arg-type]
+        assert caught.value.field == field
 
 
 def test_nothing_is_reported_to_the_makers_of_nncf(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,10 @@ from tleg import api
 from tleg.errors import InputError, VerificationError
 from tleg.export.backend import OpenExport
 from tleg.export.build import build_exports
+from tleg.export.example import PICTURE
 from tleg.export.interface import Interface
 from tleg.export.manifest import read_manifest
 from tleg.export.onnx.added import AddedNodes
-from tleg.export.onnx.example import PICTURE
 from tleg.export.onnx.resize import add_resize
 from tleg.export.onnx.runtime import open_onnx
 from tleg.export.pictures import SIZES, as_evaluated, compare_pictures, draw_pictures

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 
 from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
+from tleg.export.example import OPENVINO
 from tleg.export.exporting import exporting
 from tleg.export.interface import OPSET, Interface
 from tleg.export.metadata import encode_metadata, metadata_of
 from tleg.export.onnx.backend import write_whole
-from tleg.export.onnx.example import OPENVINO, example
 from tleg.export.openvino.quantised import quantise
 from tleg.export.openvino.reading import GRAPH, TEXTS, WEIGHTS, open_folder
 from tleg.learngene.profile import Depth
@@ -81,9 +81,7 @@ class OpenvinoBackend(Backend):
 
     def example(self, path: Path, source: Source) -> str | None:
         """The lines that look at one picture with OpenVINO."""
-        name = f"{path.name}/{GRAPH}"
-        shape, precision = source.input_size, source.precision
-        return example(name, source.preprocessing, source.interface, source.output, shape, precision, runtime=OPENVINO)
+        return self.lines(path, source, OPENVINO, name=f"{path.name}/{GRAPH}")
 
 
 def _threads() -> int | None:

@@ -213,7 +213,7 @@ def test_it_gives_coreml_float32_images_as_its_package_takes_them(tiny_learngene
     built = build(tiny_learngene(classes=CLASSES), tmp_path, "coreml", precision="float16")
     assert built.manifest.example is not None
     compile(built.manifest.example, "example", "exec")  # CoreML runs nowhere but on Apple's systems.
-    assert "float16" not in built.manifest.example
+    assert "numpy.float16" not in built.manifest.example
     from coremltools.models import MLModel
 
     package = MLModel(str(built.path), skip_model_load=True)

@@ -111,8 +111,13 @@ ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = MappingProxyType(
             Action("open_run", "enter", "run", "Watch the training of the chosen line"),
             Action("stop", "s", "stop", "Save and stop the training at work, and end the family; it can go on later"),
             Action("go_on", "R", "go on", "Go on with a family that ended: what is done is not done again"),
+            Action("report", "o", "report", "Show what each device got: file, depth, size, accuracy, latency"),
             Action("copy_report", "y", "copy path", "Copy the path of the report"),
             Action("back", "escape,backspace", "back", "Back; the family goes on"),
+        ),
+        "family_report": (
+            Action("copy_report", "y", "copy path", "Copy the path of the report, a page with tables and plots"),
+            Action("back", "escape,backspace", "back", "Back to the progress of the family"),
         ),
         "run": (
             Action("stop", "s", "stop", "Finish the step, save a checkpoint and end the run"),

@@ -1,5 +1,6 @@
 """The lines of Python in a manifest, run as they stand: they say of a picture what `tleg predict` says."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from PIL import Image
 
 from tleg.api import predict
 from tleg.export.build import BuiltExport, build_exports
+from tleg.export.example import PICTURE
 from tleg.export.interface import Interface
-from tleg.export.onnx.example import PICTURE
 from tleg.export.plan import BuildRequest
 from tleg.learngene.header import Preprocessing
 from tleg.models.learngene import Learngene
@@ -164,3 +165,58 @@ def test_build_prints_the_lines_once_and_writes_them_into_every_manifest(
         tmp_path / "tiny-depth2.compact.onnx.manifest.json"
     ).read_text(encoding="utf-8")
     assert "import onnxruntime" not in run_cli("build", learngene_file, "--depth", "2", "--output", tmp_path).stdout
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_it_runs_an_archive_of_torch_export(
+    tiny_learngene: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    precision: Any,
+) -> None:
+    built = build(tiny_learngene(classes=CLASSES), tmp_path, "torch-export", precision=precision)
+    take_picture(tmp_path / PICTURE)
+    run(built, monkeypatch)
+    check(printed(capsys.readouterr().out), expected(built))
+
+
+@pytest.mark.parametrize(("kind", "library"), [("torch-export", "torch"), ("openvino", "openvino")])
+@pytest.mark.parametrize("output", ["pooled", "blocks:1,3"])
+def test_features_of_other_formats_have_their_names(
+    tiny_learngene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, library: str, output: str
+) -> None:
+    pytest.importorskip(library)
+    built = build(tiny_learngene(), tmp_path, kind, output_of=parse_output(output))
+    take_picture(tmp_path / PICTURE)
+    left = run(built, monkeypatch)
+    assert built.manifest.outputs is not None
+    for each in built.manifest.outputs:
+        found = left[each.name]
+        assert found.shape == (1, *each.shape)
+        assert np.isfinite(found).all()
+
+
+@pytest.mark.filterwarnings("ignore:This API is experimental")
+def test_it_runs_a_program_of_executorch(
+    tiny_learngene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("executorch")
+    built = build(tiny_learngene(classes=CLASSES), tmp_path, "executorch", precision="float16")
+    take_picture(tmp_path / PICTURE)
+    run(built, monkeypatch)
+    check(printed(capsys.readouterr().out), expected(built))
+
+
+def test_it_gives_coreml_float32_images_as_its_package_takes_them(tiny_learngene: Any, tmp_path: Path) -> None:
+    pytest.importorskip("coremltools")
+    built = build(tiny_learngene(classes=CLASSES), tmp_path, "coreml", precision="float16")
+    assert built.manifest.example is not None
+    compile(built.manifest.example, "example", "exec")  # CoreML runs nowhere but on Apple's systems.
+    assert "numpy.float16" not in built.manifest.example
+    from coremltools.models import MLModel
+
+    package = MLModel(str(built.path), skip_model_load=True)
+    (entry,), (output,) = package.get_spec().description.input, package.get_spec().description.output
+    assert (entry.name, output.name) == ("images", "logits")
+    assert json.loads(package.user_defined_metadata["classes"]) == list(CLASSES)

@@ -28,6 +28,7 @@ from tleg.export.build import build_exports
 from tleg.export.comparison import noise
 from tleg.export.formats import FORMATS
 from tleg.export.interface import Interface
+from tleg.export.pictures import SIZES, draw_pictures
 from tleg.export.plan import BuildRequest
 from tleg.latency.benchmark import measure_latency
 from tleg.recipes.benchmark import Benchmark
@@ -117,6 +118,45 @@ def test_a_graph_that_is_entered_and_left_otherwise(learngene_file: Path, tmp_pa
     assert which.tolist() == numbers.tolist()
 
 
+def test_pictures_are_resized_inside_as_in_an_onnx_file(learngene_file: Path, tmp_path: Path) -> None:
+    for asked in (
+        Interface(input="uint8", resize="inside"),
+        Interface(batch=2, input="uint8", resize="inside", layout="nhwc", softmax=True, top=3),
+    ):
+        request = BuildRequest(learngene_file, (KIND, "onnx"), (2,), tmp_path, interface=asked)
+        made, onnx = build_exports(request)
+        assert made.manifest.verification is not None
+        found = made.manifest.verification.pictures
+        assert found is not None
+        assert (found.max_pixel_error, found.sizes) in ((0, SIZES), (1, SIZES))
+        assert found.differing < 1e-3
+        mine, theirs = (backend_of(FORMATS[each.manifest.file.kind]).open(each.path) for each in (made, onnx))
+        drawn = draw_pictures((61, 43), 3, 2, seed=1)
+        assert mine.pictures is not None
+        assert theirs.pictures is not None
+        (pixels, (logits,)), (wanted, (expected,)) = mine.pictures(2, drawn), theirs.pictures(2, drawn)
+        # A half that OpenVINO, which computes in float32, rounds to the other side.
+        assert np.abs(pixels - wanted).max() <= 1
+        assert (pixels != wanted).mean() < 1e-3
+        assert relative_error(logits, expected) < 1e-2
+        # What evaluates and predicts takes images that are resized already.
+        images = pictures(3)
+        assert relative_error(mine.run(images), theirs.run(images)) < 1e-5
+        # Without tleg.
+        given = drawn if asked.layout == "nhwc" else drawn.transpose(0, 3, 1, 2)
+        best = run(made.path, np.ascontiguousarray(given))[-1]
+        usual = logits if asked.top is None else np.argsort(-logits, axis=1)[:, :3]
+        assert relative_error(best, usual) < 1e-5
+
+
+def test_a_graph_without_its_entrance_is_no_usable_export(learngene_file: Path, tmp_path: Path) -> None:
+    path = build(learngene_file, tmp_path, interface=Interface(input="uint8", resize="inside"))
+    text = (path / GRAPH).read_text()
+    (path / GRAPH).write_text(text.replace("interface.images", "another.images"))
+    with pytest.raises(FileFormatError, match="OpenVINO cannot open"):
+        backend_of(FORMATS[KIND]).open(path)
+
+
 @pytest.mark.parametrize("output", ["pooled", "tokens", "blocks:1,2"])
 def test_features(output: str, learngene_file: Path, tmp_path: Path) -> None:
     (made,) = tleg.build(learngene_file, [2], [KIND], tmp_path, output_of=output)
@@ -180,11 +220,6 @@ def test_it_has_no_opset(learngene_file: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_whole_numbers_are_another_tools(learngene_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--export openvino has no --dtype int8: OpenVINO's own tool, NNCF"):
-        build(learngene_file, tmp_path, precision="int8")
-
-
 def test_without_openvino(folder: Path, learngene_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend_of.cache_clear()
     monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
@@ -201,7 +236,7 @@ def test_without_openvino(folder: Path, learngene_file: Path, tmp_path: Path, mo
     ("old", "new", "says"),
     [
         ('<kind value="openvino"', '<kind value="onnx"', "of the format 'onnx'"),
-        ("&quot;dtype&quot;: &quot;float32&quot;", "&quot;dtype&quot;: &quot;int8&quot;", "in int8"),
+        ("&quot;dtype&quot;: &quot;float32&quot;", "&quot;dtype&quot;: &quot;int8-terms&quot;", "in int8-terms"),
         ('<format_version value="1"', '<format_version value="2"', "has version '2'"),
         ('<format value="tleg.export"', '<format value="other"', "was not exported by tleg"),
         ('type="Parameter"', 'type="Nothing"', "OpenVINO cannot open"),

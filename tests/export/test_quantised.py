@@ -57,13 +57,12 @@ class Images:
     scale: float = 1.0
     measured: int = 0
 
-    def prepare(self, source: Source) -> Calibration:
-        def batches() -> Iterator[np.ndarray[Any, Any]]:
-            for seed in range(4):
-                images = deterministic_values(f"images{seed}", (8, *source.input_size))
-                yield (2 * self.scale * images).astype(np.float32)
+    def batches(self, size: tuple[int, int, int]) -> Iterator[np.ndarray[Any, Any]]:
+        for seed in range(4):
+            yield (2 * self.scale * deterministic_values(f"images{seed}", (8, *size))).astype(np.float32)
 
-        return Calibration("noise", 32, batches)
+    def prepare(self, source: Source) -> Calibration:
+        return Calibration("noise", 32, lambda: self.batches(source.input_size))
 
     def measure(self, entry: Any, before: Path, after: Path, depths: Any, counted: Counted) -> PrecisionCost:
         self.measured += 1

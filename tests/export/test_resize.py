@@ -20,10 +20,10 @@ from tleg import api
 from tleg.errors import InputError, VerificationError
 from tleg.export.backend import OpenExport
 from tleg.export.build import build_exports
+from tleg.export.example import PICTURE
 from tleg.export.interface import Interface
 from tleg.export.manifest import read_manifest
 from tleg.export.onnx.added import AddedNodes
-from tleg.export.onnx.example import PICTURE
 from tleg.export.onnx.resize import add_resize
 from tleg.export.onnx.runtime import open_onnx
 from tleg.export.pictures import SIZES, as_evaluated, compare_pictures, draw_pictures
@@ -221,8 +221,7 @@ def test_what_is_not_written_for_a_graph_is_refused(tiny_learngene: Any, tmp_pat
 def test_other_options_that_do_not_go_with_it_are_refused(learngene_file: Path, tmp_path: Path) -> None:
     for kind, interface, options, says in (
         ("onnx", Interface(resize="inside"), {}, "--resize inside is for pictures, .* add --input uint8"),
-        ("openvino", INSIDE, {}, "--resize inside is for ONNX files, and --export openvino writes none"),
-        ("pytorch", INSIDE, {}, "is for a graph of ONNX"),
+        ("pytorch", INSIDE, {}, "is for a graph of ONNX or OpenVINO"),
         ("onnx", INSIDE, {"precision": "int8-dynamic"}, "makes files that are entered and left as usual"),
     ):
         with pytest.raises(InputError, match=says):

@@ -111,3 +111,19 @@ def test_latency_is_that_of_the_number_type_of_the_device(file: LearngeneFile, t
     with pytest.raises(InputError, match=says) as caught:
         choose(family, file, family.devices[1], KNOWN)
     assert caught.value.code == "mismatch"
+
+
+def test_a_profile_is_of_the_format_that_the_device_gets(file: LearngeneFile, tmp_path: Path) -> None:
+    measured = replace(profile(d1=0.002, d6=0.007), learngene=file.header.sha256, image_size=SIZE)
+    (tmp_path / "pi.json").write_text(to_json(encode(measured)))
+    wanted = {"profile": str(tmp_path / "pi.json"), "max-latency": "4.5ms"}
+    family = make_family(document(devices={"board": {**wanted, "export": "openvino"}}))
+    says = (
+        r"\[devices.board\]: the device profile is of exports to onnx and not to openvino; measure these: tleg benchmark "
+        "LEARNGENE --export openvino"
+    )
+    with pytest.raises(InputError, match=says) as caught:
+        choose(family, file, family.devices[0], {})
+    assert (caught.value.code, caught.value.field) == ("mismatch", "devices")
+    (tmp_path / "pi.json").write_text(to_json(encode(replace(measured, export="openvino"))))
+    assert choose(family, file, family.devices[0], {}).row.depth == 3

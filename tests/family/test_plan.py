@@ -19,7 +19,7 @@ DEVICES: dict[str, Any] = {
 
 
 def test_every_device_has_its_choice_or_by_how_much_none_fits() -> None:
-    plan = plan_family(make_family(document(devices=DEVICES)))
+    plan = plan_family(make_family(document(devices=DEVICES, data="fashion-mnist")))
     phone, button, server = plan.devices
     assert phone.chosen is not None
     assert phone.chosen.row.cost.parameters <= 400_000
@@ -50,8 +50,30 @@ def test_programs_read_it(run_cli: Any, tmp_path: Path) -> None:
     done = run_cli("family", file, "--dry-run", "--json")
     assert done.code == 2
     phone, button = json.loads(done.stdout)["devices"]
-    assert (phone["depth"], phone["problem"]) == ("5", None)
+    assert (phone["depth"], phone["problem"]) == ("7", None)
     assert button["depth"] is None
     assert button["problem"] in done.stderr
     plain = run_cli("family", file, "--dry-run")
     assert (plain.code, plain.stdout) == (2, "")
+
+
+def test_accuracies_on_other_images_choose_nothing(run_cli: Any, tmp_path: Path) -> None:
+    plan = plan_family(make_family(document(devices=DEVICES, data="characters")))
+    assert (plan.measured, plan.unused) == (None, "10,000 images of fashion-mnist validation")
+    phone = plan.devices[0]
+    assert phone.chosen is not None
+    # The deepest that fits, where accuracies on fashion-mnist would choose depth 5.
+    assert (phone.chosen.row.depth, phone.chosen.top1) == (7, None)
+    file = tmp_path / "devices.toml"
+    text = 'license = "mit"\nlearngene = "fashion-mnist"\n[devices.phone]\nmax-params = "400K"\n'
+    file.write_text(f'data = "characters"\n{text}')
+    done = run_cli("family", file, "--dry-run")
+    assert done.stdout == "phone  depth 7, onnx in float32\n"
+    assert done.stderr == (
+        "accuracy on characters is measured first (the learngene has it on 10,000 images of fashion-mnist validation "
+        "alone), and may choose other depths than these\n"
+    )
+    file.write_text(f'data = "fashion-mnist"\n{text}')
+    done = run_cli("family", file, "--dry-run")
+    assert done.stdout == "phone  depth 5, onnx in float32, 88.31 % without fine-tuning\n"
+    assert done.stderr == "accuracy is that on 10,000 images of fashion-mnist validation, as the learngene has it\n"

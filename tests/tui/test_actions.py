@@ -23,6 +23,7 @@ OWNERS = {
     "family": "tleg_tui.family.screen:FamilyScreen",
     "devices": "tleg_tui.family.devices:DeviceList",
     "family_progress": "tleg_tui.family.progress:FamilyProgressScreen",
+    "family_report": "tleg_tui.family.report:FamilyReportScreen",
     "run": "tleg_tui.run.screen:RunScreen",
     "runs": "tleg_tui.runs.screen:RunsScreen",
     "export": "tleg_tui.export.screen:ExportScreen",

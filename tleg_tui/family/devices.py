@@ -66,7 +66,9 @@ class DeviceLine:
         words += [f"{format_count(planned['macs'])} MACs", f"{format_bytes(planned['bytes'])} of weights"]
         words += [] if planned["latency"] is None else [f"{format_latency(planned['latency'])} there"]
         tuned = " before fine-tuning" if planned["epochs"] else ""
-        known = f"{planned['top1']:.2f} %{tuned} on {measured}" if planned["top1"] is not None else "no accuracy is known"
+        known = "its accuracy is measured first, and may choose another"
+        if planned["top1"] is not None:
+            known = f"{planned['top1']:.2f} %{tuned} on {measured}"
         return f"{self.name} gets {', '.join(words)}; {known}"
 
 

@@ -164,7 +164,7 @@ class FamilyProgressScreen(WorkScreen):
         if look.problem is not None:
             text = f"{look.problem}; R goes on with it" if self.check_action("go_on", ()) else look.problem
         elif look.report is not None:
-            text = f"complete: {look.report.absolute()}; y copies the path"
+            text = f"complete: {look.report.absolute()}; o shows the report, y copies the path"
         elif progress is not None and progress.ended is not None:
             text = "it ended"
         elif not self._steps:
@@ -199,7 +199,7 @@ class FamilyProgressScreen(WorkScreen):
             return at_work
         if action == "go_on":
             return look.progress is not None and look.progress.file is not None and not at_work and look.report is None
-        return look.report is not None if action == "copy_report" else True
+        return look.report is not None if action in ("report", "copy_report") else True
 
     def why_not(self, action: str) -> str:
         """What is missing."""
@@ -207,6 +207,7 @@ class FamilyProgressScreen(WorkScreen):
             "open_run": "nothing is trained for this line",
             "stop": "the family is not at work",
             "go_on": "the family is at work or complete, or was started with options beside its file",
+            "report": "the report is written at the end",
             "copy_report": "the report is written at the end",
         }.get(action, "")
 
@@ -238,6 +239,13 @@ class FamilyProgressScreen(WorkScreen):
             except TlegError as error:
                 self.host.tell(explained(error), wrong=True)
         self._look_again()
+
+    def action_report(self) -> None:
+        """Show what each device got."""
+        from tleg_tui.family.report import FamilyReportScreen
+
+        if self._look.report is not None:
+            self.app.push_screen(FamilyReportScreen(self._folder, self._look.report))
 
     def action_copy_report(self) -> None:
         """Copy the report's path."""

@@ -103,6 +103,7 @@ def _tell_end(results: "FamilyResults", folder: Path) -> None:
 def _show_plan(family: "Family", as_json: bool) -> None:
     """Write what would be made, and of a learngene that is there which depth each device gets. Raises what does not fit."""
     from tleg.family.plan import plan_family
+    from tleg.learngene.profile import format_depth
 
     plan = plan_family(family)
     if as_json:
@@ -115,11 +116,17 @@ def _show_plan(family: "Family", as_json: bool) -> None:
     if plan.learned is not None:
         write(f"learn     a learngene of {plan.learned}")
     for each in plan.devices:
-        device, trained = each.device, f", {each.device.epochs} epochs of fine-tuning" if each.device.epochs else ""
-        if each.chosen is None:
-            write(f"{device.name}  once the learngene is there")
-        else:
-            write(f"{device.name}  depth {each.chosen.row.depth}, {device.export} in {device.dtype}{trained}")
+        device, chosen, depth = each.device, each.chosen, "once the learngene is there"
+        if chosen is not None:
+            top1 = "" if chosen.top1 is None else f", {chosen.top1:.2f} % without fine-tuning"
+            trained = f", {device.epochs} epochs of fine-tuning" if device.epochs else ""
+            depth = f"depth {format_depth(chosen.row.depth)}, {device.export} in {device.dtype}{top1}{trained}"
+        write(printable(f"{device.name}  {depth}"))
+    if plan.measured is not None:
+        say(printable(f"accuracy is that on {plan.measured}, as the learngene has it"))
+    elif plan.learngene is not None:
+        known = "" if plan.unused is None else f" (the learngene has it on {plan.unused} alone)"
+        say(printable(f"accuracy on {family.data} is measured first{known}, and may choose other depths than these"))
 
 
 @contextmanager

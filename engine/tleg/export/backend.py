@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tleg.errors import InputError
+from tleg.export.example import RuntimeLines, example
 from tleg.export.formats import Arithmetic, Format, Precision
 from tleg.export.interface import Interface
 from tleg.export.manifest import Lineage, manifest_path, read_manifest
@@ -205,6 +206,25 @@ class Backend(ABC):
     def example(self, path: Path, source: Source) -> str | None:
         """A few lines of Python that use an export of a source without tleg; None where its format has none."""
         return None
+
+    def lines(
+        self, path: Path, source: Source, runtime: RuntimeLines, *, name: str | None = None, depth: int | None = None
+    ) -> str:
+        """The lines that look at one picture with an export of a source in a runtime.
+
+        name   of the file as the lines open it; None is that of the path
+        depth  to run an export at that holds every depth
+        """
+        return example(
+            name or path.name,
+            source.preprocessing,
+            source.interface,
+            source.output,
+            source.input_size,
+            source.precision,
+            depth=depth,
+            runtime=runtime,
+        )
 
     def check_interface(
         self,

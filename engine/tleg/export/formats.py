@@ -55,6 +55,7 @@ class Format:
     plain        why it takes plain ViTs alone, which the graph writer knows; '' where it takes others as well
     is_folder    whether it is a folder, which holds its own manifest but for a package, or a file beside which that lies
     is_package   whether it is a folder that people take for a file, so that its manifest lies beside it
+    quantiser    package of its extra that makes whole numbers of it; '' where those of `libraries` and `runtime` do
     outputs      what its models can give
     no_places    why they give no maps of blocks, where that is not to be expected
     graph        whether it is a graph that can be entered and left in other ways than tleg writes it (`Interface`)
@@ -78,6 +79,7 @@ class Format:
     plain: str = ""
     is_folder: bool = False
     is_package: bool = False
+    quantiser: str = ""
     outputs: tuple[OutputKind, ...] = ("classes",)
     no_places: str = ""
     graph: bool = False
@@ -125,6 +127,14 @@ class Format:
             reason = self.refusals.get(source, "--export {name} cannot be made from {path} in " + precision)
             fields = ("export", "dtype") if source in self.dtypes else ("export",)
             raise InputError(reason.format(name=self.name, path=path), field=fields, code="unsupported")
+
+        if precision in QUANTISED and self.quantiser and find_spec(self.quantiser) is None:
+            raise InputError(
+                f"{self.quantiser} is not installed, which --export {self.name} --dtype {precision} needs: "
+                f"pip install 'tleg[{self.extra}]'",
+                field=("dtype", "export"),
+                code="not-installed",
+            )
 
     def _why_not_rounded(self, source: SourceKind, precision: Precision) -> str:
         """Why it cannot be made in a number type of whole numbers, and which kind or number type can be had."""
@@ -300,7 +310,9 @@ register(
         suffix=".openvino",
         about="a folder with OpenVINO's own .xml and .bin of one model",
         backend="tleg.export.openvino.backend:OpenvinoBackend",
-        rounding="OpenVINO's own tool, NNCF, makes whole numbers of it",
+        dtypes=MappingProxyType({"learngene": (*FLOATING, "int8"), "folder": (*FLOATING, "int8")}),
+        rounding="its whole numbers are those of NNCF, with ranges from images",
+        quantiser="nncf",
         is_folder=True,
         outputs=OUTPUT_KINDS,
         graph=True,

@@ -6,7 +6,7 @@ classes instead of logits, and the names of inputs and outputs. Light: the stand
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 from tleg.errors import FileFormatError, InputError
@@ -88,6 +88,11 @@ class Interface:
     def changes_output(self) -> bool:
         """Whether something else than logits leaves the graph."""
         return self.softmax or self.top is not None
+
+    @property
+    def after_entrance(self) -> "Interface":
+        """That of the rest of the graph, which takes normalised images."""
+        return replace(self, input=PIXELS[0], layout=AXES[0], resize=RESIZES[0], input_name=IMAGES_INSIDE)
 
     @property
     def in_file_names(self) -> str:

@@ -65,7 +65,7 @@ class PrecisionCost:
     """An export beside the same in float32: (float32, this one) of each.
 
     bytes       of the files, or of the folder's
-    seconds     of one image in ONNX Runtime on one thread, the median; None of what ONNX Runtime does not run
+    seconds     of one image on one thread, the median; None of what is no graph
     accuracies  at each depth that was looked at; none without labelled images
     data        which images those were
     images      how many

@@ -73,6 +73,7 @@ def choose(
     with _of_device(device):
         header, profile = file.header, None if device.profile is None else read_profile(device.profile)
         if profile is not None:
+            profile.require_export(device.export)
             profile.require_dtype(device.dtype)
         depth = device.depth if device.part is None else max(1, round(device.part * _deepest(header)))
         depths: Sequence[Depth] = depths_of(family, header) if depth is None else (depth,)

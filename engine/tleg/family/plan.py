@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tleg.data.sources import data_name
 from tleg.errors import InputError
 from tleg.family.choose import Chosen, choose, file_size
 from tleg.family.file import Family, WantedDevice
 from tleg.learngene.container import LearngeneFile, read_file
-from tleg.learngene.preview import measured_for
+from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.profile import format_depth
+from tleg.learngene.reached import Reached
 from tleg.references import find
 
 
@@ -54,7 +56,8 @@ class FamilyPlan:
     ancestor   epochs of the training of a model that teaches; None where none is trained
     learngene  its name; None where one is learned
     learned    the architecture of the one that is learned
-    measured   on what the accuracies are known that decide, in words; None where none are
+    measured   on what the accuracies are known that decide, in words; None where none are, and they are measured first
+    unused     on which other images the learngene's accuracies are, where those are the only ones, in words
     """
 
     ancestor: int | None
@@ -62,6 +65,7 @@ class FamilyPlan:
     learned: str | None
     measured: str | None
     devices: tuple[PlannedDevice, ...]
+    unused: str | None = None
 
     def document(self) -> dict[str, Any]:
         """What is known, for programs."""
@@ -70,6 +74,7 @@ class FamilyPlan:
             "learngene": self.learngene,
             "learned": self.learned,
             "measured_on": self.measured,
+            "unused": self.unused,
             "devices": [each.document() for each in self.devices],
         }
 
@@ -83,8 +88,9 @@ class FamilyPlan:
 def plan_family(family: Family) -> FamilyPlan:
     """Return what a family would make. Of a learngene that is there the header says what each device gets.
 
-    The accuracies are those of the header, on whichever images: what the family measures itself may decide otherwise. Raises
-    InputError for a learngene that is not there, FileFormatError for one that is damaged.
+    Accuracies that decide are those of the header on the family's own images. Where it has none, the deepest is told that
+    fits: the family itself measures first, and may decide otherwise. Raises InputError for a learngene that is not there,
+    FileFormatError for one that is damaged.
     """
     ancestor = family.ancestor_recipe().recipe.epochs if family.trains_ancestor else None
     if family.learngene is None:
@@ -92,8 +98,8 @@ def plan_family(family: Family) -> FamilyPlan:
         return FamilyPlan(ancestor, None, str(family.learn["architecture"]), None, devices)
     file = read_file(find(family.learngene, "learngene"))
     header = file.header
-    reached = measured_for([header])
-    known = {} if reached is None else {(header.image_size, depth): top1 for depth, top1 in reached.by_depth.items()}
+    own = _measured_on(header, family.data)
+    known = {(size, depth): top1 for size, each in own.items() for depth, top1 in each.by_depth.items()}
 
     def plan(device: WantedDevice) -> PlannedDevice:
         try:
@@ -103,7 +109,16 @@ def plan_family(family: Family) -> FamilyPlan:
         return PlannedDevice(device, chosen, _bytes(file, chosen))
 
     devices = tuple(plan(device) for device in family.devices)
-    return FamilyPlan(ancestor, family.learngene, None, None if reached is None else str(reached), devices)
+    measured = next((str(each) for each in own.values()), None)
+    unused = None if own or header.reached is None else str(header.reached)
+    return FamilyPlan(ancestor, family.learngene, None, measured, devices, unused)
+
+
+def _measured_on(header: LearngeneHeader, data: str) -> dict[tuple[int, int], Reached]:
+    """The accuracies of a header in float32 on some data, by the size of the inputs."""
+    name = f"{data_name(data)} "  # What follows is the part, or how it was split.
+    found = [each for each in header.measured if each.precision == "float32" and each.data.startswith(name)]
+    return {each.image_size or header.image_size: each for each in found}
 
 
 def _bytes(file: LearngeneFile, chosen: Chosen) -> int:

@@ -14,14 +14,14 @@ from typing import Any, Final, Literal
 from tleg.errors import InputError
 from tleg.export.backend import OpenExport, backend_of
 from tleg.export.build import BuiltExport, build_exports
-from tleg.export.formats import format_of_path, parse_precision
+from tleg.export.formats import find_format, format_of_path, parse_precision
 from tleg.export.plan import BuildRequest
 from tleg.files import new_folder
 from tleg.latency import measuring
 from tleg.learngene.container import read_file
 from tleg.learngene.device import NOT_AFFINE, DeviceProfile
 from tleg.models.learngene import load
-from tleg.recipes.benchmark import Benchmark
+from tleg.recipes.benchmark import OPENVINO, Benchmark
 from tleg.references import Reference
 from tleg.serialize import decode, to_json
 from tleg.threads import choose_threads
@@ -58,7 +58,7 @@ class _Subject:
 
     at       gives what is timed at some depths, None for something that has one depth alone
     default  depths that are measured where none were asked for
-    runtime  the package that computes what is no ONNX file
+    runtime  the package that computes what ONNX Runtime is not given
     """
 
     about: dict[str, Any]
@@ -212,11 +212,15 @@ def _learngene(path: Path, options: Benchmark, threads: int, folder: Path) -> _S
             verify=False,
         )
         built = _build(request, options)
+        if options.export == OPENVINO:
+            backend = backend_of(find_format(OPENVINO))
+            opened = (backend.open_to_time(each.path, threads) for each in built)
+            return [_Timed(depth, run=export_run(each, options.batch)) for depth, each in zip(chosen, opened, strict=True)]
         if len(built) == 1:  # One file that holds every depth, or one depth.
             return [_Timed(depth, built[0].path) for depth in chosen]
         return [_Timed(depth, each.path) for depth, each in zip(chosen, built, strict=True)]
 
-    return _Subject(about, build_at, default)
+    return _Subject(about, build_at, default, OPENVINO)
 
 
 def _export(path: Path, options: Benchmark, threads: int) -> _Subject:
@@ -242,7 +246,7 @@ def _export(path: Path, options: Benchmark, threads: int) -> _Subject:
     }
     own = opened.depth if isinstance(opened.depth, int) else None
     if not onnx:
-        run = _export_run(opened, options)
+        run = export_run(opened, options.batch)
         refuse_depths(options.chosen_depths, "depths", f"{path} holds one model")
         return _Subject(about, lambda depths: [_Timed(own, run=run)], runtime=entry.runtime[-1])
     if opened.format.every_depth:
@@ -286,11 +290,11 @@ def _model(reference: Reference, options: Benchmark, threads: int, folder: Path)
     return _Subject(about, lambda depths: [_Timed(opened.depth, run=_torch_run(model, opened.input_size, options, threads))])
 
 
-def _export_run(opened: OpenExport, options: Benchmark) -> Callable[[], None]:
-    """A function that computes one batch of zeros in an export's own runtime, on the processor."""
+def export_run(opened: OpenExport, batch: int) -> Callable[[], None]:
+    """Return a function that computes so many images of zeros in an export's own runtime, on the processor."""
     import numpy as np
 
-    images = np.zeros((options.batch, *opened.input_size), np.float32)
+    images = np.zeros((batch, *opened.input_size), np.float32)
 
     def run() -> None:
         opened.runner(opened.depth, images)

@@ -19,6 +19,7 @@ from tleg.errors import DataError, InputError
 from tleg.export.backend import OpenExport, Source, backend_of
 from tleg.export.formats import Format
 from tleg.export.precision_cost import AccuracyPair, Calibration, CalibrationRecord, Counted, PrecisionCost
+from tleg.latency.benchmark import export_run
 from tleg.latency.measuring import find_provider, interleave, open_run
 from tleg.learngene.profile import Depth
 from tleg.recipes.images import EvaluatedImages
@@ -185,11 +186,14 @@ def _size(path: Path) -> int:
 
 
 def _time(entry: Format, before: Path, after: Path, depth: Depth | None) -> tuple[float, float] | None:
-    """The median seconds of one image on one thread; None of what ONNX Runtime does not run."""
-    if "onnxruntime" not in entry.runtime:
+    """The median seconds of one image on one thread; None of what is no graph, whose runtime may be open once alone."""
+    if not entry.graph:
         return None
-    number = depth if entry.every_depth and isinstance(depth, int) else None
-    provider = find_provider("cpu")
-    runs = {path: open_run(os.fspath(path), provider, 1, 1, number) for path in (before, after)}
+    if "onnxruntime" in entry.runtime:
+        number = depth if entry.every_depth and isinstance(depth, int) else None
+        provider = find_provider("cpu")
+        runs = {path: open_run(os.fspath(path), provider, 1, 1, number) for path in (before, after)}
+    else:
+        runs = {path: export_run(backend_of(entry).open_to_time(path, 1), 1) for path in (before, after)}
     samples = interleave(runs, _SECONDS)
     return statistics.median(samples[before]), statistics.median(samples[after])

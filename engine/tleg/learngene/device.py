@@ -159,6 +159,16 @@ class DeviceProfile:
                 code="mismatch",
             )
 
+    def require_export(self, export: str) -> None:
+        """Refuse another format than was measured. Raises InputError."""
+        if self.export != export:
+            raise InputError(
+                f"the device profile is of exports to {self.export} and not to {export}; measure these: "
+                f"tleg benchmark LEARNGENE --export {export} --save-profile FILE, or tleg benchmark EXPORT",
+                field=("profile", "export"),
+                code="mismatch",
+            )
+
     def __str__(self) -> str:
         """'AMD EPYC, onnxruntime cpu, 1 thread, int8-dynamic': float32 goes without saying."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"

@@ -14,8 +14,9 @@ from tleg.text import read_image_size
 from tleg.threads import parse_threads
 
 RUNTIMES: Final = ("onnxruntime", "torch")
-# Formats of learngenes that ONNX Runtime can be timed with.
-FORMATS: Final = ("onnx", "onnx-compact", "onnx-elastic")
+OPENVINO: Final = "openvino"
+# Formats that a learngene is exported to, to be timed: by ONNX Runtime, and the last by a runtime of its own.
+FORMATS: Final = ("onnx", "onnx-compact", "onnx-elastic", OPENVINO)
 # Number types of exports; PyTorch runs descendants in the first two.
 DTYPES: Final = ("float32", "float16", "int8", "int8-dynamic", "int8-terms")
 
@@ -26,7 +27,7 @@ class Benchmark:
 
     depths           of a learngene or an elastic export; None: the shallowest and the auxiliary's, and one between to check
     runtime          None: ONNX Runtime, and PyTorch for a folder or weights
-    export           the format that a learngene is exported to for ONNX Runtime
+    export           the format that a learngene is exported to for ONNX Runtime, or for OpenVINO
     provider         of ONNX Runtime, or PyTorch's device
     threads          of one run, see `tleg.threads`
     batch            images at once
@@ -71,6 +72,13 @@ class Benchmark:
             raise InputError(
                 f"--export {self.export} is for onnxruntime; torch runs the descendants themselves",
                 field=("export", "runtime"),
+                code="conflict",
+            )
+        if self.export == OPENVINO and (self.runtime is not None or self.provider != "cpu"):
+            name = "provider" if self.runtime is None else "runtime"
+            raise InputError(
+                f"--export {OPENVINO} is run by OpenVINO, on the processor; leave --{name} out",
+                field=(name, "export"),
                 code="conflict",
             )
         check_calibration(self.calibration, self.calibration_images, self.dtype)

@@ -15,6 +15,7 @@ from tleg_tui.common.form_fields import FormField
 from tleg_tui.common.help import HelpScreen
 from tleg_tui.family.devices import DeviceList
 from tleg_tui.family.progress import FamilyProgressScreen
+from tleg_tui.family.report import FamilyReportScreen
 from tleg_tui.family.screen import FamilyScreen
 from tleg_tui.workbench.screen import WorkbenchScreen
 
@@ -221,9 +222,24 @@ def test_progress_is_shown_by_device_to_the_report(start: Start, size: tuple[int
             await tells(pilot, "nothing is trained for this line")
             (folder / "report.html").write_text("")
             writer.end()
-            await shows(pilot, "complete: ", "y copies the path")
+            await shows(pilot, "complete: ", "o shows the report", "y copies the path")
             await pilot.press("y")
             assert pilot.app.clipboard == str((folder / "report.html").absolute())
+            await pilot.press("o")
+            await eventually(pilot, lambda: isinstance(pilot.app.screen, FamilyReportScreen))
+            await shows(pilot, "device file depth size top-1 latency state")
+            await shows(pilot, "phone onnx float16 5 355.0 kB 88.31 1.200 ms ✗ 90 % wanted", "watch – – – – – ✗ failed")
+            await shows(pilot, "family/phone/gene-depth5.onnx: 88.00 % as expanded; 10 images", "on digits; with plots")
+            await pilot.press("down")
+            await shows(pilot, "watch failed: no room")
+            pilot.app.copy_to_clipboard("")
+            await pilot.press("y")
+            assert pilot.app.clipboard == str((folder / "report.html").absolute())
+            await pilot.press("escape")
+            await eventually(pilot, lambda: isinstance(pilot.app.screen, FamilyProgressScreen))
+            (folder / "slices.json").write_text("{")
+            await pilot.press("o")
+            await shows(pilot, "cannot read family/slices.json")
 
     look()
 

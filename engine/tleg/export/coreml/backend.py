@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tleg.errors import FileFormatError, InputError, VerificationError
 from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.coreml.program import MODEL, program_runner, read_program, read_specification
+from tleg.export.example import COREML
 from tleg.export.exporting import exporting
 from tleg.export.interface import Interface, check_batch_alone
 from tleg.export.metadata import decode_metadata, encode_metadata, metadata_of, opened_as
@@ -58,6 +59,10 @@ class CoremlBackend(Backend):
             converted.save(str(whole))
             for name in _PARTS:
                 (whole / name).rename(path / name)
+
+    def example(self, path: Path, source: Source) -> str | None:
+        """The lines that look at one picture with CoreML, on an Apple system."""
+        return self.lines(path, source, COREML)
 
     def open(self, path: Path) -> OpenExport:
         """Open a package to be computed in PyTorch. Raises InputError, FileFormatError."""

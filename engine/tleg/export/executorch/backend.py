@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tleg.errors import FileFormatError, VerificationError, last_words
 from tleg.export.backend import Backend, OpenExport, Source
+from tleg.export.example import EXECUTORCH
 from tleg.export.exporting import exporting
 from tleg.export.interface import Interface, check_batch_alone
 from tleg.export.metadata import ExportMetadata, decode_metadata, encode_metadata, metadata_of, opened_as
@@ -63,6 +64,10 @@ class ExecutorchBackend(Backend):
 
             _unsafe_reset_threadpool(threads)
         return self.open(path)
+
+    def example(self, path: Path, source: Source) -> str | None:
+        """The lines that look at one picture with ExecuTorch."""
+        return self.lines(path, source, EXECUTORCH)
 
     def open(self, path: Path) -> OpenExport:
         """Open a program, whose format ExecuTorch checks first. Raises InputError, FileFormatError."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypedDict
 
 from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
+from tleg.export.example import ONNX_RUNTIME
 from tleg.export.formats import BYTES_OF, INT8_TERMS, QUANTISED, Arithmetic, Precision
 from tleg.export.interface import OPSET, Interface
 from tleg.export.metadata import encode_metadata, metadata_of
-from tleg.export.onnx.example import example
 from tleg.export.onnx.file import check_graph, check_size
 from tleg.export.onnx.runtime import open_content, open_onnx
 from tleg.export.onnx.vit import Tensor
@@ -36,15 +36,7 @@ class OnnxBackend(Backend):
     def example(self, path: Path, source: Source) -> str | None:
         """The lines that look at one picture with ONNX Runtime."""
         depth = source.lineage(None).learngene if self.format.every_depth else None
-        return example(
-            path.name,
-            source.preprocessing,
-            source.interface,
-            source.output,
-            source.input_size,
-            source.precision,
-            depth=None if depth is None else depth.auxiliary_depth,
-        )
+        return self.lines(path, source, ONNX_RUNTIME, depth=None if depth is None else depth.auxiliary_depth)
 
     def check_interface(
         self,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tleg.errors import FileFormatError, VerificationError
 from tleg.export.backend import OpenExport
 from tleg.export.formats import Precision
-from tleg.export.interface import AXES, DEPTH, IMAGES_INSIDE, LOGITS_INSIDE, PIXELS, PIXELS_INSIDE, RESIZES, Interface
+from tleg.export.interface import DEPTH, LOGITS_INSIDE, PIXELS_INSIDE, Interface
 from tleg.export.metadata import ExportMetadata, decode_metadata, opened_as
 from tleg.export.pixels import as_input
 from tleg.export.runners import Arrays, PictureRunner, Runner, in_batches
@@ -27,6 +27,9 @@ from tleg.learngene.profile import Depth
 # What rounding makes, as a part of the largest value. ONNX Runtime computes a float16 file in float32, and rounds its logits
 # where they leave the graph alone.
 _ROUNDING: Final = {"float32": 1e-5, "float16": 2e-3}
+_RUNTIME: Final = "ONNX Runtime"
+# (names of outputs, inputs by name) -> arrays
+Compute = Callable[[list[str], dict[str, Any]], Sequence[Any]]
 _QUIET: Final = 4  # ONNX Runtime's 'fatal': what fails is raised as well, in this process's own words.
 
 
@@ -55,11 +58,11 @@ def _described(path: Path, session: Any) -> OpenExport:
         session, outputs = _with_logits(path), (LOGITS_INSIDE, *outputs)
     if interface.resize == "inside":
         # Images that are resized already, and normalised, are what the rest of the graph takes.
-        entered = replace(interface, input=PIXELS[0], layout=AXES[0], resize=RESIZES[0], input_name=IMAGES_INSIDE)
         inner = _open_inside(path, changes_output=interface.changes_output)
-        runner = graph_runner(inner.run, path.name, metadata, outputs, "ONNX Runtime", entered)
-        return replace(opened_as(path, metadata, runner), pictures=_picture_runner(path, metadata, interface))
-    return opened_as(path, metadata, graph_runner(session.run, path.name, metadata, outputs, "ONNX Runtime"))
+        runner = graph_runner(inner.run, path.name, metadata, outputs, _RUNTIME, interface.after_entrance)
+        pictures = picture_runner(_whole(path, interface), path.name, metadata, _RUNTIME)
+        return replace(opened_as(path, metadata, runner), pictures=pictures)
+    return opened_as(path, metadata, graph_runner(session.run, path.name, metadata, outputs, _RUNTIME))
 
 
 def _open_inside(path: Path, *, changes_output: bool) -> Any:
@@ -72,9 +75,8 @@ def _open_inside(path: Path, *, changes_output: bool) -> Any:
     return _open_session(path, (_giving(model, LOGITS_INSIDE) if changes_output else model).SerializeToString())
 
 
-def _picture_runner(path: Path, metadata: ExportMetadata, interface: Interface) -> PictureRunner:
+def _whole(path: Path, interface: Interface) -> Compute:
     """Return what runs the whole of a file that resizes; it is opened when it is first needed, as only checks do."""
-    outputs = [LOGITS_INSIDE] if interface.changes_output else list(interface.names_of(metadata.output))
 
     @cache
     def opened() -> Any:
@@ -83,13 +85,21 @@ def _picture_runner(path: Path, metadata: ExportMetadata, interface: Interface) 
         model = _giving(onnx.load(path), PIXELS_INSIDE, *([LOGITS_INSIDE] if interface.changes_output else []))
         return _open_session(path, model.SerializeToString())
 
+    return lambda outputs, feed: opened().run(list(outputs), feed)
+
+
+def picture_runner(compute: Compute, name: str, metadata: ExportMetadata, runtime: str) -> PictureRunner:
+    """Return what runs the whole of a file that resizes, `compute`, in a runtime of this name."""
+    interface = metadata.interface or Interface()
+    outputs = (LOGITS_INSIDE,) if interface.changes_output else interface.names_of(metadata.output)
+
     def run(depth: Depth | None, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Arrays]:
         feed = feed_of_pictures(pictures, check_depth(depth) if metadata.format.every_depth else None, interface)
         try:
-            pixels, *found = opened().run([PIXELS_INSIDE, *outputs], feed)
-        except Exception as error:  # ONNX Runtime has an exception for each of its states.
-            raise VerificationError(f"ONNX Runtime cannot run {path.name}: {_one_line(error)}") from error
-        return pixels, tuple(np.asarray(each, np.float32) for each in found)
+            pixels, *found = compute([PIXELS_INSIDE, *outputs], feed)
+        except Exception as error:  # ONNX Runtime has an exception for each of its states, OpenVINO one for all.
+            raise VerificationError(f"{runtime} cannot run {name}: {_one_line(error)}") from error
+        return np.asarray(pixels, np.float32), tuple(np.asarray(each, np.float32) for each in found)
 
     return run
 
@@ -102,7 +112,7 @@ def feed_of_pictures(pictures: NDArray[np.uint8], depth: int | None, interface: 
 
 
 def graph_runner(
-    compute: Callable[[list[str], dict[str, Any]], Sequence[Any]],
+    compute: Compute,
     name: str,
     metadata: ExportMetadata,
     outputs: Sequence[str],
@@ -112,7 +122,7 @@ def graph_runner(
     """Return what runs a file. Where it gives no logits, those inside of it are returned, and what it gives is compared
     with them.
 
-    compute  (names of outputs, inputs by name) -> arrays, in a runtime of this name
+    compute  runs it in a runtime of this name
     outputs  names, those of the logits inside first where it gives none
     interface  how what is run is entered and left; None is as the metadata says
     """

@@ -6,29 +6,20 @@ lies in the graph's runtime information, under 'tleg'.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
 
-from tleg.errors import FileFormatError, InputError, last_words
+from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
+from tleg.export.example import OPENVINO
 from tleg.export.exporting import exporting
-from tleg.export.interface import LOGITS_INSIDE, OPSET, Interface
-from tleg.export.metadata import decode_metadata, encode_metadata, metadata_of, opened_as
+from tleg.export.interface import OPSET, Interface
+from tleg.export.metadata import encode_metadata, metadata_of
 from tleg.export.onnx.backend import write_whole
-from tleg.export.onnx.example import OPENVINO, example
-from tleg.export.onnx.runtime import graph_runner
-from tleg.files import require_utf8
+from tleg.export.openvino.quantised import quantise
+from tleg.export.openvino.reading import GRAPH, TEXTS, WEIGHTS, open_folder
 from tleg.learngene.profile import Depth
 from tleg.models.output import Output
-
-GRAPH: Final = "openvino_model.xml"
-WEIGHTS: Final = "openvino_model.bin"
-TEXTS: Final = "tleg"  # Of the runtime information, what is tleg's.
-_TYPES: Final = ("float32", "float16")
-# By default it computes in bfloat16 on a processor that has that, 0.4 % off and more.
-_IN_FLOAT32: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 class OpenvinoBackend(Backend):
@@ -41,9 +32,13 @@ class OpenvinoBackend(Backend):
         # Beside the files, because a folder for what is temporary may be smaller than a model.
         with TemporaryDirectory(dir=path) as folder:
             whole = Path(folder) / "model.onnx"
-            write_whole(whole, source, depth, {})
+            calibration = source.calibration if source.precision == "int8" else None
+            write_whole(whole, source if calibration is None else source.in_float32(), depth, {})
             with exporting("OpenVINO"):
                 model = openvino.Core().read_model(str(whole))
+            if calibration is not None:
+                model = quantise(model, calibration)
+            with exporting("OpenVINO"):
                 for name, text in encode_metadata(metadata_of(source, self.format, depth)).items():
                     model.set_rt_info(text, [TEXTS, name])
                 openvino.serialize(model, str(path / GRAPH), str(path / WEIGHTS))
@@ -51,12 +46,15 @@ class OpenvinoBackend(Backend):
 
     def open(self, path: Path) -> OpenExport:
         """Open a folder. Raises InputError, FileFormatError."""
-        threads = os.environ.get("OMP_NUM_THREADS", "")  # OpenVINO does not look at it.
-        return _open(path, int(threads) if threads.isdigit() else None)
+        return open_folder(path, _threads())
+
+    def open_comparable(self, path: Path, output: Output) -> OpenExport:
+        """Open a folder whose ranges were calibrated without these: noise is beyond what images need."""
+        return open_folder(path, _threads(), ranges=False)
 
     def open_to_time(self, path: Path, threads: int) -> OpenExport:
         """Open a folder to be run by so many threads. Raises InputError, FileFormatError."""
-        return _open(path, threads)
+        return open_folder(path, threads)
 
     def recognise(self, path: Path) -> None:
         """Refuse a folder that holds no graph. Raises InputError."""
@@ -74,62 +72,19 @@ class OpenvinoBackend(Backend):
                 field=("opset", "export"),
                 code="unsupported",
             )
-        if interface.resize == "inside":
-            raise InputError(
-                f"--resize inside is for ONNX files, and --export {self.format.name} writes none; leave it out",
-                field=("resize", "export"),
-                code="unsupported",
-            )
         interface.check_model(output, num_classes, every_depth=False, traced=traced)
 
     def libraries(self, source: Source) -> tuple[str, ...]:
         """Packages that had a part in writing a folder."""
-        return (*super().libraries(source), *(("torch", "timm") if source.structure is None else ()))
+        own = [self.format.quantiser] if source.precision == "int8" else []
+        return (*super().libraries(source), *own, *(("torch", "timm") if source.structure is None else ()))
 
     def example(self, path: Path, source: Source) -> str | None:
         """The lines that look at one picture with OpenVINO."""
-        name = f"{path.name}/{GRAPH}"
-        shape, precision = source.input_size, source.precision
-        return example(name, source.preprocessing, source.interface, source.output, shape, precision, runtime=OPENVINO)
+        return self.lines(path, source, OPENVINO, name=f"{path.name}/{GRAPH}")
 
 
-def _open(path: Path, threads: int | None) -> OpenExport:
-    import openvino
-
-    for name in (GRAPH, WEIGHTS):
-        if not (path / name).is_file():
-            raise FileFormatError(f"{path} is not a usable export: it holds no {name}")
-    require_utf8(path, "OpenVINO")
-    core = openvino.Core()
-    try:
-        model = core.read_model(str(path / GRAPH), str(path / WEIGHTS))
-    except Exception as error:  # OpenVINO raises RuntimeError for all that it does not take.
-        raise FileFormatError(f"OpenVINO cannot open {path}: {last_words(error)}") from error
-    try:
-        metadata = decode_metadata(_texts(model))
-        if metadata.opset is not None or metadata.kind != "openvino" or metadata.model.dtype not in _TYPES:
-            raise FileFormatError(f"it says that it is of the format '{metadata.kind}', in {metadata.model.dtype}")
-    except FileFormatError as error:
-        raise FileFormatError(f"{path} is not a usable export: {error}") from error
-    interface = metadata.interface or Interface()
-    outputs: tuple[str, ...] = interface.names_of(metadata.output)
-    options = _IN_FLOAT32 | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
-    try:
-        if interface.changes_output:
-            model.add_outputs(LOGITS_INSIDE)
-            outputs = (LOGITS_INSIDE, *outputs)
-        compiled = core.compile_model(model, "CPU", options)
-    except Exception as error:
-        raise FileFormatError(f"OpenVINO cannot open {path}: {last_words(error)}") from error
-
-    def compute(names: list[str], feed: dict[str, Any]) -> Sequence[Any]:
-        found = compiled(feed)
-        return [found[name] for name in names]
-
-    return opened_as(path, metadata, graph_runner(compute, path.name, metadata, outputs, "OpenVINO"))
-
-
-def _texts(model: Any) -> dict[str, str]:
-    """What a graph says of itself, as texts by name; nothing where it says nothing."""
-    found = model.get_rt_info([TEXTS]).value if model.has_rt_info([TEXTS]) else {}
-    return {str(name): str(text) for name, text in found.items()} if isinstance(found, dict) else {}
+def _threads() -> int | None:
+    """Those of OMP_NUM_THREADS, at which OpenVINO does not look."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return int(threads) if threads.isdigit() else None

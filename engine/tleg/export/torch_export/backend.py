@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 
 from tleg.errors import FileFormatError, VerificationError, last_words
 from tleg.export.backend import Backend, OpenExport, Source
+from tleg.export.example import TORCH_EXPORT
 from tleg.export.exporting import exporting
 from tleg.export.metadata import decode_metadata, encode_metadata, metadata_of, opened_as
 from tleg.export.runners import model_runner
@@ -30,6 +31,10 @@ class TorchExportBackend(Backend):
         # By an open file, because a path would name the root of the archive.
         with path.open("wb") as file:
             torch.export.save(program, file, extra_files=texts)
+
+    def example(self, path: Path, source: Source) -> str | None:
+        """The lines that look at one picture with PyTorch."""
+        return self.lines(path, source, TORCH_EXPORT)
 
     def open(self, path: Path) -> OpenExport:
         """Open an archive; nothing in it is unpickled. Raises InputError, FileFormatError."""

@@ -1,4 +1,4 @@
-"""The lines of Python that look at a picture with a graph of tleg, in its runtime, numpy and Pillow alone.
+"""The lines of Python that look at a picture with an export, in its runtime, numpy and Pillow alone.
 
 They prepare it as `tleg.data.transforms` does, which is timm's evaluation, step by step in Pillow's words.
 """
@@ -22,28 +22,30 @@ _BEST: Final = 5
 class RuntimeLines:
     """What a runtime's own lines are.
 
-    package  that is imported
+    imports  lines that import it
     open     lines that make a session of '{name}'
-    run      gives all outputs for '{feed}'; `choose` those of some '{names}'
+    run      gives all outputs for '{feed}'; `choose` those of several '{names}'
     classes  the metadata of that name
+    float16  whether a float16 export takes images in float16
     """
 
-    package: str
+    imports: tuple[str, ...]
     open: tuple[str, ...]
     run: str
     choose: str
     classes: str
+    float16: bool = True
 
 
 ONNX_RUNTIME: Final = RuntimeLines(
-    package="onnxruntime",
+    imports=("import onnxruntime",),
     open=("session = onnxruntime.InferenceSession({name})",),
     run="session.run(None, {feed})",
     choose="session.run({names}, {feed})",
     classes='session.get_modelmeta().custom_metadata_map["classes"]',
 )
 OPENVINO: Final = RuntimeLines(
-    package="openvino",
+    imports=("import openvino",),
     open=(
         "model = openvino.Core().read_model({name})",
         'session = openvino.compile_model(model, "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})',
@@ -51,6 +53,34 @@ OPENVINO: Final = RuntimeLines(
     run="list(session({feed}).values())",
     choose="session({feed}).values()",
     classes='model.get_rt_info(["tleg", "classes"]).value',
+)
+TORCH_EXPORT: Final = RuntimeLines(
+    imports=("import torch",),
+    open=(
+        'texts = {{"classes": ""}}',
+        "session = torch.export.load({name}, extra_files=texts).module()",
+    ),
+    run="[session(torch.from_numpy(images)).detach().numpy()]",
+    choose="[each.detach().numpy() for each in session(torch.from_numpy(images))]",
+    classes='texts["classes"]',
+)
+EXECUTORCH: Final = RuntimeLines(
+    imports=("import torch", "from executorch.runtime import Runtime"),
+    open=(
+        "program = Runtime.get().load_program({name})",
+        'session = program.load_method("forward")',
+    ),
+    run="[each.numpy() for each in session.execute([torch.from_numpy(images.copy())])]",
+    choose="[each.numpy() for each in session.execute([torch.from_numpy(images.copy())])]",
+    classes='json.loads(program.load_method("tleg").execute([])[0])["classes"]',
+)
+COREML: Final = RuntimeLines(
+    imports=("import coremltools",),
+    open=("session = coremltools.models.MLModel({name})",),
+    run="list(session.predict({feed}).values())",
+    choose="map(session.predict({feed}).get, {names})",
+    classes='session.user_defined_metadata["classes"]',
+    float16=False,
 )
 
 
@@ -62,21 +92,21 @@ def example(
     input_size: tuple[int, int, int],
     precision: Precision,
     *,
+    runtime: RuntimeLines,
     depth: int | None = None,
-    runtime: RuntimeLines = ONNX_RUNTIME,
 ) -> str:
     """Return lines that print the best classes of a picture with their probabilities, or make its features.
 
-    name   of the file
-    depth  to run a file at that holds every depth; None for others
+    name     of the file
     runtime  which the lines are for
+    depth    to run a file at that holds every depth; None for others
     """
     return "\n".join(
         [
             "import json" if output.of_classes else "",
             "",
             "import numpy",
-            f"import {runtime.package}",
+            *runtime.imports,
             "from PIL import Image, ImageOps" if preprocessing.exif else "from PIL import Image",
             "",
             *(line.format(name=json.dumps(name, ensure_ascii=False)) for line in runtime.open),
@@ -84,7 +114,7 @@ def example(
             *_in_eight_bits(preprocessing),
             *([] if interface.resize == "inside" else _prepare(preprocessing, input_size)),
             *(['image = image.convert("L")'] if input_size[0] == 1 else []),
-            *_as_input(preprocessing, interface, input_size[0], precision),
+            *_as_input(preprocessing, interface, input_size[0], precision if runtime.float16 else "float32"),
             *_run(interface, output, depth, runtime),
         ]
     ).strip()
@@ -162,7 +192,8 @@ def _run(interface: Interface, output: Output, depth: int | None, runtime: Runti
         feed = f'{{"{interface.input_name}": images, "{DEPTH}": numpy.array({depth}, numpy.int64)}}'
     if not output.of_classes:
         names = interface.names_of(output)
-        found = runtime.choose.format(names=json.dumps(names), feed=feed)
+        lines = runtime.run if len(names) == 1 else runtime.choose
+        found = lines.format(names=json.dumps(names), feed=feed)
         yield f"{', '.join(output.names)}{',' * (len(names) == 1)} = {found}"
         return
     yield f"found = {runtime.run.format(feed=feed)}"

@@ -81,6 +81,7 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
         "mvitv2_tiny",
         {"img_size": 64, "embed_dim": (16, 16, 32, 32), "num_heads": (1, 1, 2, 2), "depths": [1, 2, 4, 2]},
     ),
+    "hiera": ("hiera_tiny_224", {"img_size": 64, "embed_dim": 16, "stages": [1, 3, 4, 2]}),
     "bit": ("resnetv2_50x1_bit", {"img_size": 64, "channels": [128, 128, 256, 256], "stem_chs": 32, "layers": [2, 2, 4, 2]}),
     "metaformer": ("caformer_s18", {"img_size": 64, "dims": [8, 12, 32, 32], "depths": [1, 1, 3, 1]}),
     "poolformer": ("poolformer_s12", {"img_size": 64, "dims": [8, 12, 16, 24], "depths": [1, 1, 3, 1]}),
@@ -175,7 +176,10 @@ def test_names_go_there_and_back(family: TimmFamily) -> None:
     assert timm_family_of(architecture) is family
     profile = architecture.profile(3)
     assert len(profile) == len(family.stages)
-    names = list(build(architecture, 3, device="meta").state_dict())
+    in_timm = list(build(architecture, 3, device="meta").state_dict())
+    names = [family.staged_name(each, profile) for each in in_timm]
+    assert [family.timm_name(each, profile) for each in names] == in_timm
+    assert (names == in_timm) == (family.one_row is None)
     again: set[str] = set()
     for each in {family.learngene_name(each) for each in names}:
         place = family.place(each)
@@ -187,8 +191,8 @@ def test_names_go_there_and_back(family: TimmFamily) -> None:
         assert family.part(each) in ("attention", "mlp", "norm")
         again |= {family.layer_name(place.stage, layer, place.inner) for layer in range(profile[place.stage])}
     assert again == set(names)
-    assert f"{family.classifier}.weight" in names
-    assert f"{family.first_conv}.weight" in names
+    assert f"{family.classifier}.weight" in in_timm
+    assert f"{family.first_conv}.weight" in in_timm
 
 
 def test_shapes_that_are_known_without_timm_are_timms(family: TimmFamily) -> None:
@@ -238,14 +242,15 @@ def test_what_trains_is_what_is_expanded(family: TimmFamily, basis: Basis) -> No
 
 def test_layers_follow_the_rule_in_their_own_stage(family: TimmFamily) -> None:
     learngene = a_learngene(family)
-    state = learngene.expand_tensors(3)
+    profile = learngene.header.architecture.profile(3)
+    state = {family.staged_name(name, profile): value for name, value in learngene.expand_tensors(3).items()}
     seen = 0
     for name, terms in learngene.tensors.items():
         place = family.place(name)
         if place is None:
             assert state[name] is terms
             continue
-        depth = learngene.header.architecture.profile(3)[place.stage]
+        depth = profile[place.stage]
         for layer in range(depth):
             expected = terms[0] + np.float32(layer / depth) * terms[1]
             assert np.array_equal(state[family.layer_name(place.stage, layer, place.inner)], expected)

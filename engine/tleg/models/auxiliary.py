@@ -122,9 +122,11 @@ class AuxiliaryModel(nn.Module):
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:
         """Copy a learngene's tensors into the model, strictly: RuntimeError names what is missing or does not fit."""
         state = {}
+        without_blocks = self._without_blocks
         for name, values in tensors.items():
             place = self.family.place(name)
-            key = f"vit.{name}" if place is None else f"terms.{self._key(place.stage, place.inner)}"
+            own = self.family.timm_name(name, without_blocks) if place is None else self._key(place.stage, place.inner)
+            key = f"vit.{own}" if place is None else f"terms.{own}"
             state[key] = torch.from_numpy(values)
         self.load_state_dict(state, strict=True)
 
@@ -134,11 +136,15 @@ class AuxiliaryModel(nn.Module):
         The running statistics of a batch norm in the stem are stored once, as its parameters are.
         """
         result = {self._name(key): _array(values) for key, values in self.terms.items()}
-        result |= {name: _array(values) for name, values in self.vit.named_parameters()}
         state = set(self.vit.state_dict())
+        stored_once: dict[str, Tensor] = dict(self.vit.named_parameters())
         # How many batches they were counted from is no float, and nothing depends on it.
+        stored_once |= {
+            name: values for name, values in self.vit.named_buffers() if name in state and values.is_floating_point()
+        }
+        without_blocks = self._without_blocks
         return result | {
-            name: _array(values) for name, values in self.vit.named_buffers() if name in state and values.is_floating_point()
+            self.family.staged_name(name, without_blocks): _array(values) for name, values in stored_once.items()
         }
 
     def take_sizes(self, image_sizes: Iterable[tuple[int, int]]) -> None:
@@ -151,6 +157,11 @@ class AuxiliaryModel(nn.Module):
                 self._others[format_image_size(image_size)] = (
                     OtherSize(self.architecture, image_size).to(self.device).train(self.training)
                 )
+
+    @property
+    def _without_blocks(self) -> Profile:
+        """The profile of `vit`, which has the blocks that are stored once and no others."""
+        return (0,) * len(self.family.stages)
 
     def profile(self, depth: Depth) -> Profile:
         """The blocks of each stage at a depth."""

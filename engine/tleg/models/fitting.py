@@ -125,7 +125,7 @@ def fit_model(opened: PretrainedModel, basis: Basis, learned: Mapping[str, Any] 
 
 
 def _state_of(opened: PretrainedModel, architecture: Architecture) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """All of a model by the names that a learngene has in the auxiliary layout, and notes. Raises ArchitectureError."""
+    """All of a model by names by stages in the auxiliary layout, and notes. Raises ArchitectureError."""
     family, model = timm_family_of(architecture), opened.model
     notes = []
     own = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
@@ -145,7 +145,7 @@ def _state_of(opened: PretrainedModel, architecture: Architecture) -> tuple[dict
     for name in wanted:
         if not np.isfinite(state[name]).all():
             raise FileFormatError(f"'{name}' of {opened.name} holds values that are not finite", code="not-finite")
-    return {name: state[name] for name in wanted}, tuple(notes)
+    return {family.staged_name(name, family.counted(model)): state[name] for name in wanted}, tuple(notes)
 
 
 def _fit_stage(

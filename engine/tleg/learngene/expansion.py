@@ -16,6 +16,7 @@ from tleg.errors import InputError
 from tleg.learngene.families import family_of
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.profile import Depth, checked
+from tleg.learngene.running_statistics import is_logarithm
 from tleg.learngene.structure import PLAIN_VIT
 
 Array = NDArray[np.float32]
@@ -126,6 +127,8 @@ def expand_tensors(tensors: Mapping[str, Array], header: LearngeneHeader, depth:
             continue
         layers = expand_parameter(values, coefficients[place.stage], memory[start : start + sizes[name]])
         start += sizes[name]
+        if is_logarithm(name):
+            layers[...] = np.exp(layers, dtype=np.float64)
         result.update(
             (family.timm_name(family.layer_name(place.stage, index, place.inner), profile), layer)
             for index, layer in enumerate(layers)

@@ -24,6 +24,7 @@ from tleg.models.architecture import build, describe, timm_family_of
 from tleg.models.flops import measure
 from tleg.models.learngene import Learngene
 from tleg.models.pretrained import PretrainedModel
+from tleg.models.running_terms import values_inside
 from tleg.models.timm_folder import image_argument, input_size_of
 
 _AT_ONCE: Final = 1 << 16
@@ -104,7 +105,7 @@ def fit_model(opened: PretrainedModel, basis: Basis, learned: Mapping[str, Any] 
     tensors = {name: value for name, value in state.items() if not family.is_block(name)}
     stages = []
     for stage in range(len(family.stages)):
-        names = [dict(block.named_parameters()) for block in family.blocks(opened.model, stage)]
+        names = [values_inside(block) for block in family.blocks(opened.model, stage)]
         stages.append(_fit_stage(family.stages[stage].prefix.rstrip("."), names, basis, family.part_of))
         for inner, terms in stages[-1][1].items():
             tensors[family.block_name(stage, inner)] = terms

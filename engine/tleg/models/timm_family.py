@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError
 from tleg.learngene.header import Architecture, Profile
+from tleg.learngene.running_statistics import is_statistic
 from tleg.learngene.structure import Family
 from tleg.models.timm_folder import input_size_of
 
@@ -225,7 +226,7 @@ class TimmFamily(Family):
     def check_blocks(self, model: nn.Module, name: str, profile: Profile) -> None:
         """Refuse stages of another number of blocks, and blocks that differ or keep more than parameters.
 
-        Masks and indices that timm computes are no part of a model's state; the statistics of a batch norm are.
+        Masks and indices that timm computes are no part of a model's state.
 
         Raises ArchitectureError.
         """
@@ -252,8 +253,10 @@ class TimmFamily(Family):
                         f"the blocks of '{name}' compute differently, so one rule cannot expand them: '{differing}' of "
                         f"{called(stage, index)} follows from its place"
                     )
-            parameters = {key for key, _ in blocks[0].named_parameters()}
-            if kept := sorted(shapes[0].keys() - parameters):
+            known = {key for key, _ in blocks[0].named_parameters()}
+            # Of a batch norm the running statistics have terms; how many batches they were counted from is of no use.
+            known |= {key for key in shapes[0] if is_statistic(key) or key.endswith("num_batches_tracked")}
+            if kept := sorted(shapes[0].keys() - known):
                 raise ArchitectureError(
                     f"the blocks of '{name}' keep '{kept[0]}', which is no parameter and has no rule to expand it"
                 )

@@ -32,6 +32,7 @@ from tleg.learngene.expansion import Array
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture
 from tleg.learngene.profile import Depth
+from tleg.learngene.running_statistics import is_statistic
 from tleg.models.output import Output
 
 
@@ -63,7 +64,8 @@ def write_traced_compact(
     layers = {
         weight: (name, layer)
         for name in tensors
-        if (place := family.place(name)) is not None
+        # Running statistics are few numbers, and of a variance no sum of terms.
+        if (place := family.place(name)) is not None and not is_statistic(name)
         for layer in range(profile[place.stage])
         # A model that gives features has nothing that follows the last of them.
         if (weight := family.timm_name(family.layer_name(place.stage, layer, place.inner), profile)) in own

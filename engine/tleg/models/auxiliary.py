@@ -137,6 +137,8 @@ class AuxiliaryModel(nn.Module):
             own = self.family.timm_name(name, without_blocks) if place is None else self._key(place.stage, place.inner)
             key = f"vit.{own}" if place is None else f"terms.{own}"
             state[key] = torch.from_numpy(values)
+        if missing := [name for name in self._statistics() if name not in tensors]:
+            raise RuntimeError(f"'{missing[0]}' is missing")
         self.load_state_dict(state, strict=True)
 
     def tensors(self) -> dict[str, Array]:
@@ -145,10 +147,7 @@ class AuxiliaryModel(nn.Module):
         The running statistics of a batch norm in the stem are stored once, as its parameters are.
         """
         result = {self._name(key): _array(values) for key, values in self.terms.items()}
-        for stage in range(len(self.running)):
-            running = self._running(stage)
-            names = {inner: self.family.block_name(stage, inner) for inner in running.names}
-            result |= {name: _array(running.terms(inner)) for inner, name in names.items()}
+        result |= {name: _array(values) for name, values in self._statistics().items()}
         state = set(self.vit.state_dict())
         stored_once: dict[str, Tensor] = dict(self.vit.named_parameters())
         # How many batches they were counted from is no float, and nothing depends on it.
@@ -178,6 +177,14 @@ class AuxiliaryModel(nn.Module):
         # So many layers tell all terms apart.
         rows = self.basis.coefficients(2 * self.basis.terms)
         return RunningTerms(terms, sizes, torch.tensor(rows, dtype=torch.float32))
+
+    def _statistics(self) -> dict[str, Tensor]:
+        """Terms of the running statistics of all stages, by a learngene's names."""
+        return {
+            self.family.block_name(stage, inner): self._running(stage).terms(inner)
+            for stage in range(len(self.running))
+            for inner in self._running(stage).names
+        }
 
     def _running(self, stage: int) -> RunningTerms:
         return cast(RunningTerms, self.running[stage])

@@ -21,12 +21,14 @@ from tleg.export.plan import BuildRequest
 from tleg.learngene.basis import Basis, parse_basis
 from tleg.learngene.families import families, family_covering, family_of, register, unregister
 from tleg.learngene.header import LAYOUTS, Auxiliary, LearngeneHeader, Preprocessing
+from tleg.learngene.running_statistics import is_logarithm, is_statistic
 from tleg.learngene.structure import PLAIN_VIT, PlainVit
 from tleg.models.architecture import build, describe, timm_family_of
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.descendant import baseline
 from tleg.models.flops import count_macs, measure
 from tleg.models.learngene import Learngene, load
+from tleg.models.running_terms import RunningTerms
 from tleg.models.timm_family import TimmFamily
 
 # A small model of each family: timm's name, arguments.
@@ -37,6 +39,7 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "beit": ("beit_base_patch16_224", SMALL),
     "vit-relpos": ("vit_relpos_small_patch16_224", SMALL),
     "cait": ("cait_xxs24_224", SMALL),
+    "xcit": ("xcit_nano_12_p8_224", {"img_size": 32, "embed_dim": 48, "num_heads": 3, "eta": 1.0}),
     "naflexvit": ("naflexvit_base_patch16_gap", SMALL),
     "vision-encoder": ("qwen3_vit_88m", {"img_size": 64, "embed_dim": 48, "num_heads": 3}),
     "swin": (
@@ -81,6 +84,7 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
         "mvitv2_tiny",
         {"img_size": 64, "embed_dim": (16, 16, 32, 32), "num_heads": (1, 1, 2, 2), "depths": [1, 2, 4, 2]},
     ),
+    "hiera": ("hiera_tiny_224", {"img_size": 64, "embed_dim": 16, "stages": [1, 3, 4, 2]}),
     "bit": ("resnetv2_50x1_bit", {"img_size": 64, "channels": [128, 128, 256, 256], "stem_chs": 32, "layers": [2, 2, 4, 2]}),
     "metaformer": ("caformer_s18", {"img_size": 64, "dims": [8, 12, 32, 32], "depths": [1, 1, 3, 1]}),
     "poolformer": ("poolformer_s12", {"img_size": 64, "dims": [8, 12, 16, 24], "depths": [1, 1, 3, 1]}),
@@ -150,6 +154,10 @@ def learngene_of(name: str, arguments: Mapping[str, Any], basis: Basis | None = 
     with torch.no_grad():
         for value in model.parameters():
             value.add_(0.05 * torch.randn_like(value))
+        for each in model.running:
+            assert isinstance(each, RunningTerms)
+            for inner in each.names:
+                each.put(inner, 0.3 * torch.randn_like(each.terms(inner)))
     header = LearngeneHeader(architecture, basis, Auxiliary(4), Preprocessing((0.5,) * 3, (0.5,) * 3), measure(architecture))
     return Learngene(header, model.tensors())
 
@@ -175,7 +183,10 @@ def test_names_go_there_and_back(family: TimmFamily) -> None:
     assert timm_family_of(architecture) is family
     profile = architecture.profile(3)
     assert len(profile) == len(family.stages)
-    names = list(build(architecture, 3, device="meta").state_dict())
+    in_timm = list(build(architecture, 3, device="meta").state_dict())
+    names = [family.staged_name(each, profile) for each in in_timm]
+    assert [family.timm_name(each, profile) for each in names] == in_timm
+    assert (names == in_timm) == (family.one_row is None)
     again: set[str] = set()
     for each in {family.learngene_name(each) for each in names}:
         place = family.place(each)
@@ -187,8 +198,8 @@ def test_names_go_there_and_back(family: TimmFamily) -> None:
         assert family.part(each) in ("attention", "mlp", "norm")
         again |= {family.layer_name(place.stage, layer, place.inner) for layer in range(profile[place.stage])}
     assert again == set(names)
-    assert f"{family.classifier}.weight" in names
-    assert f"{family.first_conv}.weight" in names
+    assert f"{family.classifier}.weight" in in_timm
+    assert f"{family.first_conv}.weight" in in_timm
 
 
 def test_shapes_that_are_known_without_timm_are_timms(family: TimmFamily) -> None:
@@ -238,19 +249,23 @@ def test_what_trains_is_what_is_expanded(family: TimmFamily, basis: Basis) -> No
 
 def test_layers_follow_the_rule_in_their_own_stage(family: TimmFamily) -> None:
     learngene = a_learngene(family)
-    state = learngene.expand_tensors(3)
+    profile = learngene.header.architecture.profile(3)
+    state = {family.staged_name(name, profile): value for name, value in learngene.expand_tensors(3).items()}
     seen = 0
     for name, terms in learngene.tensors.items():
         place = family.place(name)
         if place is None:
             assert state[name] is terms
             continue
-        depth = learngene.header.architecture.profile(3)[place.stage]
+        depth = profile[place.stage]
         for layer in range(depth):
             expected = terms[0] + np.float32(layer / depth) * terms[1]
+            if is_logarithm(name):
+                expected = np.exp(expected.astype(np.float64)).astype(np.float32)
             assert np.array_equal(state[family.layer_name(place.stage, layer, place.inner)], expected)
             seen += 1
     assert seen + sum(family.place(name) is None for name in learngene.tensors) == len(state)
+    assert any(is_logarithm(name) and family.is_block(name) for name in learngene.tensors) == (family.name == "xcit")
 
 
 @some_here_and_all_slowly()
@@ -285,7 +300,11 @@ def test_cost_is_counted_at_any_depth(family: TimmFamily) -> None:
     assert cost.parameters.attention > 0
     assert (cost.macs.attention > 0) == (family.name not in WITHOUT_PRODUCTS)
     assert cost.inference_bytes > 0
-    blocks = {name: values[0].size for name, values in learngene.tensors.items() if family.is_block(name)}
+    blocks = {
+        name: values[0].size
+        for name, values in learngene.tensors.items()
+        if family.is_block(name) and not is_statistic(name)
+    }
     # The cost of a layer is that of one unit of depth: as many blocks as it adds to each stage.
     added = [two - one for one, two in zip(architecture.profile(1), architecture.profile(2), strict=True)]
     for part in ("attention", "mlp", "norm"):

@@ -14,6 +14,7 @@ from tleg.errors import ArchitectureError, FileFormatError
 from tleg.learngene.basis import Basis, parse_basis
 from tleg.learngene.expansion import expand_parameter
 from tleg.learngene.families import family_covering
+from tleg.models.architecture import timm_family_of
 from tleg.models.fitting import fit_layers, fit_model
 from tleg.models.learngene import Learngene
 from tleg.models.pretrained import PretrainedModel, open_folder, open_timm
@@ -92,13 +93,13 @@ def test_as_many_terms_as_layers_make_the_model_itself(saved: tuple[Learngene, P
     assert fitted.stages[0].exact
 
 
-@pytest.mark.parametrize("family", ["vit", "swin", "convnext", "cait", "mvit-v2"])
+@pytest.mark.parametrize("family", ["vit", "swin", "convnext", "cait", "mvit-v2", "hiera"])
 def test_stem_head_and_what_lies_between_stages_are_the_model_s_own(family: str) -> None:
     name, arguments = EXAMPLES[family]
     given = {**family_covering(name).timm_arguments(arguments), "num_classes": 4}
     opened = open_timm(name, given, pretrained=False)
     fitted = fit_model(opened, Basis())
-    header, own = fitted.learngene.header, opened.model.state_dict()
+    header, own = fitted.learngene.header, timm_family_of(fitted.learngene.header.architecture).state_by_stages(opened.model)
     profile = tuple(len(each.layers) for each in fitted.stages)
     assert header.architecture.stages == (profile if len(profile) > 1 else ())
     kept = [key for key in fitted.learngene.tensors if key in own]

@@ -24,7 +24,7 @@ NEVER = ("nest", "volo", "mlp-mixer")
 # Those that stand for all others here; the rest takes a minute.
 FAST = ("vit", "eva", "beit", "swin", "convnext", "cait", "pit", "levels")
 # Whose position embeddings timm leaves as they are when it loads weights for other images.
-NOT_TIMMS = ("cait", "pit")
+NOT_TIMMS = ("cait", "pit", "hiera")
 PLAIN = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "num_heads": 3}
 
 
@@ -138,6 +138,7 @@ def test_positions_that_timm_leaves_alone_are_resampled(name: str) -> None:
         (*EXAMPLES["swin"], (16, 64), "as many pixels as 32x32 in another shape"),
         (*EXAMPLES["mlp-mixer"], (64, 64), r"timm does not resample its 'blocks.0.mlp_tokens.fc1.weight'$"),
         (*EXAMPLES["volo"], (64, 64), "timm does not resample its 'pos_embed'$"),
+        (*EXAMPLES["hiera"], (96, 80), "does not divide into mask units of 32 x 32; one of 96 x 96 does$"),
         (*EXAMPLES["nest"], (64, 64), r"timm does not resample its 'levels.0.pos_embed'$"),
         ("cait_xxs24_224", {**PLAIN, "img_size": [32, 64]}, (32, 32), "learned on square images, and these were 32x64"),
     ],

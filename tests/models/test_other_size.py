@@ -23,7 +23,7 @@ SWIN = {**EXAMPLES["swin"][1], "img_size": 64}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     **{
         name: EXAMPLES[name]
-        for name in ("swinv2-cr", "beit", "vit-relpos", "cait", "pit", "twins", "twins-svt", "twins-svt-s")
+        for name in ("swinv2-cr", "beit", "vit-relpos", "cait", "pit", "twins", "twins-svt", "twins-svt-s", "hiera")
     },
     "swin": ("swin_tiny_patch4_window7_224", SWIN),
     "swin-v2": ("swinv2_tiny_window8_256", SWIN),

@@ -27,7 +27,7 @@ GRAMMAR: dict[str, tuple[Any, ...]] = {
     "expand": ("legs", "mlp,legs", "mlp,mlp", ""),
     "freeze": ("blocks:x", "legs", "head,,stem"),
     "pixel-range": ("5,1", "1", "a,b", "nan,1"),
-    "sample-depths": ("0,4", "x", "8-4"),
+    "sample-depths": ("0,4", "x", "8-4", "2-2-6-2"),
     "threads": ("many", "0", "-1"),
 }
 _OF_OTHER_KINDS: dict[type, tuple[Any, ...]] = {

@@ -81,6 +81,9 @@ def test_what_makes_no_sense_is_refused(digits: Data, placement: Placement) -> N
     values = {"architecture": NAME, "data": "digits", "profiles": "all"}
     with pytest.raises(InputError, match="unknown profiles 'every'"):
         from_values("learn", {**values, "profiles": "every"})
+    with pytest.raises(InputError, match="'4,2-2-6-2' has a profile of stages; --profiles all gives every stage") as caught:
+        from_values("learn", {**values, "sample-depths": "4,2-2-6-2"})
+    assert caught.value.field == "sample-depths"
     recipe = from_values("learn", values)
     assert isinstance(recipe, LearnRecipe)
     assert recipe.scales_all

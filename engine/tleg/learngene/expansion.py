@@ -16,6 +16,7 @@ from tleg.errors import InputError
 from tleg.learngene.families import family_of
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.profile import Depth, checked
+from tleg.learngene.running_statistics import is_logarithm
 from tleg.learngene.structure import PLAIN_VIT
 
 Array = NDArray[np.float32]
@@ -111,8 +112,8 @@ def expand_tensors(tensors: Mapping[str, Array], header: LearngeneHeader, depth:
     `tensors` are a learngene's: 'blocks.attn.qkv.weight' of shape (K, …) and stem and head under their own names. Those of
     the stem and head are the learngene's own arrays, not copies. Raises DepthError.
     """
-    family = family_of(header.architecture)
-    coefficients = [header.basis.coefficients(layers) for layers in header.architecture.profile(checked(depth))]
+    family, profile = family_of(header.architecture), header.architecture.profile(checked(depth))
+    coefficients = [header.basis.coefficients(layers) for layers in profile]
     places = {name: place for name in tensors if (place := family.place(name)) is not None}
     # One block of memory for all layers: the system hands out a large one many times faster than many small ones.
     sizes = {name: len(coefficients[place.stage]) * tensors[name][0].size for name, place in places.items()}
@@ -122,11 +123,16 @@ def expand_tensors(tensors: Mapping[str, Array], header: LearngeneHeader, depth:
     for name, values in tensors.items():
         place = places.get(name)
         if place is None:
-            result[name] = values
+            result[family.timm_name(name, profile)] = values
             continue
         layers = expand_parameter(values, coefficients[place.stage], memory[start : start + sizes[name]])
         start += sizes[name]
-        result.update((family.layer_name(place.stage, index, place.inner), layer) for index, layer in enumerate(layers))
+        if is_logarithm(name):
+            layers[...] = np.exp(layers, dtype=np.float64)
+        result.update(
+            (family.timm_name(family.layer_name(place.stage, index, place.inner), profile), layer)
+            for index, layer in enumerate(layers)
+        )
     return result
 
 

@@ -53,6 +53,11 @@ def parse_depth(text: str) -> Depth:
     return check_depth(int(text))
 
 
+def names_profile(text: str) -> bool:
+    """Whether there is a profile in a list of depths as they are typed."""
+    return any(_PROFILE.fullmatch(item) for item in text.split(","))
+
+
 def parse_profiles(text: str) -> tuple[Depth, ...]:
     """Read a list of depths, among which there may be profiles: '4,6-8,2-2-6-2', each once. Two numbers are a range.
 

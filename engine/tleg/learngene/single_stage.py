@@ -64,6 +64,22 @@ class Cait(SingleStage):
     mlp_modules = frozenset({"mlp", "gamma_2"})
 
 
+class Xcit(SingleStage):
+    """XCiT (arXiv 2106.09681): attention between channels, and batch norms between the places of a block.
+
+    Two class-attention blocks after the others are stored once.
+    """
+
+    name = "xcit"
+    patterns = ("xcit_*",)
+    modules = ("xcit",)
+    first_conv = "patch_embed.proj.0.0"
+    head = ("cls_attn_blocks", "norm", "head")
+    sized = False
+    attention_modules = frozenset({"attn", "gamma1", "local_mp", "gamma3"})
+    mlp_modules = frozenset({"mlp", "gamma2"})
+
+
 class NaFlexVit(SingleStage):
     """NaFlexViT: timm's ViT for images of any shape, here of one."""
 
@@ -109,5 +125,5 @@ class Tnt(SingleStage):
 
 
 SINGLE_STAGE: Final[tuple[Family, ...]] = (
-    *(Eva(), Beit(), RelativePositionVit(), Cait(), NaFlexVit(), EncodedVit(), Mixer(), Tnt()),
+    *(Eva(), Beit(), RelativePositionVit(), Cait(), Xcit(), NaFlexVit(), EncodedVit(), Mixer(), Tnt()),
 )

@@ -228,6 +228,22 @@ class MultiScaleVit(Staged):
         return self.covers(timm_name) and timm_name != "mvitv2_large"  # Whose last blocks change the width.
 
 
+class Hiera(Staged):
+    """Hiera (arXiv 2306.00989): one row of blocks for all stages. The first of a later stage pools, and is stored once.
+
+    Attention is within mask units in the first two stages and over all places in the others, and the block that pools
+    attends as the stage before it. So what is no parameter follows from a block's stage, whatever the depths of the others.
+    """
+
+    name = "hiera"
+    patterns = ("hiera_*",)
+    modules = ("hiera",)
+    one_row = "blocks."
+    stages = tuple(Stage(f"stages.{index}.blocks.", "stages", first=int(index > 0)) for index in range(STAGES))
+    sized = True
+    resampled = True
+
+
 class BigTransfer(Staged):
     """ResNet V2 with group norm (BiT, arXiv 1912.11370): the first block of a stage changes width and is stored once."""
 
@@ -327,6 +343,7 @@ STAGED: Final[tuple[Family, ...]] = tuple(
         TwinsSvt,
         TwinsSvtSmall,
         MultiScaleVit,
+        Hiera,
         BigTransfer,
         MetaFormer,
         PoolFormer,

@@ -5,6 +5,9 @@ library alone, so that headers are read and previewed without torch. The plain V
 
 A learngene's name of a block's parameter is timm's without the number of the block: 'blocks.norm1.bias' holds the terms of
 'blocks.0.norm1.bias', 'blocks.1.norm1.bias' and so on.
+
+Where timm counts the blocks of all stages in one row, as in Hiera, the number of a block says its stage at one profile.
+Names by stages are then tleg's own, and `timm_name` and `staged_name` go from one to the other at a profile.
 """
 
 from collections.abc import Mapping
@@ -69,6 +72,8 @@ class Family:
     dynamic     whether such a model takes other sizes too, with timm's `dynamic_img_size`
     resampled   whether an auxiliary model takes other sizes too, with tables of positions that are resampled at every step
     defaults    arguments that a model has where none are given, where timm's own are not what a learngene needs
+    one_row     timm's prefix of all blocks, 'blocks.', where it counts those of all stages in one row. The prefixes of the
+                stages are then tleg's own
     timm_fixes_depths  whether timm's functions of its names take no depths, because they fix them. Models of other depths
                 are made from the same arguments (`tleg.models.creation`), which timm alone does not do
 
@@ -86,6 +91,7 @@ class Family:
     dynamic: ClassVar[bool] = False
     resampled: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    one_row: ClassVar[str | None] = None
     timm_fixes_depths: ClassVar[bool] = False
     # Of a block: what mixes the places of an image, and what works at each place; everything else counts as norm.
     attention_modules: ClassVar[frozenset[str]] = frozenset({"attn", "ls1"})
@@ -152,7 +158,7 @@ class Family:
         return None
 
     def is_block(self, name: str) -> bool:
-        """Whether a parameter, under timm's name or a learngene's, belongs to a block."""
+        """Whether a parameter, by stages or under a learngene's name, belongs to a block."""
         return self.place(name) is not None
 
     def block_name(self, stage: int, inner: str) -> str:
@@ -160,7 +166,10 @@ class Family:
         return f"{self.stages[stage].prefix}{inner}"
 
     def layer_name(self, stage: int, layer: int, inner: str) -> str:
-        """timm's name of a block's parameter: 'blocks.3.norm1.bias'. Layers count from 0 in each stage, at its first."""
+        """The name by stages of a block's parameter: 'blocks.3.norm1.bias'. Layers count from 0 in each stage, at its first.
+
+        It is timm's, but where timm counts all stages in one row: see `timm_name`.
+        """
         found = self.stages[stage]
         number = found.first + layer * found.group
         if found.kinds and inner:
@@ -169,12 +178,39 @@ class Family:
         return f"{found.prefix}{number}.{inner}"
 
     def layer_prefixes(self, stage: int, layer: int) -> dict[str, str]:
-        """What timm's names of a block begin with, by what its names inside the block do: {'': 'blocks.3.'}."""
+        """What names by stages of a block begin with, by what its names inside the block do: {'': 'blocks.3.'}."""
         kinds = [f"{kind}." for kind in self.stages[stage].kinds] or [""]
         return {kind: self.layer_name(stage, layer, kind) for kind in kinds}
 
+    def timm_name(self, name: str, profile: Profile) -> str:
+        """timm's name, in a model of a profile, of what has a name by stages: the same where timm counts in each stage.
+
+        Of a Hiera whose first stage has two blocks 'blocks.4.norm1.bias' is 'stages.1.blocks.2.norm1.bias'.
+        """
+        if self.one_row is None:
+            return name
+        before = 0
+        for stage, blocks in zip(self.stages, self.timm_depths(profile), strict=True):
+            if name.startswith(stage.prefix):
+                number, dot, inner = name.removeprefix(stage.prefix).partition(".")
+                return f"{self.one_row}{before + int(number)}{dot}{inner}"
+            before += blocks
+        return name
+
+    def staged_name(self, name: str, profile: Profile) -> str:
+        """The name by stages of what has a name of timm's in a model of a profile: what `timm_name` is the inverse of."""
+        if self.one_row is None or not name.startswith(self.one_row):
+            return name
+        text, dot, inner = name.removeprefix(self.one_row).partition(".")
+        number = int(text)
+        for stage, blocks in zip(self.stages, self.timm_depths(profile), strict=True):
+            if number < blocks:
+                return f"{stage.prefix}{number}{dot}{inner}"
+            number -= blocks
+        raise ValueError(f"a model of {profile} has no '{name}'")
+
     def learngene_name(self, name: str) -> str:
-        """A learngene's name of timm's parameter: 'blocks.norm1.bias' for 'blocks.3.norm1.bias', others unchanged."""
+        """A learngene's name of a parameter by stages: 'blocks.norm1.bias' for 'blocks.3.norm1.bias', others unchanged."""
         place = self.place(name)
         if place is None:
             return name

@@ -22,6 +22,7 @@ from tleg.learngene.header import Architecture, Layout
 from tleg.learngene.profile import Depth, Profile, checked
 from tleg.learngene.structure import Family
 from tleg.models.creation import create_model
+from tleg.models.hiera import TimmHiera
 from tleg.models.plain_vit import TimmPlainVit
 from tleg.models.timm_family import TimmFamily
 from tleg.models.timm_folder import image_argument, quiet_timm
@@ -95,10 +96,11 @@ def describe(name: str, arguments: Mapping[str, Any] | None = None, num_classes:
     return found
 
 
-def _check_rest(family: Family, name: str, *models: nn.Module) -> None:
+def _check_rest(family: TimmFamily, name: str, *models: nn.Module) -> None:
     """Refuse models that keep something for each layer outside of the layers. Raises ArchitectureError."""
     first, second = (
-        {key: value.shape for key, value in model.state_dict().items() if not family.is_block(key)} for model in models
+        {key: value.shape for key, value in family.state_by_stages(model).items() if not family.is_block(key)}
+        for model in models
     )
     for key in sorted(first.keys() | second.keys()):
         if first.get(key) != second.get(key):
@@ -139,11 +141,11 @@ def build(
     with context:
         model = _create(family, architecture.in_layout(layout), depths, layout=layout, drop_path=drop_path)
     if device == "meta":
-        _fill_buffers(family, architecture, model)
+        _fill_buffers(family, architecture, model, profile)
     return model
 
 
-def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Module) -> None:
+def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Module, profile: Profile) -> None:
     """Give masks, indices and tables that timm computes their values in a model on 'meta'."""
     empty = [name for name, value in model.named_buffers() if value.is_meta]
     if not empty:
@@ -152,7 +154,8 @@ def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Modu
     values = _buffers(about, architecture.eps)
     for name in empty:
         holder, _, own = name.rpartition(".")
-        place = family.place(name)
+        staged = family.staged_name(name, profile)
+        place = family.place(staged)
         if place is not None:
             layer, _, inner = place.inner.partition(".")
             stage = family.stages[place.stage]
@@ -160,13 +163,13 @@ def _fill_buffers(family: TimmFamily, architecture: Architecture, model: nn.Modu
             number = stage.first + (int(layer) - stage.first) % (stage.period * stage.group)
             value = values[f"{stage.prefix}{number}.{inner}"]
         else:
-            value = values[name]
+            value = values[staged]
         setattr(model.get_submodule(holder), own, value.clone())
 
 
 @lru_cache(maxsize=16)
 def _buffers(about: str, eps: float | None) -> dict[str, Tensor]:
-    """The buffers of a small model of an architecture. timm draws weights for it, so what is known is not made again.
+    """The buffers of a small model of an architecture, named by stages. timm draws weights for it, so they are kept.
 
     about  its name, arguments, stages and elastic stage as JSON
     """
@@ -175,7 +178,7 @@ def _buffers(about: str, eps: float | None) -> dict[str, Tensor]:
     family = timm_family_of(architecture)
     with torch.random.fork_rng(devices=[]):
         small = _create(family, architecture, family.depth_arguments(family.periods))
-    return dict(small.named_buffers())
+    return {family.staged_name(key, family.periods): value for key, value in small.named_buffers()}
 
 
 def with_image_size(architecture: Architecture, image_size: tuple[int, int]) -> Architecture:
@@ -256,4 +259,5 @@ def _create(
     return cast(VisionTransformer, model)
 
 
-register(TimmPlainVit())
+for _family in (TimmPlainVit(), TimmHiera()):
+    register(_family)

@@ -18,10 +18,12 @@ from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import Array, Expandable
 from tleg.learngene.header import Architecture
 from tleg.learngene.profile import Depth, Profile, checked
+from tleg.learngene.running_statistics import is_statistic
 from tleg.models.architecture import build, timm_family_of
 from tleg.models.block_code import BlockCode
 from tleg.models.initial import draw_matrices
 from tleg.models.other_size import OtherSize
+from tleg.models.running_terms import RunningTerms
 from tleg.text import format_image_size
 
 
@@ -65,7 +67,8 @@ class AuxiliaryModel(nn.Module):
     terms  stacks of terms by parameter name inside a block, with '.' as '/': shape (K, *parameter) or (1, *parameter);
            in a family of several stages the name tells the stage as well
 
-    code   of the blocks, with what is no parameter
+    running  of each stage the terms of running statistics, where blocks have batch norms
+    code     of the blocks, with what is no parameter
     """
 
     def __init__(
@@ -89,11 +92,13 @@ class AuxiliaryModel(nn.Module):
         stages = range(len(self.family.stages))
         vit = build(architecture, tuple(max(basis.terms, stage.period) for stage in self.family.stages))
         terms = {}
+        self.running = nn.ModuleList()
         # By stage, what is called how among the terms and inside the block.
         names: list[list[tuple[str, str]]] = [[] for _ in stages]
         for stage in stages:
             modules = self.family.take_blocks(vit, stage)
             draw_matrices(modules, initial_matrices)
+            self.running.append(self._running_terms(modules[0]))
             blocks = [dict(module.named_parameters()) for module in modules]
             for inner, first in blocks[0].items():
                 values = [block[inner].detach().clone() for block in blocks[: basis.terms_of(self.family.part_of(inner))]]
@@ -121,11 +126,19 @@ class AuxiliaryModel(nn.Module):
 
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:
         """Copy a learngene's tensors into the model, strictly: RuntimeError names what is missing or does not fit."""
-        state = {}
+        # What running statistics were fitted from belongs to a training and is in no learngene.
+        state = {f"running.{name}": value for name, value in self.running.state_dict().items()}
+        without_blocks = self._without_blocks
         for name, values in tensors.items():
             place = self.family.place(name)
-            key = f"vit.{name}" if place is None else f"terms.{self._key(place.stage, place.inner)}"
+            if place is not None and is_statistic(name):
+                self._running(place.stage).put(place.inner, torch.from_numpy(values))
+                continue
+            own = self.family.timm_name(name, without_blocks) if place is None else self._key(place.stage, place.inner)
+            key = f"vit.{own}" if place is None else f"terms.{own}"
             state[key] = torch.from_numpy(values)
+        if missing := [name for name in self._statistics() if name not in tensors]:
+            raise RuntimeError(f"'{missing[0]}' is missing")
         self.load_state_dict(state, strict=True)
 
     def tensors(self) -> dict[str, Array]:
@@ -134,11 +147,16 @@ class AuxiliaryModel(nn.Module):
         The running statistics of a batch norm in the stem are stored once, as its parameters are.
         """
         result = {self._name(key): _array(values) for key, values in self.terms.items()}
-        result |= {name: _array(values) for name, values in self.vit.named_parameters()}
+        result |= {name: _array(values) for name, values in self._statistics().items()}
         state = set(self.vit.state_dict())
+        stored_once: dict[str, Tensor] = dict(self.vit.named_parameters())
         # How many batches they were counted from is no float, and nothing depends on it.
+        stored_once |= {
+            name: values for name, values in self.vit.named_buffers() if name in state and values.is_floating_point()
+        }
+        without_blocks = self._without_blocks
         return result | {
-            name: _array(values) for name, values in self.vit.named_buffers() if name in state and values.is_floating_point()
+            self.family.staged_name(name, without_blocks): _array(values) for name, values in stored_once.items()
         }
 
     def take_sizes(self, image_sizes: Iterable[tuple[int, int]]) -> None:
@@ -151,6 +169,30 @@ class AuxiliaryModel(nn.Module):
                 self._others[format_image_size(image_size)] = (
                     OtherSize(self.architecture, image_size).to(self.device).train(self.training)
                 )
+
+    def _running_terms(self, block: nn.Module) -> RunningTerms:
+        """Terms of the running statistics of a stage's blocks, which begin as timm's do: mean 0, variance 1."""
+        sizes = {name: len(value) for name, value in block.named_buffers() if is_statistic(name)}
+        terms = {name: self.basis.terms_of(self.family.part_of(name)) for name in sizes}
+        # So many layers tell all terms apart.
+        rows = self.basis.coefficients(2 * self.basis.terms)
+        return RunningTerms(terms, sizes, torch.tensor(rows, dtype=torch.float32))
+
+    def _statistics(self) -> dict[str, Tensor]:
+        """Terms of the running statistics of all stages, by a learngene's names."""
+        return {
+            self.family.block_name(stage, inner): self._running(stage).terms(inner)
+            for stage in range(len(self.running))
+            for inner in self._running(stage).names
+        }
+
+    def _running(self, stage: int) -> RunningTerms:
+        return cast(RunningTerms, self.running[stage])
+
+    @property
+    def _without_blocks(self) -> Profile:
+        """The profile of `vit`, which has the blocks that are stored once and no others."""
+        return (0,) * len(self.family.stages)
 
     def profile(self, depth: Depth) -> Profile:
         """The blocks of each stage at a depth."""
@@ -195,14 +237,19 @@ class AuxiliaryModel(nn.Module):
 
         def run(stage: int, x: Any, *given: Any, **named: Any) -> Any:
             templates, buffers = code.templates[stage], code.buffers_of(stage)
+            running = self._running(stage)
+            statistics = running.to_measure(len(rows[stage])) if self.training else running.layers(rows[stage])
             for layer, weights in enumerate(self.expand(rows[stage], stage)):
                 phase = layer % len(templates)
-                state = {**(weights if other is None else other.weights(stage, weights)), **buffers[phase]}
+                own = weights if other is None else other.weights(stage, weights)
+                state = {**own, **buffers[phase], **statistics[layer]}
                 taken = x if isinstance(x, tuple) else (x, *given)
                 if self.gradient_checkpointing and torch.is_grad_enabled():
                     x = checkpoint(functional_call, templates[phase], state, taken, named, use_reentrant=False)
                 else:
                     x = functional_call(templates[phase], state, taken, named)
+            if self.training:
+                running.move(rows[stage], statistics)
             return x
 
         return self.family.features(self.vit, images, run) if other is None else other.features(self.vit, images, run)

@@ -5,6 +5,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from tleg.learngene.running_statistics import is_statistic
 from tleg.models.timm_family import TimmFamily
 
 
@@ -14,7 +15,7 @@ class BlockCode(nn.Module):
     templates  by stage the blocks of its period, without values
 
     Blocks of a period (Swin: with and without shifted windows) take one set of weights, and have masks and indices of their
-    own: buffers, which move with the module and are in no state.
+    own: buffers, which move with the module and are in no state. Running statistics are put in as parameters are.
     """
 
     def __init__(self, family: TimmFamily, model: nn.Module) -> None:
@@ -26,7 +27,11 @@ class BlockCode(nn.Module):
         self._names: list[list[list[tuple[str, str]]]] = [[] for _ in self.templates]
         for stage, blocks in enumerate(self.templates):
             for phase, block in enumerate(blocks):
-                names = [(f"{stage}/{phase}/{name.replace('.', '/')}", name) for name, _ in block.named_buffers()]
+                names = [
+                    (f"{stage}/{phase}/{name.replace('.', '/')}", name)
+                    for name, _ in block.named_buffers()
+                    if not is_statistic(name)
+                ]
                 for key, name in names:
                     self.register_buffer(key, block.get_buffer(name), persistent=False)
                 self._names[stage].append(names)

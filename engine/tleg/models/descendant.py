@@ -46,12 +46,15 @@ def expand(
         device="meta",
         drop_path=drop_path,
     )
-    family = timm_family_of(learngene.header.architecture)
+    family, profile = timm_family_of(learngene.header.architecture), learngene.header.architecture.profile(depth)
     state = {
         name: torch.from_numpy(values) for name, values in expand_tensors(learngene.tensors, learngene.header, depth).items()
     }
     # Stem and head are the learngene's own arrays: a descendant that trains must not change them.
-    state = {name: values if family.is_block(name) else values.clone() for name, values in state.items()}
+    state = {
+        name: values if family.is_block(family.staged_name(name, profile)) else values.clone()
+        for name, values in state.items()
+    }
     if head.policy == "new":
         # Of the module: a learngene without a head has no weights there.
         inputs = tuple(model.get_submodule(family.classifier).get_parameter("weight").shape[1:])

@@ -123,6 +123,8 @@ def measure_output(model: Any, input_size: tuple[int, int, int]) -> OutputCost:
 def _levels(model: Any) -> tuple[str, int]:
     """Whether timm counts the model's maps by blocks or by stages, and how many there are."""
     count = len(model.feature_info) if hasattr(model, "feature_info") else 0
+    if "coarse" in inspect.signature(model.forward_intermediates).parameters:
+        return "stages", len(model.stage_ends)  # One row of blocks, of which timm gives those that end a stage (Hiera).
     blocks: Any = getattr(model, "blocks", None)
     if isinstance(blocks, nn.Sequential | nn.ModuleList) and len(blocks):
         nested = isinstance(blocks[0], nn.Sequential | nn.ModuleList)

@@ -24,6 +24,7 @@ from tleg.models.architecture import build, describe, timm_family_of
 from tleg.models.flops import measure
 from tleg.models.learngene import Learngene
 from tleg.models.pretrained import PretrainedModel
+from tleg.models.running_terms import values_inside
 from tleg.models.timm_folder import image_argument, input_size_of
 
 _AT_ONCE: Final = 1 << 16
@@ -104,7 +105,7 @@ def fit_model(opened: PretrainedModel, basis: Basis, learned: Mapping[str, Any] 
     tensors = {name: value for name, value in state.items() if not family.is_block(name)}
     stages = []
     for stage in range(len(family.stages)):
-        names = [dict(block.named_parameters()) for block in family.blocks(opened.model, stage)]
+        names = [values_inside(block) for block in family.blocks(opened.model, stage)]
         stages.append(_fit_stage(family.stages[stage].prefix.rstrip("."), names, basis, family.part_of))
         for inner, terms in stages[-1][1].items():
             tensors[family.block_name(stage, inner)] = terms
@@ -125,7 +126,7 @@ def fit_model(opened: PretrainedModel, basis: Basis, learned: Mapping[str, Any] 
 
 
 def _state_of(opened: PretrainedModel, architecture: Architecture) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """All of a model by the names that a learngene has in the auxiliary layout, and notes. Raises ArchitectureError."""
+    """All of a model by names by stages in the auxiliary layout, and notes. Raises ArchitectureError."""
     family, model = timm_family_of(architecture), opened.model
     notes = []
     own = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
@@ -145,7 +146,7 @@ def _state_of(opened: PretrainedModel, architecture: Architecture) -> tuple[dict
     for name in wanted:
         if not np.isfinite(state[name]).all():
             raise FileFormatError(f"'{name}' of {opened.name} holds values that are not finite", code="not-finite")
-    return {name: state[name] for name in wanted}, tuple(notes)
+    return {family.staged_name(name, family.counted(model)): state[name] for name in wanted}, tuple(notes)
 
 
 def _fit_stage(

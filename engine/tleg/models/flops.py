@@ -59,7 +59,7 @@ def _measure_stages(
     family, profile = timm_family_of(architecture), architecture.profile(1)
     costs = []
     for stage in range(len(profile)):
-        blocks = [block.rstrip(".") for block in family.layer_prefixes(stage, 0).values()]
+        blocks = [family.timm_name(block, profile).rstrip(".") for block in family.layer_prefixes(stage, 0).values()]
         more = tuple(layers + (index == stage) for index, layers in enumerate(profile))
         kept = _saved_bytes(build(architecture, more).eval(), images)
         own, products = (sum(counts[block] for block in blocks) for counts in (parameters, macs))
@@ -110,9 +110,10 @@ def _split(family: TimmFamily, architecture: Architecture, counts: list[dict[str
 
 def _of_blocks(family: TimmFamily, architecture: Architecture, part: str, counts: Mapping[str, int]) -> int:
     """What the modules of a part count in the blocks that one more of depth adds, each as the first of its stage."""
-    total = 0
-    for stage, (one, two) in enumerate(zip(architecture.profile(1), architecture.profile(2), strict=True)):
-        for block in family.layer_prefixes(stage, 0).values():
+    total, profile = 0, architecture.profile(1)
+    for stage, (one, two) in enumerate(zip(profile, architecture.profile(2), strict=True)):
+        for staged in family.layer_prefixes(stage, 0).values():
+            block = family.timm_name(staged, profile)
             modules = (name.removeprefix(block) for name in counts if name.startswith(block))
             # The outermost that belong to the part: a block may be several blocks, '0.attn' and '1.attn'.
             ours = (

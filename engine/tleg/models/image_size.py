@@ -96,19 +96,23 @@ def _of_term(tensors: Mapping[str, Array], to: Architecture, term: int) -> dict[
         place = places[name]
         if place is None:
             value = torch.from_numpy(values)
-            state[name] = resample_positions(value, wanted[name].shape, to) if name == "pos_embed" else value
+            own = family.timm_name(name, profile)
+            state[own] = resample_positions(value, wanted[name].shape, to) if name == "pos_embed" else value
             continue
         value = torch.from_numpy(values[min(term, len(values) - 1)])  # What all layers share has one term.
         for layer in range(profile[place.stage]):
-            state[family.layer_name(place.stage, layer, place.inner)] = value
+            state[family.timm_name(family.layer_name(place.stage, layer, place.inner), profile)] = value
     try:
         found = load_state(to, profile, state)
     except ArchitectureError as error:
         differs = re.search(r"size mismatch for ([\w.]+)", error.message)
         reason = "timm cannot resample its weights" if differs is None else f"timm does not resample its '{differs[1]}'"
         raise size_refusal(to, reason) from error
-    own = {name: name if place is None else family.layer_name(place.stage, 0, place.inner) for name, place in places.items()}
-    return {name: found[key].numpy() for name, key in own.items()}
+    staged = {family.staged_name(name, profile): value for name, value in found.items()}
+    first = {
+        name: name if place is None else family.layer_name(place.stage, 0, place.inner) for name, place in places.items()
+    }
+    return {name: staged[key].numpy() for name, key in first.items()}
 
 
 def check_arrangement(before: Architecture, after: Architecture) -> None:

@@ -42,7 +42,7 @@ class OtherSize(nn.Module):
         # By name in a learngene, the key of the matrix that resamples a table.
         self._matrices: dict[str, str] = {}
         for timm_name, value in model.state_dict().items():
-            name = family.learngene_name(timm_name)
+            name = family.learngene_name(family.staged_name(timm_name, family.periods))
             if value.shape == before[timm_name] or name in self._matrices:
                 continue
             holder, _, kind = timm_name.rpartition(".")
@@ -80,7 +80,12 @@ class OtherSize(nn.Module):
     def features(self, vit: nn.Module, images: Tensor, run: RunStage) -> Tensor:
         """`TimmFamily.features` with the parameters of an auxiliary model's `vit`, images of this size."""
         values = {**dict(vit.named_parameters()), **dict(vit.named_buffers())}
-        state = {name: self._resampled(name, value) for name, value in values.items() if name in self._taken}
+        without_blocks = (0,) * len(self._family.stages)
+        state = {
+            name: self._resampled(self._family.staged_name(name, without_blocks), value)
+            for name, value in values.items()
+            if name in self._taken
+        }
         state |= {name: getattr(self, key) for key, name in self._own}
         features: Tensor = functional_call(
             self._stem[0], {f"model.{name}": value for name, value in state.items()}, (images, run)

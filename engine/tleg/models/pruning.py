@@ -90,9 +90,10 @@ def most_important(importance: Importance, profile: Profile) -> tuple[tuple[int,
 
 def keep_blocks(model: nn.Module, shallower: nn.Module, family: TimmFamily, kept: tuple[tuple[int, ...], ...]) -> None:
     """Give a model of fewer blocks the weights of those of another that stay, and everything else of it."""
-    state = {name: value for name, value in model.state_dict().items() if not family.is_block(name)}
+    state = {name: value for name, value in family.state_by_stages(model).items() if not family.is_block(name)}
     for stage, chosen in enumerate(kept):
         blocks = family.blocks(model, stage)
         for index, source in enumerate(chosen):
             state |= {family.layer_name(stage, index, inner): each for inner, each in blocks[source].state_dict().items()}
-    shallower.load_state_dict(state, strict=True)
+    profile = tuple(map(len, kept))
+    shallower.load_state_dict({family.timm_name(name, profile): value for name, value in state.items()}, strict=True)

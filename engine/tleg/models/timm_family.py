@@ -1,7 +1,7 @@
 """How timm builds the models of a family: as its own modules, whose blocks can be taken out and stood in for."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError
 from tleg.learngene.header import Architecture, Profile
+from tleg.learngene.running_statistics import is_statistic
 from tleg.learngene.structure import Family
 from tleg.models.timm_folder import input_size_of
 
@@ -26,6 +27,22 @@ class _Run(nn.Module):
 
     def forward(self, x: Tensor, *given: Any, **named: Any) -> Any:
         return self._run(self._stage, x, *given, **named)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Equal parts that an image has to divide into.
+
+    called  what they are
+    size    height and width, in pixels
+    step    how far apart they begin, in pixels
+    advice  which arguments make others
+    """
+
+    called: str
+    size: tuple[int, int]
+    step: tuple[int, int]
+    advice: str
 
 
 class BlocksInTurn(nn.Module):
@@ -85,22 +102,32 @@ class TimmFamily(Family):
         known: Any = getattr(model, "pretrained_cfg", None) or {}
         if image_size == tuple(known.get("input_size", ()))[1:]:
             return
-        first = dict(model.named_modules()).get(self.first_conv)
-        if not self.sized or not isinstance(first, nn.Conv2d) or any(map(bool, first.padding)):
-            return  # Convolutions take images of any size.
-        patch = first.kernel_size
-        if any((size - edge) % step for size, edge, step in zip(image_size, patch, first.stride, strict=True)):
-            fits = (
-                max(edge, edge + round((size - edge) / step) * step)
-                for size, edge, step in zip(image_size, patch, first.stride, strict=True)
-            )
+        tiles = self.tiles(model)
+        if tiles is None:
+            return
+        axes = [*zip(image_size, tiles.size, tiles.step, strict=True)]
+        if any((size - edge) % step for size, edge, step in axes):
+            fits = (max(edge, edge + round((size - edge) / step) * step) for size, edge, step in axes)
             raise ArchitectureError(
-                f"an image of {' x '.join(map(str, image_size))} pixels does not divide into patches of {patch[0]} x "
-                f"{patch[1]}; one of {' x '.join(map(str, fits))} does",
+                f"an image of {' x '.join(map(str, image_size))} pixels does not divide into {tiles.called} of "
+                f"{tiles.size[0]} x {tiles.size[1]}; one of {' x '.join(map(str, fits))} does",
                 field="model-arg",
                 code="out-of-range",
-                advice="choose another patch_size or img_size, as in --model-arg patch_size=4",
+                advice=tiles.advice,
             )
+
+    def tiles(self, model: nn.Module) -> Tiles | None:
+        """What images have to divide into; None where they are of any size."""
+        first = dict(model.named_modules()).get(self.first_conv)
+        if not self.sized or not isinstance(first, nn.Conv2d) or any(map(bool, first.padding)):
+            return None  # Convolutions take images of any size.
+        advice = "choose another patch_size or img_size, as in --model-arg patch_size=4"
+        return Tiles("patches", (first.kernel_size[0], first.kernel_size[1]), (first.stride[0], first.stride[1]), advice)
+
+    def state_by_stages(self, model: nn.Module) -> dict[str, Tensor]:
+        """The state of a model under names by stages: see `Family.staged_name`."""
+        profile = self.counted(model)
+        return {self.staged_name(name, profile): value for name, value in model.state_dict().items()}
 
     def counted(self, model: nn.Module) -> Profile:
         """The blocks of each stage of a model. Raises ArchitectureError where it has no such stages."""
@@ -199,10 +226,14 @@ class TimmFamily(Family):
     def check_blocks(self, model: nn.Module, name: str, profile: Profile) -> None:
         """Refuse stages of another number of blocks, and blocks that differ or keep more than parameters.
 
-        Masks and indices that timm computes are no part of a model's state; the statistics of a batch norm are.
+        Masks and indices that timm computes are no part of a model's state.
 
         Raises ArchitectureError.
         """
+
+        def called(stage: int, layer: int) -> str:
+            return self.timm_name(self.layer_name(stage, layer, ""), profile).rstrip(".")
+
         for stage, count in enumerate(profile):
             blocks = self.blocks(model, stage)
             if len(blocks) != count:
@@ -210,10 +241,9 @@ class TimmFamily(Family):
             shapes = [{key: value.shape for key, value in block.state_dict().items()} for block in blocks]
             for index, each in enumerate(shapes):
                 if each != shapes[0]:
-                    where = self.layer_name(stage, index, "").rstrip(".")
                     raise ArchitectureError(
-                        f"the blocks of '{name}' differ from each other, so one rule cannot expand them: {where} is not as "
-                        f"{self.layer_name(stage, 0, '').rstrip('.')}"
+                        f"the blocks of '{name}' differ from each other, so one rule cannot expand them: "
+                        f"{called(stage, index)} is not as {called(stage, 0)}"
                     )
             period = self.stages[stage].period
             for index, (earlier, block) in enumerate(zip(blocks, blocks[period:], strict=False), period):
@@ -221,10 +251,12 @@ class TimmFamily(Family):
                     differing = next(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
                     raise ArchitectureError(
                         f"the blocks of '{name}' compute differently, so one rule cannot expand them: '{differing}' of "
-                        f"{self.layer_name(stage, index, '').rstrip('.')} follows from its place"
+                        f"{called(stage, index)} follows from its place"
                     )
-            parameters = {key for key, _ in blocks[0].named_parameters()}
-            if kept := sorted(shapes[0].keys() - parameters):
+            known = {key for key, _ in blocks[0].named_parameters()}
+            # Of a batch norm the running statistics have terms; how many batches they were counted from is of no use.
+            known |= {key for key in shapes[0] if is_statistic(key) or key.endswith("num_batches_tracked")}
+            if kept := sorted(shapes[0].keys() - known):
                 raise ArchitectureError(
                     f"the blocks of '{name}' keep '{kept[0]}', which is no parameter and has no rule to expand it"
                 )

@@ -8,6 +8,7 @@ from typing import Any, Final
 from tleg.errors import InputError, concerning
 from tleg.learngene.basis import Basis, parse_basis, parse_depths, parse_parts
 from tleg.learngene.basis_functions import grammar
+from tleg.learngene.profile import names_profile
 from tleg.recipes import Kind
 from tleg.recipes.checks import check_common
 from tleg.recipes.distillation import SAMPLINGS, Depths, Distillation
@@ -144,6 +145,12 @@ class LearnRecipe:
         if text == _AUTO:
             text = SAMPLED if self.auxiliary_depth is None else _NONE
         with concerning("sample-depths"):
+            if names_profile(text):
+                raise InputError(
+                    f"depths that are drawn are numbers, as in 4,6,8, and '{text}' has a profile of stages; --profiles all "
+                    "gives every stage its part of the blocks",
+                    code="malformed",
+                )
             sampled = () if text == _NONE else parse_depths(text)
         depth = max(sampled, default=DEFAULT_DEPTH) if self.auxiliary_depth is None else self.auxiliary_depth
         warmup = (DEPTH_WARMUP if sampled else 0.0) if self.depth_warmup is None else self.depth_warmup

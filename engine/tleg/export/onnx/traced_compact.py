@@ -32,6 +32,7 @@ from tleg.learngene.expansion import Array
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture
 from tleg.learngene.profile import Depth
+from tleg.learngene.running_statistics import is_statistic
 from tleg.models.output import Output
 
 
@@ -59,21 +60,22 @@ def write_traced_compact(
     Raises ExportError when torch cannot export the model, a layer's weight is not in the graph that it makes, or the file
     would exceed 2 GB; OSError when the disk refuses.
     """
-    family, own = family_of(architecture), model.state_dict()
+    family, own, profile = family_of(architecture), model.state_dict(), architecture.profile(depth)
     layers = {
-        family.layer_name(place.stage, layer, place.inner): (name, layer)
+        weight: (name, layer)
         for name in tensors
-        if (place := family.place(name)) is not None
-        for layer in range(architecture.profile(depth)[place.stage])
+        # Running statistics are few numbers, and of a variance no sum of terms.
+        if (place := family.place(name)) is not None and not is_statistic(name)
+        for layer in range(profile[place.stage])
         # A model that gives features has nothing that follows the last of them.
-        if family.layer_name(place.stage, layer, place.inner) in own
+        if (weight := family.timm_name(family.layer_name(place.stage, layer, place.inner), profile)) in own
     }
     content = _trace_without(model, architecture.input_size, layers, (output or Output()).names, interface)
     traced = content.graph
     nodes = list(traced.node)
     orders = _orders(nodes, layers)
     graph = Graph(precision)
-    coefficients = [basis.coefficients(blocks) for blocks in architecture.profile(depth)]
+    coefficients = [basis.coefficients(blocks) for blocks in profile]
     stored_names = {name for name, _ in layers.values()}
     terms = {}
     for name, values in tensors.items():

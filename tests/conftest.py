@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.forks import ForkServer, forking
 from tleg.learngene.basis import Basis
 from tleg.learngene.cost import CostModel
 from tleg.learngene.families import family_of
@@ -241,3 +242,28 @@ def run_python() -> Callable[..., CommandResult]:
         return CommandResult(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer | None]:
+    """Where processes are forked; None where the system has not what that takes."""
+    if sys.platform != "linux":
+        yield None
+        return
+    server = ForkServer(clean_environment(PYTHONSAFEPATH="1", PYTHONWARNINGS=""))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def forks(fork_server: ForkServer | None) -> Iterator[None]:
+    """Processes of tleg that a test starts, or that tleg starts in it, are forks: they need not import torch and timm."""
+    with forking(fork_server):
+        yield
+
+
+@pytest.fixture
+def interpreters(fork_server: ForkServer | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of tleg are interpreters after all: for what a fork is too fast for, or what it does not prove."""
+    if fork_server is not None:
+        monkeypatch.setattr(fork_server, "paused", True)

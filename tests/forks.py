@@ -27,8 +27,10 @@ _MODULES: Final = frozenset({TRAINER_MODULE, LOOK_MODULE, "tleg.cli"})
 _HARMLESS: Final = frozenset(
     {"COLUMNS", "LINES", "NO_COLOR", "OMP_WAIT_POLICY", "PATH", "PYTEST_CURRENT_TEST", "PYTHONSAFEPATH"}
     | {"PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONPATH", "TERM"}
+    | {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}  # torch sets them when it is imported.
 )
 _WARNINGS: Final = frozenset({"ignore", "default"})
+_PYTHON: Final = sys.executable  # Tests put programs of their own there.
 _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER of prctl(2).
 _SECONDS: Final = 120.0
 
@@ -62,7 +64,7 @@ class ForkServer:
         words = words[4:] if gate else words
         if any(started[name] is not None for name in ("executable", "preexec_fn", "gid", "gids", "uid")):
             return None
-        if started["pass_fds"] or started["shell"] or words[:1] != [sys.executable]:
+        if started["pass_fds"] or started["shell"] or words[:1] != [_PYTHON]:
             return None
         environment = dict(os.environ if started["env"] is None else started["env"])
         if not self._same(environment):
@@ -103,7 +105,7 @@ class ForkServer:
         with self._theirs:
             number = self._theirs.fileno()
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fork_server", str(number)],
+                [_PYTHON, "-m", "tests.fork_server", str(number)],
                 env=self._environment,
                 cwd=Path(__file__).resolve().parent.parent,
                 stdin=subprocess.DEVNULL,

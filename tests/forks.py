@@ -6,6 +6,7 @@ start, of threads and of what is installed start interpreters. So does whatever 
 """
 
 import ctypes
+import functools
 import inspect
 import json
 import os
@@ -141,6 +142,7 @@ def forking(server: ForkServer | None) -> Iterator[None]:
     original: Any = subprocess.Popen._execute_child  # type: ignore[attr-defined]
     signature = inspect.signature(original)
 
+    @functools.wraps(original)  # With its signature, for one that is opened inside of another.
     def execute(self: Any, *arguments: Any) -> None:
         started = signature.bind(self, *arguments).arguments
         request = server.request(started)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import ForkServer, forking
 from tleg.runs.detached import Detached
 from tleg.versions import __version__
 
@@ -31,6 +32,12 @@ def test_it_runs_the_command_in_its_folder_and_environment(tmp_path: Path) -> No
     assert os.environ.get("TLEG_ERRORS") is None
     done = subprocess.run([*TLEG, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"tleg {__version__}\n")
+
+
+def test_it_may_be_asked_for_twice(fork_server: ForkServer | None) -> None:
+    with forking(fork_server):
+        done = subprocess.run([*TLEG, "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout == f"tleg {__version__}\n"
 
 
 def test_it_is_a_child_with_a_session_that_can_be_killed(tmp_path: Path) -> None:

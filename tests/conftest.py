@@ -1,12 +1,13 @@
 """What every test may use: small learngenes made on the spot, and the command line, in this process or as a real one."""
 
 import contextlib
+import gc
 import io
 import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.forks import ForkServer, forking
 from tleg.learngene.basis import Basis
 from tleg.learngene.cost import CostModel
 from tleg.learngene.families import family_of
@@ -31,6 +33,13 @@ settings.register_profile(
     "tleg", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("tleg")
+
+
+def pytest_collection_finish() -> None:
+    """Take what is imported by now out of every later collection of garbage: half a million objects that stay anyway."""
+    gc.collect()
+    gc.freeze()
+
 
 TINY_ARGUMENTS: Mapping[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "num_heads": 3}
 
@@ -241,3 +250,28 @@ def run_python() -> Callable[..., CommandResult]:
         return CommandResult(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer | None]:
+    """Where processes are forked; None where the system has not what that takes."""
+    if sys.platform != "linux":
+        yield None
+        return
+    server = ForkServer(clean_environment(PYTHONSAFEPATH="1", PYTHONWARNINGS=""))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def forks(fork_server: ForkServer | None) -> Iterator[None]:
+    """Processes of tleg that a test starts, or that tleg starts in it, are forks: they need not import torch and timm."""
+    with forking(fork_server):
+        yield
+
+
+@pytest.fixture
+def interpreters(fork_server: ForkServer | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of tleg are interpreters after all: for what a fork is too fast for, or what it does not prove."""
+    if fork_server is not None:
+        monkeypatch.setattr(fork_server, "paused", True)

@@ -11,6 +11,8 @@ from tleg.cli.launch import class_lines
 from tleg.recipes.io import from_values, to_values
 from tleg.runs.launch import create_run
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 RunCli = Callable[..., Any]
 TOO_FEW = "tleg: 90 training images are too few for a batch of 128; the largest batch-size that fits is 90"
 

@@ -27,6 +27,8 @@ from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg.runs.state import RunState, observe, write_state
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 RunCli = Callable[..., Any]
 RECIPE: Mapping[str, Any] = {"architecture": "vit_tiny_patch16_224", "data": "nowhere", "epochs": 3}
 # Holds the run's lock and tells of steps, as a trainer does; ends when it is asked to, or never.

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 
 import tleg
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 RunCli = Callable[..., Any]
 MODEL_ARGUMENTS = [
     f"--model-arg={text}" for text in ("img_size=8", "patch_size=2", "embed_dim=32", "num_heads=2", "in_chans=1")

@@ -13,7 +13,8 @@ from onnx import numpy_helper
 
 import tleg
 from tests.conftest import deterministic_values, make_learngene
-from tests.models.test_profiles import learngene_of
+from tests.export.test_traced_compact import MODELS
+from tests.models.test_families import learngene_of
 from tleg.errors import InputError, VerificationError
 from tleg.export.backend import Source
 from tleg.export.build import BuildStep, build_exports
@@ -166,7 +167,7 @@ def test_progress_counts_the_images(file: Path, tmp_path: Path) -> None:
 
 def test_what_pytorch_traces_is_quantised_as_well(tmp_path: Path) -> None:
     file = tmp_path / "swin.safetensors"
-    learngene_of("swin").save(file)
+    learngene_of(*MODELS["swin"]).save(file)
     path = build(file, tmp_path, "int8-dynamic", depth=1)
     model = onnx.load(path)
     assert is_traced(model)

@@ -26,6 +26,8 @@ from tleg.runs.run import RunFolder
 from tleg.runs.spec import read_spec
 from tleg.runs.work import WorkFolder
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 LIGHT = 'batch-size = 50\nworkers = 0\nauto-augment = "none"\nrandom-erasing = 0.0\nflip = 0.0\nlr = 3e-3\n'
 FILE = f"""
 title = "Digits"

@@ -117,6 +117,7 @@ def test_a_profile_without_blocks_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_profile_is_evaluated_recorded_and_fine_tuned(digits_folder: Path, run_cli: RunCli, tmp_path: Path) -> None:
     gene = tmp_path / "gene.safetensors"
     arguments = (

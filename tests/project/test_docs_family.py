@@ -17,6 +17,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "family.md").read_text(en
 FILES = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.usefixtures("forks")
 def test_the_first_file_runs_as_it_stands(
     run_cli: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,8 @@ from tleg.training.job import settle_inputs
 from tleg.training.learn import learn
 from tleg.training.observer import TrainingStoppedError
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 Change = Callable[[Path], Any]
 
 

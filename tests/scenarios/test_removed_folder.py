@@ -28,6 +28,8 @@ from tleg.training.device import Placement
 from tleg.training.learn import learn_to_file
 from tleg.training.observer import TrainingStoppedError
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 Begin = Callable[..., tuple[RunFolder, "subprocess.Popen[str]"]]
 
 

@@ -25,6 +25,8 @@ from tleg.runs.spec import Launch
 from tleg.runs.state import observe
 from tleg.training.checkpoint import Checkpoints, read_progress
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 MODEL_ARGUMENTS = {"img_size": 8, "patch_size": 2, "embed_dim": 32, "num_heads": 2, "in_chans": 1}
 LEARN: Mapping[str, Any] = {
     "architecture": "vit_tiny_patch16_224",

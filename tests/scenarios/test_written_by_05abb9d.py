@@ -18,6 +18,8 @@ from safetensors.numpy import load_file
 
 from tests.conftest import CommandResult, clean_environment
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 DATA = Path(__file__).parent / "data" / "05abb9d"
 MADE_IN = "/of-05abb9d"
 FINISHED = "261127-062821-learn-vit-tiny-patch16"

@@ -27,6 +27,8 @@ from tleg.study.schedule import Progress, Scheduler
 from tleg.study.slots import Here
 from tleg.text import format_count
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 
 def study_of(values: dict[str, Any], folder: Path, slots: int = 2, **given: Any) -> tuple[StudyResults, list[Progress]]:
     said: list[Progress] = []

@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from tests.forks import ForkServer, forking
 from tests.training.conftest import digits_folder as digits_folder  # A data set that trains in seconds.
 from tleg.launch import make_training
 from tleg.recipes.io import from_values
@@ -53,6 +54,11 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
+
+
+@pytest.fixture(autouse=True)
+def own_processes(forks: None) -> None:
+    """What the workbench starts need not import torch and timm."""
 
 
 @pytest.fixture
@@ -124,11 +130,12 @@ def start_run(runs_dir: Path, digits_folder: Path) -> Callable[..., RunFolder]:
 
 
 @pytest.fixture(scope="session")
-def finished_runs(tmp_path_factory: pytest.TempPathFactory, digits_folder: Path) -> Path:
+def finished_runs(tmp_path_factory: pytest.TempPathFactory, digits_folder: Path, fork_server: ForkServer | None) -> Path:
     """A folder with one finished run of `tleg learn` on the digits. Copy what a test changes."""
     place = tmp_path_factory.mktemp("finished")
     folder = make_training(from_values("learn", {**LEARN, "data": str(digits_folder)}), place)
-    launch(folder)
+    with forking(fork_server):
+        launch(folder)
     _wait(folder)
     assert observe(folder).state == "finished", folder.log_file.read_text()
     return place

@@ -157,4 +157,6 @@ class ExportQuestions(Vertical):
         return self.query_one(place, Choices).chosen
 
     def _typed(self, place: str) -> str:
-        return next((field.value for field in self.query(place).results(Field)), "")
+        # Asked at every key: one that is there is remembered, where a query looks through the whole form.
+        field = self.query_one_optional(place, Field)
+        return "" if field is None else field.value

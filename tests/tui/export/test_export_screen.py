@@ -110,6 +110,7 @@ def test_enter_builds_a_verified_file(start: Start) -> None:
     asyncio.run(flow())
 
 
+@pytest.mark.usefixtures("interpreters")  # A fork verifies too soon for a key.
 @pytest.mark.parametrize("key", ["escape", "ctrl+q"])
 def test_a_build_that_is_given_up_leaves_nothing(start: Start, key: str) -> None:
     async def flow() -> None:

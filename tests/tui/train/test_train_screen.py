@@ -373,6 +373,7 @@ async def test_leaving_asks_when_something_was_filled_in(start: Start) -> None:
         assert isinstance(pilot.app.screen, WorkbenchScreen)
 
 
+@pytest.mark.usefixtures("interpreters")  # It is known by the words that it was started with.
 @drive
 async def test_a_dry_run_that_fails_says_why_and_one_that_is_left_ends(start: Start, data: str) -> None:
     async with start(SMALL) as pilot:

@@ -12,6 +12,7 @@ from tests.latency.test_device import profile
 from tleg.errors import InputError
 from tleg.family.choose import Accuracies, choose, depths_of
 from tleg.family.file import make_family
+from tleg.family.make import FamilyMaker
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.profile import Depth
 from tleg.serialize import encode, to_json
@@ -125,5 +126,8 @@ def test_a_profile_is_of_the_format_that_the_device_gets(file: LearngeneFile, tm
     with pytest.raises(InputError, match=says) as caught:
         choose(family, file, family.devices[0], {})
     assert (caught.value.code, caught.value.field) == ("mismatch", "devices")
+    with pytest.raises(InputError, match=says):
+        FamilyMaker(family, tmp_path / "made").make()
+    assert not (tmp_path / "made").exists()
     (tmp_path / "pi.json").write_text(to_json(encode(replace(measured, export="openvino"))))
     assert choose(family, file, family.devices[0], {}).row.depth == 3

@@ -8,7 +8,7 @@ from typing import Final
 from tleg.errors import InputError
 from tleg.family.file import Family, WantedDevice
 from tleg.learngene.container import LearngeneFile
-from tleg.learngene.device import read_profile
+from tleg.learngene.device import DeviceProfile, read_profile
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.limits import why_none_fits
 from tleg.learngene.preview import PreviewRow, preview
@@ -71,10 +71,7 @@ def choose(
     Raises InputError, naming the device, where nothing does what is wanted there.
     """
     with _of_device(device):
-        header, profile = file.header, None if device.profile is None else read_profile(device.profile)
-        if profile is not None:
-            profile.require_export(device.export)
-            profile.require_dtype(device.dtype)
+        header, profile = file.header, _profile_of(device)
         depth = device.depth if device.part is None else max(1, round(device.part * _deepest(header)))
         depths: Sequence[Depth] = depths_of(family, header) if depth is None else (depth,)
         batch = 1 if profile is None else profile.batch
@@ -86,6 +83,23 @@ def choose(
             raise InputError(why_none_fits(result, mark=""), code="out-of-range")
         row = _best(_small_enough(fitting, file, device, below), device, known)
         return Chosen(device, row, known.get((row.image_size, row.depth)), None if profile is None else str(profile))
+
+
+def check_profiles(family: Family) -> None:
+    """Refuse device profiles that cannot be read, or are of other files than their devices get. Raises InputError."""
+    for device in family.devices:
+        with _of_device(device):
+            _profile_of(device)
+
+
+def _profile_of(device: WantedDevice) -> DeviceProfile | None:
+    """What was measured on a device, of such files as it gets; None where nothing was. Raises InputError."""
+    if device.profile is None:
+        return None
+    profile = read_profile(device.profile)
+    profile.require_export(device.export)
+    profile.require_dtype(device.dtype)
+    return profile
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tleg.export.build import build_exports
 from tleg.export.formats import find_format, parse_precision
 from tleg.export.manifest import FileRecord, describe_file
 from tleg.export.plan import BuildRequest
-from tleg.family.choose import Accuracies, Chosen, choose, depths_of, file_size, sizes_of
+from tleg.family.choose import Accuracies, Chosen, check_profiles, choose, depths_of, file_size, sizes_of
 from tleg.family.file import LATER, Family
 from tleg.family.progress import ANCESTOR, LEARNGENE_STEP, ProgressWriter, Stage
 from tleg.family.results import DepthSlice, DeviceSlice, FamilyResults, read_slices, write_slices
@@ -80,6 +80,7 @@ class FamilyMaker:
         A device for which something fails is left out, and said. KeyboardInterrupt saves and stops a training at work, and
         goes on to the caller. Raises InputError for what cannot be, as a rule before anything is trained.
         """
+        check_profiles(self._family)
         with self._work.at_work():
             self._progress.begin(self._names())
             try:

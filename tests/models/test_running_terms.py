@@ -64,6 +64,19 @@ def test_what_a_depth_does_not_tell_stays() -> None:
         own.put(NAMES[0], torch.zeros(1, 3))
 
 
+def test_state_has_all_that_the_next_step_needs() -> None:
+    basis, generator = Basis(), torch.Generator().manual_seed(0)
+    whole, resumed = running(basis), running(basis)
+    steps = [measured(torch.rand(3, 3, generator=generator), torch.rand(3, 3, generator=generator)) for _ in range(4)]
+    for step in steps[:2]:
+        whole.move(rows_of(basis, 3), step)
+    resumed.load_state_dict(whole.state_dict(), strict=True)
+    for step in steps[2:]:
+        whole.move(rows_of(basis, 3), step)
+        resumed.move(rows_of(basis, 3), step)
+    assert all(torch.equal(whole.terms(name), resumed.terms(name)) for name in NAMES)
+
+
 def test_after_training_a_layer_is_normalised_as_it_was_in_training() -> None:
     torch.manual_seed(0)
     model = AuxiliaryModel(describe(*EXAMPLES["xcit"], 5), Basis())

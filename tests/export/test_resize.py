@@ -223,7 +223,6 @@ def test_other_options_that_do_not_go_with_it_are_refused(learngene_file: Path, 
         ("onnx", Interface(resize="inside"), {}, "--resize inside is for pictures, .* add --input uint8"),
         ("openvino", INSIDE, {}, "--resize inside is for ONNX files, and --export openvino writes none"),
         ("pytorch", INSIDE, {}, "is for a graph of ONNX"),
-        ("onnx", INSIDE, {"precision": "int8-dynamic"}, "makes files that are entered and left as usual"),
     ):
         with pytest.raises(InputError, match=says):
             build(learngene_file, tmp_path / "out", kind, interface, **options)

@@ -12,7 +12,6 @@ from tleg.export.formats import (
     FLOATING,
     INT8_TERMS,
     PRECISIONS,
-    QUANTISED,
     Precision,
     SourceKind,
     find_format,
@@ -86,7 +85,7 @@ def offer_for(kinds: Sequence[str], dtype: str, *, classes: bool) -> Offer:
     return Offer(
         calibrates=dtype == "int8",
         measures=dtype != FLOATING[0] and classes,
-        graph=bool(kinds) and dtype not in QUANTISED and all(find_format(kind).graph for kind in kinds),
+        graph=bool(kinds) and all(find_format(kind).graph for kind in kinds),
         classes=classes,
     )
 

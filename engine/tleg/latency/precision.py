@@ -185,11 +185,12 @@ def _size(path: Path) -> int:
 
 
 def _time(entry: Format, before: Path, after: Path, depth: Depth | None) -> tuple[float, float] | None:
-    """The median seconds of one image on one thread; None of what ONNX Runtime does not run."""
+    """The median seconds of an image on one thread, by itself or in the batch that a file has; None without ONNX Runtime."""
     if "onnxruntime" not in entry.runtime:
         return None
     number = depth if entry.every_depth and isinstance(depth, int) else None
     provider = find_provider("cpu")
-    runs = {path: open_run(os.fspath(path), provider, 1, 1, number) for path in (before, after)}
+    batch = backend_of(entry).open(after).interface.batch or 1
+    runs = {path: open_run(os.fspath(path), provider, 1, batch, number) for path in (before, after)}
     samples = interleave(runs, _SECONDS)
-    return statistics.median(samples[before]), statistics.median(samples[after])
+    return statistics.median(samples[before]) / batch, statistics.median(samples[after]) / batch

@@ -1,6 +1,7 @@
 """The ONNX formats. Plain ViTs go through the graph writer; all else is traced by PyTorch, but for 'onnx-elastic'."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
@@ -122,9 +123,11 @@ class PlainBackend(OnnxBackend):
 
         with TemporaryDirectory() as folder:
             whole = Path(folder) / "float32.onnx"
-            write_whole(whole, source.in_float32(), depth, PREPARED)
+            # Ranges are of normalised images and of logits: what comes before and after is added to what was quantised.
+            usual = replace(source.in_float32(), interface=Interface(opset=source.interface.opset))
+            write_whole(whole, usual, depth, PREPARED)
             images = source.calibration if source.precision == "int8" else None
-            quantise(whole, path, images, self.metadata(source, depth))
+            quantise(whole, path, images, self.metadata(source, depth), _graph_interface(source))
 
 
 class CompactBackend(OnnxBackend):

@@ -34,15 +34,16 @@ def open_onnx(path: Path) -> OpenExport:
     """Open an ONNX file that tleg exported. Raises InputError, or FileFormatError when it is none."""
     open_binary(path).close()
     require_utf8(path, "ONNX Runtime")
-    return _described(path, _open_session(path))
+    return _described(path)
 
 
 def open_content(path: Path, content: bytes) -> OpenExport:
     """Open what was made of an ONNX file that tleg exported. Raises FileFormatError when ONNX Runtime refuses it."""
-    return _described(path, _open_session(path, content))
+    return _described(path, content)
 
 
-def _described(path: Path, session: Any) -> OpenExport:
+def _described(path: Path, content: bytes | None = None) -> OpenExport:
+    session = _open_session(path, content)
     try:
         metadata = decode_metadata(session.get_modelmeta().custom_metadata_map)
         if metadata.opset is None:
@@ -52,35 +53,33 @@ def _described(path: Path, session: Any) -> OpenExport:
     interface = metadata.interface or Interface()
     outputs: tuple[str, ...] = interface.names_of(metadata.output)
     if interface.changes_output:
-        session, outputs = _with_logits(path), (LOGITS_INSIDE, *outputs)
+        session, outputs = _with_logits(path, content), (LOGITS_INSIDE, *outputs)
     if interface.resize == "inside":
         # Images that are resized already, and normalised, are what the rest of the graph takes.
         entered = replace(interface, input=PIXELS[0], layout=AXES[0], resize=RESIZES[0], input_name=IMAGES_INSIDE)
-        inner = _open_inside(path, changes_output=interface.changes_output)
+        inner = _open_inside(path, content, changes_output=interface.changes_output)
         runner = graph_runner(inner.run, path.name, metadata, outputs, "ONNX Runtime", entered)
-        return replace(opened_as(path, metadata, runner), pictures=_picture_runner(path, metadata, interface))
+        return replace(opened_as(path, metadata, runner), pictures=_picture_runner(path, content, metadata, interface))
     return opened_as(path, metadata, graph_runner(session.run, path.name, metadata, outputs, "ONNX Runtime"))
 
 
-def _open_inside(path: Path, *, changes_output: bool) -> Any:
+def _open_inside(path: Path, content: bytes | None, *, changes_output: bool) -> Any:
     """Return a session of what a file computes from its normalised images on. Raises FileFormatError."""
-    import onnx
-
     from tleg.export.onnx.interface import after_entrance
 
-    model = after_entrance(onnx.load(path))
+    model = after_entrance(_loaded(path, content))
     return _open_session(path, (_giving(model, LOGITS_INSIDE) if changes_output else model).SerializeToString())
 
 
-def _picture_runner(path: Path, metadata: ExportMetadata, interface: Interface) -> PictureRunner:
+def _picture_runner(
+    path: Path, content: bytes | None, metadata: ExportMetadata, interface: Interface
+) -> PictureRunner:
     """Return what runs the whole of a file that resizes; it is opened when it is first needed, as only checks do."""
     outputs = [LOGITS_INSIDE] if interface.changes_output else list(interface.names_of(metadata.output))
 
     @cache
     def opened() -> Any:
-        import onnx
-
-        model = _giving(onnx.load(path), PIXELS_INSIDE, *([LOGITS_INSIDE] if interface.changes_output else []))
+        model = _giving(_loaded(path, content), PIXELS_INSIDE, *([LOGITS_INSIDE] if interface.changes_output else []))
         return _open_session(path, model.SerializeToString())
 
     def run(depth: Depth | None, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Arrays]:
@@ -180,11 +179,16 @@ def deviation(logits: NDArray[np.float32], given: Sequence[Any], interface: Inte
     return max(float(np.abs(each - best).max()) for each in (values, named)) / scale
 
 
-def _with_logits(path: Path) -> Any:
+def _with_logits(path: Path, content: bytes | None) -> Any:
     """Return a session of a file that gives the logits inside of it as well. Raises FileFormatError."""
+    return _open_session(path, _giving(_loaded(path, content), LOGITS_INSIDE).SerializeToString())
+
+
+def _loaded(path: Path, content: bytes | None) -> Any:
+    """Return the model of a file, or of a content of that name."""
     import onnx
 
-    return _open_session(path, _giving(onnx.load(path), LOGITS_INSIDE).SerializeToString())
+    return onnx.load(path) if content is None else onnx.load_from_string(content)
 
 
 def _giving(model: Any, *names: str) -> Any:

@@ -9,7 +9,7 @@ from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
 from tleg.export.formats import (
     FORMATS,
-    INT8_TERMS,
+    TERMS,
     Format,
     Precision,
     TemperaturePlace,
@@ -283,7 +283,7 @@ def _check_temperature(request: BuildRequest, exports: Iterable[PlannedExport], 
 
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
-    if plan.request.precision == INT8_TERMS:
+    if plan.request.precision in TERMS:
         _check_terms(plan)
     if export.format.plain and plan.architecture.structure is None:
         others = either((each.name for each in files_first() if not each.plain), "and")
@@ -309,16 +309,11 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
 
 
 def _check_terms(plan: BuildPlan) -> None:
-    """Refuse terms in 8 bits of what no graph of terms is written for. Raises InputError."""
-    if plan.architecture.structure is None:
-        raise ArchitectureError(
-            f"'{plan.architecture.name}' is not a plain ViT, and --dtype {INT8_TERMS} takes no other; `tleg compress` makes "
-            "its learngene a quarter of the size, and --export onnx --dtype int8-dynamic its descendants",
-            field="dtype",
-        )
+    """Refuse to round what was not trained. Raises InputError."""
     if plan.head.policy == "new":
         raise InputError(
-            f"--num-classes makes an untrained head, and --dtype {INT8_TERMS} rounds what is trained: fine-tune first",
+            f"--num-classes makes an untrained head, and --dtype {plan.request.precision} rounds what is trained: fine-tune "
+            "first",
             field=("num-classes", "dtype"),
             code="conflict",
         )

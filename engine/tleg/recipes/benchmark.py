@@ -17,7 +17,7 @@ RUNTIMES: Final = ("onnxruntime", "torch")
 # Formats of learngenes that ONNX Runtime can be timed with.
 FORMATS: Final = ("onnx", "onnx-compact", "onnx-elastic")
 # Number types of exports; PyTorch runs descendants in the first two.
-DTYPES: Final = ("float32", "float16", "int8", "int8-dynamic", "int8-terms")
+DTYPES: Final = ("float32", "float16", "int8", "int8-dynamic", "int8-terms", "int4-terms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

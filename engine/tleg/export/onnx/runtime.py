@@ -71,9 +71,7 @@ def _open_inside(path: Path, content: bytes | None, *, changes_output: bool) -> 
     return _open_session(path, (_giving(model, LOGITS_INSIDE) if changes_output else model).SerializeToString())
 
 
-def _picture_runner(
-    path: Path, content: bytes | None, metadata: ExportMetadata, interface: Interface
-) -> PictureRunner:
+def _picture_runner(path: Path, content: bytes | None, metadata: ExportMetadata, interface: Interface) -> PictureRunner:
     """Return what runs the whole of a file that resizes; it is opened when it is first needed, as only checks do."""
     outputs = [LOGITS_INSIDE] if interface.changes_output else list(interface.names_of(metadata.output))
 

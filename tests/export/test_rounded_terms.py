@@ -11,6 +11,7 @@ from onnx import TensorProto
 import tleg
 from tests.conftest import LearngeneFactory, make_learngene
 from tests.export.conftest import BASES, VARIANTS
+from tests.models.test_families import EXAMPLES, a_learngene
 from tests.models.test_profiles import learngene_of
 from tleg.errors import ArchitectureError, InputError
 from tleg.export.build import build_exports
@@ -18,8 +19,15 @@ from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
 from tleg.learngene.families import family_of
 from tleg.learngene.header import CompressedType
+from tleg.models.architecture import describe, timm_family_of
 
 DTYPES: tuple[CompressedType, ...] = ("int8", "int4")
+# Windows with tables of positions, convolutions with a norm of responses, and rotary positions.
+TRACED: dict[str, tuple[str, dict[str, Any]]] = {
+    "swin": EXAMPLES["swin"],
+    "convnextv2": ("convnextv2_atto", {"img_size": 32, "dims": [8, 16, 32, 64]}),
+    "eva": EXAMPLES["eva"],
+}
 
 
 def build(file: Path, folder: Path, kind: str, depths: tuple[int, ...] = (3,), **more: Any) -> Path:
@@ -125,10 +133,10 @@ def test_a_compressed_learngene_gives_the_same_file_as_its_original(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["swin", "convnextv2", "eva"])
+@pytest.mark.parametrize("name", TRACED)
 def test_what_pytorch_traces_computes_what_its_rounded_terms_do(dtype: CompressedType, name: str, tmp_path: Path) -> None:
     file = tmp_path / "gene.safetensors"
-    learngene_of(name).save(file)
+    a_learngene(timm_family_of(describe(*TRACED[name]))).save(file)
     found = tleg.compress(file, tmp_path / "small.safetensors", dtype=dtype)
     assert tleg.load(found.path).header.compression is not None
     exact = build(file, tmp_path / "out", "onnx-compact", (2,), precision="float32")
@@ -136,7 +144,6 @@ def test_what_pytorch_traces_computes_what_its_rounded_terms_do(dtype: Compresse
     report = check_path(path, file)
     assert report.passed, report.checks
     assert path.stat().st_size < 0.9 * exact.stat().st_size
-    # Matrices of the stem as well.
     of_blocks = family_of(tleg.load(file).header.architecture).is_block
     whole = [each.name for each in onnx.load(path).graph.initializer if each.name.endswith((".int8", ".int4"))]
     assert any(of_blocks(each) for each in whole)

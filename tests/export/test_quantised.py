@@ -20,9 +20,11 @@ from tleg.export.backend import Source
 from tleg.export.build import BuildStep, build_exports
 from tleg.export.comparison import noise
 from tleg.export.formats import FORMATS
-from tleg.export.onnx.file import is_traced
+from tleg.export.interface import Interface
+from tleg.export.onnx.file import is_traced, opset_of
 from tleg.export.onnx.quantised import without_ranges
 from tleg.export.onnx.runtime import open_content, open_onnx
+from tleg.export.pixels import representable
 from tleg.export.plan import BuildRequest
 from tleg.export.precision_cost import Calibration, Counted, PrecisionCost
 from tleg.export.verify import check_path
@@ -173,6 +175,50 @@ def test_what_pytorch_traces_is_quantised_as_well(tmp_path: Path) -> None:
     assert is_traced(model)
     assert Counter(node.op_type for node in model.graph.node)["MatMulInteger"] >= 8
     assert check_path(path, file).passed
+
+
+PIXELS = Interface(input="uint8", layout="nhwc", softmax=True, top=3)
+
+
+@pytest.mark.parametrize(
+    ("precision", "interface"),
+    [
+        ("int8", replace(PIXELS, batch=2, opset=17)),
+        ("int8", replace(PIXELS, opset=21, resize="inside", top=None)),
+        ("int8-dynamic", PIXELS),
+        ("int8-dynamic", Interface(layout="nhwc", top=1, output_names=("best", "logits"))),
+    ],
+)
+def test_what_is_quantised_is_entered_and_left_as_asked(
+    precision: str, interface: Interface, file: Path, tmp_path: Path
+) -> None:
+    usual = build(file, tmp_path, precision, judge=Images())
+    path = build(file, tmp_path, precision, judge=Images(), interface=interface)
+    # The same network: as many whole numbers, and of the same pixels the same logits.
+    model = onnx.load(path)
+    assert opset_of(model) == interface.opset
+    assert {name: values.tolist() for name, (values, _) in weights(model).items()} == {
+        name: values.tolist() for name, (values, _) in weights(onnx.load(usual)).items()
+    }
+    own = open_onnx(usual)
+    images = representable(noise(SIZE, 4), interface, own.preprocessing)
+    expected, found = own.run(images), open_onnx(path).run(images)
+    # Rounding differs by a step here and there where a norm was computed in another order or a batch was another.
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+    # What leaves the file is compared with those logits when it is run, and pictures with Pillow's.
+    report = check_path(path, file)
+    assert report.passed, report.checks
+    assert report.verification is not None
+    assert (report.verification.pictures is not None) == (interface.resize == "inside")
+
+
+def test_what_is_traced_and_quantised_takes_pixels(tmp_path: Path) -> None:
+    file = tmp_path / "swin.safetensors"
+    learngene_of(*MODELS["swin"]).save(file)
+    path = build(file, tmp_path, "int8-dynamic", depth=1, interface=replace(PIXELS, batch=2, opset=18))
+    report = check_path(path, file)
+    assert report.passed, report.checks
+    assert opset_of(onnx.load(path)) == 18
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,22 @@ def test_terms_in_8_bits_and_float16_are_measured_at_the_depths_asked_for(place:
     assert built(place, tmp_path, dtype="float16", overwrite=True).manifest.beside_float32 is None
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int8-dynamic", "int8-terms"])
+def test_a_file_of_pixels_and_a_fixed_batch_is_measured(dtype: str, place: Path, tmp_path: Path) -> None:
+    more = {"calibration": place / "data"} if dtype == "int8" else {"data": place / "data"}
+    found = built(
+        place, tmp_path, dtype=dtype, batch=5, input_type="uint8", input_layout="nhwc", softmax=True, max_drop=100, **more
+    )
+    beside = found.manifest.beside_float32
+    (pair,) = beside.accuracies
+    assert (beside.images, pair.after) == (12, tleg.evaluate(found.path, place / "data", depths=depths_of(dtype))[3].top1)
+    assert min(beside.seconds) > 0
+
+
+def depths_of(dtype: str) -> list[int] | None:
+    return [3] if dtype.endswith("terms") else None
+
+
 def test_a_loss_is_refused_with_both_figures_and_nothing_is_written(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,10 @@ from tests.conftest import LearngeneFactory, deterministic_values
 from tleg.errors import FileFormatError, VerificationError
 from tleg.learngene.container import read_file
 from tleg.learngene.header import Compression
-from tleg.models.int8 import Int8Tensor, channel_axes, quantise, quantise_tensors, rounded_tensors
+from tleg.models.int8 import channel_axes, quantise
 from tleg.models.learngene import Learngene, load
+from tleg.models.quantised import QuantisedTensor
+from tleg.models.rounding import quantise_tensors, rounded_tensors
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_parts_have_the_scales_of_their_channels() -> None:
 
 def compressed(learngene: Learngene) -> Learngene:
     header = learngene.header
-    return Learngene(header, rounded_tensors(header.architecture, learngene.tensors)).with_header(
+    return Learngene(header, rounded_tensors(header.architecture, learngene.tensors, "int8")).with_header(
         compression=Compression("int8", learngene.hash())
     )
 
@@ -87,7 +89,8 @@ def test_a_file_in_8_bits_is_read_as_it_was_and_written_again_byte_by_byte(
     for name, values in expected.tensors.items():
         assert np.array_equal(found.tensors[name], values), name
     matrices = sum(
-        isinstance(each, Int8Tensor) for each in quantise_tensors(found.header.architecture, found.tensors).values()
+        isinstance(each, QuantisedTensor)
+        for each in quantise_tensors(found.header.architecture, found.tensors, "int8").values()
     )
     assert matrices == sum(entry.scales is not None for entry in file.tensors.values()) >= 5
     found.save(tmp_path / "again.safetensors")
@@ -119,7 +122,7 @@ def test_a_damaged_file_is_refused(tiny_learngene: LearngeneFactory, tmp_path: P
         load(path)
     for old, new, message in (
         (b'"blocks.attn.qkv.weight.scale"', b'"blocks.attn.qkv.weight.skale"', "has no scales"),
-        (b'"version":"3"', b'"version":"4"', "A newer tleg may read it"),
+        (b'"version":"3"', b'"version":"5"', "A newer tleg may read it"),
         (b'"compression":', b'"compressian":', "compressian"),
     ):
         path.write_bytes(bytes(content).replace(old, new))

@@ -63,7 +63,7 @@ class ExportSource:
 
     def numbers(self, kinds: tuple[str, ...]) -> tuple[Precision, ...]:
         """The number types that all of some formats have."""
-        return numbers_of("folder" if self.folder else "learngene", kinds, plain=not self.traced)
+        return numbers_of("folder" if self.folder else "learngene", kinds)
 
     def offer(self, answers: "Answers") -> Offer:
         """What can be asked beyond what all formats have."""

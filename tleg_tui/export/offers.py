@@ -10,9 +10,7 @@ from typing import Any, Final
 from tleg.errors import InputError
 from tleg.export.formats import (
     FLOATING,
-    INT8_TERMS,
     PRECISIONS,
-    QUANTISED,
     Precision,
     SourceKind,
     find_format,
@@ -69,16 +67,12 @@ class Offer:
     classes: bool = True
 
 
-def numbers_of(source: SourceKind, kinds: Sequence[str], *, plain: bool) -> tuple[Precision, ...]:
-    """The number types that all chosen formats have.
-
-    plain  whether it may be a plain ViT, whose terms alone are rounded
-    """
+def numbers_of(source: SourceKind, kinds: Sequence[str]) -> tuple[Precision, ...]:
+    """The number types that all chosen formats have."""
     if not kinds:
         return FLOATING
     formats = [find_format(kind) for kind in kinds]
-    common = [each for each in PRECISIONS if all(entry.takes(source, each) for entry in formats)]
-    return tuple(each for each in common if plain or each != INT8_TERMS)
+    return tuple(each for each in PRECISIONS if all(entry.takes(source, each) for entry in formats))
 
 
 def offer_for(kinds: Sequence[str], dtype: str, *, classes: bool) -> Offer:
@@ -86,7 +80,7 @@ def offer_for(kinds: Sequence[str], dtype: str, *, classes: bool) -> Offer:
     return Offer(
         calibrates=dtype == "int8",
         measures=dtype != FLOATING[0] and classes,
-        graph=bool(kinds) and dtype not in QUANTISED and all(find_format(kind).graph for kind in kinds),
+        graph=bool(kinds) and all(find_format(kind).graph for kind in kinds),
         classes=classes,
     )
 

@@ -259,7 +259,7 @@ class ExportScreen(Dialog[Path]):
         if self._stage == "building":
             return "it is being built: esc gives up"
         if action == "advanced":
-            return "F7 asks more of ONNX and OpenVINO alone, in float32, float16 or int8-terms"
+            return "F7 asks more of ONNX and OpenVINO alone"
         return (
             "nothing is built yet: enter builds" if action == "copy_path" else "there is no command while something is wrong"
         )

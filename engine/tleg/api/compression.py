@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tleg.api.names import Name, path_of
 from tleg.errors import concerning
 from tleg.learngene.profile import checked, format_depth
 
 if TYPE_CHECKING:
+    from tleg.learngene.header import CompressedType
     from tleg.learngene.profile import Depth
     from tleg.recipes.compression import CompressOptions
     from tleg.training.compress import CompressedLearngene
@@ -18,7 +19,7 @@ def compress(
     path_or_name: Name,
     output: Name,
     *,
-    dtype: Literal["int8"] = "int8",
+    dtype: "CompressedType" = "int8",
     data: Name | None = None,
     depths: "Iterable[Depth] | None" = None,
     limit: int | None = None,
@@ -28,6 +29,7 @@ def compress(
 ) -> "CompressedLearngene":
     """Write a learngene whose large matrices are in 8 bits, with a scale for each output channel of each term.
 
+    dtype     'int8', or 'int4': the matrices of blocks in 4 bits, with a scale for 64 values of a row, all else in 8
     data      labelled images on which accuracy is measured before and after; None: it is not
     depths    at which; None: a third, two thirds and all of the auxiliary model's
     limit     look at so many images only, spread over all

@@ -53,7 +53,7 @@ def build(
     exports      formats: 'pytorch', 'onnx', 'onnx-compact', 'onnx-elastic', 'torch-export', 'executorch',
                  'openvino', 'coreml'
     output       the folder for the exports; made when it is missing
-    dtype        'float32', 'float16', or of whole numbers: 'int8' (static), 'int8-dynamic', 'int8-terms'
+    dtype        'float32', 'float16', or of whole numbers: 'int8' (static), 'int8-dynamic', 'int8-terms', 'int4-terms'
     layout       'auxiliary' (the default) or 'official', see `expand`
     num_classes  another number than the learngene's gives a new head, drawn with `seed`, and drops the class names
     image_size   of the inputs in pixels, one number or (height, width); None is that of the learngene or folder, else its

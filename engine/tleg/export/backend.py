@@ -95,8 +95,8 @@ class Source(ABC):
 
     @abstractmethod
     def model(self, depth: Depth | None) -> Any:
-        """The model of a depth in PyTorch, in eval mode and the number type of the exports, which gives their output and
-        has nothing that this does not need. Raises ExportError."""
+        """The model of a depth in PyTorch, in eval mode and the arithmetic of the exports, with weights rounded as theirs
+        are, which gives their output and has nothing that this does not need. Raises ExportError."""
 
     @abstractmethod
     def write_folder(self, path: Path, depth: Depth | None) -> None:

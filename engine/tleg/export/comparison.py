@@ -22,22 +22,22 @@ from numpy.typing import NDArray
 
 from tleg.errors import VerificationError
 from tleg.export.backend import backend_of
-from tleg.export.formats import INT8_TERMS, Format, Precision
+from tleg.export.formats import TERMS, Format, Precision
 from tleg.export.manifest import Comparison, DescendantRecord, FolderRecord, Range, Verification, output_recorded
 from tleg.export.pictures import compare_pictures
 from tleg.export.pixels import representable
 from tleg.export.runners import Arrays, ModelSource, Runner, Watch, model_runner
 from tleg.learngene.profile import Depth, format_depth
-from tleg.models.int8 import rounded_tensors
 from tleg.models.learngene import Learngene
 from tleg.models.output import Output
+from tleg.models.rounding import rounded_tensors
 from tleg.versions import versions
 
 BATCHES: Final = (1, 2, 5)
 SEED: Final = 0
 # Of whole numbers it is one that a file with wrong weights does not meet; what rounding costs, labelled images say.
 TOLERANCES: Final[Mapping[Precision, float]] = MappingProxyType(
-    {"float32": 1e-4, "float16": 2e-2, "int8": 0.25, "int8-dynamic": 0.25, "int8-terms": 1e-4}
+    {"float32": 1e-4, "float16": 2e-2, "int8": 0.25, "int8-dynamic": 0.25, "int8-terms": 1e-4, "int4-terms": 1e-4}
 )
 LARGE: Final = 100 * 10**6
 PLAIN_IMAGES: Final = (-2.0, 2.0)  # About what black and white are once they are normalised.
@@ -71,10 +71,10 @@ class Reference:
 def learngene_reference(learngene: Learngene, descendant: DescendantRecord, depths: Sequence[Depth | None]) -> Reference:
     """The learngene's descendants, as references of an export."""
     what = "the learngene's descendant"
-    if descendant.dtype == INT8_TERMS:
+    if rounded := TERMS.get(descendant.dtype):
         # What a file of such terms computes is known exactly; how far that is from float32, labelled images say.
-        learngene = replace(learngene, tensors=rounded_tensors(learngene.header.architecture, learngene.tensors))
-        what = f"{what} with its terms in 8 bits"
+        learngene = replace(learngene, tensors=rounded_tensors(learngene.header.architecture, learngene.tensors, rounded))
+        what = f"{what} with its terms in {rounded.removeprefix('int')} bits"
     name = f"{what} in PyTorch, float32 ({_state_versions('timm', 'torch')})"
     size = learngene.header.architecture.input_size
     output = output_recorded(descendant.output)

@@ -12,23 +12,25 @@ from typing import Final, Literal, TypeVar
 
 from tleg.errors import FileFormatError, InputError, did_you_mean
 from tleg.export.interface import AXES, PIXELS, RESIZES, Axes, Interface, Pixels, Place
-from tleg.learngene.header import LAYOUTS, Layout
+from tleg.learngene.header import LAYOUTS, CompressedType, Layout
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.output import FIELD, OUTPUT_KINDS, Output, OutputKind
 from tleg.text import format_image_size
 
-Precision = Literal["float32", "float16", "int8", "int8-dynamic", "int8-terms"]
-PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16", "int8", "int8-dynamic", "int8-terms")
+Precision = Literal["float32", "float16", "int8", "int8-dynamic", "int8-terms", "int4-terms"]
+PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16", "int8", "int8-dynamic", "int8-terms", "int4-terms")
 # What a graph computes in, whatever its weights are stored as.
 Arithmetic = Literal["float32", "float16"]
 # What images, weights and activations are, where nothing is rounded to whole numbers.
 FLOATING: Final[tuple[Precision, ...]] = ("float32", "float16")
 # Products of whole numbers: ranges of activations from images ('int8'), or from each input as it comes ('int8-dynamic').
 QUANTISED: Final[tuple[Precision, ...]] = ("int8", "int8-dynamic")
-# Terms in 8 bits, and float32 from there on.
-INT8_TERMS: Final = "int8-terms"
+# Terms in 8 or 4 bits, and float32 from there on: by what a learngene's matrices become.
+TERMS: Final[Mapping[Precision, CompressedType]] = MappingProxyType({"int8-terms": "int8", "int4-terms": "int4"})
 # Of a weight while a file is written: what ONNX Runtime quantises is a float32 file first.
-BYTES_OF: Final[dict[Precision, int]] = {"float32": 4, "float16": 2, "int8": 4, "int8-dynamic": 4, "int8-terms": 1}
+BYTES_OF: Final[Mapping[Precision, int]] = MappingProxyType(
+    {"float32": 4, "float16": 2, "int8": 4, "int8-dynamic": 4, "int8-terms": 1, "int4-terms": 1}
+)
 # Where a temperature that a model keeps goes: into the metadata, for whoever uses the logits, or into the graph.
 TemperaturePlace = Literal["beside", "inside"]
 TEMPERATURE_PLACES: Final[tuple[TemperaturePlace, ...]] = ("beside", "inside")
@@ -248,7 +250,7 @@ register(
         suffix=".compact.onnx",
         about="one file that holds the terms instead, of the learngene's size at any depth",
         backend="tleg.export.onnx.backend:CompactBackend",
-        dtypes=MappingProxyType({"learngene": (*FLOATING, INT8_TERMS)}),
+        dtypes=MappingProxyType({"learngene": (*FLOATING, *TERMS)}),
         refusals=_NEEDS_TERMS,
         rounding=_MADE_IN_THE_GRAPH,
         outputs=OUTPUT_KINDS,
@@ -264,7 +266,7 @@ register(
         suffix=".elastic.onnx",
         about="one file for every depth, which is an input; it needs no --depth",
         backend="tleg.export.onnx.backend:ElasticBackend",
-        dtypes=MappingProxyType({"learngene": (*FLOATING, INT8_TERMS)}),
+        dtypes=MappingProxyType({"learngene": (*FLOATING, *TERMS)}),
         refusals=_NEEDS_TERMS,
         rounding=_MADE_IN_THE_GRAPH,
         every_depth=True,

@@ -9,8 +9,7 @@ from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
 from tleg.export.formats import (
     FORMATS,
-    INT8_TERMS,
-    QUANTISED,
+    TERMS,
     Format,
     Precision,
     TemperaturePlace,
@@ -215,7 +214,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     )
     _check_temperature(request, plan.exports, output)
     _ = plan.temperature
-    _check_interface(request)
+    request.interface.check()
     for export in plan.exports:
         _check_export(plan, export)
     check_targets(request, plan.exports)
@@ -264,18 +263,6 @@ def _planned(
     return PlannedExport(entry, depth, request.output / name)
 
 
-def _check_interface(request: BuildRequest) -> None:
-    """Refuse an interface that makes no sense, or that quantised files do not have. Raises InputError."""
-    request.interface.check()
-    if request.precision in QUANTISED and not request.interface.is_usual:
-        raise InputError(
-            f"--dtype {request.precision} makes files that are entered and left as usual: leave --batch, --opset, --input, "
-            "--softmax, --top and names out",
-            field=("dtype", "batch", "opset", "input", "softmax", "top"),
-            code="unsupported",
-        )
-
-
 def _check_temperature(request: BuildRequest, exports: Iterable[PlannedExport], output: Output) -> None:
     """Refuse a temperature inside what has no graph or no logits. Raises InputError."""
     if request.temperature == "beside":
@@ -296,7 +283,7 @@ def _check_temperature(request: BuildRequest, exports: Iterable[PlannedExport], 
 
 
 def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
-    if plan.request.precision == INT8_TERMS:
+    if plan.request.precision in TERMS:
         _check_terms(plan)
     if export.format.plain and plan.architecture.structure is None:
         others = either((each.name for each in files_first() if not each.plain), "and")
@@ -322,16 +309,11 @@ def _check_export(plan: BuildPlan, export: PlannedExport) -> None:
 
 
 def _check_terms(plan: BuildPlan) -> None:
-    """Refuse terms in 8 bits of what no graph of terms is written for. Raises InputError."""
-    if plan.architecture.structure is None:
-        raise ArchitectureError(
-            f"'{plan.architecture.name}' is not a plain ViT, and --dtype {INT8_TERMS} takes no other; `tleg compress` makes "
-            "its learngene a quarter of the size, and --export onnx --dtype int8-dynamic its descendants",
-            field="dtype",
-        )
+    """Refuse to round what was not trained. Raises InputError."""
     if plan.head.policy == "new":
         raise InputError(
-            f"--num-classes makes an untrained head, and --dtype {INT8_TERMS} rounds what is trained: fine-tune first",
+            f"--num-classes makes an untrained head, and --dtype {plan.request.precision} rounds what is trained: fine-tune "
+            "first",
             field=("num-classes", "dtype"),
             code="conflict",
         )
@@ -399,7 +381,7 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
     # Without a number in its config.json it is timm's usual one; what was loaded decides.
     known = folder.config.get("num_classes", folder.pretrained.get("num_classes"))
     output = request.given_by(known if type(known) is int else 1)
-    _check_interface(request)
+    request.interface.check()
     for each in formats:
         each.check_source("folder", request.precision, path, changed=known != 0 and not output.of_classes)
         each.check_output(output)

@@ -13,6 +13,7 @@ import numpy as np
 from tleg.errors import FileFormatError
 from tleg.export.backend import Array, Described, Source, backend_of
 from tleg.export.comparison import Reference, learngene_reference, model_reference
+from tleg.export.formats import TERMS
 from tleg.export.manifest import FolderRecord, Lineage
 from tleg.export.origin import TRAINING_RECORD
 from tleg.export.plan import BuildPlan, FolderPlan, PlannedExport
@@ -25,6 +26,7 @@ from tleg.learngene.structure import auxiliary_layout_name, inner_name, is_block
 from tleg.models.float16 import check_range, to_float16
 from tleg.models.learngene import Learngene, read_tensors
 from tleg.models.output import Output
+from tleg.models.rounding import rounded_tensors
 from tleg.models.timm_folder import CONFIG, WEIGHTS, config_at_size, config_without_classes, save_timm_folder
 
 if TYPE_CHECKING:
@@ -109,8 +111,12 @@ class LearngeneSource(Source):
     def _descendant(self, depth: Depth) -> Any:
         from tleg.models.descendant import expand
 
+        learngene, rounded = self.learngene, TERMS.get(self.precision)
+        if rounded is not None:
+            tensors = rounded_tensors(learngene.header.architecture, learngene.tensors, rounded)
+            learngene = replace(learngene, tensors=tensors)
         return expand(
-            self.learngene,
+            learngene,
             depth,
             layout=self.layout,
             num_classes=self.num_classes or None,

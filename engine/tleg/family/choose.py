@@ -17,7 +17,14 @@ from tleg.models.headers import headers_at
 from tleg.text import format_bytes
 
 # Of a weight in a file.
-_BYTES: Final[Mapping[str, int]] = {"float32": 4, "float16": 2, "int8": 1, "int8-dynamic": 1, "int8-terms": 1}
+_BYTES: Final[Mapping[str, float]] = {
+    "float32": 4,
+    "float16": 2,
+    "int8": 1,
+    "int8-dynamic": 1,
+    "int8-terms": 1,
+    "int4-terms": 0.5,
+}
 # Height and width, depth -> top-1 in percent, on the family's own images.
 Accuracies = Mapping[tuple[tuple[int, int], Depth], float]
 
@@ -56,7 +63,7 @@ def file_size(row: PreviewRow, file: LearngeneFile, device: WantedDevice) -> int
     count = row.cost.parameters
     if device.export in ("onnx-compact", "onnx-elastic"):
         count = min(count, file.parameters) if device.export == "onnx-compact" else file.parameters
-    return count * _BYTES[device.dtype]
+    return round(count * _BYTES[device.dtype])
 
 
 def choose(

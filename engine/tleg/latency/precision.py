@@ -186,14 +186,19 @@ def _size(path: Path) -> int:
 
 
 def _time(entry: Format, before: Path, after: Path, depth: Depth | None) -> tuple[float, float] | None:
-    """The median seconds of one image on one thread; None of what is no graph, whose runtime may be open once alone."""
+    """The median seconds of an image on one thread, by itself or in the batch that a file has.
+
+    None of what is no graph, whose runtime may be open once alone.
+    """
     if not entry.graph:
         return None
+    backend = backend_of(entry)
+    batch = backend.open(after).interface.batch or 1
     if "onnxruntime" in entry.runtime:
         number = depth if entry.every_depth and isinstance(depth, int) else None
         provider = find_provider("cpu")
-        runs = {path: open_run(os.fspath(path), provider, 1, 1, number) for path in (before, after)}
+        runs = {path: open_run(os.fspath(path), provider, 1, batch, number) for path in (before, after)}
     else:
-        runs = {path: export_run(backend_of(entry).open_to_time(path, 1), 1) for path in (before, after)}
+        runs = {path: export_run(backend.open_to_time(path, 1), batch) for path in (before, after)}
     samples = interleave(runs, _SECONDS)
-    return statistics.median(samples[before]), statistics.median(samples[after])
+    return statistics.median(samples[before]) / batch, statistics.median(samples[after]) / batch

@@ -10,9 +10,10 @@ import math
 import os
 import stat
 import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Final
 
 from tleg.errors import FileFormatError, InputError, describe_os_error
@@ -20,7 +21,9 @@ from tleg.learngene.header import FORMAT_NAME, FORMAT_VERSIONS, LearngeneHeader
 from tleg.serialize import decode, encode
 
 MAX_HEADER_BYTES: Final = 16 * 2**20
-ITEM_BYTES: Final = {"F32": 4, "I8": 1}
+ITEM_BYTES: Final = {"F32": 4, "I8": 1, "U8": 1}
+# Whole numbers in 8 bits, and in 4: two of the last axis a byte.
+WHOLE: Final = ("I8", "U8")
 # Ends the name of the scales of a tensor of whole numbers.
 SCALE_SUFFIX: Final = ".scale"
 METADATA_FIELDS: Final = tuple(item.name for item in fields(LearngeneHeader))
@@ -30,14 +33,16 @@ METADATA_FIELDS: Final = tuple(item.name for item in fields(LearngeneHeader))
 class TensorEntry:
     """Where a tensor lies: its shape, and its first byte and the one after its last, counted from the start of the file.
 
-    scales  of whole numbers in 8 bits, by which they are multiplied; None of float32. They have as many axes, of length 1
-            where a scale is shared
+    scales  of whole numbers, by which they are multiplied; None of float32. They have as many axes, of lengths that part
+            those of the tensor into blocks which share a scale
+    packed  whether they have 4 bits, two a byte
     """
 
     shape: tuple[int, ...]
     start: int
     stop: int
     scales: "TensorEntry | None" = None
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ def read_file(path: str | os.PathLike[str]) -> LearngeneFile:
             metadata = document.pop("__metadata__", None)
             located = _locate(document, data_start, size)
             header = _decode_metadata(metadata)
-            whole = {name for name, entry in document.items() if entry["dtype"] == "I8"}
+            whole = {name: entry["dtype"] for name, entry in document.items() if entry["dtype"] in WHOLE}
             tensors = _with_scales(located, whole, header)
         except FileFormatError as error:
             raise FileFormatError(f"{path} is not a usable learngene: {error}") from error
@@ -167,9 +172,7 @@ def _locate(document: Mapping[str, Any], data_start: int, size: int) -> dict[str
         if not well_formed or not isinstance(entry["dtype"], str):
             raise FileFormatError(f"the entry of tensor '{name}' is malformed")
         if entry["dtype"] not in ITEM_BYTES:
-            raise FileFormatError(
-                f"tensor '{name}' is of type {entry['dtype']}; a learngene holds {' and '.join(ITEM_BYTES)}"
-            )
+            raise FileFormatError(f"tensor '{name}' is of type {entry['dtype']}; a learngene holds {', '.join(ITEM_BYTES)}")
         if len(shape) > 8 or offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[entry["dtype"]]:
             raise FileFormatError(f"tensor '{name}' does not fill its bytes")
         tensors[name] = TensorEntry(tuple(shape), data_start + offsets[0], data_start + offsets[1])
@@ -184,23 +187,27 @@ def _locate(document: Mapping[str, Any], data_start: int, size: int) -> dict[str
 
 
 def _with_scales(
-    located: Mapping[str, TensorEntry], whole: Collection[str], header: LearngeneHeader
+    located: Mapping[str, TensorEntry], whole: Mapping[str, str], header: LearngeneHeader
 ) -> dict[str, TensorEntry]:
     """Return the tensors, those of whole numbers with their scales, which are none of the learngene's own."""
     if whole and header.compression is None:
-        raise FileFormatError(f"tensor '{min(whole)}' is of type I8, and its header says nothing of it")
+        raise FileFormatError(f"tensor '{min(whole)}' is of type {whole[min(whole)]}, and its header says nothing of it")
     if header.compression is not None and not whole:
-        raise FileFormatError("its header says that matrices are in 8 bits, and none is")
+        raise FileFormatError(f"its header says that matrices are in {header.compression.dtype}, and none is")
     tensors = dict(located)
     for name in sorted(whole):
         entry, scales = located[name], tensors.pop(f"{name}{SCALE_SUFFIX}", None)
         if scales is None or f"{name}{SCALE_SUFFIX}" in whole:
-            raise FileFormatError(f"tensor '{name}' is of type I8 and has no scales")
+            raise FileFormatError(f"tensor '{name}' is of type {whole[name]} and has no scales")
+        if packed := whole[name] == "U8":
+            if header.compression is None or header.compression.dtype != "int4" or not entry.shape:
+                raise FileFormatError(f"tensor '{name}' is of type U8, and its header says nothing of it")
+            entry = replace(entry, shape=(*entry.shape[:-1], 2 * entry.shape[-1]))
         if len(scales.shape) != len(entry.shape) or not all(
-            mine in (1, own) for mine, own in zip(scales.shape, entry.shape, strict=True)
+            mine > 0 and own % mine == 0 for mine, own in zip(scales.shape, entry.shape, strict=True)
         ):
             raise FileFormatError(f"the scales of tensor '{name}' are none for its shape")
-        tensors[name] = replace(entry, scales=scales)
+        tensors[name] = replace(entry, scales=scales, packed=packed)
     return tensors
 
 
@@ -267,17 +274,19 @@ def header_values(header: LearngeneHeader) -> dict[str, Any]:
     return values
 
 
-def encode_start(header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...]], whole: Collection[str] = ()) -> bytes:
+def encode_start(
+    header: LearngeneHeader, shapes: Mapping[str, tuple[int, ...]], whole: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """Return all of a learngene file that precedes its tensors, which follow in the order of `shapes`, scales among them.
 
-    whole  the names of those that are whole numbers in 8 bits; the others are float32
+    whole  the types of those that are whole numbers, as `WHOLE` has them; the others are float32
 
     The same header and shapes give the same bytes, so equal learngenes are equal files.
     """
     document: dict[str, Any] = {"__metadata__": encode_metadata(header)}
     position = 0
     for name, shape in shapes.items():
-        dtype = "I8" if name in whole else "F32"
+        dtype = whole.get(name, "F32")
         stop = position + math.prod(shape) * ITEM_BYTES[dtype]
         document[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, stop]}
         position = stop

@@ -25,8 +25,11 @@ from tleg.serialize import ABSENT_IS_FALSE, LEFT_OUT_WHEN_NONE
 FORMAT_NAME: Final = "tleg.learngene"
 # 2 has architectures of several stages, and further sizes of images that were trained or evaluated; what has none of these
 # is written as 1, which every tleg reads. 3 has matrices in 8 bits.
-FORMAT_VERSIONS: Final = (1, 2, 3)
+FORMAT_VERSIONS: Final = (1, 2, 3, 4)
 
+# What the matrices of a learngene are stored in, where that is not float32.
+CompressedType = Literal["int8", "int4"]
+COMPRESSED_TYPES: Final[tuple[CompressedType, ...]] = ("int8", "int4")
 Layout = Literal["auxiliary", "official"]
 LAYOUTS: Final[tuple[Layout, ...]] = ("auxiliary", "official")
 MAX_STAGES: Final = 16
@@ -278,11 +281,11 @@ class Preprocessing:
 class Compression:
     """How a learngene's matrices are stored, where that is not float32.
 
-    dtype     of whole numbers, each times a scale
+    dtype     of whole numbers, each times a scale; of 'int4' the matrices of blocks alone are in 4 bits, others in 8
     original  the hash of the tensors before they were rounded
     """
 
-    dtype: Literal["int8"]
+    dtype: CompressedType
     original: str
 
 
@@ -329,7 +332,7 @@ class LearngeneHeader:
     def version(self) -> int:
         """The version of the file format that says it."""
         if self.compression is not None:
-            return FORMAT_VERSIONS[2]
+            return FORMAT_VERSIONS[2 if self.compression.dtype == "int8" else 3]
         sized = self.auxiliary.sampled_sizes is not None or any(each.image_size for each in self.further)
         newer = self.architecture.stages or sized
         return FORMAT_VERSIONS[1] if newer else FORMAT_VERSIONS[0]

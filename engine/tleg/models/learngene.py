@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,18 @@ from tleg.learngene.expansion import Array, expand_tensors
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
-from tleg.models.int8 import Int8Tensor, quantise_tensors
+from tleg.models.int4 import pack, unpack
+from tleg.models.quantised import QuantisedTensor
+from tleg.models.rounding import quantise_tensors
 from tleg.references import find
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
     from tleg.models.auxiliary import ElasticViT
+
+# The types of tensors of whole numbers in a file.
+_WHOLE: Final = {"int8": "I8", "uint8": "U8"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +133,7 @@ class Learngene:
         """
         self.verify()
         header, stored = replace(self.header, sha256=self.hash()), self._stored()
-        whole = {name for name, values in stored.items() if values.dtype == np.int8}
+        whole = {name: _WHOLE[values.dtype.name] for name, values in stored.items() if values.dtype.name in _WHOLE}
         if not whole:
             header = replace(header, compression=None)
         # Bytes last: float32 is aligned then.
@@ -145,9 +150,10 @@ class Learngene:
         if self.header.compression is None:
             return dict(self.tensors)
         stored: dict[str, NDArray[Any]] = {}
-        for name, each in quantise_tensors(self.header.architecture, self.tensors).items():
-            if isinstance(each, Int8Tensor) and np.array_equal(each.floats(), self.tensors[name]):
-                stored[name], stored[f"{name}{container.SCALE_SUFFIX}"] = each.values, each.scales
+        for name, each in quantise_tensors(self.header.architecture, self.tensors, self.header.compression.dtype).items():
+            if isinstance(each, QuantisedTensor) and _bytes(each.floats()) == _bytes(self.tensors[name]):
+                stored[name] = pack(each.values) if each.bits == 4 else each.values
+                stored[f"{name}{container.SCALE_SUFFIX}"] = each.scales
             else:  # A tensor that was changed since it was read, such as position embeddings of another size.
                 stored[name] = self.tensors[name]
         return stored
@@ -186,8 +192,9 @@ def read_tensors(file: LearngeneFile) -> Learngene:
 def _values(content: mmap.mmap, entry: TensorEntry) -> Array:
     """A tensor's values, whole numbers times their scales."""
     if entry.scales is not None:
-        whole = np.frombuffer(content, np.int8, entry.stop - entry.start, entry.start).reshape(entry.shape)
-        return Int8Tensor(whole, _values(content, entry.scales)).floats()
+        stored = np.frombuffer(content, np.uint8, entry.stop - entry.start, entry.start)
+        whole = (unpack(stored) if entry.packed else stored.view(np.int8)).reshape(entry.shape)
+        return QuantisedTensor(whole, _values(content, entry.scales), bits=4 if entry.packed else 8).floats()
     flat = np.frombuffer(content, "<f4", (entry.stop - entry.start) // 4, entry.start)
     return flat.astype(np.float32).reshape(entry.shape)
 

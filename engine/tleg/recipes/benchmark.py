@@ -18,7 +18,7 @@ OPENVINO: Final = "openvino"
 # Formats that a learngene is exported to, to be timed: by ONNX Runtime, and the last by a runtime of its own.
 FORMATS: Final = ("onnx", "onnx-compact", "onnx-elastic", OPENVINO)
 # Number types of exports; PyTorch runs descendants in the first two.
-DTYPES: Final = ("float32", "float16", "int8", "int8-dynamic", "int8-terms")
+DTYPES: Final = ("float32", "float16", "int8", "int8-dynamic", "int8-terms", "int4-terms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

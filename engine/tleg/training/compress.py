@@ -1,4 +1,4 @@
-"""Compressing a learngene: its matrices in 8 bits, with what that costs in accuracy by depth."""
+"""Compressing a learngene: its matrices in 8 or 4 bits, with what that costs in accuracy by depth."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +9,9 @@ from tleg.export.precision_cost import AccuracyPair
 from tleg.learngene.container import read_file
 from tleg.learngene.header import Compression
 from tleg.learngene.profile import Depth
-from tleg.models.int8 import Int8Tensor, quantise_tensors, rounded_tensors
 from tleg.models.learngene import Learngene, read_tensors
+from tleg.models.quantised import QuantisedTensor, as_floats
+from tleg.models.rounding import quantise_tensors
 from tleg.recipes.compression import CompressOptions
 from tleg.recipes.images import EvaluatedImages
 from tleg.training.accuracy import Score, require_finite
@@ -42,7 +43,7 @@ class CompressedLearngene:
 def compress_learngene(
     path: Path, options: CompressOptions, progress: Callable[[int, int], None] | None = None
 ) -> CompressedLearngene:
-    """Write a learngene whose large matrices are in 8 bits, with a scale for each output channel of each term.
+    """Write a learngene whose large matrices are in 8 bits, or those of its blocks in 4; see `tleg.models.rounding`.
 
     Accuracies in the header are those of other weights, and are left out; where all images of `options.gate.data` were
     looked at, those of the new weights take their place. `progress` is called with (images done, images in all).
@@ -57,12 +58,15 @@ def compress_learngene(
         )
     learngene = read_tensors(file)
     architecture = learngene.header.architecture
-    if not any(isinstance(each, Int8Tensor) for each in quantise_tensors(architecture, learngene.tensors).values()):
+    rounded = quantise_tensors(architecture, learngene.tensors, options.compressed)
+    if not any(isinstance(each, QuantisedTensor) for each in rounded.values()):
         raise InputError(
             f"{path} has no matrices that are large enough to be worth it", field="learngene", code="unsupported"
         )
-    header = replace(learngene.header, reached=None, further=(), compression=Compression("int8", learngene.header.sha256))
-    smaller = Learngene(header, rounded_tensors(architecture, learngene.tensors))
+    header = replace(
+        learngene.header, reached=None, further=(), compression=Compression(options.compressed, learngene.header.sha256)
+    )
+    smaller = Learngene(header, {name: as_floats(each) for name, each in rounded.items()})
     accuracies: tuple[AccuracyPair, ...] = ()
     where = images = None
     gate = options.gate

@@ -79,8 +79,8 @@ def test_numbers_are_offered_that_all_chosen_formats_have(tiny_learngene: Any, t
     [
         (("onnx",), "float32", "classes", Offer(graph=True)),
         (("onnx", "onnx-elastic"), "float16", "", Offer(measures=True, graph=True)),
-        (("onnx",), "int8", "classes", Offer(calibrates=True, measures=True)),
-        (("onnx",), "int8", "pooled", Offer(calibrates=True, classes=False)),
+        (("onnx",), "int8", "classes", Offer(calibrates=True, measures=True, graph=True)),
+        (("onnx",), "int8", "pooled", Offer(calibrates=True, graph=True, classes=False)),
         (("onnx-compact",), "int8-terms", "tokens", Offer(graph=True, classes=False)),
         (("onnx", "pytorch"), "float16", "blocks:", Offer(measures=True)),
         ((), "float32", "classes", Offer()),

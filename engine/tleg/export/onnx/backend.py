@@ -1,6 +1,7 @@
 """The ONNX formats. Plain ViTs go through the graph writer; all else is traced by PyTorch, but for 'onnx-elastic'."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from tleg.errors import InputError
 from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.example import ONNX_RUNTIME
-from tleg.export.formats import BYTES_OF, INT8_TERMS, QUANTISED, Arithmetic, Precision
+from tleg.export.formats import BYTES_OF, QUANTISED, TERMS, Arithmetic, Precision
 from tleg.export.interface import OPSET, Interface
 from tleg.export.metadata import encode_metadata, metadata_of
 from tleg.export.onnx.file import check_graph, check_size
@@ -17,8 +18,8 @@ from tleg.export.onnx.vit import Tensor
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
 from tleg.learngene.header import Layout, LearngeneHeader
 from tleg.learngene.profile import Depth
-from tleg.models.int8 import quantise_tensors
 from tleg.models.output import Output
+from tleg.models.rounding import quantise_tensors
 
 if TYPE_CHECKING:
     from tleg.export.onnx.interface import GraphInterface
@@ -114,9 +115,11 @@ class PlainBackend(OnnxBackend):
 
         with TemporaryDirectory() as folder:
             whole = Path(folder) / "float32.onnx"
-            write_whole(whole, source.in_float32(), depth, PREPARED)
+            # Ranges are of normalised images and of logits: what comes before and after is added to what was quantised.
+            usual = replace(source.in_float32(), interface=Interface(opset=source.interface.opset))
+            write_whole(whole, usual, depth, PREPARED)
             images = source.calibration if source.precision == "int8" else None
-            quantise(whole, path, images, self.metadata(source, depth))
+            quantise(whole, path, images, self.metadata(source, depth), _graph_interface(source))
 
 
 class CompactBackend(OnnxBackend):
@@ -126,7 +129,7 @@ class CompactBackend(OnnxBackend):
         """Write a file. Raises ExportError, OSError."""
         assert source.basis is not None
         assert depth is not None
-        tensors, basis, metadata = source.tensors(), source.basis, self.metadata(source, depth)
+        tensors, basis, metadata = _terms(source), source.basis, self.metadata(source, depth)
         if source.structure is None:
             from tleg.export.onnx.traced_compact import write_traced_compact
 
@@ -147,7 +150,7 @@ class CompactBackend(OnnxBackend):
         from tleg.export.onnx.compact import write_compact
 
         assert isinstance(depth, int), "a plain ViT has one stage"
-        write_compact(path, source.structure, basis, _terms(source), depth, **_options(source, metadata))
+        write_compact(path, source.structure, basis, tensors, depth, **_options(source, metadata))
 
 
 class ElasticBackend(OnnxBackend):
@@ -197,10 +200,11 @@ def write_whole(path: Path, source: Source, depth: Depth | None, metadata: Mappi
 
 def _terms(source: Source) -> Mapping[str, Tensor]:
     """A learngene's tensors as a file of terms holds them."""
-    if source.precision != INT8_TERMS:
+    rounded = TERMS.get(source.precision)
+    if rounded is None:
         return source.tensors()
     assert source.architecture is not None, "what has terms is of a family"
-    return quantise_tensors(source.architecture, source.tensors())
+    return quantise_tensors(source.architecture, source.tensors(), rounded)
 
 
 class _Options(TypedDict):

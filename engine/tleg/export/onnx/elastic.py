@@ -34,8 +34,8 @@ from tleg.learngene.basis import MAX_DEPTH, Basis
 from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import inner_name, is_block
 from tleg.models.float16 import check_layers
-from tleg.models.int8 import Int8Tensor
 from tleg.models.output import Output
+from tleg.models.quantised import QuantisedTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def write_elastic(
     graph = Graph(precision)
     if precision == "float16":
         for name, values in tensors.items():
-            if is_block(name) and not isinstance(values, Int8Tensor):
+            if is_block(name) and not isinstance(values, QuantisedTensor):
                 check_layers(name, values, basis.coefficients(MAX_DEPTH))
     x = add_stem(graph, structure, tensors)
     in_range = _add_check(graph)
@@ -234,7 +234,7 @@ def _add_weight(graph: Graph, body: Graph, name: str, terms: Tensor, coefficient
     stored = f"blocks.{name}"
     if len(terms) == 1:
         return graph.weight(stored, terms[0])
-    if isinstance(terms, Int8Tensor):
+    if isinstance(terms, QuantisedTensor):
         matrix = graph.add("Reshape", [graph.weight(stored, terms), graph.integers(len(terms), -1)], f"{stored}.flat")
     else:
         matrix = graph.as_float32(graph.weight(stored, terms.reshape(len(terms), -1)), f"{stored}.float32")

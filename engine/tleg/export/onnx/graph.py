@@ -11,7 +11,8 @@ from onnx import TensorProto, helper
 from tleg.export.formats import Arithmetic
 from tleg.export.onnx.file import Values
 from tleg.models.float16 import to_float16
-from tleg.models.int8 import Int8Tensor
+from tleg.models.int4 import LEAST, pack
+from tleg.models.quantised import QuantisedTensor
 
 ONNX_TYPES: Final = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
 
@@ -43,20 +44,52 @@ class Graph:
         self.initializers.setdefault(name, values)
         return name
 
-    def weight(self, name: str, values: Values | Int8Tensor) -> str:
+    def weight(self, name: str, values: Values | QuantisedTensor) -> str:
         """Keep floating-point values in the graph's precision. Raises ExportError for values beyond the range of float16.
 
-        What is in 8 bits is kept so, and nodes make float32 of it.
+        What is in 8 or 4 bits is kept so, and nodes make float32 of it.
         """
-        if isinstance(values, Int8Tensor):
-            # A Cast and a Mul, and no DequantizeLinear: they do the same, and of these ONNX Runtime computes what is
-            # constant once, when it opens the file. It leaves a DequantizeLinear to every run.
-            parts = (("int8", values.values), ("scale", values.scales))
-            stored, scale = (self.initializer(f"{name}.{kind}", np.ascontiguousarray(part)) for kind, part in parts)
-            floats = self.add("Cast", [stored], f"{name}.whole", to=TensorProto.FLOAT)
-            return self.add("Mul", [floats, scale], name)
+        if isinstance(values, QuantisedTensor):
+            return self._floats(name, values)
         half = self.precision == "float16"
         return self.initializer(name, to_float16(name, values) if half else values.astype(self.precision, copy=False))
+
+    def _floats(self, name: str, tensor: QuantisedTensor) -> str:
+        """Add what makes float32 of whole numbers and scales.
+
+        It is a Cast and a Mul, and no DequantizeLinear: they do the same, and of these ONNX Runtime computes what is
+        constant once, when it opens the file. It leaves a DequantizeLinear to every run.
+        """
+        shape, scales = tensor.in_blocks()
+        scale = self.initializer(f"{name}.scale", np.ascontiguousarray(scales))
+        if tensor.bits == 8:
+            stored = self.initializer(f"{name}.int8", np.ascontiguousarray(tensor.values))
+            whole = self.add("Cast", [stored], f"{name}.whole", to=TensorProto.FLOAT)
+        else:
+            whole = self._unpacked(name, tensor)
+        if shape == tensor.shape:
+            if tensor.bits == 4:
+                whole = self.add("Reshape", [whole, self.integers(*shape)], f"{name}.whole.shaped")
+            return self.add("Mul", [whole, scale], name)
+        blocks = self.add("Reshape", [whole, self.integers(*shape)], f"{name}.whole.blocks")
+        product = self.add("Mul", [blocks, scale], f"{name}.blocks")
+        return self.add("Reshape", [product, self.integers(*tensor.shape)], name)
+
+    def _unpacked(self, name: str, tensor: QuantisedTensor) -> str:
+        """Add what makes whole numbers in float32, (n / 2, 2), of bytes that hold two each.
+
+        INT4 is a type of opset 21, which few runtimes read. Bytes, and sums and products in float32, all of them do.
+        """
+        stored = self.initializer(f"{name}.int4", pack(np.ascontiguousarray(tensor.values).reshape(-1, 2)))
+        share, sixteen, least = (
+            self.initializer(f"half.{kind}", np.array(value, np.float32))
+            for kind, value in (("share", 1 / 16), ("count", 16), ("least", LEAST))
+        )
+        both = self.add("Cast", [stored], f"{name}.bytes", to=TensorProto.FLOAT)
+        high = self.add("Floor", [self.add("Mul", [both, share], f"{name}.shifted")], f"{name}.high")
+        low = self.add("Sub", [both, self.add("Mul", [high, sixteen], f"{name}.high.part")], f"{name}.low")
+        halves = self.add("Concat", [low, high], f"{name}.halves", axis=1)
+        return self.add("Add", [halves, least], f"{name}.whole")
 
     def integers(self, *values: int) -> str:
         """Keep a list of whole numbers (a shape, axes) and return its name."""

@@ -15,7 +15,7 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
 from tleg.export.backend import Source
-from tleg.export.formats import Precision
+from tleg.export.formats import Arithmetic
 from tleg.export.interface import IMAGES_INSIDE, INSIDE, LOGITS_INSIDE, Interface
 from tleg.export.onnx.added import AddedNodes
 from tleg.export.onnx.file import Values
@@ -35,14 +35,14 @@ class GraphInterface:
 
     input_size     (channels, height, width) of an image
     preprocessing  whose mean and std pixels are normalised with
-    precision      of the graph
+    precision      that the graph computes in
     output         what it gives
     """
 
     interface: Interface
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
-    precision: Precision
+    precision: Arithmetic
     output: Output
 
     @classmethod
@@ -54,7 +54,7 @@ class GraphInterface:
             interface=source.interface,
             input_size=source.input_size,
             preprocessing=source.preprocessing,
-            precision=source.precision,
+            precision=source.arithmetic,
             output=source.output,
         )
 
@@ -151,7 +151,7 @@ def without_interface(model: onnx.ModelProto) -> onnx.ModelProto:
     own = [node for node in graph.node if not node.name.startswith(INSIDE)]
     if len(own) == len(graph.node):
         return model
-    kind = ONNX_TYPES[next(each.value for each in model.metadata_props if each.key == "dtype")]
+    kind = _type_of(model)
     if any(IMAGES_INSIDE in node.input for node in own):
         graph.input[0].CopyFrom(helper.make_tensor_value_info(IMAGES_INSIDE, kind, None))
     if any(LOGITS_INSIDE in node.output for node in own):
@@ -169,11 +169,17 @@ def after_entrance(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = list(inner.graph.node)
     entered = next((index for index, node in enumerate(nodes, 1) if IMAGES_INSIDE in node.output), 0)
     if entered:
-        kind = ONNX_TYPES[next(each.value for each in model.metadata_props if each.key == "dtype")]
+        kind = _type_of(model)
         inner.graph.input[0].CopyFrom(helper.make_tensor_value_info(IMAGES_INSIDE, kind, None))
         del inner.graph.node[:]
         inner.graph.node.extend(nodes[entered:])
     return inner
+
+
+def _type_of(model: onnx.ModelProto) -> int:
+    """ONNX's number for the type of the normalised images and the logits of a file."""
+    half = any(each.key == "dtype" and each.value == "float16" for each in model.metadata_props)
+    return ONNX_TYPES["float16" if half else "float32"]
 
 
 def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
@@ -215,7 +221,7 @@ def _fix_batch(graph: GraphProto, batch: int) -> None:
             _fix_batch(inner, batch)
 
 
-def _lower(graph: GraphProto, opset: int, values: dict[str, Values], precision: Precision) -> None:
+def _lower(graph: GraphProto, opset: int, values: dict[str, Values], precision: Arithmetic) -> None:
     """Say with older operators what an opset lacks: Gelu by its error function, and a Split into equal parts."""
     nodes: list[NodeProto] = []
     for node in graph.node:
@@ -233,7 +239,7 @@ def _lower(graph: GraphProto, opset: int, values: dict[str, Values], precision: 
     graph.node.extend(nodes)
 
 
-def _gelu(node: NodeProto, values: dict[str, Values], precision: Precision) -> list[NodeProto]:
+def _gelu(node: NodeProto, values: dict[str, Values], precision: Arithmetic) -> list[NodeProto]:
     """x / 2 * (1 + erf(x / sqrt(2))), in an order that float16 bears and in which ONNX Runtime finds a Gelu again."""
     (x,), (output,) = node.input, node.output
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tleg.errors import ExportError, TlegError, last_words
 from tleg.export.onnx.file import check_size, is_traced, producer
+from tleg.export.onnx.interface import GraphInterface
 from tleg.export.precision_cost import Calibration
 
 # What a file for `quantise` says of itself: that nothing is to be optimised in it before.
@@ -24,12 +25,19 @@ _PRODUCTS: Final = ("MatMul", "Gemm")
 _RUNTIME: Final = "onnxruntime"
 
 
-def quantise(source: Path, target: Path, calibration: Calibration | None, metadata: Mapping[str, str]) -> None:
+def quantise(
+    source: Path,
+    target: Path,
+    calibration: Calibration | None,
+    metadata: Mapping[str, str],
+    interface: GraphInterface | None = None,
+) -> None:
     """Write a quantised file.
 
     source       an ONNX file in float32 whose input is 'images', written with `PREPARED` as its metadata
     calibration  images for static quantisation; None is dynamic
     metadata     texts for the model's metadata_props
+    interface    how what was quantised is entered and left, in the opset of the file; its nodes stay in float32
 
     Raises ExportError when ONNX Runtime cannot quantise it, OSError when the disk refuses.
     """
@@ -48,6 +56,9 @@ def quantise(source: Path, target: Path, calibration: Calibration | None, metada
                 code="unsupported",
             ) from error
         model = onnx.load(made)
+    if interface is not None:
+        added = interface.fit(model.graph, {})
+        model.graph.initializer.extend(onnx.numpy_helper.from_array(values, name) for name, values in added.items())
     traced = ("torch",) if is_traced(onnx.load(source, load_external_data=False)) else ()
     model.producer_name, model.producer_version = "tleg", producer(*traced, _RUNTIME)
     del model.metadata_props[:]

@@ -37,15 +37,16 @@ def open_onnx(path: Path) -> OpenExport:
     """Open an ONNX file that tleg exported. Raises InputError, or FileFormatError when it is none."""
     open_binary(path).close()
     require_utf8(path, "ONNX Runtime")
-    return _described(path, _open_session(path))
+    return _described(path)
 
 
 def open_content(path: Path, content: bytes) -> OpenExport:
     """Open what was made of an ONNX file that tleg exported. Raises FileFormatError when ONNX Runtime refuses it."""
-    return _described(path, _open_session(path, content))
+    return _described(path, content)
 
 
-def _described(path: Path, session: Any) -> OpenExport:
+def _described(path: Path, content: bytes | None = None) -> OpenExport:
+    session = _open_session(path, content)
     try:
         metadata = decode_metadata(session.get_modelmeta().custom_metadata_map)
         if metadata.opset is None:
@@ -55,34 +56,30 @@ def _described(path: Path, session: Any) -> OpenExport:
     interface = metadata.interface or Interface()
     outputs: tuple[str, ...] = interface.names_of(metadata.output)
     if interface.changes_output:
-        session, outputs = _with_logits(path), (LOGITS_INSIDE, *outputs)
+        session, outputs = _with_logits(path, content), (LOGITS_INSIDE, *outputs)
     if interface.resize == "inside":
         # Images that are resized already, and normalised, are what the rest of the graph takes.
-        inner = _open_inside(path, changes_output=interface.changes_output)
+        inner = _open_inside(path, content, changes_output=interface.changes_output)
         runner = graph_runner(inner.run, path.name, metadata, outputs, _RUNTIME, interface.after_entrance)
-        pictures = picture_runner(_whole(path, interface), path.name, metadata, _RUNTIME)
+        pictures = picture_runner(_whole(path, content, interface), path.name, metadata, _RUNTIME)
         return replace(opened_as(path, metadata, runner), pictures=pictures)
     return opened_as(path, metadata, graph_runner(session.run, path.name, metadata, outputs, _RUNTIME))
 
 
-def _open_inside(path: Path, *, changes_output: bool) -> Any:
+def _open_inside(path: Path, content: bytes | None, *, changes_output: bool) -> Any:
     """Return a session of what a file computes from its normalised images on. Raises FileFormatError."""
-    import onnx
-
     from tleg.export.onnx.interface import after_entrance
 
-    model = after_entrance(onnx.load(path))
+    model = after_entrance(_loaded(path, content))
     return _open_session(path, (_giving(model, LOGITS_INSIDE) if changes_output else model).SerializeToString())
 
 
-def _whole(path: Path, interface: Interface) -> Compute:
+def _whole(path: Path, content: bytes | None, interface: Interface) -> Compute:
     """Return what runs the whole of a file that resizes; it is opened when it is first needed, as only checks do."""
 
     @cache
     def opened() -> Any:
-        import onnx
-
-        model = _giving(onnx.load(path), PIXELS_INSIDE, *([LOGITS_INSIDE] if interface.changes_output else []))
+        model = _giving(_loaded(path, content), PIXELS_INSIDE, *([LOGITS_INSIDE] if interface.changes_output else []))
         return _open_session(path, model.SerializeToString())
 
     return lambda outputs, feed: opened().run(list(outputs), feed)
@@ -190,11 +187,16 @@ def deviation(logits: NDArray[np.float32], given: Sequence[Any], interface: Inte
     return max(float(np.abs(each - best).max()) for each in (values, named)) / scale
 
 
-def _with_logits(path: Path) -> Any:
+def _with_logits(path: Path, content: bytes | None) -> Any:
     """Return a session of a file that gives the logits inside of it as well. Raises FileFormatError."""
+    return _open_session(path, _giving(_loaded(path, content), LOGITS_INSIDE).SerializeToString())
+
+
+def _loaded(path: Path, content: bytes | None) -> Any:
+    """Return the model of a file, or of a content of that name."""
     import onnx
 
-    return _open_session(path, _giving(onnx.load(path), LOGITS_INSIDE).SerializeToString())
+    return onnx.load(path) if content is None else onnx.load_from_string(content)
 
 
 def _giving(model: Any, *names: str) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.vit import Tensor
 from tleg.models.float16 import check_layers
-from tleg.models.int8 import Int8Tensor
+from tleg.models.quantised import QuantisedTensor
 
 Rows = Sequence[Sequence[float]]
 
@@ -38,7 +38,7 @@ class Terms:
             used = [k for k in range(len(values)) if any(row[k] for row in coefficients)] or [0]
             stored = {k: graph.weight(f"{name}.term{k}", values[k]) for k in used}
             self._terms = {k: graph.as_float32(term, f"{term}.float32") for k, term in stored.items()}
-        if graph.precision == "float16" and not isinstance(values, Int8Tensor):
+        if graph.precision == "float16" and not isinstance(values, QuantisedTensor):
             check_layers(name, values, coefficients)
 
     def layer(self, index: int, name: str) -> str:

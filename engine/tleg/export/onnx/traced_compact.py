@@ -27,13 +27,15 @@ from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.terms import Terms
 from tleg.export.onnx.traced import optimised, trace
+from tleg.export.onnx.vit import Tensor, contiguous
 from tleg.learngene.basis import Basis
-from tleg.learngene.expansion import Array
 from tleg.learngene.families import family_of
 from tleg.learngene.header import Architecture
 from tleg.learngene.profile import Depth
 from tleg.learngene.running_statistics import is_statistic
+from tleg.learngene.structure import Family
 from tleg.models.output import Output
+from tleg.models.quantised import QuantisedTensor
 
 
 def write_traced_compact(
@@ -41,7 +43,7 @@ def write_traced_compact(
     model: nn.Module,
     architecture: Architecture,
     basis: Basis,
-    tensors: Mapping[str, Array],
+    tensors: Mapping[str, Tensor],
     depth: Depth,
     *,
     precision: Arithmetic = "float32",
@@ -52,7 +54,8 @@ def write_traced_compact(
     """Trace a descendant, write it as one ONNX file that holds terms instead of layers, and return its size in bytes.
 
     model      the descendant of that depth and precision, in eval mode, which gives the output
-    tensors    the learngene's, by its names: stacks of terms (K, *parameter) of each stage, stem and head
+    tensors    the learngene's, by its names: stacks of terms (K, *parameter) of each stage, stem and head. Those that are
+               whole numbers stay so in the file, and the model has their values
     precision  of the file
     interface  what the graph becomes; None leaves it as it is
 
@@ -70,7 +73,10 @@ def write_traced_compact(
         # A model that gives features has nothing that follows the last of them.
         if (weight := family.timm_name(family.layer_name(place.stage, layer, place.inner), profile)) in own
     }
-    content = _trace_without(model, architecture.input_size, layers, (output or Output()).names, interface)
+    # Of stem and head what is whole numbers is one term, that one layer has.
+    ends = {name: values[np.newaxis] for name, values in tensors.items() if _is_whole_end(name, values, own, family)}
+    content, found = _trace_without(model, architecture.input_size, layers, ends, (output or Output()).names, interface)
+    layers |= {name: (name, 0) for name in ends if name in found}
     traced = content.graph
     nodes = list(traced.node)
     orders = _orders(nodes, layers)
@@ -83,6 +89,8 @@ def write_traced_compact(
         if place is not None and name in stored_names:
             stored = _transposed(values, orders.get(name))
             terms[name] = Terms(graph, name, stored, coefficients[place.stage])
+        elif name in layers:
+            terms[name] = Terms(graph, name, _transposed(ends[name], orders.get(name)), [[1.0]])
     made = {weight: terms[name].layer(layer, weight) for weight, (name, layer) in layers.items()}
     kept = []
     for node in nodes:
@@ -102,25 +110,36 @@ def _trace_without(
     model: nn.Module,
     input_size: tuple[int, int, int],
     weights: Iterable[str],
+    others: Iterable[str],
     outputs: Sequence[str],
     interface: GraphInterface | None,
-) -> onnx.ModelProto:
-    """Trace a model and return what it computes, with some of its weights as inputs. Raises ExportError."""
+) -> tuple[onnx.ModelProto, set[str]]:
+    """Trace a model and return what it computes, with weights as inputs, and which weights those are.
+
+    weights  that must be, `others` that are where the graph reads them as they are
+
+    Raises ExportError.
+    """
+    must, found = set(weights), set[str]()
     program = trace(model, input_size, outputs, interface)
     graph: Any = program.model.graph
     state = model.state_dict()
-    for name in weights:
-        value = graph.initializers.pop(name, None)
+    for name in (*weights, *others):
+        value = graph.initializers.get(name)
         if value is None or not value.uses() or not torch.equal(torch.from_numpy(value.const_value.numpy()), state[name]):
+            if name not in must:
+                continue
             raise ExportError(
                 f"the graph that PyTorch traces does not read '{name}' as it is, so it cannot be made from terms there and "
                 "--export onnx-compact cannot write it; --export onnx and pytorch can",
                 field="export",
                 code="unsupported",
             )
+        del graph.initializers[name]
+        found.add(name)
         value.const_value = None
         graph.inputs.append(value)
-    return optimised(program, OPSET if interface is None else interface.interface.opset)
+    return optimised(program, OPSET if interface is None else interface.interface.opset), found
 
 
 def _orders(nodes: Sequence[onnx.NodeProto], layers: Mapping[str, tuple[str, int]]) -> dict[str, list[int]]:
@@ -148,9 +167,14 @@ def _order(node: onnx.NodeProto) -> Sequence[int]:
     return next((each.ints for each in node.attribute if each.name == "perm"), ()) if node.op_type == "Transpose" else ()
 
 
-def _transposed(values: Array, order: Sequence[int] | None) -> Array:
+def _transposed(values: Tensor, order: Sequence[int] | None) -> Tensor:
     """Return terms (K, *parameter) with the axes of the parameter in another order."""
-    return values if order is None else np.ascontiguousarray(values.transpose(0, *(axis + 1 for axis in order)))
+    return values if order is None else contiguous(values.transpose(0, *(axis + 1 for axis in order)))
+
+
+def _is_whole_end(name: str, values: Tensor, own: Mapping[str, Any], family: Family) -> bool:
+    """Whether a tensor is whole numbers, of stem or head, and a weight of the model."""
+    return isinstance(values, QuantisedTensor) and not family.is_block(name) and name in own
 
 
 def _stored_once(initializers: Iterable[onnx.TensorProto]) -> tuple[dict[str, str], dict[str, Values]]:

@@ -19,15 +19,15 @@ import numpy as np
 from tleg.export.onnx.graph import Graph
 from tleg.learngene.expansion import Array
 from tleg.learngene.header import Layout, Structure
-from tleg.models.int8 import Int8Tensor, as_floats
+from tleg.models.quantised import QuantisedTensor, as_floats
 
 IMAGES = "images"
 LOGITS = "logits"
 # Gives the name of the ONNX value that holds a parameter, by its name inside the block; matrices as [in, out].
 WeightSource = Callable[[str], str]
-# Weights in floating point, or in 8 bits with their scales.
-Tensor = Array | Int8Tensor
-Stored = TypeVar("Stored", Array, Int8Tensor, Tensor)
+# Weights in floating point, or whole numbers with their scales.
+Tensor = Array | QuantisedTensor
+Stored = TypeVar("Stored", Array, QuantisedTensor, Tensor)
 
 
 def as_stored(values: Stored) -> Stored:
@@ -35,11 +35,12 @@ def as_stored(values: Stored) -> Stored:
 
     `values` has the terms or layers as its first axis: (n, out, in) becomes (n, in, out), and (n, width) stays.
     """
-    return _contiguous(values.transpose(0, 2, 1) if values.ndim == 3 else values)
+    return contiguous(values.transpose(0, 2, 1) if values.ndim == 3 else values)
 
 
-def _contiguous(values: Stored) -> Stored:
-    return values.contiguous() if isinstance(values, Int8Tensor) else np.ascontiguousarray(values)
+def contiguous(values: Stored) -> Stored:
+    """Return values in C order."""
+    return values.contiguous() if isinstance(values, QuantisedTensor) else np.ascontiguousarray(values)
 
 
 def add_stem(graph: Graph, structure: Structure, tensors: Mapping[str, Tensor]) -> str:
@@ -55,7 +56,7 @@ def add_stem(graph: Graph, structure: Structure, tensors: Mapping[str, Tensor]) 
     if structure.prefix_tokens:
         x = _prepend(graph, structure, x, positions, tensors)
     elif positions is not None:
-        x = graph.add("Add", [x, graph.weight("pos_embed", _contiguous(positions))], "patches")
+        x = graph.add("Add", [x, graph.weight("pos_embed", contiguous(positions))], "patches")
     if structure.pre_norm:
         norm = [graph.weight(f"norm_pre.{name}", tensors[f"norm_pre.{name}"]) for name in ("weight", "bias")]
         x = _layer_norm(graph, structure, x, norm, "norm_pre")
@@ -76,8 +77,8 @@ def _prepend(
     # With the value and the mode, which are the defaults: pnnx passes over a Pad without them.
     sides, zero = graph.integers(0, prefix, 0, 0, 0, 0), graph.weight("zero", np.zeros((), np.float32))
     padded = graph.add("Pad", [patches, sides, zero], "patches", mode="constant")
-    if isinstance(positions, Int8Tensor):
-        # Of the patches they stay in 8 bits.
+    if isinstance(positions, QuantisedTensor):
+        # Of the patches they stay whole numbers.
         ahead = graph.weight("prefix_embed", np.ascontiguousarray(added[:, :prefix]))
         behind = graph.weight("pos_embed", positions.rows(positions.shape[1] - structure.patches))
         return graph.add("Add", [padded, graph.add("Concat", [ahead, behind], "token_embed", axis=1)], "embedded")
@@ -119,7 +120,7 @@ def cut(name: str, values: Tensor, pieces: int) -> dict[str, Tensor]:
         names, axis = [f"{layer}.{piece}.{kind}" for piece in range(pieces)], -1 if layer == "mlp.fc1" else 1
     else:
         return {name: values}
-    parts = values.split(len(names), axis) if isinstance(values, Int8Tensor) else np.split(values, len(names), axis)
+    parts = values.split(len(names), axis) if isinstance(values, QuantisedTensor) else np.split(values, len(names), axis)
     return dict(zip(names, parts, strict=True))
 
 

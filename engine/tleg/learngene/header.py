@@ -24,7 +24,7 @@ from tleg.serialize import ABSENT_IS_FALSE, LEFT_OUT_WHEN_NONE
 
 FORMAT_NAME: Final = "tleg.learngene"
 # 2 has architectures of several stages, and further sizes of images that were trained or evaluated; what has none of these
-# is written as 1, which every tleg reads. 3 has matrices in 8 bits.
+# is written as 1, which every tleg reads. 3 has matrices in 8 bits, 4 in 4.
 FORMAT_VERSIONS: Final = (1, 2, 3, 4)
 
 # What the matrices of a learngene are stored in, where that is not float32.

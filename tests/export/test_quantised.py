@@ -224,9 +224,13 @@ def test_what_is_traced_and_quantised_takes_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "dtype", "message"),
     [
-        ("onnx-compact", "int8", "onnx-compact has no --dtype int8: .* --export onnx takes it"),
+        ("onnx-compact", "int8", "onnx-compact has no --dtype int8: .* --export onnx or openvino takes it"),
         ("onnx-elastic", "int8-dynamic", "onnx-elastic has no --dtype int8-dynamic: .* --export onnx takes it"),
-        ("pytorch", "int8", "pytorch has no --dtype int8: timm computes with fractions alone; --export onnx takes it"),
+        (
+            "pytorch",
+            "int8",
+            "pytorch has no --dtype int8: timm computes with fractions alone; --export onnx or openvino takes it",
+        ),
     ],
 )
 def test_kinds_that_cannot_be_quantised_say_which_can(

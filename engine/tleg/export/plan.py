@@ -9,6 +9,7 @@ from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.export.backend import backend_of
 from tleg.export.formats import (
     FORMATS,
+    QUANTISED,
     TERMS,
     Format,
     Precision,
@@ -214,7 +215,7 @@ def plan_build(request: BuildRequest) -> BuildPlan:
     )
     _check_temperature(request, plan.exports, output)
     _ = plan.temperature
-    request.interface.check()
+    _check_interface(request, formats)
     for export in plan.exports:
         _check_export(plan, export)
     check_targets(request, plan.exports)
@@ -261,6 +262,19 @@ def _planned(
     stem = f"{stem}-calibrated" if request.temperature == "inside" else stem
     name = entry.file_name(stem, depth, request.precision, request.layout, image_size, request.output_of, request.interface)
     return PlannedExport(entry, depth, request.output / name)
+
+
+def _check_interface(request: BuildRequest, formats: Iterable[Format]) -> None:
+    """Refuse an interface that makes no sense, or that what another tool quantises does not have. Raises InputError."""
+    request.interface.check()
+    other = next((entry for entry in formats if entry.quantiser), None)
+    if other is not None and request.precision in QUANTISED and not request.interface.is_usual:
+        raise InputError(
+            f"--export {other.name} --dtype {request.precision} makes files that are entered and left as usual: leave "
+            "--batch, --opset, --input, --softmax, --top and names out, or take --export onnx",
+            field=("dtype", "batch", "opset", "input", "softmax", "top"),
+            code="unsupported",
+        )
 
 
 def _check_temperature(request: BuildRequest, exports: Iterable[PlannedExport], output: Output) -> None:
@@ -381,7 +395,7 @@ def plan_folder(request: BuildRequest, path: Path) -> FolderPlan:
     # Without a number in its config.json it is timm's usual one; what was loaded decides.
     known = folder.config.get("num_classes", folder.pretrained.get("num_classes"))
     output = request.given_by(known if type(known) is int else 1)
-    request.interface.check()
+    _check_interface(request, formats)
     for each in formats:
         each.check_source("folder", request.precision, path, changed=known != 0 and not output.of_classes)
         each.check_output(output)

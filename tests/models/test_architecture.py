@@ -45,7 +45,7 @@ from tleg.models.architecture import build, describe
         ("mvitv2_large", {}, "stages.0.blocks.1 is not as stages.0.blocks.0"),
         ("qwen3_vit_88m_enc", {}, "no stages as those of the family 'vision-encoder'"),
         ("twins_svt_small", {"depths": [2, 2, 5, 4]}, "'blocks.2' has 3 blocks after its first 2, and"),
-        ("xcit_nano_12_p16_224", {}, "cannot be expanded"),
+        ("levit_128", {}, "cannot be expanded"),
         ("resnet18", {}, "cannot be expanded"),
         ("eva02_tiny_patch14_224", {"depth": 3}, "depth and num_classes are chosen"),
         ("deit_tiny_patch16_225", {}, "Did you mean 'deit_tiny_patch16_224'"),

@@ -20,7 +20,7 @@ from tleg.export.plan import BuildRequest
 from tleg.models.learngene import load
 
 Cli = Callable[..., CommandResult]
-LARGEST_ERRORS = {"float32": 1e-5, "float16": 2e-2, "int8": 0.1, "int8-dynamic": 0.1, "int8-terms": 1e-5}
+LARGEST_ERRORS = {"float32": 1e-5, "float16": 2e-2, "int8": 0.1, "int8-dynamic": 0.1, "int8-terms": 1e-5, "int4-terms": 1e-5}
 ROOT = Path(__file__).resolve().parents[2]
 OURS, DUMMIES = tuple(FORMATS.values()), (NPZ, NPZ_FOLDER)
 EVERY = (*OURS, *DUMMIES)

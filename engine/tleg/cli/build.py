@@ -132,7 +132,7 @@ class BuildOptions:
     and the size stand in the names of files where they are not the default.
 
     Numbers: int8 rounds weights and activations of --export onnx, with ranges from --calibration DATA; int8-dynamic needs
-    no data; int8-terms keeps the terms of onnx-compact and onnx-elastic in a quarter of the bytes, int4-terms in a seventh.
+    no data; int8-terms keeps the terms of onnx-compact and onnx-elastic in a quarter of the bytes, int4-terms in a sixth.
     A table says what it costs and saves beside float32, and with labelled images an export that loses more than --max-drop
     points is refused.
     """

@@ -65,12 +65,12 @@ def test_files_that_resize_are_called_what_the_engine_calls_them() -> None:
 def test_numbers_are_offered_that_all_chosen_formats_have(tiny_learngene: Any, tmp_path: Path) -> None:
     source = open_source(NAME)
     assert source.numbers(("onnx",)) == ("float32", "float16", "int8", "int8-dynamic")
-    assert source.numbers(("onnx-compact", "onnx-elastic")) == ("float32", "float16", "int8-terms")
+    assert source.numbers(("onnx-compact", "onnx-elastic")) == ("float32", "float16", "int8-terms", "int4-terms")
     for kinds in (("onnx", "onnx-compact"), ("pytorch",), ()):
         assert source.numbers(kinds) == FLOATING
     tiny_learngene("beit_base_patch16_224").save(tmp_path / "beit.safetensors")
     traced = open_source(str(tmp_path / "beit.safetensors"))
-    assert traced.numbers(("onnx-compact",)) == FLOATING  # Terms are rounded of plain ViTs alone.
+    assert traced.numbers(("onnx-compact",)) == source.numbers(("onnx-compact",))
     assert traced.numbers(("onnx",)) == source.numbers(("onnx",))
 
 

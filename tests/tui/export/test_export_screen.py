@@ -382,7 +382,7 @@ def test_numbers_follow_the_formats(start: Start) -> None:
             assert (numbers.names, numbers.chosen) == (("float32", "float16"), ("float32",))
             await pilot.press("left", "space")
             await pilot.pause()
-            assert numbers.names == ("float32", "float16", "int8-terms")
+            assert numbers.names == ("float32", "float16", "int8-terms", "int4-terms")
             # Where a file holds every depth, depths are those at which it is measured.
             await pilot.press("right", "space", "right", "space")
             numbers.tick("int8-terms")

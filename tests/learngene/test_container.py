@@ -143,7 +143,7 @@ def test_deep_nesting_is_refused(target: Path, learngene_file: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"version": "4"}, "format version 4; this tleg reads versions 1 to 3"),
+        ({"version": "5"}, "format version 5; this tleg reads versions 1 to 4"),
         ({"version": "x"}, "states no format version"),
         ({"version": None}, "states no format version"),
         ({"version": "9" * 5000}, "states no format version"),

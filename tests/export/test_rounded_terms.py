@@ -15,6 +15,8 @@ from tests.models.test_families import EXAMPLES, a_learngene
 from tests.models.test_profiles import learngene_of
 from tleg.errors import ArchitectureError, InputError
 from tleg.export.build import build_exports
+from tleg.export.interface import Interface
+from tleg.export.onnx.file import opset_of
 from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
 from tleg.learngene.families import family_of
@@ -132,9 +134,15 @@ def test_a_compressed_learngene_gives_the_same_file_as_its_original(
         tleg.compress(small, tmp_path / "again.safetensors")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", TRACED)
-def test_what_pytorch_traces_computes_what_its_rounded_terms_do(dtype: CompressedType, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        pytest.param(name, dtype, marks=() if (name, dtype) == ("swin", "int4") else pytest.mark.slow)
+        for name in TRACED
+        for dtype in DTYPES
+    ],
+)
+def test_what_pytorch_traces_computes_what_its_rounded_terms_do(name: str, dtype: CompressedType, tmp_path: Path) -> None:
     file = tmp_path / "gene.safetensors"
     a_learngene(timm_family_of(describe(*TRACED[name]))).save(file)
     found = tleg.compress(file, tmp_path / "small.safetensors", dtype=dtype)
@@ -147,6 +155,25 @@ def test_what_pytorch_traces_computes_what_its_rounded_terms_do(dtype: Compresse
     of_blocks = family_of(tleg.load(file).header.architecture).is_block
     whole = [each.name for each in onnx.load(path).graph.initializer if each.name.endswith((".int8", ".int4"))]
     assert any(of_blocks(each) for each in whole)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "interface",
+    [
+        Interface(opset=17, layout="nhwc", batch=2),
+        Interface(opset=17, input="uint8", resize="inside", softmax=True, top=2),
+    ],
+)
+def test_graphs_of_rounded_terms_are_entered_and_left_as_asked(
+    dtype: CompressedType, interface: Interface, tiny_learngene: LearngeneFactory, tmp_path: Path
+) -> None:
+    file = tmp_path / "gene.safetensors"
+    tiny_learngene().save(file)
+    path = build(file, tmp_path / "out", "onnx-elastic", precision=f"{dtype}-terms", interface=interface)
+    assert opset_of(onnx.load(path)) == 17
+    report = check_path(path, file)
+    assert report.passed, report.checks
 
 
 def test_what_cannot_be_rounded_is_refused(tiny_learngene: LearngeneFactory, tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ def test_number_types_are_those_of_exports() -> None:
         ("int8", "onnx", "INT8"),
         ("int8-dynamic", "onnx", "INT8"),
         ("int8-terms", "onnx-elastic", "INT8"),
+        ("int4-terms", "onnx-compact", "UINT8"),
     ],
 )
 def test_exports_of_a_number_type_are_measured(

@@ -1,4 +1,4 @@
-"""`tleg compress`: a learngene in a quarter or an eighth of the bytes."""
+"""`tleg compress`: a learngene in a quarter or a sixth of the bytes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ def compress(
     """Store the matrices of a learngene in 8 bits: a file of a quarter of the size, which every command reads.
 
     Each output channel of each term has a scale; vectors and small matrices stay in float32. --dtype int4 stores the
-    matrices of blocks in 4 bits, with a scale for 64 values: about a seventh of the size. With --data the accuracy of a
+    matrices of blocks in 4 bits, with a scale for 64 values: about a sixth of the size. With --data the accuracy of a
     few depths before and after is shown, and a file that loses more than --max-drop points is not written.
     """
     from tleg.errors import concerning

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +285,8 @@ def test_a_learngene_grows_out_of_another_one(digits: Path, tmp_path: Path) -> N
     assert top1["grown"] == pytest.approx(top1["shared"], abs=0.5)
     assert top1["fitted"][2] == pytest.approx(top1["big"][2], abs=0.5)
     assert min(top1["grown"][2], top1["fitted"][2]) > 20
-    measured = Measured(results)
+    text = '[arms.grown]\nstart = "arm:shared"\n[arms.fitted]\nstart = "arm:big"\nstart-depth = 2\n'
+    measured = Measured(replace(results, study=text))
     assert (measured.start("grown"), measured.start("fitted")) == ("shared", "big")
     macs = {each.task: each.macs or 0 for each in results.trained}
     assert measured.family("grown", "digits", "macs", with_start=True) == (

@@ -90,7 +90,7 @@ class Recipe:
     optimizer: str = option("adamw", help="timm's name of an optimiser.", group=_OPTIMISATION, choices=OPTIMIZERS)
     learning_rate: float | None = option(
         None,
-        help="Peak. Default: to learn anew 0.384 / width, else 5e-4 * batch / 512.",
+        help="Peak. Default: to learn anew by width, else 5e-4 * batch / 512.",
         group=_OPTIMISATION,
         name="lr",
         least=1e-12,

@@ -192,7 +192,7 @@ async def test_what_is_cut_ends_in_a_sign(start: Start) -> None:
         await pilot.press("f")
         await eventually(pilot, lambda: isinstance(pilot.app.screen, RecipeScreen))
         await pilot.resize_terminal(60, 30)
-        await eventually(pilot, lambda: "/ 512, the pa" not in screen_text(pilot) or "…" in screen_text(pilot))
-        lines = [line for line in screen_text(pilot).splitlines() if "lr " in line and "batch" in line]
+        await eventually(pilot, lambda: "batch / 512" not in screen_text(pilot) or "…" in screen_text(pilot))
+        lines = [line for line in screen_text(pilot).splitlines() if "lr " in line and "learn anew" in line]
         assert lines
-        assert all(line.rstrip().endswith(("…", "rule")) for line in lines)
+        assert all(line.rstrip().endswith(("…", "512")) for line in lines)

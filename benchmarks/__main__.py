@@ -11,6 +11,7 @@ NAMES = (
     "threads",
     "export",
     "traced_export",
+    "family",
     "workbench",
     "workbench_curve",
 )

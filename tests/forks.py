@@ -29,6 +29,7 @@ _HARMLESS: Final = frozenset(
     {"COLUMNS", "LINES", "NO_COLOR", "OMP_WAIT_POLICY", "PATH", "PYTEST_CURRENT_TEST", "PYTHONSAFEPATH"}
     | {"PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONPATH", "TERM"}
     | {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}  # torch sets them when it is imported.
+    | {"NNCF_CI"}  # tleg sets it when it imports NNCF.
 )
 _WARNINGS: Final = frozenset({"ignore", "default"})
 _PYTHON: Final = sys.executable  # Tests put programs of their own there.

@@ -46,16 +46,18 @@ class ForkServer:
         self._path = frozenset(sys.path)
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
         self._lock = threading.Lock()
-        self._line, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._line.settimeout(_SECONDS)
+        self._line: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def close(self) -> None:
         """End it. What it forked goes on."""
-        self._line.close()
-        self._theirs.close()
+        if self._line is not None:
+            self._line.close()
+            self._line = None
         if self._process is not None:
-            self._process.wait(_SECONDS)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
     def request(self, started: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return what to ask for instead of a call of Popen's `_execute_child`; None for what has to be an interpreter."""
@@ -93,38 +95,38 @@ class ForkServer:
         Raises OSError when the server has ended, and TimeoutError when it does not answer.
         """
         with self._lock:
-            if self._process is None:
-                self._process = self._start()
-            # The process that is orphaned on the way is this one's child then.
-            self._adopt(True)
             try:
-                socket.send_fds(self._line, [json.dumps(request).encode()], descriptors)
-                return int(self._answer()["pid"])
-            finally:
-                self._adopt(False)
+                line = self._start() if self._line is None else self._line
+                # The process that is orphaned on the way is this one's child then.
+                self._adopt(True)
+                try:
+                    socket.send_fds(line, [json.dumps(request).encode()], descriptors)
+                    return int(_answer(line)["pid"])
+                finally:
+                    self._adopt(False)
+            except BaseException:
+                # An answer that comes later would be taken for that to the next request: it would name another process.
+                self.close()
+                raise
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        with self._theirs:
-            number = self._theirs.fileno()
-            process = subprocess.Popen(
+    def _start(self) -> socket.socket:
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._line.settimeout(_SECONDS)
+        with theirs:
+            number = theirs.fileno()
+            self._process = subprocess.Popen(
                 [_PYTHON, "-m", "tests.fork_server", str(number)],
                 env=self._environment,
                 cwd=Path(__file__).resolve().parent.parent,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[number],
             )
-        self._answer()  # It says so when it has imported everything.
-        return process
+        _answer(self._line)  # It says so when it has imported everything.
+        return self._line
 
     def _adopt(self, orphans: bool) -> None:
         if self._prctl(_SUBREAPER, int(orphans), 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
-
-    def _answer(self) -> Any:
-        message = self._line.recv(1 << 16)
-        if not message:
-            raise OSError("the process that forks has ended")
-        return json.loads(message)
 
     def _same(self, environment: Mapping[str, str]) -> bool:
         """Whether an environment has nothing that the start of the interpreter, or an import, would look at."""
@@ -132,6 +134,13 @@ class ForkServer:
         names = {name for name in {*ours, *environment} if ours.get(name) != environment.get(name)}
         path = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
         return all(name in _HARMLESS or name.startswith("TLEG_") for name in names) and self._path.issuperset(path)
+
+
+def _answer(line: socket.socket) -> Any:
+    message = line.recv(1 << 16)
+    if not message:
+        raise OSError("the process that forks has ended")
+    return json.loads(message)
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forks as forks_module
 from tests.forks import ForkServer, forking
 from tleg.runs.detached import Detached
 from tleg.versions import __version__
@@ -49,6 +51,25 @@ def test_it_is_a_child_with_a_session_that_can_be_killed(tmp_path: Path) -> None
     os.kill(process.pid, signal.SIGKILL)
     assert process._process.wait(60) == -signal.SIGKILL
     process.close()
+
+
+def test_an_answer_that_was_not_awaited_is_not_taken_for_the_next_one(
+    fork_server: ForkServer | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fork_server is not None
+
+    def interrupted(line: socket.socket) -> None:
+        raise KeyboardInterrupt
+
+    subprocess.run([*TLEG, "--version"], capture_output=True, check=True)
+    monkeypatch.setattr(forks_module, "_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        subprocess.run([*TLEG, "--version"], capture_output=True, check=True)
+    monkeypatch.undo()
+    process = Detached(TLEG, tmp_path / "log", tmp_path)
+    assert Path(f"/proc/{process.pid}/cwd").resolve() == tmp_path.resolve()
+    process.close()
+    process._process.wait(60)
 
 
 @pytest.mark.parametrize("go", [True, False])

@@ -28,6 +28,7 @@ from tleg.export.build import build_exports
 from tleg.export.comparison import noise
 from tleg.export.formats import FORMATS
 from tleg.export.interface import Interface
+from tleg.export.openvino.core import openvino_core
 from tleg.export.pictures import SIZES, draw_pictures
 from tleg.export.plan import BuildRequest
 from tleg.latency.benchmark import measure_latency
@@ -51,7 +52,7 @@ def pictures(batch: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def run(path: Path, images: Any) -> list[Any]:
     """What OpenVINO computes from a folder, without tleg."""
-    compiled = openvino.Core().compile_model(path / GRAPH, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(path / GRAPH, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [np.asarray(each, np.float32) for each in compiled([images]).values()]
 
 
@@ -82,7 +83,7 @@ def test_it_computes_what_the_descendant_does_at_any_batch(folder: Path, learnge
 
 def test_what_lies_in_it(folder: Path) -> None:
     assert sorted(each.name for each in folder.iterdir()) == ["manifest.json", WEIGHTS, GRAPH]
-    model = openvino.Core().read_model(folder / GRAPH)
+    model = openvino_core().read_model(folder / GRAPH)
     texts = model.get_rt_info(["tleg"]).value
     assert (texts["kind"], texts["depth"], json.loads(texts["classes"])[:2]) == (KIND, "2", ["shirt", "shoe"])
     assert json.loads(texts["preprocessing"])["input_size"] == [3, 32, 32]
@@ -163,7 +164,7 @@ def test_features(output: str, learngene_file: Path, tmp_path: Path) -> None:
     assert made.manifest.verification is not None
     assert made.manifest.verification.relative_error < 1e-5
     assert made.manifest.outputs is not None
-    compiled = openvino.Core().compile_model(made.path / GRAPH, "CPU")
+    compiled = openvino_core().compile_model(made.path / GRAPH, "CPU")
     assert [each.any_name for each in compiled.outputs] == [each.name for each in made.manifest.outputs]
 
 

@@ -20,6 +20,7 @@ from tleg.export.build import BuildStep, BuiltExport, build_exports
 from tleg.export.comparison import noise
 from tleg.export.formats import FORMATS
 from tleg.export.interface import Interface
+from tleg.export.openvino.core import openvino_core
 from tleg.export.openvino.quantised import import_nncf
 from tleg.export.openvino.reading import GRAPH, open_folder
 from tleg.export.plan import BuildRequest
@@ -60,7 +61,7 @@ def exact(file: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltExport:
 
 def test_every_matrix_is_of_seven_bits_and_right(built: BuiltExport, file: Path) -> None:
     assert built.path.name == "gene-depth2-int8.openvino"
-    model = openvino.Core().read_model(built.path / GRAPH)
+    model = openvino_core().read_model(built.path / GRAPH)
     kinds = Counter(node.get_type_name() for node in model.get_ops())
     whole = [
         node.get_data()

@@ -16,6 +16,7 @@ from tleg.export.exporting import exporting
 from tleg.export.interface import OPSET, Interface
 from tleg.export.metadata import encode_metadata, metadata_of
 from tleg.export.onnx.backend import write_whole
+from tleg.export.openvino.core import openvino_core
 from tleg.export.openvino.quantised import quantise
 from tleg.export.openvino.reading import GRAPH, TEXTS, WEIGHTS, open_folder
 from tleg.learngene.profile import Depth
@@ -35,7 +36,7 @@ class OpenvinoBackend(Backend):
             calibration = source.calibration if source.precision == "int8" else None
             write_whole(whole, source if calibration is None else source.in_float32(), depth, {})
             with exporting("OpenVINO"):
-                model = openvino.Core().read_model(str(whole))
+                model = openvino_core().read_model(str(whole))
             if calibration is not None:
                 model = quantise(model, calibration)
             with exporting("OpenVINO"):

@@ -11,6 +11,7 @@ from tleg.export.backend import OpenExport
 from tleg.export.interface import IMAGES_INSIDE, LOGITS_INSIDE, PIXELS_INSIDE, Interface
 from tleg.export.metadata import decode_metadata, opened_as
 from tleg.export.onnx.runtime import Compute, graph_runner, picture_runner
+from tleg.export.openvino.core import openvino_core
 from tleg.export.openvino.quantised import remove_ranges
 from tleg.files import require_utf8
 
@@ -60,10 +61,8 @@ def open_folder(path: Path, threads: int | None, *, ranges: bool = True) -> Open
 
 
 def _read(path: Path) -> Any:
-    import openvino
-
     try:
-        return openvino.Core().read_model(str(path / GRAPH), str(path / WEIGHTS))
+        return openvino_core().read_model(str(path / GRAPH), str(path / WEIGHTS))
     except Exception as error:  # OpenVINO raises RuntimeError for all that it does not take.
         raise _unusable(path, error) from error
 
@@ -76,13 +75,11 @@ def _texts(model: Any) -> dict[str, str]:
 
 def _compile(path: Path, model: Any, names: Sequence[str], threads: int | None) -> Compute:
     """Return what computes a graph, of which values inside may be asked for as well. Raises FileFormatError."""
-    import openvino
-
     options = _IN_FLOAT32 | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
     try:
         if inside := [name for name in names if name in (LOGITS_INSIDE, PIXELS_INSIDE)]:
             model.add_outputs(inside)
-        compiled = openvino.Core().compile_model(model, "CPU", options)
+        compiled = openvino_core().compile_model(model, "CPU", options)
     except Exception as error:
         raise _unusable(path, error) from error
 

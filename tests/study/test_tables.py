@@ -142,6 +142,12 @@ def test_only_depths_of_both_arms_are_compared() -> None:
     assert rows(table)["fine"][:3] == ["3, 6", "3", "+3.6"]
 
 
+def test_one_depth_is_no_mean() -> None:
+    results = made()
+    table = render_tables(replace(results, trained=tuple(each for each in results.trained if each.depth != 12)))["tests/glyphs"]
+    assert note(table).startswith("Accuracy minus that of free, in points, paired by seed. Depth 3. Two-sided")
+
+
 def test_the_reference_is_separate_models_or_what_is_given_or_the_best() -> None:
     assert Measured(made()).reference == "free"
     assert Measured(made(), "linear").reference == "linear"

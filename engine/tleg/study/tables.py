@@ -151,7 +151,13 @@ def tests(measured: Measured, data: tuple[str, ...]) -> Table | None:
         for (arm, result), p, common in zip(compared, corrected, depths, strict=True)
     )
     pairs = "seed" if len(data) == 1 else "data set and seed"
-    over = f" Mean over depths {join_words([str(depth) for depth in depths[0]])}." if same else ""
+    over = ""
+    if same:
+        over = (
+            f" Mean over depths {join_words(list(map(str, depths[0])))}."
+            if len(depths[0]) > 1
+            else f" Depth {depths[0][0]}."
+        )
     note = f"Accuracy minus that of {reference}, in points, paired by {pairs}.{over} {TEST}"
     return Table(("arm", *(() if same else ("depths",)), *_TEST_HEADER), rows, note, left=1 if same else 2)
 

@@ -18,7 +18,7 @@ from tleg.export.onnx import file as onnx_file
 from tleg.export.onnx.compact import write_compact
 from tleg.export.onnx.elastic import RULE, between_positions, write_elastic
 from tleg.export.onnx.plain import write_plain
-from tleg.export.openvino.core import openvino_core
+from tleg.export.openvino.core import IN_FLOAT32, openvino_core
 from tleg.learngene.basis import MAX_DEPTH, parse_basis
 from tleg.models.learngene import Learngene
 
@@ -41,8 +41,7 @@ def write(kind: str, path: Path, learngene: Learngene, depth: int, **options: An
 
 def open_in_openvino(path: Path) -> Any:
     pytest.importorskip("openvino")
-    # Its default on a processor with bfloat16 is to compute in that, 0.4 % off.
-    return openvino_core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return openvino_core().compile_model(path, "CPU", dict(IN_FLOAT32))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

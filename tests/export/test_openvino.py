@@ -28,7 +28,7 @@ from tleg.export.build import build_exports
 from tleg.export.comparison import noise
 from tleg.export.formats import FORMATS
 from tleg.export.interface import Interface
-from tleg.export.openvino.core import openvino_core
+from tleg.export.openvino.core import IN_FLOAT32, openvino_core
 from tleg.export.pictures import SIZES, draw_pictures
 from tleg.export.plan import BuildRequest
 from tleg.latency.benchmark import measure_latency
@@ -52,7 +52,7 @@ def pictures(batch: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def run(path: Path, images: Any) -> list[Any]:
     """What OpenVINO computes from a folder, without tleg."""
-    compiled = openvino_core().compile_model(path / GRAPH, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(path / GRAPH, "CPU", dict(IN_FLOAT32))
     return [np.asarray(each, np.float32) for each in compiled([images]).values()]
 
 

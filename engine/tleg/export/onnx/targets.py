@@ -21,7 +21,7 @@ from tleg.export.backend import OpenExport
 from tleg.export.comparison import BATCHES, SEED, TOLERANCES, noise
 from tleg.export.interface import Interface
 from tleg.export.onnx.runtime import deviation, feed_of, feed_of_pictures
-from tleg.export.openvino.core import openvino_core
+from tleg.export.openvino.core import IN_FLOAT32, openvino_core
 from tleg.export.pictures import SIZES, draw_pictures
 from tleg.export.pixels import representable
 from tleg.export.runners import Arrays
@@ -88,11 +88,9 @@ def try_targets(export: OpenExport, targets: Sequence[str]) -> tuple[TargetResul
 
 def _openvino(export: OpenExport, name: str) -> TargetResult:
     """Run it, computing in float32, and compare with ONNX Runtime."""
-    # By default it computes in bfloat16 on a processor that has that, 0.4 % off and more.
-    options = {"INFERENCE_PRECISION_HINT": "f32"}
     version = versions("openvino")["openvino"]
     try:
-        model: Any = openvino_core().compile_model(str(export.path), "CPU", options)
+        model: Any = openvino_core().compile_model(str(export.path), "CPU", dict(IN_FLOAT32))
         error = max(_compare_batch(export, model, depth, batch) for depth, batch in _requests(export))
     except VerificationError as problem:
         return TargetResult(name, "refused", f"OpenVINO {version}: {problem}")

@@ -7,8 +7,12 @@ Ctrl-C, or a terminal that changes its size, is a segmentation fault. A Core tha
 OpenVINO advises anyhow.
 """
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
+
+# By default it computes in bfloat16 on a processor that has that, 0.4 % off and more. Whole numbers stay such.
+IN_FLOAT32: Final[Mapping[str, str]] = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 @cache

@@ -11,7 +11,7 @@ from tleg.export.backend import OpenExport
 from tleg.export.interface import IMAGES_INSIDE, LOGITS_INSIDE, PIXELS_INSIDE, Interface
 from tleg.export.metadata import decode_metadata, opened_as
 from tleg.export.onnx.runtime import Compute, graph_runner, picture_runner
-from tleg.export.openvino.core import openvino_core
+from tleg.export.openvino.core import IN_FLOAT32, openvino_core
 from tleg.export.openvino.quantised import remove_ranges
 from tleg.files import require_utf8
 
@@ -20,8 +20,6 @@ WEIGHTS: Final = "openvino_model.bin"
 TEXTS: Final = "tleg"  # Of the runtime information, what is tleg's.
 RUNTIME: Final = "OpenVINO"
 _TYPES: Final = ("float32", "float16", "int8")
-# By default it computes in bfloat16 on a processor that has that, 0.4 % off and more. Whole numbers stay such.
-_IN_FLOAT32: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def open_folder(path: Path, threads: int | None, *, ranges: bool = True) -> OpenExport:
@@ -75,7 +73,7 @@ def _texts(model: Any) -> dict[str, str]:
 
 def _compile(path: Path, model: Any, names: Sequence[str], threads: int | None) -> Compute:
     """Return what computes a graph, of which values inside may be asked for as well. Raises FileFormatError."""
-    options = _IN_FLOAT32 | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
+    options = dict(IN_FLOAT32) | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
     try:
         if inside := [name for name in names if name in (LOGITS_INSIDE, PIXELS_INSIDE)]:
             model.add_outputs(inside)

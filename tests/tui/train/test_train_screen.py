@@ -129,7 +129,7 @@ async def test_keys_alone_fill_the_form_try_it_and_launch_it(start: Start, runs_
         assert "--auxiliary-depth 3 --epochs 1 --batch-size 40" in command(pilot).replace("\n", " ")
         await pilot.press("f4")
         assert isinstance(pilot.app.screen, DryRunScreen)
-        assert "nothing is trained and nothing is written" in screen_text(pilot)
+        await eventually(pilot, lambda: "nothing is trained and nothing is written" in screen_text(pilot))
         await eventually(pilot, lambda: "nothing speaks against it" in screen_text(pilot))
         text = screen_text(pilot)
         assert "200 training and 50 validation images" in text

@@ -311,7 +311,7 @@ sys.exit(making.run_program(lambda: glyphs.make(sys.argv[2:])))
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_an_interrupt_leaves_nothing(
     number: int, code: int, fonts: Path, tmp_path: Path, run_python: Callable[..., CommandResult]
 ) -> None:

@@ -5,16 +5,16 @@ Commands import what they need when they run, so that `tleg --help` and `tleg pr
 
 import io
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from types import FrameType, MappingProxyType
-from typing import Annotated, Final, NoReturn
+from types import MappingProxyType
+from typing import Annotated, Final
 
 import typer
 from typer.models import CommandInfo
 
+from tleg.ending import raising_received, run_to_end
 from tleg.errors import ExitCode, TlegError, exit_code_of
 from tleg.paths import check_working_folder
 from tleg.terminal import explain_error
@@ -50,34 +50,12 @@ def options(
     """Options of every command."""
 
 
-class _Ended(BaseException):
-    """A signal asked this process to end."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-def _end(number: int, _: FrameType | None) -> NoReturn:
-    signal.signal(number, signal.SIG_DFL)
-    raise _Ended(number)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 the job failed, 2 usage or bad input, 130 interrupted.
 
     SIGTERM and SIGHUP end it, after what it has half written is removed.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup, for one, has it ignored.
-            signal.signal(number, _end)
-    try:
-        code: int = run(sys.argv[1:] if arguments is None else arguments)
-    except _Ended as end:
-        code = -end.number
-    if code < 0:
-        # Whoever waits is told what ended it. Not above, where the exception still holds what is to be tidied.
-        os.kill(os.getpid(), -code)
-    sys.exit(code)
+    sys.exit(run_to_end(lambda: run(sys.argv[1:] if arguments is None else arguments)))
 
 
 def run(arguments: Sequence[str]) -> ExitCode:
@@ -90,17 +68,8 @@ def run(arguments: Sequence[str]) -> ExitCode:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        command = _command_of(words)
-        if command is not None:
-            check_working_folder()
-        register_commands(command)
-        status = app(args=words or ["--help"], prog_name="tleg", standalone_mode=False)
-        sys.stdout.flush()
-        if not words:
-            return ExitCode.USAGE
-        if status == ExitCode.INTERRUPTED:  # Newer versions of Typer turn an interrupt into this; older ones raise Abort.
-            explain_error(INTERRUPTED)
-        return ExitCode(status) if isinstance(status, int) else ExitCode.DONE
+        with raising_received():
+            return _call(words)
     except UsageProblem as error:
         explain_error(
             TlegError(f"{_sentence(error)}{_hint(error)}", field=_parameter(error), code=_usage_code(error)), debug
@@ -119,6 +88,20 @@ def run(arguments: Sequence[str]) -> ExitCode:
     except Exception as error:
         explain_error(_of_others(error), debug)
         return ExitCode.FAILED
+
+
+def _call(words: Sequence[str]) -> ExitCode:
+    command = _command_of(words)
+    if command is not None:
+        check_working_folder()
+    register_commands(command)
+    status = app(args=words or ["--help"], prog_name="tleg", standalone_mode=False)
+    sys.stdout.flush()
+    if not words:
+        return ExitCode.USAGE
+    if status == ExitCode.INTERRUPTED:  # Newer versions of Typer turn an interrupt into this; older ones raise Abort.
+        explain_error(INTERRUPTED)
+    return ExitCode(status) if isinstance(status, int) else ExitCode.DONE
 
 
 def _of_others(error: Exception) -> TlegError:

@@ -4,16 +4,14 @@ import argparse
 import hashlib
 import io
 import json
-import signal
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, NoReturn
 
 from PIL import Image
 
+from tleg.ending import raising_received, run_to_end
 from tleg.errors import ExitCode, InputError, TlegError, exit_code_of
 from tleg.files import new_folder, text_only
 from tleg.terminal import Counting, counting_progress, explain_error
@@ -119,11 +117,13 @@ def run_program(program: Callable[[], None]) -> int:
     An error is one line on stderr; with TLEG_ERRORS=json it is a JSON document. SIGTERM and SIGHUP end the program as well
     after what it has half written is removed.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup, for one, has it ignored.
-            signal.signal(number, _end)
+    return run_to_end(lambda: _run(program))
+
+
+def _run(program: Callable[[], None]) -> int:
     try:
-        program()
+        with raising_received():
+            program()
     except TlegError as error:
         explain_error(error)
         return exit_code_of(error)
@@ -131,10 +131,6 @@ def run_program(program: Callable[[], None]) -> int:
         explain_error(TlegError("interrupted", code="interrupted"))
         return ExitCode.INTERRUPTED
     return ExitCode.DONE
-
-
-def _end(number: int, _: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)  # As a shell names the end by a signal.
 
 
 @contextmanager

@@ -176,7 +176,7 @@ print("tleg.recipes.recipes" in sys.modules, "typer" in sys.modules)
     assert done.code == 0, done.stderr
     loaded, others = done.stdout.splitlines()[-2:]
     common = ("ascii", "bars", "colours", "cells", "learngenes", "lines", "screens", "typeahead", "wording")
-    screen = ("budget", "depth_table", "frontier", "model", "rows", "screen")
+    screen = ("budget", "depth_table", "frontier", "jobs", "model", "rows", "screen")
     allowed = {
         f"tleg_tui.{folder}.{name}" for folder, names in (("common", common), ("workbench", screen)) for name in names
     }

@@ -15,17 +15,14 @@ from textual.widgets import Static
 from tleg.errors import InputError, TlegError
 from tleg.learngene.frontier import AXES
 from tleg.learngene.header import Reached
-from tleg.learngene.preview import PreviewRow
-from tleg.learngene.profile import Depth, plain_depth
 from tleg.text import format_image_size
 from tleg_tui.actions import bindings
 from tleg_tui.common.bars import KeyBar
 from tleg_tui.common.learngenes import Entry, first_choice, open_entry, resolve_path
-from tleg_tui.common.screens import WorkScreen
 from tleg_tui.workbench.budget import read_budget
 from tleg_tui.workbench.depth_table import DepthChosen, DepthHeader, DepthTable, depth_lines
 from tleg_tui.workbench.frontier import FrontierPanel
-from tleg_tui.workbench.model import WorkbenchModel
+from tleg_tui.workbench.jobs import JobsScreen
 from tleg_tui.workbench.rows import place_of, read_headers
 
 if TYPE_CHECKING:
@@ -42,7 +39,7 @@ _FACTS: Final = "facts"  # In place of an axis: what the file says is in place o
 _GREETING = "New here? Press b, then Enter: this depth becomes a verified ONNX file."
 
 
-class WorkbenchScreen(WorkScreen):
+class WorkbenchScreen(JobsScreen):
     """Learngenes on the left, depths in the middle, the descendant beside or below them."""
 
     SCOPE = "workbench"
@@ -55,7 +52,6 @@ class WorkbenchScreen(WorkScreen):
     def __init__(self, opened: Path | None = None) -> None:
         super().__init__()
         self._to_open = opened
-        self._model = WorkbenchModel()
         self._completed = False
         self._axis = next(iter(AXES))
 
@@ -240,28 +236,6 @@ class WorkbenchScreen(WorkScreen):
 
     # What is drawn.
 
-    @property
-    def row(self) -> PreviewRow | None:
-        """The chosen line of the table."""
-        line, rows = self.query_one(DepthTable).line, self._model.rows
-        return rows[line - 1] if 1 <= line <= len(rows) else None
-
-    @property
-    def depth(self) -> Depth:
-        """The chosen depth; 0 where there is none."""
-        return 0 if self.row is None else self.row.depth
-
-    @property
-    def _image_size(self) -> tuple[int, int] | None:
-        """The size of the chosen line's inputs where it is another than the learngene's own."""
-        size = None if self.row is None else self.row.image_size
-        return None if size == self._model.own.image_size else size
-
-    @property
-    def entry(self) -> Entry | None:
-        """The chosen learngene."""
-        return self._model.entry
-
     def _show_depths(self) -> None:
         model = self._model
         if not model.usable:
@@ -331,36 +305,6 @@ class WorkbenchScreen(WorkScreen):
 
         return what_is_missing(action, self.entry, len(self._model.pinned()), _ROOMY)
 
-    def action_build(self) -> None:
-        """Export the chosen depth."""
-        assert self.entry is not None
-        self._greeted()
-        classes = self._model.own.architecture.num_classes
-        self.host.open_export(self.entry.argument, self.depth, classes=classes, image_size=self._image_size)
-
-    def action_finetune(self) -> None:
-        """Fine-tune the chosen depth."""
-        assert self.entry is not None
-        self._greeted()
-        size = self._image_size
-        sized = {} if size is None else {"image-size": format_image_size(size)}
-        self.host.open_training("finetune", {"learngene": self.entry.argument, "depth": plain_depth(self.depth), **sized})
-
-    def action_family(self) -> None:
-        """Make a model for each device of a list."""
-        assert self.entry is not None
-        self.host.open_family(self.entry.argument)
-
-    def action_train(self) -> None:
-        """Train a model, such as an ancestry model."""
-        self._greeted()
-        self.host.open_training("train")
-
-    def action_learn(self) -> None:
-        """Learn a learngene."""
-        self._greeted()
-        self.host.open_training("learn")
-
     def waits_for(self, key: str) -> bool:
         """Panels come after the first paint; the newest run is known after the first look at all."""
         return not self._completed or (key == "a" and not self.host.runs.read)
@@ -368,15 +312,6 @@ class WorkbenchScreen(WorkScreen):
     def action_budget(self) -> None:
         """Type limits."""
         cast("BudgetPanel", self.query_one("#budget")).begin()
-
-    def action_runs(self) -> None:
-        """Show all runs."""
-        self._greeted()
-        self.host.open_runs()
-
-    def action_last_run(self) -> None:
-        """Watch the newest run."""
-        self.host.open_run(self.host.runs.rows[0].folder)
 
     def action_pin(self) -> None:
         """Pin the chosen depth, or take its pin away."""
@@ -455,8 +390,3 @@ class WorkbenchScreen(WorkScreen):
         if event.key in ("escape", "enter") and self._completed and self.query_one("#budget").has_focus_within:
             event.stop()
             self.set_focus(self.query_one(DepthTable))
-
-    def _greeted(self) -> None:
-        if not self.host.settings.greeted:
-            self.host.remember(greeted=True)
-            self.query("#greeting").set(display=False)

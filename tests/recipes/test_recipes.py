@@ -179,8 +179,10 @@ def test_the_example_is_complete() -> None:
     assert "example" not in [preset.name for preset in presets_of("finetune")]
 
 
-def test_a_rate_that_nobody_gives_follows_from_the_width() -> None:
+def test_a_rate_that_nobody_gives_follows_from_the_width_and_the_batch() -> None:
     recipe = Recipe()
+    assert [Recipe(batch_size=size).at_width(64).peak_rate for size in (8, 32, 128, 1024)] == [1.5e-3, 3e-3, 6e-3, 6e-3]
+    assert Recipe(batch_size=32).at_width(384).peak_rate == 5e-4
     assert [recipe.at_width(width).peak_rate for width in (32, 64, 192, 384)] == [6e-3, 6e-3, 2e-3, 1e-3]
     given = Recipe(learning_rate=3e-4)
     assert given.at_width(384) == given

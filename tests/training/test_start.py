@@ -172,11 +172,11 @@ def test_a_rate_that_nobody_gives_is_lower_for_layers_that_were_trained(
 ) -> None:
     unsaid = recipe(learning_rate=None, batch_size=32)
     began = prepare(learn_job(few, VIT, SIZES, depths=Depths(3), recipe=unsaid), placement)
-    assert began.job.recipe.recipe.peak_rate == began.header.learned["recipe"]["learning_rate"] == 6e-3
+    assert began.job.recipe.recipe.peak_rate == began.header.learned["recipe"]["learning_rate"] == 3e-3
     further = learn_job(few, VIT, SIZES, depths=Depths(3), recipe=unsaid, start=str(gene))
     assert prepare(further, placement).header.learned["recipe"]["learning_rate"] == 5e-4 * 32 / 512
     anew = learn_job(few, VIT, SIZES, depths=Depths(3), recipe=unsaid, start=str(gene), start_layers="initial")
-    assert prepare(anew, placement).header.learned["recipe"]["learning_rate"] == 6e-3
+    assert prepare(anew, placement).header.learned["recipe"]["learning_rate"] == 3e-3
 
 
 def test_resuming_does_not_load_the_start_again(

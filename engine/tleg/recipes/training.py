@@ -12,9 +12,11 @@ from tleg.threads import parse_threads
 # The paper's: 5e-4 for 512 images a step (facebookresearch/deit).
 BASE_LEARNING_RATE: Final = 5e-4
 BASE_BATCH: Final = 512
-# Of learngenes that begin with random weights: 6e-3 up to 64 channels, and as much less as there are more (docs/study.md).
+# Of learngenes that begin with random weights: 6e-3 up to 64 channels, and as much less as there are more; with fewer than
+# 128 images a step less by the root of that (docs/study.md).
 NARROW_RATE: Final = 6e-3
 NARROW: Final = 64
+RATED_BATCH: Final = 128
 # Those of timm's that keep a state of tensors and numbers, take a gradient as it is, and give a stack of terms no other
 # meaning than its parts have.
 OPTIMIZERS: Final = ("adamw", "adam", "nadamw", "adopt", "lamb", "lion", "sgd", "momentum")
@@ -187,7 +189,8 @@ class Recipe:
         """
         if self.learning_rate is not None:
             return self
-        return replace(self, learning_rate=NARROW_RATE * min(1.0, NARROW / width))
+        by_width, by_batch = min(1.0, NARROW / width), min(1.0, math.sqrt(self.batch_size / RATED_BATCH))
+        return replace(self, learning_rate=NARROW_RATE * by_width * by_batch)
 
 
 THREADS_HELP: Final = "Threads of each process on the processor; auto: its cores, less the workers."

@@ -1,7 +1,7 @@
 """Draw the idea of tleg, the first picture of README.md: `python docs/make_idea.py` writes assets/idea.svg.
 
-The colours are the arithmetic: every layer is painted at its position t = l / L on the line from theta_B to
-theta_B + theta_A, so that the descendants show which points of the line they take.
+The colours are the arithmetic: every layer is painted in the colour of its term, that of the third in which its position
+t = l / L lies, so that the descendants show which layers take which term. Beside that is the paper's rule, a line.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ from pathlib import Path
 
 TARGET = Path(__file__).resolve().parent.parent / "assets" / "idea.svg"
 WIDTH, HEIGHT = 960, 336
-START, END = (42, 111, 219), (232, 69, 122)  # The colours of theta_B and of theta_B + theta_A.
+START, END = (42, 111, 219), (232, 69, 122)  # The colours of the first and of the last term.
+TERMS = 3
 DEPTHS = (3, 6, 12)
 AUXILIARY_DEPTH = 12
 BAR, GAP = 11, 4  # Of one layer, in pixels.
@@ -39,15 +40,25 @@ STYLE = """
 
 
 def colour(t: float) -> str:
-    """The colour of a position 0 <= t <= 1 on the line."""
+    """The colour of a position 0 <= t <= 1 on a line."""
     return "#" + "".join(f"{round(a + t * (b - a)):02x}" for a, b in zip(START, END, strict=True))
 
 
+def term(layer: int, depth: int) -> int:
+    """The term of a layer: that of the third in which it lies."""
+    return TERMS * layer // depth
+
+
+def shade(number: int) -> str:
+    """The colour of a term."""
+    return colour(number / (TERMS - 1))
+
+
 def layers(x: float, y: float, depth: int, height: float) -> Iterator[str]:
-    """The layers of a ViT of this depth from left to right, each in the colour of t = l / depth."""
+    """The layers of a ViT of this depth from left to right, each in the colour of its term."""
     for layer in range(depth):
         left = x + layer * (BAR + GAP)
-        yield f'<rect x="{left:g}" y="{y:g}" width="{BAR}" height="{height:g}" rx="2" fill="{colour(layer / depth)}"/>'
+        yield f'<rect x="{left:g}" y="{y:g}" width="{BAR}" height="{height:g}" rx="2" fill="{shade(term(layer, depth))}"/>'
 
 
 def text(x: float, y: float, words: str, kind: str = "") -> str:
@@ -80,25 +91,26 @@ def ancestry(x: float) -> Iterator[str]:
 
 
 def auxiliary(x: float) -> Iterator[str]:
-    """The ViT whose layers keep to the line."""
+    """The ViT whose layers follow from few terms."""
     yield box(x, 64, 204, 148)
     yield from layers(x + 14, 102, AUXILIARY_DEPTH, 72)
     yield text(x + 102, 44, "auxiliary model", "name")
-    yield text(x + 102, 236, "a ViT whose layers keep to a line", "small")
+    yield text(x + 102, 236, "a ViT of few terms, at any depth", "small")
 
 
 def learngene(x: float) -> Iterator[str]:
-    """The two terms: where the line starts, and the way from there to its end."""
+    """The terms: a block for each third."""
     yield box(x, 64, 124, 148)
-    for top, name, paint in ((78, "B", colour(0)), (142, "A", "url(#line)")):
-        yield f'<rect x="{x + 22:g}" y="{top}" width="80" height="56" rx="6" fill="{paint}"/>'
-        yield text(x + 62, top + 34, f'θ<tspan font-size="12" dy="4">{name}</tspan>', "tile")
+    for number in range(TERMS):
+        top = 74 + number * 46
+        yield f'<rect x="{x + 22:g}" y="{top}" width="80" height="36" rx="6" fill="{shade(number)}"/>'
+        yield text(x + 62, top + 23, f'θ<tspan font-size="12" dy="4">{number}</tspan>', "tile")
     yield text(x + 62, 44, "learngene", "name")
     yield text(x + 62, 236, "one file", "small")
 
 
 def descendants(x: float) -> Iterator[str]:
-    """ViTs of several depths, each with its points of the line."""
+    """ViTs of several depths, each with the terms of its layers."""
     yield box(x, 64, 204, 148)
     for row, depth in enumerate(DEPTHS):
         yield from layers(x + 14, 74 + row * 46, depth, 36)
@@ -109,15 +121,16 @@ def descendants(x: float) -> Iterator[str]:
 
 
 def legend() -> Iterator[str]:
-    """The rule, and the line in colours."""
+    """The rule, in colours, and the paper's."""
     yield f'<path class="line" d="M24 258 H{WIDTH - 24}" stroke-width="1" opacity="0.4"/>'
     sub = '<tspan font-size="12" dy="4">{}</tspan>'
     first, second = sub.format("B"), sub.format("A")
-    words = f'layer l of L = θ{first}<tspan dx="6" dy="-4">+ l/L · θ</tspan>{second}'
-    yield text(300, 302, words, "math")
-    yield '<rect x="560" y="288" width="220" height="16" rx="3" fill="url(#line)"/>'
-    yield text(538, 302, f"θ{first}", "math")
-    yield text(832, 302, f'θ{first}<tspan dx="6" dy="-4">+ θ</tspan>{second}', "math")
+    yield text(145, 302, f'layer l of L = θ{sub.format("k")}<tspan dy="-4">, k = ⌊3 l/L⌋</tspan>', "math")
+    for number in range(TERMS):
+        yield f'<rect x="{292 + 48 * number}" y="288" width="46" height="16" rx="3" fill="{shade(number)}"/>'
+    yield text(560, 302, "or the paper's line", "small")
+    yield text(712, 302, f'θ{first}<tspan dx="6" dy="-4">+ l/L · θ</tspan>{second}', "math")
+    yield '<rect x="794" y="288" width="142" height="16" rx="3" fill="url(#line)"/>'
 
 
 def draw() -> str:
@@ -132,9 +145,7 @@ def draw() -> str:
         *descendants(736),
         *legend(),
     ]
-    title = (
-        "An ancestry model is distilled into an auxiliary model; its learngene, theta_A and theta_B, expands to any depth"
-    )
+    title = "An ancestry model is distilled into an auxiliary model; its terms are the learngene, which expands to any depth"
     gradient = f'<stop offset="0" stop-color="{colour(0)}"/><stop offset="1" stop-color="{colour(1)}"/>'
     return "\n".join(
         [

@@ -82,3 +82,10 @@ def test_a_folder_that_timm_alone_does_not_load_says_so(run_cli: Any, tmp_path: 
     assert run_cli(*words).stdout.splitlines()[-1] == f"  {note}"
     assert json.loads(run_cli(*words, "--json").stdout)["exports"][0]["note"] == note
     assert "note" not in json.loads(run_cli(*words, "--export", "onnx", "--json").stdout)["exports"][0]
+
+
+def test_a_depth_that_was_not_trained_says_so(run_cli: Any, tmp_path: Path) -> None:
+    words = ("build", "fashion-mnist", "--export", "onnx", "--no-verify", "--json", "--output", str(tmp_path))
+    shallow, trained = json.loads(run_cli(*words, "--depth", "2", "--depth", "3").stdout)["exports"]
+    assert shallow["note"] == "the learngene was not trained below depth 3: of little use without fine-tuning"
+    assert "note" not in trained

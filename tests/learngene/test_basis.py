@@ -65,6 +65,13 @@ def test_equal_stages() -> None:
     assert [row.index(1.0) for row in rows] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
+def test_each_layer_is_one_of_the_terms_of_stages_alone() -> None:
+    assert parse_basis("piecewise:3").selected(6) == (0, 0, 1, 1, 2, 2)
+    assert parse_basis("piecewise:3").selected(2) == (0, 1)
+    assert parse_basis("linear").selected(6) is None
+    assert parse_basis("cosine:2").selected(1) is None
+
+
 def test_polynomial_of_degree_one_is_linear() -> None:
     assert Basis("polynomial", degree=1).coefficients(12) == Basis().coefficients(12)
 

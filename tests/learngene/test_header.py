@@ -122,3 +122,18 @@ def test_inspect_and_preview_name_the_images(
     assert "top-1: on 10,000 images of fashion-mnist validation\n" in done.stderr
     told = json.loads(run_cli("preview", path, "--depths", "3", "--json").stdout)["top1_on"]
     assert told == {"data": "fashion-mnist validation", "images": 10_000, "precision": "float32"}
+
+
+def test_a_depth_below_all_that_were_drawn_is_doubtful(header: LearngeneHeader) -> None:
+    drawn = replace(header.auxiliary, depth=12, sampled_depths=(3, 6, 12))
+    said = "the learngene was not trained below depth 3: of little use without fine-tuning"
+    assert [drawn.doubt(depth) for depth in (1, 2)] == [said, said]
+    assert not any(drawn.doubt(depth) for depth in (3, 4, 24, (1, 2, 1)))
+    # Descendants of one depth alone are made to be fine-tuned.
+    assert replace(drawn, sampled_depths=()).doubt(1) is None
+
+
+def test_preview_doubts_the_depth_that_it_picks(run_cli: Any) -> None:
+    said = "the learngene was not trained below depth 3: of little use without fine-tuning"
+    assert said in run_cli("preview", "fashion-mnist", "--max-params", "120k").stderr
+    assert said not in run_cli("preview", "fashion-mnist", "--max-params", "300k").stderr

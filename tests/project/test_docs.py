@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tleg.learngene.basis import parse_basis
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -27,11 +29,12 @@ def test_the_picture_of_the_idea_is_what_its_script_draws() -> None:
     assert (ROOT / "assets" / "idea.svg").read_text("utf-8") == script("make_idea").draw()
 
 
-def test_the_picture_of_the_idea_paints_each_layer_at_its_position() -> None:
+def test_the_picture_of_the_idea_paints_each_layer_as_its_term() -> None:
     idea = script("make_idea")
     for depth in idea.DEPTHS:
         drawn = [re.search(r'fill="(#\w+)"', rectangle) for rectangle in idea.layers(0, 0, depth, 1)]
-        assert [found and found[1] for found in drawn] == [idea.colour(layer / depth) for layer in range(depth)]
+        terms = [row.index(1) for row in parse_basis(f"piecewise:{idea.TERMS}").coefficients(depth)]
+        assert [found and found[1] for found in drawn] == [idea.shade(term) for term in terms]
 
 
 def test_every_picture_is_shown_somewhere() -> None:

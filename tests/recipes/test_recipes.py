@@ -1,6 +1,7 @@
 """Recipes: one definition for options, files and the trainer, and what is wrong said before anything starts."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from tleg.cli.train import make_recipe
 from tleg.errors import FileFormatError, InputError
+from tleg.learngene.basis import Basis
 from tleg.recipes import Kind
 from tleg.recipes.distillation import Depths
 from tleg.recipes.fields import Option, options_of
@@ -322,4 +324,28 @@ def test_depths_are_drawn_unless_something_else_is_asked_for() -> None:
     assert depths(sample_depths="2,4", depth_warmup=0.0, warmup_depth=3).first == 3
     paper = from_values("learn", {**preset_values("paper-aux-s", "learn"), "data": "folder"})
     assert isinstance(paper, LearnRecipe)
+    assert paper.basis_for() == Basis("linear")
     assert (paper.depths, paper.initial_matrices, paper.basis, paper.term_scale) == (Depths(12), "timm", "linear", 1.0)
+
+
+def test_the_basis_is_a_block_for_each_third_of_the_layers_unless_some_depth_would_leave_one_out() -> None:
+    def recipe(**values: Any) -> LearnRecipe:
+        made = from_values("learn", {**LEARN, **{name.replace("_", "-"): value for name, value in values.items()}})
+        assert isinstance(made, LearnRecipe)
+        return made
+
+    thirds = Basis("piecewise", boundaries=(1 / 3, 2 / 3))
+    assert recipe().basis == "auto"
+    for three in ({}, {"sample_depths": "3,9"}, {"auxiliary_depth": 12}):
+        assert recipe(**three).basis_for() == thirds
+    assert recipe(sample_depths="2,4").basis_for() == recipe(auxiliary_depth=2).basis_for() == Basis("linear")
+    assert recipe().basis_for(stages=4) == Basis("linear")
+    assert recipe(basis="piecewise:3").basis_for(stages=4) == thirds
+    assert recipe(expand="mlp").basis_for() == replace(thirds, expanded=("mlp",))
+    # What the layers begin from has a basis.
+    begun = Basis("chebyshev", 3)
+    assert recipe(sample_depths="2,4").basis_for(start=begun) == begun
+    assert recipe(expand="mlp").basis_for(start=begun) == replace(begun, expanded=("mlp",))
+    assert recipe(basis="linear").basis_for(start=begun) == Basis("linear")
+    with pytest.raises(InputError, match="unknown basis 'automatic'"):
+        recipe(basis="automatic")

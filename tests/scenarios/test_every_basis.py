@@ -175,7 +175,7 @@ def test_what_is_said_of_a_basis_follows_from_its_functions(basis: Basis) -> Non
     assert basis.formula.endswith("t = l / L, l = 0..L-1")
     assert np.linalg.matrix_rank(rows) == basis.terms, "each term says something that the others do not"
     text = basis.kind.example
-    assert LearnRecipe(architecture="x", data="x", basis=text).chosen_basis == basis
+    assert LearnRecipe(architecture="x", data="x", basis=text).basis_for() == basis
     assert basis.name in grammar()
 
 

@@ -132,11 +132,14 @@ def test_the_size_of_the_terms_at_the_start_is_in_the_header(digits: Data, place
     def learned_with(**fields: Any) -> Learngene:
         return learn(learn_job(digits, depths=Depths(3), recipe=recipe(epochs=1, learning_rate=1e-12), **fields), placement)
 
-    plain, scaled = learned_with(), learned_with(term_scale=4.0)
+    plain, scaled = (learned_with(basis="linear", term_scale=scale) for scale in (1.0, 4.0))
     assert "term_scale" not in plain.header.learned
     assert scaled.header.learned["term_scale"] == 4.0
     name = next(name for name in plain.tensors if name.endswith("attn.qkv.weight"))
     assert scaled.tensors[name][1].std() == pytest.approx(4 * plain.tensors[name][1].std(), rel=1e-3)
+    with pytest.raises(InputError, match="none is beyond the first: --term-scale means nothing") as refused:
+        learned_with(term_scale=4.0)
+    assert refused.value.fields == ("term-scale", "basis")
 
 
 def test_how_it_began_is_in_the_header(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
@@ -160,7 +163,7 @@ def test_every_basis_learns(digits: Data, placement: Placement, recipe: MakeReci
     chosen = recipe(epochs=10, batch_size=32, learning_rate=3e-3)
     learning = job(digits, chosen, basis=basis, expand="attention,mlp", depths=Depths(4, (2, 3, 4)))
     learngene = evaluate_learngene(learn(learning, placement), digits, placement, (3, 4))
-    assert learngene.header.basis == learning.recipe.chosen_basis
+    assert learngene.header.basis == learning.recipe.basis_for()
     assert learngene.header.reached is not None
     # Guessing gives 10.
     assert min(learngene.header.reached.top1.values()) > 40

@@ -104,13 +104,30 @@ def test_a_model_gives_its_stem_norms_and_head_and_the_fit_of_its_layers(
 ) -> None:
     import tleg
 
-    after = learn(still(few, recipe(), folder), placement)
+    after = learn(still(few, recipe(), folder, basis="linear"), placement)
     # The layers of a descendant lie on its learngene's line.
     for name, values in tleg.load(gene).tensors.items():
         expected = values[::-1] if name.startswith("head.") else values
         assert after.tensors[name] == pytest.approx(expected, abs=1e-4), name
     assert after.header.learned["start"]["model"] == "five"
     assert len(after.header.learned["start"]["sha256"]) == 64
+    # Where nobody says a basis, it is that of a training without a start.
+    thirds = learn(still(few, recipe(), folder), placement)
+    fitted = tleg.fit(folder, basis="piecewise:3").learngene
+    assert thirds.header.basis == fitted.header.basis
+    name = "blocks.attn.qkv.weight"
+    assert thirds.tensors[name] == pytest.approx(fitted.tensors[name], abs=1e-4)
+
+
+@pytest.mark.parametrize("basis", ["chebyshev:3", "piecewise:2"])
+def test_where_nobody_says_a_basis_it_is_that_of_the_learngene_whose_layers_are_the_start(
+    few: Data, placement: Placement, recipe: MakeRecipe, tiny_learngene: Any, tmp_path: Path, basis: str
+) -> None:
+    path = tmp_path / "other.safetensors"
+    tiny_learngene(VIT, SIZES, num_classes=10, basis=parse_basis(basis), auxiliary_depth=4).save(path)
+    assert prepare(still(few, recipe(), path), placement).header.basis == parse_basis(basis)
+    anew = prepare(still(few, recipe(), path, start_layers="initial"), placement)
+    assert anew.header.basis == parse_basis("piecewise:3")
 
 
 def test_initial_layers_are_those_that_the_recipe_draws(

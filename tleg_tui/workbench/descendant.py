@@ -179,10 +179,12 @@ def brief(shown: Descendant, width: int) -> Content:
         label = "MLP" if name == "mlp" else name
         parts += [(f" {label} ", "$foreground-muted"), f"{100 * value / every:.0f} %"]
     lines = [_title(shown), *_layers(header, row.depth, width), Content.assemble(*parts), _accuracy(shown), _memory(shown)]
-    if row.fits:
-        lines.append(Content.styled(brief_lineage(header), "$foreground-muted"))
-    else:
+    if not row.fits:
         lines.append(_exceeds(shown))
+    elif doubt := header.auxiliary.doubt(row.depth):
+        lines.append(Content.styled(doubt, "$warning"))
+    else:
+        lines.append(Content.styled(brief_lineage(header), "$foreground-muted"))
     return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
 
@@ -200,6 +202,8 @@ def describe(shown: Descendant, width: int) -> Content:
     ]
     if not row.fits:
         lines.append(_exceeds(shown))
+    elif doubt := header.auxiliary.doubt(row.depth):
+        lines.append(Content.styled(doubt, "$warning"))
     return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
 
@@ -218,6 +222,8 @@ def _rule(header: LearngeneHeader, depth: int) -> str:
     if basis.is_line:
         within = f"l/{depth}" if not header.architecture.stages else "l/L of its stage"
         rule = f"every layer is θB + {within} · θA"
+    elif basis.kind.selects:
+        rule = f"every layer is one of {basis.terms} blocks"
     else:
         rule = f"every layer is a sum of {basis.terms} terms, {basis.name} basis"
     shared = [part for part in ("attention", "mlp", "norm") if part not in basis.expanded]
@@ -240,17 +246,25 @@ def _layers(header: LearngeneHeader, depth: Depth, width: int) -> list[Content]:
 
 
 def _stage(header: LearngeneHeader, depth: int, width: int) -> list[Content]:
-    """Layers on the line from theta_B to theta_B + theta_A, or with another basis one after the other; numbers below."""
-    linear = header.basis.is_line
+    """Layers on the line from theta_B to theta_B + theta_A, or with another basis one after the other; numbers below.
+
+    Where each is one of the terms, a stroke stands between those of one term and those of the next.
+    """
+    linear, terms = header.basis.is_line, header.basis.selected(depth)
     left, right = ("θB ├", "┤ θB+θA") if linear else ("1 ├", f"┤ {depth}")
+    if terms is not None:
+        left, right = f"θ{terms[0]} ├", f"┤ θ{terms[-1]}"
     room = max(width - len(left) - len(right), depth if depth < width else 8)
     room = min(room, 72)
     line = ["─"] * room
     numbers = [" "] * (room + 4)
-    last_end = -1
+    last_end, previous = -1, 0
     for layer in range(depth):
         place = round(layer / (depth if linear else max(depth - 1, 1)) * (room - 1))
         line[place] = "●"
+        if terms is not None and layer and terms[layer] != terms[layer - 1] and place - previous > 1:
+            line[(previous + place + 1) // 2] = "│"
+        previous = place
         text = str(layer + 1)
         if place > last_end and place + len(text) <= len(numbers):
             numbers[place : place + len(text)] = text

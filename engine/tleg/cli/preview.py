@@ -237,6 +237,8 @@ def _print_notes(headers: "Sequence[LearngeneHeader]", result: "Preview", device
         say(printable(f"cosine: {feature_cosine_in(headers[0].learned)}"))
     if result.budget.limited:
         say(_chosen(result))
+        if result.choice is not None and (doubt := headers[0].auxiliary.doubt(result.choice.depth)):
+            say(doubt)
     if device is not None:
         say(printable(f"latency: median of a batch on {device}"))
         if device.dtype != "float32":

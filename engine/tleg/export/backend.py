@@ -81,6 +81,10 @@ class Source(ABC):
     def in_float32(self) -> Self:
         """The same in float32."""
 
+    def doubt(self, depth: Depth | None) -> str | None:
+        """What to know of a depth before it is used; None where there is nothing."""
+        return None
+
     @abstractmethod
     def lineage(self, depth: Depth | None) -> Lineage:
         """Where an export's weights come from."""

@@ -182,7 +182,7 @@ def _build(
             versions=versions(*_libraries(backend, source, verified=request.verify)),
             verification=verification,
             preprocessing=source.preprocessing,
-            note=backend.note(temporary),
+            note="; ".join(filter(None, (source.doubt(export.depth), backend.note(temporary)))) or None,
             outputs=None if described is None else described.outputs,
             cost=None if described is None else described.cost,
             usage=backend.usage(export.target, source.output),

@@ -72,6 +72,10 @@ class LearngeneSource(Source):
         plan = replace(self.plan, request=replace(self.plan.request, precision="float32"))
         return replace(self, plan=plan, precision="float32")
 
+    def doubt(self, depth: Depth | None) -> str | None:
+        """Whether a depth is less than the learngene was trained at."""
+        return None if depth is None else self.plan.header.auxiliary.doubt(depth)
+
     def lineage(self, depth: Depth | None) -> Lineage:
         """Where an export's weights come from."""
         return Lineage(self.plan.learngene_record(), descendant=self.plan.descendant_record(depth))

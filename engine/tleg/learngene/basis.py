@@ -103,6 +103,13 @@ class Basis:
         """Whether it is the paper's: phi = (1, t), so that the layers lie on the line from theta_B to theta_B + theta_A."""
         return self.starts_with_one and len(self._symbols) == 2 and getattr(self._symbols[1], "is_position", False)
 
+    def selected(self, depth: int) -> tuple[int, ...] | None:
+        """The term that each layer of a depth is, where every layer is one of the terms; None of other bases.
+
+        Raises DepthError.
+        """
+        return tuple(row.index(1.0) for row in self.coefficients(depth)) if self.kind.selects else None
+
     @property
     def one(self) -> tuple[float, ...]:
         """The coordinates of the function 1: weights of the terms with which every layer is the same."""

@@ -64,12 +64,14 @@ class Functions(ABC):
     takes           what may follow it on the command line, '' for nothing
     example         a basis of this kind, as it is typed
     default_degree  where none is given
+    selects         whether one function is 1 at every position and the others 0, so that each layer is one of the terms
     """
 
     name: ClassVar[str]
     takes: ClassVar[str] = ""
     example: ClassVar[str]
     default_degree: ClassVar[int] = 1
+    selects: ClassVar[bool] = False
 
     @abstractmethod
     def phi(
@@ -230,7 +232,7 @@ class _Chebyshev(Functions):
 class _Piecewise(Functions):
     """1 in a stage and 0 elsewhere: stage-wise sharing."""
 
-    name, takes, example = "piecewise", "N", "piecewise:4"
+    name, takes, example, selects = "piecewise", "N", "piecewise:4", True
 
     def check(self, degree: int, boundaries: Sequence[float]) -> None:
         if degree != 1:

@@ -246,6 +246,12 @@ class Auxiliary:
         if not all(1 <= depth <= MAX_DEPTH for depth in (self.depth, *self.sampled_depths)):
             raise FileFormatError(f"the depth of an auxiliary model is 1 to {MAX_DEPTH}")
 
+    def doubt(self, depth: Depth) -> str | None:
+        """What to know of a depth that is less than all that were drawn, so that its layers never worked together."""
+        if not self.sampled_depths or not isinstance(depth, int) or depth >= min(self.sampled_depths):
+            return None
+        return f"the learngene was not trained below depth {min(self.sampled_depths)}: of little use without fine-tuning"
+
     def trained_at(self, image_size: tuple[int, int]) -> bool:
         """Whether it was trained with inputs of a size, which is the architecture's or another."""
         return self.sampled_sizes is None or image_size in [each.image_size for each in self.sampled_sizes]

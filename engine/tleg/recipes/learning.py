@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tleg.errors import InputError, concerning
@@ -29,9 +29,13 @@ _AUTO: Final = "auto"
 # Where the layers begin of a model that starts from something.
 START_LAYERS: Final = ("start", "initial")
 _NONE: Final = "none"
-# The depths that are drawn where nothing is said, and the part of the training that has the shallowest alone: docs/study.md.
+# The depths that are drawn where nothing is said, the part of the training that has the shallowest alone, and the basis: a
+# block for each third of the layers (docs/study.md). A depth of less than three layers would leave one of them out.
 SAMPLED: Final = "3-12"
 DEPTH_WARMUP: Final = 0.5
+_THIRDS: Final = "piecewise:3"
+_SHALLOWEST_OF_THIRDS: Final = 3
+_LINE: Final = "linear"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class LearnRecipe:
     images                         how its files are read
     teacher                        the ancestry model; None learns from the labels alone
     start, start_layers            what the auxiliary model begins from, and whether its layers are taken as well
-    basis, expand                  as people write them: 'polynomial:2', 'attention,mlp'
+    basis, expand                  as people write them: 'polynomial:2', 'attention,mlp'; 'auto' is `basis_for`'s
     initial_matrices               how the matrices of layers begin, see `tleg.models.initial`
     term_scale                     how large the matrices of the terms beyond the first begin, relative to the first's
     auxiliary_depth                None is 12, or the deepest of the sampled
@@ -72,7 +76,11 @@ class LearnRecipe:
         group="Model",
         choices=START_LAYERS,
     )
-    basis: str = option("linear", help=f"{grammar()}; linear is the paper's.", group="Model")
+    basis: str = option(
+        _AUTO,
+        help=f"{grammar()}; linear is the paper's. auto: {_THIRDS}, and {_LINE} for several stages or depths below 3.",
+        group="Model",
+    )
     expand: str = option("attention,mlp,norm", help="Parts that follow the basis; the rest is shared.", group="Model")
     initial_matrices: str = initial_matrices_option("fan-in")
     term_scale: float = option(
@@ -124,7 +132,7 @@ class LearnRecipe:
         check_fields(self)
         check_common(self)
         # Each raises what is wrong with its text.
-        _ = self.chosen_basis, self.depths, self.sizes, self.evaluated
+        _ = self.basis_for(), self.depths, self.sizes, self.evaluated
         if self.start is None and self.start_layers != "start":
             raise InputError("--start-layers belongs to --start", field=("start-layers", "start"), code="conflict")
 
@@ -133,10 +141,25 @@ class LearnRecipe:
         """'learn'."""
         return "learn"
 
-    @property
-    def chosen_basis(self) -> Basis:
-        """The basis with the parts that it expands."""
-        return parse_basis(self.basis, parse_parts(self.expand))
+    def basis_for(self, *, stages: int = 1, start: Basis | None = None) -> Basis:
+        """The basis with the parts that it expands.
+
+        'auto' is that of the learngene whose layers are the start. Else it is a block for each third of the layers; of
+        several stages, which may have two layers each, and of depths below three, it is the paper's line.
+
+        stages  of the architecture
+        start   basis of the learngene that the layers begin from
+
+        Raises BasisError, InputError.
+        """
+        parts = parse_parts(self.expand)
+        if self.basis != _AUTO:
+            return parse_basis(self.basis, parts)
+        if start is not None:
+            return replace(start, expanded=parts)
+        depths = self.depths
+        shallowest = min(depths.sampled, default=depths.auxiliary)
+        return parse_basis(_THIRDS if stages == 1 and shallowest >= _SHALLOWEST_OF_THIRDS else _LINE, parts)
 
     @property
     def depths(self) -> Depths:

@@ -72,9 +72,17 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     if (start is None or not start.layers) and recipe.recipe.learning_rate is None:
         job = replace(job, recipe=replace(recipe, recipe=recipe.recipe.at_width(_feature_width(architecture))))
     preprocessing = preprocessing_for(data, architecture.input_size[0])
+    basis = recipe.basis_for(stages=max(1, len(architecture.stages)), start=None if start is None else start.basis)
+    if recipe.term_scale != 1 and basis.kind.selects:
+        raise InputError(
+            f"every term of a {basis.name} basis is a block of its own, and none is beyond the first: --term-scale means "
+            "nothing for it; name another --basis, such as linear",
+            field=("term-scale", "basis"),
+            code="conflict",
+        )
     begun = None
     if start is not None:
-        begun = start.tensors_for(architecture, recipe, classes)
+        begun = start.tensors_for(architecture, basis, classes)
         # A stem knows the pixel values that it was trained on.
         preprocessing = as_read(start.header.preprocessing, data)
         for note in (*start.notes, *begun.notes):
@@ -112,7 +120,7 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
         learned["distillation"] = encode(recipe.distillation)
     header = LearngeneHeader(
         architecture=architecture,
-        basis=recipe.chosen_basis,
+        basis=basis,
         auxiliary=Auxiliary(recipe.depths.auxiliary, recipe.depths.sampled, sizes or None, recipe.scales_all or None),
         preprocessing=preprocessing,
         cost=measure(architecture),

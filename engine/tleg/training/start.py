@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tleg.errors import concerning
+from tleg.learngene.basis import Basis
+from tleg.learngene.families import family_covering
 from tleg.learngene.header import Architecture, LearngeneHeader
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.learngene import Learngene, load
@@ -52,9 +54,14 @@ class Start:
             known.pop("global_pool", None)
         return {**known, **merged}
 
-    def tensors_for(self, architecture: Architecture, recipe: LearnRecipe, classes: tuple[str, ...]) -> StartTensors:
+    @property
+    def basis(self) -> Basis | None:
+        """Of the layers, where they are taken."""
+        return self.header.basis if self.layers else None
+
+    def tensors_for(self, architecture: Architecture, basis: Basis, classes: tuple[str, ...]) -> StartTensors:
         """What an auxiliary model begins with. Raises InputError where the start does not fit it."""
-        return start_tensors(self.learngene, architecture, recipe.chosen_basis, classes, layers=self.layers)
+        return start_tensors(self.learngene, architecture, basis, classes, layers=self.layers)
 
 
 @concerning("start")
@@ -71,7 +78,7 @@ def open_start(recipe: LearnRecipe) -> Start | None:
         learngene = load(reference.place)
         return Start(learngene, layers, _lineage_of_learngene(reference, learngene))
     opened = open_start_model(reference, pretrained=reference.kind == "timm")
-    fitted = fit_opened(opened, recipe.chosen_basis)
+    fitted = fit_opened(opened, recipe.basis_for(stages=len(family_covering(opened.architecture).stages)))
     return Start(fitted.learngene, layers, fitted.learngene.header.learned["fitted_to"], fitted.notes)
 
 

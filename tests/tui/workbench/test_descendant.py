@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tleg.learngene.basis import parse_basis
 from tleg.learngene.container import read_header
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.preview import preview
@@ -25,6 +26,21 @@ def test_the_layers_of_one_stage_are_one_line_with_numbers(header: LearngeneHead
     points, numbers = [line.plain for line in descendant._layers(header, 5, 60)]
     assert points.count("●") == 5
     assert numbers.split() == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize(
+    ("depth", "drawn"),
+    [
+        (12, "θ0 ├●────●────●─────●──│─●────●────●────●──│─●─────●────●────●┤ θ2"),
+        (3, "θ0 ├●─────────────│─────────────●──────────────│─────────────●┤ θ2"),
+        (2, "θ0 ├●────────────────────────────│───────────────────────────●┤ θ1"),
+        (1, "θ0 ├●─────────────────────────────────────────────────────────┤ θ0"),
+    ],
+)
+def test_layers_that_are_blocks_stand_in_their_stages(header: LearngeneHeader, depth: int, drawn: str) -> None:
+    thirds = replace(header, basis=parse_basis("piecewise:3"))
+    assert descendant._rule(thirds, depth) == "every layer is one of 3 blocks"
+    assert descendant._layers(thirds, depth, 66)[0].plain == drawn
 
 
 def test_stages_are_a_line_each_and_the_elastic_one_has_the_depth(header: LearngeneHeader) -> None:

@@ -23,10 +23,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.forks import ForkServer, forking
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.basis import Basis
 from tleg.learngene.cost import CostModel
 from tleg.learngene.families import family_of
-from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing, Reached
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing, Reached
 from tleg.models.learngene import Learngene
 
 settings.register_profile(

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tleg.learngene.architecture import Layout
 from tleg.learngene.basis import Basis
-from tleg.learngene.header import Layout
 from tleg.models.learngene import Learngene
 
 Logits = Callable[..., np.ndarray[Any, Any]]

@@ -19,7 +19,8 @@ from tleg.export.manifest import read_manifest
 from tleg.export.onnx.runtime import open_onnx
 from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
-from tleg.learngene.header import Architecture, Layout, Preprocessing
+from tleg.learngene.architecture import Architecture, Layout
+from tleg.learngene.header import Preprocessing
 from tleg.learngene.structure import official_layout_name
 from tleg.models.timm_folder import load_timm_folder, save_timm_folder
 from tleg.runs.launch import create_run

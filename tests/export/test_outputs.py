@@ -24,7 +24,7 @@ from tleg.export.onnx.runtime import open_onnx
 from tleg.export.plan import BuildRequest
 from tleg.export.sources import plain_vit
 from tleg.export.verify import check_path
-from tleg.learngene.header import Layout
+from tleg.learngene.architecture import Layout
 from tleg.models.descendant import expand
 from tleg.models.learngene import Learngene, load
 from tleg.models.output import parse_output

@@ -22,9 +22,9 @@ from tleg.export.onnx.traced import trace
 from tleg.export.onnx.traced_compact import _orders, _rename, write_traced_compact
 from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.basis import Basis, parse_basis
 from tleg.learngene.families import family_of
-from tleg.learngene.header import Architecture
 from tleg.models.learngene import Learngene
 
 Cli = Callable[..., CommandResult]

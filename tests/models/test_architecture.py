@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tleg.errors import ArchitectureError, FileFormatError
-from tleg.learngene.header import Architecture
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.structure import parameter_shapes
 from tleg.models.architecture import build, describe
 

@@ -13,9 +13,10 @@ from tleg.export.build import build_exports
 from tleg.export.manifest import read_manifest
 from tleg.export.plan import BuildRequest
 from tleg.export.verify import check_path
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.basis import Basis
 from tleg.learngene.families import families, family_covering
-from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
 from tleg.models.architecture import describe
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.creation import create_model

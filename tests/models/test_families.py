@@ -18,9 +18,10 @@ from tests.models.levels import LevelsFamily, registered
 from tleg.errors import ArchitectureError, FileFormatError, InputError
 from tleg.export.build import build_exports
 from tleg.export.plan import BuildRequest
+from tleg.learngene.architecture import LAYOUTS
 from tleg.learngene.basis import Basis, parse_basis
 from tleg.learngene.families import families, family_covering, family_of, register, unregister
-from tleg.learngene.header import LAYOUTS, Auxiliary, LearngeneHeader, Preprocessing
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
 from tleg.learngene.running_statistics import is_logarithm, is_statistic
 from tleg.learngene.structure import PLAIN_VIT, PlainVit
 from tleg.models.architecture import build, describe, timm_family_of

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tleg.errors import TeacherError
-from tleg.learngene.header import Architecture, Preprocessing
+from tleg.learngene.architecture import Architecture
+from tleg.learngene.header import Preprocessing
 from tleg.models.timm_folder import save_timm_folder
 from tleg.training.teacher import Teacher, TeacherReport, check_accuracy
 

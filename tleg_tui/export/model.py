@@ -6,8 +6,8 @@ from typing import Final
 
 from tleg.errors import InputError, concerning
 from tleg.export.formats import FLOATING, Precision, SourceKind, files_first, find_format, parse_layout, parse_precision
+from tleg.learngene.architecture import LAYOUTS, Architecture
 from tleg.learngene.container import read_file
-from tleg.learngene.header import LAYOUTS, Architecture
 from tleg.learngene.profile import Depth, format_depth, parse_profiles
 from tleg.models.output import Output, output_of, parse_output
 from tleg.references import expect, resolve

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tleg.errors import InputError, TlegError
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.cost import CostModel
-from tleg.learngene.header import Architecture, LearngeneHeader
+from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.preview import PreviewRow
 from tleg.learngene.profile import Depth, format_depth, parse_profiles
 from tleg.serialize import decode

@@ -13,9 +13,10 @@ from tleg.text import read_image_size
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
+    from tleg.learngene.architecture import Layout
     from tleg.learngene.cost import Budget
     from tleg.learngene.device import DeviceProfile
-    from tleg.learngene.header import Layout, LearngeneHeader
+    from tleg.learngene.header import LearngeneHeader
     from tleg.learngene.preview import Preview
     from tleg.learngene.profile import Depth
     from tleg.models.learngene import Learngene

@@ -25,8 +25,8 @@ from tleg.export.interface import (
     RESIZES,
     parse_batch,
 )
+from tleg.learngene.architecture import MAX_CLASSES
 from tleg.learngene.families import families
-from tleg.learngene.header import MAX_CLASSES
 from tleg.learngene.profile import Depth, format_depth, parse_depth, plain_depth
 from tleg.models.output import OUTPUT_FORMS
 from tleg.recipes.fields import option

@@ -10,8 +10,8 @@ import typer
 from tleg.cli.app import app
 from tleg.cli.options import takes_options
 from tleg.errors import InputError
+from tleg.learngene.architecture import MAX_WIDTH
 from tleg.learngene.basis import MAX_DEPTH
-from tleg.learngene.header import MAX_WIDTH
 from tleg.recipes.fields import option
 from tleg.terminal import say, write, write_json
 from tleg.text import format_bytes, format_count, format_image_size, printable

@@ -21,8 +21,9 @@ from tleg.export.interface import Interface
 from tleg.export.manifest import Lineage, manifest_path, read_manifest
 from tleg.export.precision_cost import Calibration
 from tleg.export.runners import ModelSource, PictureRunner, Runner, Watch, one_by_one, torch_runner
+from tleg.learngene.architecture import Architecture, Layout, Structure
 from tleg.learngene.basis import Basis
-from tleg.learngene.header import Architecture, Layout, LearngeneHeader, Preprocessing, Structure
+from tleg.learngene.header import LearngeneHeader, Preprocessing
 from tleg.learngene.profile import Depth
 from tleg.models.output import Output, OutputCost, OutputRecord
 

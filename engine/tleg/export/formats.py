@@ -12,7 +12,8 @@ from typing import Final, Literal, TypeVar
 
 from tleg.errors import FileFormatError, InputError, did_you_mean
 from tleg.export.interface import AXES, PIXELS, RESIZES, Axes, Interface, Pixels, Place
-from tleg.learngene.header import LAYOUTS, CompressedType, Layout
+from tleg.learngene.architecture import LAYOUTS, Layout
+from tleg.learngene.header import CompressedType
 from tleg.learngene.profile import Depth, format_depth
 from tleg.models.output import FIELD, OUTPUT_KINDS, Output, OutputKind
 from tleg.text import format_image_size

@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 from tleg.errors import FileFormatError, InputError
-from tleg.learngene.header import MAX_CLASSES, Preprocessing
+from tleg.learngene.architecture import MAX_CLASSES
+from tleg.learngene.header import Preprocessing
 from tleg.models.output import FIELD, Output
 
 OPSET: Final = 20  # The first with Gelu; in ONNX Runtime since 1.17.

@@ -19,11 +19,12 @@ from tleg.export.formats import Format, Precision, stored_format
 from tleg.export.interface import Interface, check_recorded
 from tleg.export.precision_cost import PrecisionCost
 from tleg.files import hash_file, text_only
+from tleg.learngene.architecture import Layout
 from tleg.learngene.basis import Basis
 from tleg.learngene.calibration import CALIBRATION
 from tleg.learngene.cascade import CASCADES
 from tleg.learngene.expansion import HeadPolicy
-from tleg.learngene.header import Layout, Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.learngene.profile import Depth, Profile
 from tleg.models.output import Output, OutputCost, OutputRecord, parse_output
 from tleg.references import MANIFEST_SUFFIX

@@ -23,10 +23,11 @@ from tleg.export.manifest import DescendantRecord, LearngeneRecord, manifest_pat
 from tleg.export.origin import hash_weights, learngene_of, read_training
 from tleg.export.temperature import temperature_inside
 from tleg.files import require_utf8
+from tleg.learngene.architecture import Architecture, Layout
 from tleg.learngene.container import LearngeneFile, read_file
 from tleg.learngene.expansion import Head, choose_head
 from tleg.learngene.families import family_of
-from tleg.learngene.header import Architecture, Layout, LearngeneHeader
+from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.profile import Depth, checked
 from tleg.models.output import FIELD, Output, output_of
 from tleg.models.timm_folder import TimmFolder, read_timm_folder

@@ -7,7 +7,8 @@ from tleg.export.backend import Backend, OpenExport, Source
 from tleg.export.formats import Precision
 from tleg.export.manifest import manifest_path, read_manifest
 from tleg.export.runners import ModelSource, Runner, Watch, model_runner, one_by_one, torch_runner
-from tleg.learngene.header import Layout, LearngeneHeader
+from tleg.learngene.architecture import Layout
+from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.profile import Depth
 from tleg.models.output import Output, output_of
 from tleg.models.timm_folder import load_timm_folder, read_timm_folder, timm_config, weights_file

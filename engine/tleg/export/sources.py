@@ -18,9 +18,10 @@ from tleg.export.manifest import FolderRecord, Lineage
 from tleg.export.origin import TRAINING_RECORD
 from tleg.export.plan import BuildPlan, FolderPlan, PlannedExport
 from tleg.export.temperature import divide_learngene, divide_model, temperature_inside
+from tleg.learngene.architecture import Layout, Structure
 from tleg.learngene.expansion import expand_tensors, new_head
 from tleg.learngene.families import family_of
-from tleg.learngene.header import Layout, LearngeneHeader, Structure
+from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.profile import Depth, format_depth
 from tleg.learngene.structure import auxiliary_layout_name, inner_name, is_block, layer_name, parameter_shapes
 from tleg.models.float16 import check_range, to_float16

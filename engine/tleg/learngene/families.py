@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from tleg.errors import ArchitectureError
-from tleg.learngene.header import Architecture
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.single_stage import SINGLE_STAGE
 from tleg.learngene.staged import STAGED
 from tleg.learngene.structure import PLAIN_VIT, Family

@@ -18,8 +18,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from tleg.errors import ArchitectureError, ExportError
+from tleg.learngene.architecture import TIMM_EPS, Architecture, Layout, Structure
 from tleg.learngene.basis import Part
-from tleg.learngene.header import TIMM_EPS, Architecture, Layout, Profile, Structure
+from tleg.learngene.header import Profile
 
 Shape = tuple[int, ...]
 

@@ -17,8 +17,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError, closest_name, did_you_mean, first_line
+from tleg.learngene.architecture import Architecture, Layout
 from tleg.learngene.families import family_covering, register
-from tleg.learngene.header import Architecture, Layout
 from tleg.learngene.profile import Depth, Profile, checked
 from tleg.learngene.structure import Family
 from tleg.models.creation import create_model

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import Array, Expandable
-from tleg.learngene.header import Architecture
 from tleg.learngene.profile import Depth, Profile, checked
 from tleg.learngene.running_statistics import is_statistic
 from tleg.models.architecture import build, timm_family_of

@@ -10,8 +10,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from tleg.errors import FileFormatError, InputError
+from tleg.learngene.architecture import Layout
 from tleg.learngene.expansion import Array, Expandable, choose_head, expand_tensors, new_head
-from tleg.learngene.header import Layout, LearngeneHeader
+from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.profile import Depth, checked
 from tleg.models.architecture import build, timm_family_of
 from tleg.models.float16 import to_float16

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tleg.errors import ArchitectureError, FileFormatError
 from tleg.files import check_folder, new_folder
-from tleg.learngene.header import Architecture
+from tleg.learngene.architecture import Architecture
 from tleg.models.architecture import known_name
 from tleg.models.creation import create_model
 from tleg.models.timm_folder import preprocessing_of, timm_config, write_timm_folder

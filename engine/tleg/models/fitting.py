@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tleg.errors import ArchitectureError, FileFormatError
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import Array, expand_parameter
-from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader
+from tleg.learngene.header import Auxiliary, LearngeneHeader
 from tleg.models.architecture import build, describe, timm_family_of
 from tleg.models.flops import measure
 from tleg.models.learngene import Learngene

@@ -15,8 +15,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.cost import CostModel, PartCosts, StageCost
-from tleg.learngene.header import Architecture
 from tleg.models.architecture import build, timm_family_of
 from tleg.models.timm_family import TimmFamily
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tleg.errors import ArchitectureError, last_words
+from tleg.learngene.architecture import Architecture, Structure
 from tleg.learngene.cost import CostModel
 from tleg.learngene.expansion import Array
-from tleg.learngene.header import Architecture, LearngeneHeader, Structure
+from tleg.learngene.header import LearngeneHeader
 from tleg.models.architecture import build, load_state, timm_family_of, with_image_size
 from tleg.models.flops import measure
 from tleg.models.learngene import Learngene

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from tleg.errors import FileFormatError, VerificationError
 from tleg.files import new_file
 from tleg.learngene import container
+from tleg.learngene.architecture import Layout
 from tleg.learngene.container import LearngeneFile, TensorEntry, encode_start, hash_tensors, open_binary
 from tleg.learngene.expansion import Array, expand_tensors
 from tleg.learngene.families import family_of
-from tleg.learngene.header import Layout, LearngeneHeader
+from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.profile import Depth
 from tleg.models.int4 import pack, unpack
 from tleg.models.quantised import QuantisedTensor

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from tleg.errors import FileFormatError, InputError
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.basis import MAX_DEPTH, Basis
 from tleg.learngene.expansion import Array
-from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Preprocessing
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Preprocessing
 from tleg.learngene.structure import PLAIN_VIT
 from tleg.models.architecture import describe
 from tleg.models.flops import measure

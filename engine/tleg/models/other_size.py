@@ -13,7 +13,7 @@ from timm.layers import resize_rel_pos_bias_table
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tleg.learngene.header import Architecture
+from tleg.learngene.architecture import Architecture
 from tleg.models.architecture import build, timm_family_of, with_image_size
 from tleg.models.block_code import BlockCode
 from tleg.models.image_size import check_arrangement, resample_positions, size_refusal

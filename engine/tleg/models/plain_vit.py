@@ -13,7 +13,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError, did_you_mean
-from tleg.learngene.header import Architecture, Layout, Structure
+from tleg.learngene.architecture import Architecture, Layout, Structure
 from tleg.learngene.structure import PlainVit
 from tleg.models.timm_family import RunStage, TimmFamily
 from tleg.models.timm_folder import image_argument

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from tleg.errors import ArchitectureError, FileFormatError, InputError, first_line
 from tleg.files import hash_file
+from tleg.learngene.architecture import RESERVED_ARGUMENTS
 from tleg.learngene.families import family_covering
-from tleg.learngene.header import RESERVED_ARGUMENTS, Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.models.architecture import known_name, normalise_name
 from tleg.models.creation import create_model
 from tleg.models.timm_folder import (

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.families import family_of
-from tleg.learngene.header import Architecture, CompressedType
+from tleg.learngene.header import CompressedType
 from tleg.models.int4 import quantise_blocks, takes_4_bits
 from tleg.models.int8 import channel_axes, quantise
 from tleg.models.quantised import Array, QuantisedTensor, as_floats

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tleg.errors import InputError, concerning
+from tleg.learngene.architecture import Architecture, Structure
 from tleg.learngene.basis import Basis
 from tleg.learngene.basis_functions import FLOATS
 from tleg.learngene.expansion import Array
-from tleg.learngene.header import Architecture, Structure
 from tleg.models.architecture import build, timm_family_of
 from tleg.models.classes import class_order, same_classes
 from tleg.models.learngene import Learngene

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tleg.errors import ArchitectureError
-from tleg.learngene.header import Architecture, Profile
+from tleg.learngene.architecture import Architecture
+from tleg.learngene.header import Profile
 from tleg.learngene.running_statistics import is_statistic
 from tleg.learngene.structure import Family
 from tleg.models.timm_folder import input_size_of

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tleg.errors import FileFormatError, InputError, describe_os_error
 from tleg.files import require_utf8
+from tleg.learngene.architecture import Architecture, Layout
 from tleg.learngene.families import family_covering, family_of, fetches_backbone
-from tleg.learngene.header import Architecture, Layout, Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.learngene.profile import Depth
 from tleg.learngene.structure import PLAIN_VIT
 from tleg.serialize import decode, encode

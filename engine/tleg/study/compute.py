@@ -18,8 +18,8 @@ from tleg.recipes.recipes import TrainingRecipe
 
 if TYPE_CHECKING:
     from tleg.data.datasets import Data
+    from tleg.learngene.architecture import Architecture
     from tleg.learngene.cost import CostModel
-    from tleg.learngene.header import Architecture
 
 # Multiply-accumulates of a training step for those of a forward pass: the backward pass makes two products for each one.
 FORWARD_AND_BACKWARD: Final = 3

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from tleg.errors import ExportError, FileFormatError, InputError, describe_os_error
 from tleg.files import new_folder
-from tleg.learngene.header import Architecture, LearngeneHeader, Preprocessing
+from tleg.learngene.architecture import Architecture
+from tleg.learngene.header import LearngeneHeader, Preprocessing
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.learngene import Learngene
 from tleg.models.timm_folder import save_timm_folder

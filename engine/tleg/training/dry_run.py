@@ -9,8 +9,8 @@ from typing import Final
 import torch
 
 from tleg.data.datasets import Data, class_counts
+from tleg.learngene.architecture import Structure
 from tleg.learngene.cost import CostModel
-from tleg.learngene.header import Structure
 from tleg.recipes.finetuning import FinetuneRecipe
 from tleg.recipes.learning import LearnRecipe
 from tleg.recipes.recipes import TrainingRecipe

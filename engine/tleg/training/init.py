@@ -13,9 +13,10 @@ from torch import nn
 from tleg.data.datasets import Data
 from tleg.errors import ArchitectureError, InputError, concerning, first_line
 from tleg.export.origin import earlier_lineage
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.expansion import choose_head, new_head
 from tleg.learngene.families import family_covering
-from tleg.learngene.header import Architecture, Preprocessing
+from tleg.learngene.header import Preprocessing
 from tleg.learngene.profile import Depth, plain_depth
 from tleg.models.architecture import describe, normalise_name, timm_family_of
 from tleg.models.classes import class_order, same_classes

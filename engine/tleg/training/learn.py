@@ -11,8 +11,9 @@ from tleg.data.sampler import seed_everything
 from tleg.data.transforms import PixelTransform
 from tleg.errors import ArchitectureError, InputError, concerning
 from tleg.files import check_file
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.feature_cosine import with_feature_cosine
-from tleg.learngene.header import Architecture, Auxiliary, LearngeneHeader, Precision, Reached, SampledSize
+from tleg.learngene.header import Auxiliary, LearngeneHeader, Precision, Reached, SampledSize
 from tleg.learngene.profile import Depth
 from tleg.models.architecture import build, describe, timm_family_of
 from tleg.models.auxiliary import AuxiliaryModel

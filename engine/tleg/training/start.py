@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tleg.errors import concerning
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.basis import Basis
 from tleg.learngene.families import family_covering
-from tleg.learngene.header import Architecture, LearngeneHeader
+from tleg.learngene.header import LearngeneHeader
 from tleg.models.auxiliary import AuxiliaryModel
 from tleg.models.learngene import Learngene, load
 from tleg.models.starting import StartTensors, start_tensors

@@ -16,7 +16,8 @@ from tleg.export.onnx.file import check_graph, check_size
 from tleg.export.onnx.runtime import open_content, open_onnx
 from tleg.export.onnx.vit import Tensor
 from tleg.export.runners import ModelSource, Runner, Watch, one_by_one
-from tleg.learngene.header import Layout, LearngeneHeader
+from tleg.learngene.architecture import Layout
+from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.profile import Depth
 from tleg.models.output import Output
 from tleg.models.rounding import quantise_tensors

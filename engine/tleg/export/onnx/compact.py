@@ -13,8 +13,8 @@ from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.outputs import add_outputs, blocks_needed, finish
 from tleg.export.onnx.terms import Terms
 from tleg.export.onnx.vit import Tensor, add_block, add_stem, as_stored
+from tleg.learngene.architecture import Layout, Structure
 from tleg.learngene.basis import Basis
-from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import inner_name, is_block, layer_name
 from tleg.models.output import Output
 

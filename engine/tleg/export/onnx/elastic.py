@@ -30,8 +30,8 @@ from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.outputs import add_guards, add_outputs, finish
 from tleg.export.onnx.vit import Tensor, add_block, add_stem, as_stored, cut
+from tleg.learngene.architecture import Layout, Structure
 from tleg.learngene.basis import MAX_DEPTH, Basis
-from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import inner_name, is_block
 from tleg.models.float16 import check_layers
 from tleg.models.output import Output

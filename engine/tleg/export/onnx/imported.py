@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from tleg.errors import ArchitectureError, FileFormatError, InputError, VerificationError, concerning, last_words
 from tleg.export.onnx.reading import VitInOnnx, load_graph, read_vit
 from tleg.files import check_folder, new_folder
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.container import open_binary
 from tleg.learngene.families import family_covering
-from tleg.learngene.header import Architecture
 from tleg.models.architecture import describe, timm_family_of
 from tleg.models.creation import create_model
 from tleg.models.plain_vit import arguments_between

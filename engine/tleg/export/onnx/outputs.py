@@ -6,7 +6,7 @@ from onnx import GraphProto, helper
 
 from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.vit import IMAGES, Tensor, add_classifier, add_final_norm, add_patches, add_pooled
-from tleg.learngene.header import Layout, Structure
+from tleg.learngene.architecture import Layout, Structure
 from tleg.models.output import Output
 
 

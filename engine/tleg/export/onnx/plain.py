@@ -11,9 +11,9 @@ from tleg.export.onnx.graph import Graph
 from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.outputs import add_outputs, blocks_needed, finish
 from tleg.export.onnx.vit import add_block, add_stem, as_stored
+from tleg.learngene.architecture import Layout, Structure
 from tleg.learngene.basis import Basis
 from tleg.learngene.expansion import Array, expand_parameter
-from tleg.learngene.header import Layout, Structure
 from tleg.learngene.structure import inner_name, is_block, layer_name
 from tleg.models.output import Output
 

@@ -28,9 +28,9 @@ from tleg.export.onnx.interface import GraphInterface
 from tleg.export.onnx.terms import Terms
 from tleg.export.onnx.traced import optimised, trace
 from tleg.export.onnx.vit import Tensor, contiguous
+from tleg.learngene.architecture import Architecture
 from tleg.learngene.basis import Basis
 from tleg.learngene.families import family_of
-from tleg.learngene.header import Architecture
 from tleg.learngene.profile import Depth
 from tleg.learngene.running_statistics import is_statistic
 from tleg.learngene.structure import Family

@@ -17,8 +17,8 @@ from typing import TypeVar
 import numpy as np
 
 from tleg.export.onnx.graph import Graph
+from tleg.learngene.architecture import Layout, Structure
 from tleg.learngene.expansion import Array
-from tleg.learngene.header import Layout, Structure
 from tleg.models.quantised import QuantisedTensor, as_floats
 
 IMAGES = "images"

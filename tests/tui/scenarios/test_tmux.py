@@ -112,7 +112,7 @@ def test_keys_screen_and_resize(tmux: Tmux) -> None:
     tmux.press("?")
     tmux.wait_for("Where you are")
     tmux.press("Escape")
-    tmux.wait_for("θB ├")
+    tmux.wait_for("θ0 ├")
     tmux.press("C-c")  # Help to quit, and no more.
     tmux.wait_for("ctrl+q")
     tmux.press("q")

@@ -46,7 +46,7 @@ async def test_it_opens_on_the_shipped_learngene_and_shows_what_the_header_says(
         ):
             assert figure in shown
         text = screen_text(pilot)
-        assert "every layer is θB + l/8 · θA" in text
+        assert "every layer is one of 3 blocks" in text
         assert f"zero-shot {reached.top1[8]:.2f} %" in text
         assert "resnet10t → auxiliary, 24 epochs of fashion-mnist" in text
         assert "New here? Press b, then Enter" in text

@@ -212,6 +212,7 @@ def broken(**changes: Any) -> Functions:
         (broken(count=lambda *_: 4), "4"),
         (broken(phi=lambda self, t, *_: [t, 1 - t]), "there are 2 functions where it counts 3"),
         (broken(phi=lambda self, t, *_: [float("nan")] * 3), "its function 1 is nan"),
+        (broken(selects=True), "a layer is more than one of its terms at"),
         (broken(example="bernstein:2"), "its example is 'bernstein:2'"),
         (broken(name="linear", example="linear"), "there is a basis 'linear' already"),
     ],

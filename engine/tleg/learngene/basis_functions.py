@@ -148,6 +148,9 @@ def register(kind: Functions) -> None:
         problems.append((len(values) != count, f"there are {len(values)} functions where it counts {count}"))
         total = sum(weight * value for weight, value in zip(kind.one(*given), values, strict=False))
         problems.append((not abs(total - 1) < _TOLERANCE, f"its function 1 is {total:g} at {t:g}"))
+        if kind.selects:
+            chosen = sorted(values) == [0.0] * (len(values) - 1) + [1.0]
+            problems.append((not chosen, f"a layer is more than one of its terms at {t:g}"))
     for wrong, text in problems:
         if wrong:
             raise BasisError(f"the basis '{kind.name}' does not hold together: {text}")

@@ -78,7 +78,12 @@ def test_a_dry_run_opens_the_start_and_names_both_widths(
     done = run_tleg(*words, "--batch-size", 40, "--json")
     assert done.code == 0, done.stderr
     # Sizes that nobody gave are those of the start: of width 32, not timm's 192.
-    assert json.loads(done.stdout)["parameters"] < 200_000
+    found = json.loads(done.stdout)
+    assert found["parameters"] < 200_000
+    # So is the basis, where its layers are taken.
+    assert found["basis"] == "linear, 2 terms"
+    done = run_tleg(*words, "--batch-size", 40, "--start-layers", "initial")
+    assert "basis       piecewise, 3 terms\n" in done.stdout
     done = run_tleg(*words, "--batch-size", 40, "--model-arg", "embed_dim=64")
     assert done.code == 2
     assert "has a width of 32 and 2 heads, and 'vit_tiny_patch16_224' has a width of 64 and 2 heads" in done.stderr

@@ -158,6 +158,8 @@ def _facts(found: _Facts) -> Iterator[tuple[str, str]]:
     yield from (("", text) for text in _classes(found))
     depth = f" at depth {found.number('depth'):.0f}" if found.number("depth") else ""
     yield "model", f"{found.text('model')}, {format_count(found.number('parameters'))} parameters{depth}"
+    if basis := found.text("basis"):
+        yield "basis", basis
     teacher = found.part("teacher")
     if teacher is None:
         yield "teacher", "none: from the labels alone"

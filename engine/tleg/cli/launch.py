@@ -129,6 +129,8 @@ def show_dry_run(recipe: TrainingRecipe, runs_dir: Path, *, as_json: bool) -> No
         for line in class_lines(found.class_counts, found.chance):
             write(line)
         write(f"model       {found.model}, {format_count(found.parameters)} parameters at depth {found.depth or '-'}")
+        if found.basis is not None:
+            write(f"basis       {found.basis}")
         if found.teacher is not None:
             write(f"teacher     {found.teacher.name}, {teacher_words(found.teacher, found.chance)}")
         write(f"device      {found.device}, {found.processes} process{'es' if found.processes > 1 else ''}")

@@ -145,7 +145,7 @@ def _basis_title(file: "LearngeneFile") -> str:
 
     basis = file.header.basis
     shared = [part for part in PARTS if part not in basis.expanded]
-    title = f"{basis.name}, {basis.terms} terms, expands {', '.join(basis.expanded)}"
+    title = f"{basis.title}, expands {', '.join(basis.expanded)}"
     return f"{title}; all layers share {', '.join(shared)}" if shared else title
 
 

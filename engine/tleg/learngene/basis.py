@@ -116,6 +116,11 @@ class Basis:
         return self.kind.one(self._degree, self.boundaries)
 
     @property
+    def title(self) -> str:
+        """What it is called, for people: 'piecewise, 3 terms'."""
+        return f"{self.name}, {self.terms} terms"
+
+    @property
     def formula(self) -> str:
         """The rule in one line, for people: 'theta_l = Theta_0 + t Theta_1, t = l / L, l = 0..L-1'."""
         return f"theta_l = {self.kind.formula(self._degree, self.boundaries)}t = l / L, l = 0..L-1"

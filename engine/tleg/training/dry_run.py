@@ -139,6 +139,7 @@ class DryRun:
     class_counts       class -> its training and validation images
     left_out           what lies among the images and does not count: reason -> how many
     parameters, depth  of the model, at its deepest
+    basis              of a learngene, for people; else None
     chance             percent that guessing gets right
     threads            of each process on the processor, and why
     memory             of each device, in bytes; memory_available likewise
@@ -154,6 +155,7 @@ class DryRun:
     model: str
     parameters: int
     depth: int | None
+    basis: str | None
     teacher: TeacherReport | None
     chance: float
     device: str
@@ -193,11 +195,12 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
     job = open_job(recipe, observer=notes)
     data, peak_rate = job.data, recipe.recipe.peak_rate
     depth: int | None
+    basis: str | None
     if isinstance(job, FinetuneJob):
         tuning = prepare_finetune(job, placement, notes)
         depth, teacher, structure = tuning.start.depth, tuning.teacher, tuning.start.architecture.structure
         parameters = shown = sum(value.numel() for value in tuning.start.model.parameters())
-        name, expanded = tuning.start.architecture.name, 0
+        name, expanded, basis = tuning.start.architecture.name, 0, None
     else:
         learning = prepare_learn(job, placement, notes)
         peak_rate = learning.job.recipe.recipe.peak_rate
@@ -207,6 +210,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         parameters = cost.at(1).parameters + (learning.header.basis.terms - 1) * block
         shown = cost.at(deepest).parameters
         name, expanded = job.recipe.architecture, expanded_parameters(cost, deepest)
+        basis = learning.header.basis.title
     load = _load(recipe, placement, parameters, depth, expanded, teacher)
     if structure is not None:
         load = replace(load, structure=structure)
@@ -232,6 +236,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         model=name,
         parameters=shown,
         depth=depth,
+        basis=basis,
         teacher=None if teacher is None else teacher.report,
         chance=100 / max(1, len(data.classes)),
         device=str(placement),

@@ -135,6 +135,7 @@ async def test_keys_alone_fill_the_form_try_it_and_launch_it(start: Start, runs_
         assert "200 training and 50 validation images" in text
         assert "10; guessing gives 10.0 %" in text
         assert "at depth 3" in text
+        assert "piecewise, 3 terms" in text
         assert "5, 5 an epoch; peak learning rate 0.00335" in text
         assert "none: from the labels alone" in text
         assert len(list_runs(runs_dir)) == 0

@@ -67,6 +67,7 @@ _EXAMPLE: Final[Mapping[str, Any]] = MappingProxyType(
         "sample-depths": "3-8",
         "evaluate-depths": "3-12",
         "epochs": 3,
+        "lr": 1.5e-3,
         "auto-augment": "none",
         "crop-scale": 0.7,
         "random-erasing": 0.1,

@@ -7,10 +7,13 @@ t = l / L lies, so that the descendants show which layers take which term. Besid
 from collections.abc import Iterator
 from pathlib import Path
 
+from tleg.learngene.basis import parse_basis
+
 TARGET = Path(__file__).resolve().parent.parent / "assets" / "idea.svg"
 WIDTH, HEIGHT = 960, 336
 START, END = (42, 111, 219), (232, 69, 122)  # The colours of the first and of the last term.
-TERMS = 3
+THIRDS = parse_basis("piecewise:3")
+TERMS = THIRDS.terms
 DEPTHS = (3, 6, 12)
 AUXILIARY_DEPTH = 12
 BAR, GAP = 11, 4  # Of one layer, in pixels.
@@ -44,11 +47,6 @@ def colour(t: float) -> str:
     return "#" + "".join(f"{round(a + t * (b - a)):02x}" for a, b in zip(START, END, strict=True))
 
 
-def term(layer: int, depth: int) -> int:
-    """The term of a layer: that of the third in which it lies."""
-    return TERMS * layer // depth
-
-
 def shade(number: int) -> str:
     """The colour of a term."""
     return colour(number / (TERMS - 1))
@@ -56,9 +54,9 @@ def shade(number: int) -> str:
 
 def layers(x: float, y: float, depth: int, height: float) -> Iterator[str]:
     """The layers of a ViT of this depth from left to right, each in the colour of its term."""
-    for layer in range(depth):
+    for layer, term in enumerate(THIRDS.selected(depth) or ()):
         left = x + layer * (BAR + GAP)
-        yield f'<rect x="{left:g}" y="{y:g}" width="{BAR}" height="{height:g}" rx="2" fill="{shade(term(layer, depth))}"/>'
+        yield f'<rect x="{left:g}" y="{y:g}" width="{BAR}" height="{height:g}" rx="2" fill="{shade(term)}"/>'
 
 
 def text(x: float, y: float, words: str, kind: str = "") -> str:

@@ -179,12 +179,7 @@ def brief(shown: Descendant, width: int) -> Content:
         label = "MLP" if name == "mlp" else name
         parts += [(f" {label} ", "$foreground-muted"), f"{100 * value / every:.0f} %"]
     lines = [_title(shown), *_layers(header, row.depth, width), Content.assemble(*parts), _accuracy(shown), _memory(shown)]
-    if not row.fits:
-        lines.append(_exceeds(shown))
-    elif doubt := header.auxiliary.doubt(row.depth):
-        lines.append(Content.styled(doubt, "$warning"))
-    else:
-        lines.append(Content.styled(brief_lineage(header), "$foreground-muted"))
+    lines.append(_warning(shown) or Content.styled(brief_lineage(header), "$foreground-muted"))
     return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
 
@@ -200,10 +195,8 @@ def describe(shown: Descendant, width: int) -> Content:
         *_accuracies(shown),
         *_memories(shown),
     ]
-    if not row.fits:
-        lines.append(_exceeds(shown))
-    elif doubt := header.auxiliary.doubt(row.depth):
-        lines.append(Content.styled(doubt, "$warning"))
+    if warning := _warning(shown):
+        lines.append(warning)
     return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
 
@@ -213,8 +206,12 @@ def _title(shown: Descendant) -> Content:
     return Content.assemble((name, "bold $accent"), (f" ─ {rule}", "$foreground-muted"))
 
 
-def _exceeds(shown: Descendant) -> Content:
-    return Content.styled(f"over the budget: {limits_exceeded(shown.row)}", "$warning")
+def _warning(shown: Descendant) -> Content | None:
+    """What speaks against the depth: the budget, or that it was not trained."""
+    text = shown.header.auxiliary.doubt(shown.row.depth)
+    if not shown.row.fits:
+        text = f"over the budget: {limits_exceeded(shown.row)}"
+    return None if text is None else Content.styled(text, "$warning")
 
 
 def _rule(header: LearngeneHeader, depth: int) -> str:

@@ -87,5 +87,5 @@ def test_a_folder_that_timm_alone_does_not_load_says_so(run_cli: Any, tmp_path: 
 def test_a_depth_that_was_not_trained_says_so(run_cli: Any, tmp_path: Path) -> None:
     words = ("build", "fashion-mnist", "--export", "onnx", "--no-verify", "--json", "--output", str(tmp_path))
     shallow, trained = json.loads(run_cli(*words, "--depth", "2", "--depth", "3").stdout)["exports"]
-    assert shallow["note"] == "not trained below depth 3: fine-tune it before use"
+    assert shallow["note"] == "not trained below depth 3: fine-tune it first"
     assert "note" not in trained

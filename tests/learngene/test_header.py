@@ -126,7 +126,7 @@ def test_inspect_and_preview_name_the_images(
 
 def test_a_depth_below_all_that_were_drawn_is_doubtful(header: LearngeneHeader) -> None:
     drawn = replace(header.auxiliary, depth=12, sampled_depths=(3, 6, 12))
-    said = "not trained below depth 3: fine-tune it before use"
+    said = "not trained below depth 3: fine-tune it first"
     assert [drawn.doubt(depth) for depth in (1, 2)] == [said, said]
     assert not any(drawn.doubt(depth) for depth in (3, 4, 24, (1, 2, 1)))
     # Descendants of one depth alone are made to be fine-tuned.
@@ -134,6 +134,6 @@ def test_a_depth_below_all_that_were_drawn_is_doubtful(header: LearngeneHeader) 
 
 
 def test_preview_doubts_the_depth_that_it_picks(run_cli: Any) -> None:
-    said = "not trained below depth 3: fine-tune it before use"
+    said = "not trained below depth 3: fine-tune it first"
     assert said in run_cli("preview", "fashion-mnist", "--max-params", "120k").stderr
     assert said not in run_cli("preview", "fashion-mnist", "--max-params", "300k").stderr

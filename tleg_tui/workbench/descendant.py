@@ -189,14 +189,12 @@ def describe(shown: Descendant, width: int) -> Content:
     lines = [
         _title(shown),
         *_layers(header, row.depth, width),
-        Content(""),
+        _warning(shown) or Content(""),
         *_parts(header, row, width),
         Content(""),
         *_accuracies(shown),
         *_memories(shown),
     ]
-    if warning := _warning(shown):
-        lines.append(warning)
     return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
 

@@ -83,7 +83,7 @@ class Auxiliary:
         """What to know of a depth that is less than all that were drawn, so that its layers never worked together."""
         if not self.sampled_depths or not isinstance(depth, int) or depth >= min(self.sampled_depths):
             return None
-        return f"not trained below depth {min(self.sampled_depths)}: fine-tune it before use"
+        return f"not trained below depth {min(self.sampled_depths)}: fine-tune it first"
 
     def trained_at(self, image_size: tuple[int, int]) -> bool:
         """Whether it was trained with inputs of a size, which is the architecture's or another."""

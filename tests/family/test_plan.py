@@ -57,6 +57,20 @@ def test_programs_read_it(run_cli: Any, tmp_path: Path) -> None:
     assert (plain.code, plain.stdout) == (2, "")
 
 
+def test_a_depth_that_was_never_trained_says_so(run_cli: Any, tmp_path: Path) -> None:
+    file = tmp_path / "devices.toml"
+    text = 'data = "x"\nlicense = "mit"\nlearngene = "fashion-mnist"\n[devices.bare]\ndepth = 2\n'
+    file.write_text(f"{text}[devices.tuned]\ndepth = 2\nepochs = 3\n[devices.deep]\ndepth = 3\n")
+    lines = run_cli("family", file, "--dry-run").stdout.splitlines()
+    assert lines == [
+        "bare  depth 2, onnx in float32; not trained below depth 3: fine-tune it first",
+        "tuned  depth 2, onnx in float32, 3 epochs of fine-tuning",
+        "deep  depth 3, onnx in float32",
+    ]
+    bare, tuned, deep = json.loads(run_cli("family", file, "--dry-run", "--json").stdout)["devices"]
+    assert (bare["doubt"], tuned["doubt"], deep["doubt"]) == ("not trained below depth 3: fine-tune it first", None, None)
+
+
 def test_accuracies_on_other_images_choose_nothing(run_cli: Any, tmp_path: Path) -> None:
     plan = plan_family(make_family(document(devices={"phone": {"max-params": "460K"}}, data="characters")))
     assert (plan.measured, plan.unused) == (None, "10,000 images of fashion-mnist validation")

@@ -69,7 +69,8 @@ class DeviceLine:
         known = "its accuracy is measured first, and may choose another"
         if planned["top1"] is not None:
             known = f"{planned['top1']:.2f} %{tuned} on {measured}"
-        return f"{self.name} gets {', '.join(words)}; {known}"
+        doubt = f"; {planned['doubt']}" if planned["doubt"] else ""
+        return f"{self.name} gets {', '.join(words)}; {known}{doubt}"
 
 
 def _without_place(text: str, name: str) -> str:

@@ -120,7 +120,8 @@ def _show_plan(family: "Family", as_json: bool) -> None:
         if chosen is not None:
             top1 = "" if chosen.top1 is None else f", {chosen.top1:.2f} % without fine-tuning"
             trained = f", {device.epochs} epochs of fine-tuning" if device.epochs else ""
-            depth = f"depth {format_depth(chosen.row.depth)}, {device.export} in {device.dtype}{top1}{trained}"
+            doubt = "" if chosen.doubt is None else f"; {chosen.doubt}"
+            depth = f"depth {format_depth(chosen.row.depth)}, {device.export} in {device.dtype}{top1}{trained}{doubt}"
         write(printable(f"{device.name}  {depth}"))
     if plan.measured is not None:
         say(printable(f"accuracy is that on {plan.measured}, as the learngene has it"))

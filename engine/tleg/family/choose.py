@@ -36,12 +36,14 @@ class Chosen:
     row     its depth, its size, what it costs and, with a profile, its latency on the device
     top1    accuracy in percent without fine-tuning, where it is known
     on      the device of that latency, in words
+    doubt   what speaks against the depth as it is, where nothing is fine-tuned
     """
 
     device: WantedDevice
     row: PreviewRow
     top1: float | None
     on: str | None
+    doubt: str | None
 
 
 def depths_of(family: Family, header: LearngeneHeader) -> tuple[Depth, ...]:
@@ -89,7 +91,9 @@ def choose(
         if not fitting:
             raise InputError(why_none_fits(result, mark=""), code="out-of-range")
         row = _best(_small_enough(fitting, file, device, below), device, known)
-        return Chosen(device, row, known.get((row.image_size, row.depth)), None if profile is None else str(profile))
+        on = None if profile is None else str(profile)
+        doubt = None if device.epochs else header.auxiliary.doubt(row.depth)
+        return Chosen(device, row, known.get((row.image_size, row.depth)), on, doubt)
 
 
 def check_profiles(family: Family) -> None:

@@ -384,4 +384,5 @@ def _choice_words(chosen: Chosen) -> str:
     words = [f"depth {format_depth(row.depth)}, {format_image_size(row.image_size)} pixels"]
     words += [] if chosen.top1 is None else [f"{chosen.top1:.2f} % without fine-tuning"]
     words += [] if row.latency is None else [f"{1000 * row.latency:.3g} ms expected"]
+    words += [] if chosen.doubt is None else [chosen.doubt]
     return ", ".join(words)

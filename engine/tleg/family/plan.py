@@ -45,6 +45,7 @@ class PlannedDevice:
             "memory": None if row is None else row.cost.inference_memory,
             "latency": None if row is None else row.latency,
             "top1": None if chosen is None else chosen.top1,
+            "doubt": None if chosen is None else chosen.doubt,
             "problem": None if self.problem is None else str(self.problem),
         }
 

@@ -144,6 +144,7 @@ def test_what_a_device_gets_in_words() -> None:
         "bytes": 1_019_688,
         "latency": 0.02,
         "epochs": 2,
+        "doubt": None,
     }
     line = DeviceLine("phone", "", "onnx", planned)
     assert line.gets == "depth 5  88.31 %  254.92 k"
@@ -151,6 +152,8 @@ def test_what_a_device_gets_in_words() -> None:
         "phone gets depth 5, 254.92 k parameters, 4.20 M MACs, 1.0 MB of weights, 20.000 ms there; "
         "88.31 % before fine-tuning on 10 images"
     )
+    doubted = DeviceLine("phone", "", "onnx", {**planned, "epochs": 0, "doubt": "not trained below depth 6"})
+    assert doubted.sentence("10 images").endswith("; 88.31 % on 10 images; not trained below depth 6")
     refused = DeviceLine("phone", "", "onnx", {**planned, "problem": "[devices.phone]: no depth fits"})
     assert (refused.gets, refused.wrong) == ("✗ no depth fits", True)
     assert DeviceLine("phone", "", "onnx", {**planned, "depth": None}).gets == "once the learngene is there"

@@ -128,6 +128,17 @@ def test_depths_are_drawn_evenly_and_by_step() -> None:
     assert {depths_of_step(Depths(9), 0, step) for step in range(10)} == {(9,)}
 
 
+def test_balanced_depths_compute_as_many_layers_each() -> None:
+    depths = Depths(12, (3, 4, 6, 12), "balanced")
+    drawn = [depths_of_step(depths, 0, step) for step in range(8000)]
+    assert drawn == [depths_of_step(depths, 0, step) for step in range(8000)]
+    # A fourth of all layers each: 12 times the harmonic share.
+    assert depths.odds == pytest.approx((0.4, 0.3, 0.2, 0.1))
+    layers = [depth * drawn.count((depth,)) for depth in (3, 4, 6, 12)]
+    assert layers == pytest.approx([9600] * 4, rel=0.06)
+    assert {depths_of_step(Depths(9, (), "balanced"), 0, step) for step in range(10)} == {(9,)}
+
+
 def test_the_size_of_the_terms_at_the_start_is_in_the_header(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:
     def learned_with(**fields: Any) -> Learngene:
         return learn(learn_job(digits, depths=Depths(3), recipe=recipe(epochs=1, learning_rate=1e-12), **fields), placement)

@@ -57,6 +57,9 @@ def _lineage(header: LearngeneHeader, auxiliary: str, end: str) -> str:
     return printable("".join(parts))
 
 
+_DRAWN: Final = {"balanced": "one a step, shallow ones more often", "sandwich": "three a step"}
+
+
 def _facts(header: LearngeneHeader) -> list[tuple[str, str]]:
     """What the file says of itself: pairs of a label and a text."""
     structure, learned = header.architecture.structure, header.learned
@@ -71,7 +74,8 @@ def _facts(header: LearngeneHeader) -> list[tuple[str, str]]:
         ("lineage", describe_lineage(header)),
     ]
     if header.auxiliary.sampled_depths:
-        known.append(("trained at", f"depths {format_depths(header.auxiliary.sampled_depths)}, one a step"))
+        drawn = _DRAWN.get(str(learned.get("sampling")), "one a step")
+        known.append(("trained at", f"depths {format_depths(header.auxiliary.sampled_depths)}, {drawn}"))
     distillation = learned.get("distillation")
     if isinstance(distillation, Mapping):
         told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in distillation.items())

@@ -76,15 +76,16 @@ class Distillation:
         return self.method == "embedding"
 
 
-SAMPLINGS: Final = ("single", "sandwich")
+SAMPLINGS: Final = ("single", "balanced", "sandwich")
 
 
 @dataclass(frozen=True, slots=True)
 class Depths:
     """The paper's fixed depth, or depths that are drawn at every step.
 
-    sampling      'single' draws one depth a step; 'sandwich' takes the deepest, the shallowest and one in between, and the
-                  deepest teaches the others (Yu and Huang, arXiv 1903.05134)
+    sampling      'single' draws one depth a step, all equally likely; 'balanced' one in inverse proportion to it, so that as
+                  many layers are computed for every depth; 'sandwich' takes the deepest, the shallowest and one in between,
+                  and the deepest teaches the others (Yu and Huang, arXiv 1903.05134)
     warmup        the first part of all steps, in 0..1, that has one depth alone: layers learn to be of use at one depth
                   faster than at all of them (docs/study.md), and what they then know holds for the others
     warmup_depth  that depth; None is the shallowest, which costs least
@@ -110,7 +111,7 @@ class Depths:
             )
         if self.sampling not in SAMPLINGS:
             raise InputError(
-                f"unknown sampling '{self.sampling}': choose {' or '.join(SAMPLINGS)}", field="sampling", code="unknown-name"
+                f"unknown sampling '{self.sampling}': choose {', '.join(SAMPLINGS)}", field="sampling", code="unknown-name"
             )
         if self.sampling == "sandwich" and len(set(self.sampled)) < 2:
             raise InputError(
@@ -132,6 +133,12 @@ class Depths:
     def choices(self) -> tuple[int, ...]:
         """The depths that are drawn, or the one that there is."""
         return self.sampled or (self.auxiliary,)
+
+    @property
+    def odds(self) -> tuple[float, ...]:
+        """How likely each of the choices is where one is drawn; they sum to 1."""
+        weights = [1 / depth if self.sampling == "balanced" else 1.0 for depth in self.choices]
+        return tuple(weight / sum(weights) for weight in weights)
 
     @property
     def first(self) -> int:

@@ -100,7 +100,7 @@ class LearnRecipe:
     )
     sampling: str = option(
         "single",
-        help="single: one depth a step. sandwich: deepest, shallowest and one between; the deepest teaches.",
+        help="single: one depth a step. balanced: in inverse proportion to it. sandwich: three, the deepest teaches.",
         group="Model",
         choices=SAMPLINGS,
     )

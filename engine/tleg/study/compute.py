@@ -36,8 +36,8 @@ class Counted:
 def forward_at_depths(macs_at: Callable[[int], float], depths: Depths, part: float = 1.0) -> float:
     """Return the multiply-accumulates of all forward passes of a step for one image, the mean over steps.
 
-    A step of the warm-up computes its depth. Others compute one depth, drawn evenly; a sandwich the deepest, the shallowest
-    and one of those in between.
+    A step of the warm-up computes its depth. Others compute one depth, drawn by the odds of the sampling; a sandwich the
+    deepest, the shallowest and one of those in between.
 
     part  the mean is over the steps of the training's first so much, above 0
     """
@@ -50,7 +50,7 @@ def _forward_of_drawn(macs_at: Callable[[int], float], depths: Depths) -> float:
         shallowest, *between, deepest = sorted(set(depths.choices))
         mean = sum(map(macs_at, between)) / len(between) if between else 0.0
         return macs_at(deepest) + macs_at(shallowest) + mean
-    return sum(map(macs_at, depths.choices)) / len(depths.choices)
+    return sum(odds * macs_at(depth) for depth, odds in zip(depths.choices, depths.odds, strict=True))
 
 
 def training_macs(forward: float, teacher: float = 0.0) -> float:

@@ -234,8 +234,10 @@ def depths_of_step(depths: Depths, seed: int, step: int) -> tuple[int, ...]:
     A sandwich is the deepest, the shallowest and one in between, which may be missing (Yu and Huang, arXiv 1903.05134).
     """
     chosen = random.Random(derive_seed(seed, "depth", step))
-    if depths.sampling != _SANDWICH:
+    if depths.sampling == "single":
         return (chosen.choice(depths.choices),)
+    if depths.sampling != _SANDWICH:
+        return tuple(chosen.choices(depths.choices, depths.odds))
     shallowest, *between, deepest = sorted(set(depths.choices))
     return (deepest, shallowest, *([chosen.choice(between)] if between else ()))
 

@@ -52,6 +52,17 @@ def test_stages_are_a_line_each_and_the_elastic_one_has_the_depth(header: Learng
     assert all(len(line) <= 60 for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("sampling", "drawn"),
+    [(None, "one a step"), ("balanced", "one a step, shallow ones more often"), ("sandwich", "three a step")],
+)
+def test_the_facts_say_how_depths_were_drawn(header: LearngeneHeader, sampling: str | None, drawn: str) -> None:
+    auxiliary = replace(header.auxiliary, sampled_depths=(3, 4, 5, header.auxiliary.depth))
+    learned = header.learned if sampling is None else {**header.learned, "sampling": sampling}
+    told = dict(descendant._facts(replace(header, auxiliary=auxiliary, learned=learned)))
+    assert told["trained at"] == f"depths 3–5, 12, {drawn}"
+
+
 def test_the_facts_and_the_rule_speak_of_stages(header: LearngeneHeader) -> None:
     assert ("stages", "2-2-N-2 blocks, N the depth") in descendant._facts(staged(header))
     assert "stages" not in dict(descendant._facts(header))

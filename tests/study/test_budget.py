@@ -234,7 +234,7 @@ def test_a_sandwich_computes_three_depths_and_a_single_draw_one(depths: list[int
     assert sandwich == pytest.approx(100 * (low + high + (sum(between) / len(between) if between else 0)))
 
 
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=6, unique=True))
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=6, unique=True))
 def test_balanced_draws_compute_the_harmonic_mean(depths: list[int]) -> None:
     balanced = forward_at_depths(lambda depth: 100 * depth, Depths(max(depths), tuple(depths), "balanced"))
     assert balanced == pytest.approx(100 * len(depths) / sum(1 / depth for depth in depths))

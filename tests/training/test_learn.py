@@ -136,7 +136,6 @@ def test_balanced_depths_compute_as_many_layers_each() -> None:
     assert depths.odds == pytest.approx((0.4, 0.3, 0.2, 0.1))
     layers = [depth * drawn.count((depth,)) for depth in (3, 4, 6, 12)]
     assert layers == pytest.approx([9600] * 4, rel=0.06)
-    assert {depths_of_step(Depths(9, (), "balanced"), 0, step) for step in range(10)} == {(9,)}
 
 
 def test_the_size_of_the_terms_at_the_start_is_in_the_header(digits: Data, placement: Placement, recipe: MakeRecipe) -> None:

@@ -113,9 +113,9 @@ class Depths:
             raise InputError(
                 f"unknown sampling '{self.sampling}': choose {', '.join(SAMPLINGS)}", field="sampling", code="unknown-name"
             )
-        if self.sampling == "sandwich" and len(set(self.sampled)) < 2:
+        if self.sampling != "single" and len(set(self.sampled)) < 2:
             raise InputError(
-                "sandwich sampling needs two or more depths in sample-depths",
+                f"{self.sampling} sampling needs two or more depths in sample-depths",
                 field=("sampling", "sample-depths"),
                 code="missing",
             )

@@ -136,6 +136,7 @@ def test_the_example_is_a_complete_form() -> None:
         ("learn", {"device": "cuda:1", "devices": "2"}, "device", "is one device, and 2 were asked for"),
         ("learn", {"distillation": "hard"}, "distillation", "hard distillation needs a teacher"),
         ("learn", {"sampling": "sandwich", "sample-depths": "none"}, "sampling", "needs two or more depths"),
+        ("learn", {"sampling": "balanced", "sample-depths": "8"}, "sampling", "needs two or more depths"),
         ("learn", {"sample-depths": "4,6", "auxiliary-depth": "12"}, "auxiliary-depth", "so it is never trained"),
         ("learn", {"depth-warmup": "0.5", "auxiliary-depth": "6"}, "depth-warmup", "needs depths that are drawn"),
         ("learn", {"depth-warmup": "2"}, "depth-warmup", "must be from 0 to 1"),

@@ -62,15 +62,15 @@ class DeviceLine:
             return f"{self.name}: {_without_place(planned['problem'], self.name)}"
         if planned["depth"] is None:
             return f"{self.name}: its depth is chosen once the learngene is there"
-        words = [f"depth {planned['depth']}", f"{format_count(planned['parameters'])} parameters"]
+        doubt = f" ({planned['doubt']})" if planned["doubt"] else ""
+        words = [f"depth {planned['depth']}{doubt}", f"{format_count(planned['parameters'])} parameters"]
         words += [f"{format_count(planned['macs'])} MACs", f"{format_bytes(planned['bytes'])} of weights"]
         words += [] if planned["latency"] is None else [f"{format_latency(planned['latency'])} there"]
         tuned = " before fine-tuning" if planned["epochs"] else ""
         known = "its accuracy is measured first, and may choose another"
         if planned["top1"] is not None:
             known = f"{planned['top1']:.2f} %{tuned} on {measured}"
-        doubt = f"; {planned['doubt']}" if planned["doubt"] else ""
-        return f"{self.name} gets {', '.join(words)}; {known}{doubt}"
+        return f"{self.name} gets {', '.join(words)}; {known}"
 
 
 def _without_place(text: str, name: str) -> str:

@@ -51,6 +51,7 @@ class FamilyFormScreen(WorkScreen):
     FamilyFormScreen.-tall DeviceList { max-height: 12; }
     FamilyFormScreen.-wide #family { layout: horizontal; }
     FamilyFormScreen.-wide #devices-box { width: 1fr; height: 100%; border-bottom: none; border-right: solid $panel; }
+    FamilyFormScreen.-wide #gets { height: auto; }
     FamilyFormScreen.-wide #form { width: 52; height: 100%; }
     """
 

@@ -190,7 +190,8 @@ def wanted_words(table: Mapping[str, Any]) -> str:
     words += [f"depth {_text(table['depth'])}"] if "depth" in table else []
     words += [f"{_text(table['part'])} of the depth"] if "part" in table else []
     words += [f"{_text(table['image-size'])} px"] if "image-size" in table else []
-    words += [f"{_text(table['epochs'])} epochs"] if table.get("epochs") else []
+    epochs = _text(table.get("epochs") or "0")
+    words += [] if epochs == "0" else ["1 epoch" if epochs == "1" else f"{epochs} epochs"]
     return ", ".join(words) or "the most accurate"
 
 

@@ -119,7 +119,8 @@ def _show_plan(family: "Family", as_json: bool) -> None:
         device, chosen, depth = each.device, each.chosen, "once the learngene is there"
         if chosen is not None:
             top1 = "" if chosen.top1 is None else f", {chosen.top1:.2f} % without fine-tuning"
-            trained = f", {device.epochs} epochs of fine-tuning" if device.epochs else ""
+            epochs = "1 epoch" if device.epochs == 1 else f"{device.epochs} epochs"
+            trained = f", {epochs} of fine-tuning" if device.epochs else ""
             doubt = "" if chosen.doubt is None else f"; {chosen.doubt}"
             depth = f"depth {format_depth(chosen.row.depth)}, {device.export} in {device.dtype}{top1}{trained}{doubt}"
         write(printable(f"{device.name}  {depth}"))

@@ -131,6 +131,7 @@ def test_a_device_in_few_words() -> None:
     table = {"max-params": "400K", "max-size": "1MB", "max-drop": 1, "top1": 88, "epochs": 3, "dtype": "int8"}
     assert wanted_words(table) == "≤400K params, ≤1MB, ≥88 %, 3 epochs"
     assert file_words(table) == "onnx int8"
+    assert wanted_words({"epochs": 1, "depth": 2}) == "depth 2, 1 epoch"
     assert wanted_words({}) == "the most accurate"
 
 
@@ -153,7 +154,10 @@ def test_what_a_device_gets_in_words() -> None:
         "88.31 % before fine-tuning on 10 images"
     )
     doubted = DeviceLine("phone", "", "onnx", {**planned, "epochs": 0, "doubt": "not trained below depth 6"})
-    assert doubted.sentence("10 images").endswith("; 88.31 % on 10 images; not trained below depth 6")
+    assert doubted.sentence("10 images") == (
+        "phone gets depth 5 (not trained below depth 6), 254.92 k parameters, 4.20 M MACs, 1.0 MB of weights, "
+        "20.000 ms there; 88.31 % on 10 images"
+    )
     refused = DeviceLine("phone", "", "onnx", {**planned, "problem": "[devices.phone]: no depth fits"})
     assert (refused.gets, refused.wrong) == ("✗ no depth fits", True)
     assert DeviceLine("phone", "", "onnx", {**planned, "depth": None}).gets == "once the learngene is there"

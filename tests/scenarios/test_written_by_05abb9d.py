@@ -98,11 +98,21 @@ def answers(file: Path, images: np.ndarray[Any, Any], **inputs: Any) -> np.ndarr
 
 
 def same_tensors(first: Path, second: Path, tolerance: float) -> None:
-    """Assert that two files hold the same tensors."""
+    """Assert that two files hold the same tensors.
+
+    A bias of keys moves no softmax: its gradient is rounding alone, which the optimizer scales to steps of a usual size, so
+    that it depends on the processor. It is 2e-4 at most here.
+    """
     before, now = load_file(first), load_file(second)
     assert before.keys() == now.keys()
     for name, values in before.items():
-        np.testing.assert_allclose(now[name], values, rtol=0, atol=tolerance, err_msg=name)
+        found = now[name]
+        if name.endswith("attn.qkv.bias") and tolerance:
+            width = values.shape[-1] // 3
+            keys = slice(width, 2 * width)
+            np.testing.assert_allclose(found[..., keys], values[..., keys], rtol=0, atol=2e-4, err_msg=name)
+            values, found = (np.delete(each, np.arange(width, 2 * width), axis=-1) for each in (values, found))
+        np.testing.assert_allclose(found, values, rtol=0, atol=tolerance, err_msg=name)
 
 
 def test_headers_say_what_they_said(report: Callable[..., Any]) -> None:

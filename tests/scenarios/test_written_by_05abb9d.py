@@ -32,6 +32,8 @@ LINEAR_TOP1 = {1: 50.0, 2: 50.0, 3: 50.0, 4: 100.0, 5: 100.0}
 DESCENDANT_LOSS = 0.0629
 # Another version of torch, or another processor, adds in another order: over the nine or eleven steps that are left as well.
 TOLERANCE = 2e-5
+# Of a bias of keys, see `same_tensors`: 2.7e-5 was seen.
+KEY_BIAS_TOLERANCE = 5e-5
 
 Run = Callable[..., CommandResult]
 
@@ -100,19 +102,20 @@ def answers(file: Path, images: np.ndarray[Any, Any], **inputs: Any) -> np.ndarr
 def same_tensors(first: Path, second: Path, tolerance: float) -> None:
     """Assert that two files hold the same tensors.
 
+    tolerance  of what a training ends with; 0 where it is the same bytes
+
     A bias of keys moves no softmax: its gradient is rounding alone, which the optimizer scales to steps of a usual size, so
-    that it depends on the processor. It is 2e-4 at most here.
+    that it depends on the processor.
     """
     before, now = load_file(first), load_file(second)
     assert before.keys() == now.keys()
     for name, values in before.items():
-        found = now[name]
-        if name.endswith("attn.qkv.bias") and tolerance:
-            width = values.shape[-1] // 3
-            keys = slice(width, 2 * width)
-            np.testing.assert_allclose(found[..., keys], values[..., keys], rtol=0, atol=2e-4, err_msg=name)
-            values, found = (np.delete(each, np.arange(width, 2 * width), axis=-1) for each in (values, found))
-        np.testing.assert_allclose(found, values, rtol=0, atol=tolerance, err_msg=name)
+        allowed = np.full(values.shape, tolerance)
+        if tolerance and name.endswith("attn.qkv.bias"):
+            _, keys, _ = np.split(allowed, 3, axis=-1)
+            keys[...] = KEY_BIAS_TOLERANCE
+        assert now[name].shape == values.shape, name
+        assert (np.abs(now[name] - values) <= allowed).all(), name
 
 
 def test_headers_say_what_they_said(report: Callable[..., Any]) -> None:

@@ -12,6 +12,7 @@ from tleg.text import (
     MAX_IMAGE_SIDE,
     format_bytes,
     format_count,
+    format_epochs,
     format_image_size,
     join_words,
     parse_bytes,
@@ -154,3 +155,7 @@ def test_no_value_is_written_with_four_digits_and_a_unit_above_it(value: float) 
 def test_words_are_listed_as_people_do() -> None:
     assert [join_words(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
     assert join_words(["a", "b", "c"], "or") == "a, b or c"
+
+
+def test_one_epoch_is_no_plural() -> None:
+    assert [format_epochs(count) for count in (0, 1, 2, "1")] == ["0 epochs", "1 epoch", "2 epochs", "1 epoch"]

@@ -103,6 +103,11 @@ def format_latency(seconds: float) -> str:
     return f"{1000 * seconds:.3f} ms"
 
 
+def format_epochs(epochs: int | str) -> str:
+    """'1 epoch', '3 epochs'."""
+    return f"{epochs} epoch{'' if str(epochs) == '1' else 's'}"
+
+
 def without_zeros(text: str) -> str:
     """A quantity without decimals that say nothing: '10.00 T' -> '10 T', '2.50 G' -> '2.5 G'."""
     number, _, unit = text.partition(" ")

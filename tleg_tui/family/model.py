@@ -9,6 +9,7 @@ from typing import Any, Final
 from tleg.errors import InputError
 from tleg.family.file import DeviceOptions, make_family, read_device
 from tleg.recipes.fields import Option, options_of
+from tleg.text import format_epochs
 from tleg_tui.common.form_fields import FieldSpec
 
 FILE, OUTPUT, NAME = "file", "output", "name"
@@ -190,8 +191,7 @@ def wanted_words(table: Mapping[str, Any]) -> str:
     words += [f"depth {_text(table['depth'])}"] if "depth" in table else []
     words += [f"{_text(table['part'])} of the depth"] if "part" in table else []
     words += [f"{_text(table['image-size'])} px"] if "image-size" in table else []
-    epochs = _text(table.get("epochs") or "0")
-    words += [] if epochs == "0" else ["1 epoch" if epochs == "1" else f"{epochs} epochs"]
+    words += [format_epochs(table["epochs"])] if table.get("epochs") else []
     return ", ".join(words) or "the most accurate"
 
 

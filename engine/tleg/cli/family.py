@@ -14,7 +14,7 @@ from tleg.errors import ExitCode, InputError
 from tleg.recipes.fields import option
 from tleg.serialize import encode
 from tleg.terminal import counting_progress, say, write, write_json
-from tleg.text import format_bytes, format_image_size, format_latency, printable
+from tleg.text import format_bytes, format_epochs, format_image_size, format_latency, printable
 
 if TYPE_CHECKING:
     from tleg.family.file import Family
@@ -119,8 +119,7 @@ def _show_plan(family: "Family", as_json: bool) -> None:
         device, chosen, depth = each.device, each.chosen, "once the learngene is there"
         if chosen is not None:
             top1 = "" if chosen.top1 is None else f", {chosen.top1:.2f} % without fine-tuning"
-            epochs = "1 epoch" if device.epochs == 1 else f"{device.epochs} epochs"
-            trained = f", {epochs} of fine-tuning" if device.epochs else ""
+            trained = f", {format_epochs(device.epochs)} of fine-tuning" if device.epochs else ""
             doubt = "" if chosen.doubt is None else f"; {chosen.doubt}"
             depth = f"depth {format_depth(chosen.row.depth)}, {device.export} in {device.dtype}{top1}{trained}{doubt}"
         write(printable(f"{device.name}  {depth}"))

@@ -12,7 +12,7 @@ from tleg.cli.options import BatchOptions, JsonOption, takes_options
 from tleg.errors import ExitCode, InputError, concerning
 from tleg.recipes.fields import check_fields, option
 from tleg.terminal import say, write, write_json
-from tleg.text import format_count, printable
+from tleg.text import format_count, format_epochs, printable
 
 if TYPE_CHECKING:
     from tleg.runs.slurm import SlurmOptions
@@ -133,7 +133,7 @@ def _list(file: Path) -> None:
     for planned in check_grid(study, plan):
         epochs, macs = planned.epochs, plan.macs(planned)
         words = [planned.task.name]
-        words.append("as many epochs as time allows" if epochs is None else f"{epochs} epoch{'' if epochs == 1 else 's'}")
+        words.append("as many epochs as time allows" if epochs is None else format_epochs(epochs))
         words += [] if macs is None else [f"{format_count(macs)} MACs"]
         write(printable("  ".join(words)))
 

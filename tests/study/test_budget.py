@@ -185,6 +185,26 @@ def test_a_learning_computes_the_same_whatever_arm_it_begins_with(digits: Path) 
     assert each["further/depth-2"] == each["again/depth-2"]
 
 
+def test_a_pruned_model_computes_as_much_as_the_other_arms_model_of_its_depth(digits: Path) -> None:
+    arms = {
+        "big": {"kind": "train"},
+        "pruned": {"kind": "finetune", "init": "prune", "start": "big", "start-depth": 3},
+        "grown": {"kind": "learn", "start": "arm:pruned", "start-depth": 2, "model-arg": {}},
+        "gene": {"kind": "learn"},
+    }
+    study = budgeted(digits, arms=arms, macs=1e12)
+    plan, tasks = Plan(study), {task.name.replace("/digits/seed-0", ""): task for task in list_tasks(study)}
+    each = {name: plan.image_macs(task) for name, task in tasks.items()}
+    assert [each[f"pruned/depth-{depth}"] for depth in (2, 3)] == [each[f"big/depth-{depth}"] for depth in (2, 3)]
+    assert each["big/depth-2"] < each["big/depth-3"]
+    assert each["grown"] == each["gene"]
+    # An arm that reads its images larger computes more, whatever the one had that it starts from.
+    arms["pruned"]["image-size"] = "16"
+    larger = budgeted(digits, arms={**arms, "pruned": {**arms["pruned"]}}, macs=1e12)
+    pruned = next(task for task in list_tasks(larger) if task.name == "pruned/digits/seed-0/depth-2")
+    assert Plan(larger).image_macs(pruned) > each["big/depth-2"]
+
+
 def test_descendants_of_a_file_cost_what_they_compute(digits: Path) -> None:
     study = budgeted(digits, arms={"other": {"kind": "finetune", "learngene": "characters"}}, macs=1e12)
     plan, tasks = Plan(study), list_tasks(study)

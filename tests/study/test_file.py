@@ -74,6 +74,20 @@ def test_a_learning_may_begin_with_the_result_of_an_arm() -> None:
     assert (recipe.start, recipe.expand, recipe.recipe.epochs) == ("runs/one", "attention,mlp,norm", 1)
 
 
+def test_a_model_of_an_arm_is_pruned_to_each_depth() -> None:
+    arms = {
+        "big": {"kind": "train"},
+        "pruned": {"kind": "finetune", "init": "prune", "start": "big", "start-depth": 3},
+    }
+    study = make_study(document(arms=arms, seeds=[0, 5]))
+    tasks = {task.name: task for task in list_tasks(study)}
+    task = tasks["pruned/digits/seed-5/depth-2"]
+    assert dict(task.needs) == {"checkpoint": "big/digits/seed-5/depth-3"}
+    recipe = task.recipe(study, {"big/digits/seed-5/depth-3": Path("runs/one")})
+    assert isinstance(recipe, FinetuneRecipe)
+    assert (recipe.checkpoint, recipe.init, recipe.depth, recipe.learngene) == ("runs/one", "prune:2", None, None)
+
+
 def test_a_training_names_the_results_that_it_needs() -> None:
     arms = {
         "gene": {"kind": "learn", "teacher": "arm:big", "teacher-depth": 3},
@@ -127,6 +141,24 @@ def arms(**gene: Any) -> dict[str, Any]:
         (
             document(arms={"g": {"kind": "learn"}, "f": {"kind": "finetune", "start": "g", "learngene": "x"}}),
             "has a start and a learngene",
+        ),
+        (
+            document(arms={"g": {"kind": "train"}, "f": {"kind": "finetune", "start": "g", "checkpoint": "x"}}),
+            "has a start and a checkpoint",
+        ),
+        (
+            document(arms={"f": {"kind": "finetune", "start": "t", "init": "prune"}, "t": {"kind": "train"}}),
+            "needs start-depth",
+        ),
+        (
+            document(
+                arms={"f": {"kind": "finetune", "start": "t", "start-depth": 2, "init": "prune"}, "t": {"kind": "train"}}
+            ),
+            "makes no depth 3 of a model of depth 2: give start-depth = 3",
+        ),
+        (
+            document(arms={"f": {"kind": "finetune", "start": "g", "init": "prune"}, "g": {"kind": "learn"}}),
+            'or with init = "prune" from a model of another',
         ),
         (document(arms={"t": {"kind": "train", "learngene": "x"}}), "unknown key 'learngene'"),
         (arms(tune={"lr": 1e-3}), "give a list of values"),

@@ -277,6 +277,7 @@ def test_a_learngene_grows_out_of_another_one(digits: Path, tmp_path: Path) -> N
             "model-arg": {**MODEL, "class_token": False, "global_pool": "avg", "fc_norm": False},
         },
         "fitted": {"kind": "learn", "start": "arm:big", "start-depth": 2, "lr": 1e-12, "epochs": 1},
+        "pruned": {"kind": "finetune", "init": "prune", "start": "big", "start-depth": 3, "lr": 1e-12, "epochs": 1},
     }
     results, _ = study_of(document(digits, arms=arms, epochs=1), tmp_path / "study")
     assert results.complete, results.failed
@@ -285,6 +286,8 @@ def test_a_learngene_grows_out_of_another_one(digits: Path, tmp_path: Path) -> N
     assert top1["grown"] == pytest.approx(top1["shared"], abs=0.5)
     assert top1["fitted"][2] == pytest.approx(top1["big"][2], abs=0.5)
     assert min(top1["grown"][2], top1["fitted"][2]) > 20
+    whole = {each.arm: each.top1[3] for each in results.trained if each.depth == 3}
+    assert whole["pruned"] == pytest.approx(whole["big"], abs=0.5)
     text = '[arms.grown]\nstart = "arm:shared"\n[arms.fitted]\nstart = "arm:big"\nstart-depth = 2\n'
     measured = Measured(replace(results, study=text))
     assert (measured.start("grown"), measured.start("fitted")) == ("shared", "big")

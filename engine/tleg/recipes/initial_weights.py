@@ -193,6 +193,12 @@ def parse_init(text: str) -> tuple[InitialWeights, str]:
     return weights, parameter
 
 
+def changes_to_depth(init: Any) -> bool:
+    """Whether --init, without what follows its name, makes a model of any depth out of a trained one, as 'prune' does."""
+    weights = INITIAL_WEIGHTS.get(init) if isinstance(init, str) else None
+    return weights is not None and weights.origin == "checkpoint" and bool(weights.takes)
+
+
 def weights_of_learngene(init: str | None) -> InitialWeights:
     """Return what --init chooses for a learngene; without it, the expansion.
 

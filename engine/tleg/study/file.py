@@ -12,6 +12,7 @@ from typing import Any, Final
 from tleg.errors import InputError, did_you_mean
 from tleg.recipes import KINDS, Kind
 from tleg.recipes.fields import options_of
+from tleg.recipes.initial_weights import changes_to_depth
 from tleg.recipes.io import default_of, read_toml
 from tleg.recipes.recipes import RECIPES
 from tleg.serialize import decode
@@ -33,7 +34,8 @@ class Arm:
     about          what it is, in words
     values         option name -> value, those of [common] included
     own            the options that the arm itself gives
-    start          the arm whose result it begins with, or None: for 'finetune' a learngene whose descendants are trained,
+    start          the arm whose result it begins with, or None: for 'finetune' a learngene whose descendants are trained, or
+                   where it `prunes` one of an arm's models;
                    for 'learn' a learngene or a model; a file is an option like others
     start_depth    which of its models, where every depth of it is one
     teacher        the arm whose model teaches, or None; a teacher of another kind is an option like others
@@ -56,6 +58,11 @@ class Arm:
     def by_depth(self) -> bool:
         """Whether every depth is a training of its own."""
         return self.kind != "learn"
+
+    @property
+    def prunes(self) -> bool:
+        """Whether its models are made of a trained one, each with the depth that is asked for."""
+        return self.kind == "finetune" and changes_to_depth(self.values.get("init"))
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -166,8 +173,8 @@ def _arm(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], of_kinds:
     _known(own, (*_ARM_KEYS, *options), where)
     if decided := next((each for each in _DECIDED if each in own), None):
         raise _wrong("arms", f"{where} has {decided}; the study decides it for every training")
-    if "learngene" in own and "start" in own:
-        raise _wrong("arms", f"{where} has a start and a learngene; it begins with that of an arm or with that of a file")
+    if "start" in own and (other := next((each for each in ("learngene", "checkpoint") if each in own), None)):
+        raise _wrong("arms", f"{where} has a start and a {other}; it begins with that of an arm or with that of a file")
     tune = {key: tuple(values) for key, values in _table(own, "tune").items() if isinstance(values, list) and values}
     if left := {*_table(own, "tune")} - {*tune}:
         raise _wrong("arms", f"{where} tunes {min(left)}: give a list of values")
@@ -209,12 +216,20 @@ def _check_needs(study: Study) -> None:
                 )
         if arm.start is not None:
             by_depth = study.arms[arm.start].by_depth
-            if arm.kind == "train" or (arm.kind == "finetune" and by_depth):
+            if arm.kind == "train" or (arm.kind == "finetune" and by_depth != arm.prunes):
                 raise _wrong(
-                    "arms", f"{where} has a start: a 'finetune' arm starts from a 'learn' arm, a 'train' arm from none"
+                    "arms",
+                    f"{where} has a start: a 'finetune' arm starts from a 'learn' arm, or with init = \"prune\" from a "
+                    "model of another; a 'train' arm starts from none",
                 )
             if by_depth and arm.start_depth not in study.depths:
                 raise _wrong("arms", f"{where} needs start-depth, one of the study's depths: which model of '{arm.start}'")
+            deepest = max(study.depths)
+            if arm.prunes and arm.start_depth != deepest:
+                raise _wrong(
+                    "arms",
+                    f"{where} makes no depth {deepest} of a model of depth {arm.start_depth}: give start-depth = {deepest}",
+                )
         if arm.teacher is not None and study.arms[arm.teacher].by_depth and arm.teacher_depth not in study.depths:
             raise _wrong("arms", f"{where} needs teacher-depth, one of the study's depths: which model of '{arm.teacher}'")
         seen, left = set[str](), list(arm.needs)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tleg.errors import InputError
-from tleg.recipes.initial_weights import INITIAL_WEIGHTS
+from tleg.recipes.initial_weights import changes_to_depth
 from tleg.recipes.io import from_values
 from tleg.recipes.recipes import TrainingRecipe
 from tleg.study.file import Arm, Study
@@ -57,11 +57,10 @@ class Task:
         values |= {option: str(results[task]) for option, task in self.needs.items()}
         if self.arm.kind == "learn":
             values["evaluate-depths"] = ",".join(map(str, study.depths))
+        elif changes_to_depth(init := values.get("init")):
+            values["init"] = f"{init}:{self.depth}"
         elif self.arm.start is not None or "learngene" in values:
             values["depth"] = self.depth
-        elif (init := values.get("init")) in INITIAL_WEIGHTS and INITIAL_WEIGHTS[init].takes:
-            # A trained model that becomes as deep as is asked for.
-            values["init"] = f"{init}:{self.depth}"
         else:
             values["model-arg"] = {**values.get("model-arg", {}), "depth": self.depth}
         try:
@@ -105,7 +104,7 @@ def _tasks(study: Study, arm: Arm, data: str, seed: int, choice: Mapping[str, An
         other = f"seed-{seed if purpose == 'reported' else study.seeds[0]}"
         needs = {}
         if arm.start is not None:
-            option = "start" if arm.kind == "learn" else "learngene"
+            option = "start" if arm.kind == "learn" else "checkpoint" if arm.prunes else "learngene"
             needs[option] = f"{arm.start}/{data}/{other}" + _which(study.arms[arm.start], arm.start_depth)
         if arm.teacher is not None:
             needs["teacher"] = f"{arm.teacher}/{data}/{other}" + _which(study.arms[arm.teacher], arm.teacher_depth)

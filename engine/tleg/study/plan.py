@@ -140,7 +140,7 @@ class Plan:
             return recipe
         before = self._one(task.arm.start, task.data, task.arm.start_depth)
         while before.arm.kind == "finetune" and before.arm.start is not None:
-            before = self._one(before.arm.start, task.data, None)
+            before = self._one(before.arm.start, task.data, before.depth if before.arm.prunes else None)
         known: dict[str, Any] = {}
         if before.arm.kind == "learn":
             other = self._sketch_without_start(before)
@@ -154,14 +154,18 @@ class Plan:
             known = {}
         return replace(recipe, start=None, start_layers="start", model_arguments={**known, **recipe.model_arguments})
 
-    def _forward(self, task: Task) -> float:
-        """All forward passes of a step, for one image."""
+    def _forward(self, task: Task, image_size: str | None = None) -> float:
+        """All forward passes of a step, for one image, which may have another size than the task says."""
         recipe = self._sketch(task)
         if isinstance(recipe, LearnRecipe):
             recipe = self._sketch_without_start(task)
             found = self._macs_of(recipe, recipe.sizes)
             return sum(forward_at_depths(macs_at, recipe.depths) for macs_at in found) / len(found)
         assert isinstance(recipe, FinetuneRecipe)
+        if image_size is not None:
+            recipe = replace(recipe, image_size=image_size)
+        if task.arm.start is not None and task.arm.prunes:  # As much as the other arm's model of this depth.
+            return self._forward(self._one(task.arm.start, task.data, task.depth), recipe.image_size)
         if task.arm.start is not None and task.depth is not None:  # A descendant.
             start = self._sketch_without_start(self._one(task.arm.start, task.data, None))
             sizes = () if recipe.pixels is None else (recipe.pixels,)

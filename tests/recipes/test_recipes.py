@@ -315,12 +315,14 @@ def test_depths_are_drawn_unless_something_else_is_asked_for() -> None:
         assert isinstance(recipe, LearnRecipe)
         return recipe.depths
 
-    assert depths() == Depths(12, tuple(range(3, 13)), warmup=0.5)
+    assert depths() == Depths(12, tuple(range(3, 13)), "balanced", 0.5)
     assert depths().warmup_steps(101) == 50
     assert depths().first == 3
     assert depths(auxiliary_depth=6) == Depths(6)
     assert depths(sample_depths="none") == Depths(12)
-    assert depths(sample_depths="2,4") == Depths(4, (2, 4), warmup=0.5)
+    assert depths(sample_depths="2,4") == Depths(4, (2, 4), "balanced", 0.5)
+    assert depths(sample_depths="4") == Depths(4, (4,), warmup=0.5)
+    assert depths(sample_depths="2,4", sampling="single") == Depths(4, (2, 4), warmup=0.5)
     assert depths(sample_depths="2,4", depth_warmup=0.0, warmup_depth=3).first == 3
     paper = from_values("learn", {**preset_values("paper-aux-s", "learn"), "data": "folder"})
     assert isinstance(paper, LearnRecipe)

@@ -29,9 +29,11 @@ _AUTO: Final = "auto"
 # Where the layers begin of a model that starts from something.
 START_LAYERS: Final = ("start", "initial")
 _NONE: Final = "none"
-# The depths that are drawn where nothing is said, the part of the training that has the shallowest alone, and the basis: a
-# block for each third of the layers (docs/study.md). A depth of less than three layers would leave one of them out.
+# The depths that are drawn where nothing is said and how often each, the part of the training that has the shallowest alone,
+# and the basis: a block for each third of the layers (docs/study.md). A depth of less than three layers would leave one of
+# them out.
 SAMPLED: Final = "3-12"
+SAMPLING: Final = "balanced"
 DEPTH_WARMUP: Final = 0.5
 _THIRDS: Final = "piecewise:3"
 _SHALLOWEST_OF_THIRDS: Final = 3
@@ -51,7 +53,7 @@ class LearnRecipe:
     initial_matrices               how the matrices of layers begin, see `tleg.models.initial`
     term_scale                     how large the matrices of the terms beyond the first begin, relative to the first's
     auxiliary_depth                None is 12, or the deepest of the sampled
-    sample_depths, sampling        depths drawn at every step, as in '4,6,8-12', and how
+    sample_depths, sampling        depths drawn at every step, as in '4,6,8-12', and how: 'auto' is 'balanced'
     profiles                       of several stages: which of them change with the depth
     sample_sizes                   heights and widths of the inputs, drawn at every step, see `sizes`
     depth_warmup, warmup_depth     the first part of the steps, which have one depth alone, and that depth
@@ -99,10 +101,11 @@ class LearnRecipe:
         group="Model",
     )
     sampling: str = option(
-        "single",
-        help="single: one depth a step. balanced: in inverse proportion to it. sandwich: three, the deepest teaches.",
+        _AUTO,
+        help="single: one depth a step. balanced: in inverse proportion to it. sandwich: three, the deepest teaches. "
+        "auto: balanced.",
         group="Model",
-        choices=SAMPLINGS,
+        choices=(_AUTO, *SAMPLINGS),
     )
     depth_warmup: float | None = option(
         None,
@@ -177,7 +180,10 @@ class LearnRecipe:
             sampled = () if text == _NONE else parse_depths(text)
         depth = max(sampled, default=DEFAULT_DEPTH) if self.auxiliary_depth is None else self.auxiliary_depth
         warmup = (DEPTH_WARMUP if sampled else 0.0) if self.depth_warmup is None else self.depth_warmup
-        return Depths(depth, sampled, self.sampling, warmup, self.warmup_depth)
+        sampling = self.sampling
+        if sampling == _AUTO:
+            sampling = SAMPLING if len(sampled) > 1 else "single"
+        return Depths(depth, sampled, sampling, warmup, self.warmup_depth)
 
     @property
     def scales_all(self) -> bool:

@@ -99,8 +99,8 @@ def prepare(job: LearnJob, placement: Placement, observer: Observer = QUIET) -> 
     }
     # How many processes prepared the images has no influence on the result.
     learned["recipe"].pop("workers")
-    if recipe.sampling != "single":
-        learned["sampling"] = recipe.sampling
+    if recipe.depths.sampling != "single":
+        learned["sampling"] = recipe.depths.sampling
     if recipe.term_scale != 1:
         learned["term_scale"] = recipe.term_scale
     if recipe.initial_matrices != "timm":

@@ -323,6 +323,9 @@ def test_depths_are_drawn_unless_something_else_is_asked_for() -> None:
     assert depths(sample_depths="2,4") == Depths(4, (2, 4), "balanced", 0.5)
     assert depths(sample_depths="4") == Depths(4, (4,), warmup=0.5)
     assert depths(sample_depths="2,4", sampling="single") == Depths(4, (2, 4), warmup=0.5)
+    assert depths().describe(101) == "3–12, one a step, shallow ones more often; the first 50 steps have 3 alone"
+    assert depths(sample_depths="4,6,8", sampling="sandwich", depth_warmup=0.0).describe(9) == "4, 6, 8, three a step"
+    assert depths(auxiliary_depth=6).describe(9) == "6"
     assert depths(sample_depths="2,4", depth_warmup=0.0, warmup_depth=3).first == 3
     paper = from_values("learn", {**preset_values("paper-aux-s", "learn"), "data": "folder"})
     assert isinstance(paper, LearnRecipe)

@@ -1,5 +1,6 @@
 """A run keeps the threads that it began with, and so goes on to the same bits; another number is asked for."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,6 +131,10 @@ def test_the_dry_run_and_the_recipe_say_how_many(digits_folder: Path, run_cli: C
     words += tuple(word for name, value in LEARN["model-arg"].items() for word in ("--model-arg", f"{name}={value}"))
     shown = run_cli(*words, "--auxiliary-depth", 2, "--threads", 3, "--devices", 2, "--device", "cpu", "--dry-run")
     assert "threads     3 for each process (asked for)" in shown.stdout
+    assert "depths      2\n" in shown.stdout
+    drawn = run_cli(*words, "--sample-depths", "1,2", "--epochs", 2, "--device", "cpu", "--dry-run").stdout
+    steps = int(re.search(r"steps       (\d+)", drawn)[1])  # type: ignore[index]
+    assert f"depths      1–2, one a step, shallow ones more often; the first {steps // 2} steps have 1 alone" in drawn
     recipe = run_cli(*words, "--threads", 3, "--print-recipe")
     assert 'threads = "3"' in recipe.stdout
     assert from_values("learn", {"architecture": "x", "data": "y", "threads": 4}).compute.threads == "4"

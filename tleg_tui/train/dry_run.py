@@ -160,6 +160,8 @@ def _facts(found: _Facts) -> Iterator[tuple[str, str]]:
     yield "model", f"{found.text('model')}, {format_count(found.number('parameters'))} parameters{depth}"
     if basis := found.text("basis"):
         yield "basis", basis
+    if depths := found.text("depths"):
+        yield "depths", depths
     teacher = found.part("teacher")
     if teacher is None:
         yield "teacher", "none: from the labels alone"

@@ -12,7 +12,7 @@ from textual.widgets import Static
 from tleg.learngene.feature_cosine import feature_cosine_in
 from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.preview import PreviewRow
-from tleg.learngene.profile import Depth, format_depths
+from tleg.learngene.profile import DRAWN, Depth, format_depths
 from tleg.text import format_bytes, format_count, printable
 from tleg_tui.common.cells import bar_text
 from tleg_tui.workbench.frontier import FrontierPanel
@@ -57,9 +57,6 @@ def _lineage(header: LearngeneHeader, auxiliary: str, end: str) -> str:
     return printable("".join(parts))
 
 
-_DRAWN: Final = {"balanced": "one a step, shallow ones more often", "sandwich": "three a step"}
-
-
 def _facts(header: LearngeneHeader) -> list[tuple[str, str]]:
     """What the file says of itself: pairs of a label and a text."""
     structure, learned = header.architecture.structure, header.learned
@@ -74,7 +71,7 @@ def _facts(header: LearngeneHeader) -> list[tuple[str, str]]:
         ("lineage", describe_lineage(header)),
     ]
     if header.auxiliary.sampled_depths:
-        drawn = _DRAWN.get(str(learned.get("sampling")), "one a step")
+        drawn = DRAWN.get(str(learned.get("sampling")), DRAWN["single"])
         known.append(("trained at", f"depths {format_depths(header.auxiliary.sampled_depths)}, {drawn}"))
     distillation = learned.get("distillation")
     if isinstance(distillation, Mapping):

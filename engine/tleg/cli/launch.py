@@ -131,6 +131,8 @@ def show_dry_run(recipe: TrainingRecipe, runs_dir: Path, *, as_json: bool) -> No
         write(f"model       {found.model}, {format_count(found.parameters)} parameters at depth {found.depth or '-'}")
         if found.basis is not None:
             write(f"basis       {found.basis}")
+        if found.depths is not None:
+            write(f"depths      {found.depths}")
         if found.teacher is not None:
             write(f"teacher     {found.teacher.name}, {teacher_words(found.teacher, found.chance)}")
         write(f"device      {found.device}, {found.processes} process{'es' if found.processes > 1 else ''}")

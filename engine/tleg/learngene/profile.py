@@ -12,6 +12,13 @@ Profile = tuple[int, ...]
 # Of a descendant: the blocks of the elastic stage, where the others have those of the auxiliary model, or a profile.
 Depth = int | Profile
 
+# How the depths of an auxiliary model were drawn in training, for people; a learngene that does not say it drew evenly.
+DRAWN: Final = {
+    "single": "one a step",
+    "balanced": "one a step, shallow ones more often",
+    "sandwich": "three a step",
+}
+
 _PROFILE: Final = re.compile(r"\s*\d{1,9}(?:-\d{1,9}){2,}\s*", re.ASCII)
 
 

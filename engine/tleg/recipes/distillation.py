@@ -5,6 +5,7 @@ from typing import Final
 
 from tleg.errors import InputError, concerning
 from tleg.learngene.basis import check_depth
+from tleg.learngene.profile import DRAWN, format_depths
 from tleg.recipes.fields import check_fields, option
 
 METHODS: Final = ("soft", "hard", "feature", "token", "embedding")
@@ -144,6 +145,15 @@ class Depths:
     def first(self) -> int:
         """The depth of the warm-up."""
         return min(self.choices) if self.warmup_depth is None else self.warmup_depth
+
+    def describe(self, steps: int) -> str:
+        """Which depths a training of so many steps has, for people: '3–8, one a step; the first 50 steps have 3 alone'."""
+        text = format_depths(self.choices)
+        if len(self.choices) > 1:
+            text += f", {DRAWN[self.sampling]}"
+        if alone := self.warmup_steps(steps):
+            text += f"; the first {alone} steps have {self.first} alone"
+        return text
 
     def warmup_steps(self, steps: int) -> int:
         """How many of so many steps have the first depth alone."""

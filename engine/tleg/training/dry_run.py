@@ -139,7 +139,7 @@ class DryRun:
     class_counts       class -> its training and validation images
     left_out           what lies among the images and does not count: reason -> how many
     parameters, depth  of the model, at its deepest
-    basis              of a learngene, for people; else None
+    basis, depths      of a learngene, for people: its terms, and the depths that are trained; else None
     chance             percent that guessing gets right
     threads            of each process on the processor, and why
     memory             of each device, in bytes; memory_available likewise
@@ -156,6 +156,7 @@ class DryRun:
     parameters: int
     depth: int | None
     basis: str | None
+    depths: str | None
     teacher: TeacherReport | None
     chance: float
     device: str
@@ -196,11 +197,12 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
     data, peak_rate = job.data, recipe.recipe.peak_rate
     depth: int | None
     basis: str | None
+    depths: str | None
     if isinstance(job, FinetuneJob):
         tuning = prepare_finetune(job, placement, notes)
         depth, teacher, structure = tuning.start.depth, tuning.teacher, tuning.start.architecture.structure
         parameters = shown = sum(value.numel() for value in tuning.start.model.parameters())
-        name, expanded, basis = tuning.start.architecture.name, 0, None
+        name, expanded, basis, depths = tuning.start.architecture.name, 0, None, None
     else:
         learning = prepare_learn(job, placement, notes)
         peak_rate = learning.job.recipe.recipe.peak_rate
@@ -210,7 +212,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         parameters = cost.at(1).parameters + (learning.header.basis.terms - 1) * block
         shown = cost.at(deepest).parameters
         name, expanded = job.recipe.architecture, expanded_parameters(cost, deepest)
-        basis = learning.header.basis.title
+        basis, depths = learning.header.basis.title, job.recipe.depths.describe(job.steps)
     load = _load(recipe, placement, parameters, depth, expanded, teacher)
     if structure is not None:
         load = replace(load, structure=structure)
@@ -237,6 +239,7 @@ def examine(recipe: TrainingRecipe, runs_dir: Path) -> DryRun:
         parameters=shown,
         depth=depth,
         basis=basis,
+        depths=depths,
         teacher=None if teacher is None else teacher.report,
         chance=100 / max(1, len(data.classes)),
         device=str(placement),

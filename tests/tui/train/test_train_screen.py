@@ -1,6 +1,7 @@
 """The Train screen: a form that is filled in, checked, tried, copied and launched, with the keyboard alone."""
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -136,6 +137,7 @@ async def test_keys_alone_fill_the_form_try_it_and_launch_it(start: Start, runs_
         assert "10; guessing gives 10.0 %" in text
         assert "at depth 3" in text
         assert "piecewise, 3 terms" in text
+        assert re.search(r"depths +3\b", text)
         assert "5, 5 an epoch; peak learning rate 0.00335" in text
         assert "none: from the labels alone" in text
         assert len(list_runs(runs_dir)) == 0

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Any, ClassVar, Final
 
 from textual import work
@@ -9,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import Resize
 from textual.message import Message
 from textual.widgets import Button, Static
 
@@ -17,7 +19,7 @@ from tleg_tui.child import ChildResult, run_tleg
 from tleg_tui.common.screens import Dialog
 from tleg_tui.common.wording import explained, said
 
-_WIDTH: Final = 10
+_WIDTH: Final = 10  # Cells for what a fact is called.
 _CLASSES_NAMED: Final = 12
 
 
@@ -43,6 +45,7 @@ class DryRunScreen(Dialog[bool]):
         super().__init__()
         self._words = tuple(words)
         self._began = time.monotonic()
+        self._found: Mapping[str, Any] | None = None
         self._ready = False
 
     def compose(self) -> ComposeResult:
@@ -81,15 +84,25 @@ class DryRunScreen(Dialog[bool]):
         self._timer.stop()
         document = message.result.document
         if isinstance(document, dict):
-            content = report(document)
+            self._found = document
+            self._show_found()
             self._ready = message.result.code == 0
         else:
             content = Content.assemble(("✗ ", "$error"), (said(explained(message.result.error)), "$foreground"))
-        self.query_one("#found", Static).update(content)
+            self.query_one("#found", Static).update(content)
         launch, close = self.query_one("#launch", Button), self.query_one("#close", Button)
         launch.disabled = not self._ready
         close.label = "back esc"
         (launch if self._ready else close).focus()
+
+    def on_resize(self, event: Resize) -> None:
+        """Break lines where they end now."""
+        self.call_after_refresh(self._show_found)
+
+    def _show_found(self) -> None:
+        if self._found is not None:
+            found = self.query_one("#found", Static)
+            found.update(report(self._found, found.size.width))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Launch, or close."""
@@ -101,15 +114,17 @@ class DryRunScreen(Dialog[bool]):
             self.dismiss(True)
 
 
-def report(document: Mapping[str, Any]) -> Content:
-    """Return what a dry run found, a line for each fact; problems come last and stand out."""
+def report(document: Mapping[str, Any], width: int) -> Content:
+    """Return what a dry run found, on lines of at most `width` cells; problems come last and stand out."""
 
-    def line(title: str, text: object, style: str = "") -> Content:
-        return Content.assemble((title, style), (printable(str(text)), "$foreground"))
+    def lines_of(title: str, text: str, style: str = "") -> Iterator[Content]:
+        for place, part in enumerate(wrap(printable(text), max(width - len(title), 8)) or [""]):
+            yield Content.assemble((" " * len(title) if place else title, style), (part, "$foreground"))
 
-    lines = [line(f"{title:<{_WIDTH}}", text) for title, text in _facts(_Facts(document))]
-    lines += [line(f"{'note':<{_WIDTH}}", said(str(note))) for note in document.get("notes") or ()]
-    problems = [line("✗ ", said(str(text)), "bold $error") for text in document.get("problems") or ()]
+    notes = (("note", said(str(note))) for note in document.get("notes") or ())
+    facts = (*_facts(_Facts(document)), *notes)
+    lines = [each for title, text in facts for each in lines_of(f"{title:<{_WIDTH}}", text)]
+    problems = [each for text in document.get("problems") or () for each in lines_of("✗ ", said(str(text)), "bold $error")]
     lines += [Content(""), *(problems or [Content.styled("✓ nothing speaks against it", "$success")])]
     return Content("\n").join(lines)
 

@@ -413,24 +413,27 @@ def _children() -> list[str]:
 
 
 def test_a_report_has_teacher_notes_and_problems() -> None:
-    text = report(
-        {
-            "data": "d",
-            "classes": 4,
-            "chance": 25.0,
-            "training": 1000,
-            "validation": 10,
-            "teacher": {"name": "t", "accuracy": 31.5, "images": 10},
-            "memory": {"weights": 1e9, "activations": None, "teacher": 5e8},
-            "memory_available": 1e9,
-            "notes": ["one note"],
-            "problems": ["too much"],
-        }
-    ).plain
+    document = {
+        "data": "d",
+        "classes": 4,
+        "chance": 25.0,
+        "training": 1000,
+        "validation": 10,
+        "teacher": {"name": "t", "accuracy": 31.5, "images": 10},
+        "memory": {"weights": 1e9, "activations": None, "teacher": 5e8},
+        "memory_available": 1e9,
+        "notes": ["one note"],
+        "problems": ["too much"],
+    }
+    text = report(document, 70).plain
     assert "teacher   t, right on 31.5 % of 10 images; guessing gives 25.0 %" in text
     assert "memory    about 1.5 GB a device, of 1.0 GB available" in text
     assert "note      one note" in text
     assert text.endswith("✗ too much")
+    # What is longer than a line goes on below its beginning.
+    narrow = report(document, 40).plain.splitlines()
+    assert "teacher   t, right on 31.5 % of 10\n          images; guessing gives 25.0 %" in "\n".join(narrow)
+    assert max(map(len, narrow)) <= 40
 
 
 @drive

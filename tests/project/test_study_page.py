@@ -1,8 +1,10 @@
 """The tables and plots of docs/study.md are what the results in docs/study/ give."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import mean, stdev
 from types import ModuleType
 
 import pytest
@@ -11,7 +13,7 @@ from tests.conftest import clean_environment
 from tests.project.test_docs import ROOT, script
 from tests.study.made import made
 from tleg.errors import FileFormatError
-from tleg.study.results import write_results
+from tleg.study.results import read_results, write_results
 
 PAGE = """# Results
 
@@ -41,6 +43,27 @@ def test_the_page_follows_from_the_results() -> None:
         [sys.executable, "docs/make_study.py", "--check"], cwd=ROOT, env=clean_environment(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+# A row of a table that is put together by hand: | DATA | EPOCHS | ARM, [FILE.toml](study/FILE.toml) | depth 3 | depth 12 |.
+GATHERED = re.compile(
+    r"^\| (?P<data>\w+) \| (?P<epochs>\d+) \| (?P<arm>\S+), \[(?P<file>\S+)\.toml\]\(study/(?P=file)\.toml\) \| "
+    r"(?P<shallow>\S+ ± \S+) \| (?P<deep>\S+ ± \S+) \|$",
+    re.MULTILINE,
+)
+
+
+def test_what_is_gathered_of_several_studies_is_what_each_measured() -> None:
+    rows = list(GATHERED.finditer((ROOT / "docs" / "study.md").read_text()))
+    assert len(rows) == 8
+    for row in rows:
+        results = read_results(ROOT / "docs" / "study" / f"{row['file']}.json")
+        trained = [each for each in results.trained if (each.arm, each.data) == (row["arm"], row["data"])]
+        assert {each.seed for each in trained} == {0, 1, 2}
+        assert {each.epochs for each in trained} == {int(row["epochs"])}
+        for depth, said in ((3, row["shallow"]), (12, row["deep"])):
+            values = [each.top1[depth] for each in trained]
+            assert said == f"{mean(values):.1f} ± {stdev(values):.1f}", row[0]
 
 
 def test_a_page_is_filled_and_filling_it_again_changes_nothing(program: ModuleType, folder: Path) -> None:

@@ -184,6 +184,12 @@ def test_a_recipe_that_makes_no_sense_is_refused_before_anything_is_trained() ->
         check_grid(make_study(arms(basis="linear:3")))
 
 
+def test_what_is_made_of_trained_models_is_not_made_of_a_learngene() -> None:
+    wrong = {"f": {"kind": "finetune", "init": "prune", "learngene": "characters"}}
+    with pytest.raises(InputError, match="prune:KEEP is made of a trained model: it belongs to --checkpoint, not to"):
+        check_grid(make_study(document(arms=wrong)))
+
+
 def test_a_file_that_is_no_study(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the study"):
         read_study(tmp_path / "none.toml")

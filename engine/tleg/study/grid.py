@@ -55,13 +55,14 @@ class Task:
         if epochs is not None and study.budget is not None and "epochs" not in values:
             values["epochs"] = epochs
         values |= {option: str(results[task]) for option, task in self.needs.items()}
+        changes = changes_to_depth(init := values.get("init"))
+        if changes:
+            values["init"] = f"{init}:{self.depth}"
         if self.arm.kind == "learn":
             values["evaluate-depths"] = ",".join(map(str, study.depths))
-        elif changes_to_depth(init := values.get("init")):
-            values["init"] = f"{init}:{self.depth}"
-        elif self.arm.start is not None or "learngene" in values:
+        elif "learngene" in values:
             values["depth"] = self.depth
-        else:
+        elif not changes:
             values["model-arg"] = {**values.get("model-arg", {}), "depth": self.depth}
         try:
             return from_values(self.arm.kind, values)

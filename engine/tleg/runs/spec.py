@@ -107,7 +107,7 @@ def _as_it_was_meant(spec: RunSpec) -> RunSpec:
     if "data" in spec.recipe and "exif" not in spec.recipe:
         meant |= {"exif": False, "pixel-range": "0,65535"}
     if spec.kind == "learn" and "architecture" in spec.recipe and "initial-matrices" not in spec.recipe:
-        meant |= {"initial-matrices": "timm", "sample-depths": "none", "depth-warmup": 0.0}
+        meant |= {"initial-matrices": "timm", "sample-depths": "none", "sampling": "single", "depth-warmup": 0.0}
     return replace(spec, recipe={**meant, **spec.recipe}) if meant else spec
 
 

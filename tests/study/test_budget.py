@@ -188,7 +188,7 @@ def test_a_learning_computes_the_same_whatever_arm_it_begins_with(digits: Path) 
 
 
 def test_a_pruned_model_computes_as_much_as_the_other_arms_model_of_its_depth(digits: Path) -> None:
-    arms = {
+    arms: dict[str, dict[str, Any]] = {
         "big": {"kind": "train"},
         "pruned": {"kind": "finetune", "init": "prune", "start": "big", "start-depth": 3},
         "grown": {"kind": "learn", "start": "arm:pruned", "start-depth": 2, "model-arg": {}},
@@ -202,7 +202,7 @@ def test_a_pruned_model_computes_as_much_as_the_other_arms_model_of_its_depth(di
     assert each["grown"] == each["gene"]
     # An arm that reads its images larger computes more, whatever the one had that it starts from.
     arms["pruned"]["image-size"] = "16"
-    larger = budgeted(digits, arms={**arms, "pruned": {**arms["pruned"]}}, macs=1e12)
+    larger = budgeted(digits, arms=arms, macs=1e12)
     pruned = next(task for task in list_tasks(larger) if task.name == "pruned/digits/seed-0/depth-2")
     assert Plan(larger).image_macs(pruned) > each["big/depth-2"]
 

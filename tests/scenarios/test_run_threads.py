@@ -133,7 +133,7 @@ def test_the_dry_run_and_the_recipe_say_how_many(digits_folder: Path, run_cli: C
     assert "threads     3 for each process (asked for)" in shown.stdout
     assert "depths      2\n" in shown.stdout
     drawn = run_cli(*words, "--sample-depths", "1,2", "--epochs", 2, "--device", "cpu", "--dry-run").stdout
-    steps = int(re.search(r"steps       (\d+)", drawn)[1])  # type: ignore[index]
+    (steps,) = map(int, re.findall(r"^steps       (\d+)", drawn, re.MULTILINE))
     assert f"depths      1–2, one a step, shallow ones more often; the first {steps // 2} steps have 1 alone" in drawn
     recipe = run_cli(*words, "--threads", 3, "--print-recipe")
     assert 'threads = "3"' in recipe.stdout

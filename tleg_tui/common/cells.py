@@ -1,7 +1,8 @@
 """Texts in cells: the line that the cursor is on, cut to a width, as bars and as sparklines."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
@@ -10,6 +11,8 @@ from rich.style import Style
 from textual.content import Content
 from textual.strip import Strip
 from textual.widget import Widget
+
+from tleg.text import printable
 
 
 def with_cursor(strip: Strip, cursor: Style) -> Strip:
@@ -92,3 +95,9 @@ def _level(height: float, span: float, levels: int) -> int:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def hanging(title: str, text: str, width: int, *, style: str = "", text_style: str = "") -> Iterator[Content]:
+    """Lines of at most `width` cells: a title and a text that goes on below its own beginning, in 8 cells at least."""
+    for place, part in enumerate(wrap(printable(text), max(width - len(title), 8)) or [""]):
+        yield Content.assemble((" " * len(title) if place else title, style), (part, text_style))

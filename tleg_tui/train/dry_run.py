@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from textwrap import wrap
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from textual import work
@@ -14,8 +14,9 @@ from textual.events import Resize
 from textual.message import Message
 from textual.widgets import Button, Static
 
-from tleg.text import format_bytes, format_count, printable
+from tleg.text import format_bytes, format_count
 from tleg_tui.child import ChildResult, run_tleg
+from tleg_tui.common.cells import hanging
 from tleg_tui.common.screens import Dialog
 from tleg_tui.common.wording import explained, said
 
@@ -116,15 +117,12 @@ class DryRunScreen(Dialog[bool]):
 
 def report(document: Mapping[str, Any], width: int) -> Content:
     """Return what a dry run found, on lines of at most `width` cells; problems come last and stand out."""
-
-    def lines_of(title: str, text: str, style: str = "") -> Iterator[Content]:
-        for place, part in enumerate(wrap(printable(text), max(width - len(title), 8)) or [""]):
-            yield Content.assemble((" " * len(title) if place else title, style), (part, "$foreground"))
-
+    lines_of = partial(hanging, width=width, text_style="$foreground")
     notes = (("note", said(str(note))) for note in document.get("notes") or ())
     facts = (*_facts(_Facts(document)), *notes)
     lines = [each for title, text in facts for each in lines_of(f"{title:<{_WIDTH}}", text)]
-    problems = [each for text in document.get("problems") or () for each in lines_of("✗ ", said(str(text)), "bold $error")]
+    texts = (said(str(text)) for text in document.get("problems") or ())
+    problems = [each for text in texts for each in lines_of("✗ ", text, style="bold $error")]
     lines += [Content(""), *(problems or [Content.styled("✓ nothing speaks against it", "$success")])]
     return Content("\n").join(lines)
 

@@ -1,7 +1,6 @@
 """The chosen descendant: layers on the line, cost by part, memory, accuracy; and what the learngene's file says."""
 
 from collections.abc import Callable, Collection, Mapping
-from textwrap import wrap
 from typing import Final
 
 from textual.app import ComposeResult
@@ -14,7 +13,7 @@ from tleg.learngene.header import LearngeneHeader
 from tleg.learngene.preview import PreviewRow
 from tleg.learngene.profile import DRAWN, Depth, format_depths
 from tleg.text import format_bytes, format_count, printable
-from tleg_tui.common.cells import bar_text
+from tleg_tui.common.cells import bar_text, hanging
 from tleg_tui.workbench.frontier import FrontierPanel
 from tleg_tui.workbench.model import Descendant, limits_exceeded
 
@@ -23,12 +22,9 @@ _LABEL: Final = 13  # Cells for what a fact is called.
 
 def facts(header: LearngeneHeader, width: int) -> Content:
     """Return what a learngene's file says of itself, on lines of at most `width` cells."""
-    room = max(width - _LABEL, 8)
     lines = [Content.styled("Learngene", "bold $primary")]
     for name, value in _facts(header):
-        for place, part in enumerate(wrap(printable(value), room) or [""]):
-            label = name if place == 0 else ""
-            lines.append(Content.assemble((f"{label:<{_LABEL}}", "$foreground-muted"), part))
+        lines += hanging(f"{name:<{_LABEL}}", value, width, style="$foreground-muted")
     return Content("\n").join(lines)
 
 
